@@ -1,0 +1,79 @@
+"""Linear multistep residual networks: LM-ResNet, with a trained or a shared coefficient, and any explicit coefficients."""
+
+from fractions import Fraction
+from typing import Any, Literal
+
+from pydantic import model_validator
+
+from stabzoo import ExplicitMultistep, LearnableMultistep, LinearMultistep, Rational, hookimpl
+
+
+class LM(ExplicitMultistep):
+    """y_{n+1} = (1-k) y_n + k y_{n-1} + b f(y_n): the 2-step scheme with one k for all blocks, ZeroSNet eq. (8).
+
+    Zero-stable exactly when -1 < k <= 1 (roots 1 and -k); weakly at k = 1, the leapfrog scheme.  The weight b is
+
+    - ``beta="consistent"``: 1+k = rho'(1), which makes the scheme consistent: order 1, and 2 at k = 1;
+    - ``beta="paper"``: 2k+1, as eq. (8) prints it; consistent only at k = 0;
+    - ``beta="unit"``: 1, as the released LM-ResNet computes; consistent only at k = 0.
+
+    References:
+        Lu, Zhong, Li, Dong: Beyond finite layer neural networks.  ICML 2018.
+        Chen, Jin, Shang: Zero stability well predicts performance of convolutional neural networks.  AAAI 2022, eqs. (8)-(9).
+    """
+
+    name = "lm"
+    boundary = "restart"
+    k: Rational = Fraction(1, 2)
+    beta: Literal["consistent", "paper", "unit"] = "consistent"  # type: ignore[misc,assignment]  # pyright: ignore
+
+    def coefficients(self) -> LinearMultistep:
+        """alpha = (1-k, k), beta = (b)."""
+        weight = {"consistent": 1 + self.k, "paper": 2 * self.k + 1, "unit": Fraction(1)}[self.beta]
+        return LinearMultistep((1 - self.k, self.k), (weight,))
+
+
+def released_lm(k_n: Any) -> tuple[list[Any], list[Any]]:
+    """The coefficients of the released LM-ResNet: alpha = (k_n, 1 - k_n), beta = (1)."""
+    return [k_n, 1 - k_n], [1 + 0 * k_n]
+
+
+class LMResNet(LearnableMultistep):
+    """y_{n+1} = k_n y_n + (1-k_n) y_{n-1} + f(y_n): LM-ResNet as released, with a trained k_n in every block.
+
+    k_n here is 1 - k in ZeroSNet's eq. (8).  Blocks start uniformly in [1, 11/10].  Consistent only where k_n = 1, because f keeps weight 1;
+    zero-stable, were k_n the same in all blocks, exactly when 0 <= k_n < 2.
+
+    References:
+        Lu, Zhong, Li, Dong: Beyond finite layer neural networks.  ICML 2018.
+    """
+
+    name = "lm_resnet"
+    boundary = "restart"
+    parameter = "k_n"
+    spread = Fraction(1, 20)
+    formula = staticmethod(released_lm)
+    k_n: Rational = Fraction(21, 20)
+
+
+class Multistep(ExplicitMultistep):
+    """y_{n+1} = sum_j alpha_j y_{n-j} + sum_j beta_j f(y_{n-j}) with the coefficients that are given; by default Adams-Bashforth 2.
+
+    References:
+        Hairer, Norsett, Wanner: Solving ordinary differential equations I, section III.1.
+    """
+
+    name = "multistep"
+    alpha: tuple[Rational, ...] = (Fraction(1), Fraction(0))  # type: ignore[misc]  # pyright: ignore
+    beta: tuple[Rational, ...] = (Fraction(3, 2), Fraction(-1, 2))  # type: ignore[misc]  # pyright: ignore
+
+    @model_validator(mode="after")
+    def _coefficients_are_a_method(self) -> "Multistep":
+        self.coefficients()
+        return self
+
+
+@hookimpl
+def stabzoo_discretizations() -> list[type]:
+    """The discretizations of this plugin."""
+    return [LM, LMResNet, Multistep]

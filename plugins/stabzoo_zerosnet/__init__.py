@@ -1,0 +1,84 @@
+"""ZeroSNet: 3-step schemes of order 2 with one evaluation of f a step, a family in one parameter lambda.
+
+Reference: Chen, Jin, Shang: Zero stability well predicts performance of convolutional neural networks.  AAAI 2022.
+"""
+
+from fractions import Fraction
+from typing import Any
+
+from pydantic import field_validator, model_validator
+
+from stabzoo import ExplicitMultistep, LearnableMultistep, LinearMultistep, Rational, hookimpl
+
+
+def square_pattern(lam: Any) -> tuple[list[Any], list[Any]]:
+    """Coefficients of eq. (10): alpha = (3(1+l)/4l, -1/l, (1+l)/4l), beta = ((3l-1)/2l), for an exact number or a tensor l != 0."""
+    return [3 * (1 + lam) / (4 * lam), -1 / lam, (1 + lam) / (4 * lam)], [(3 * lam - 1) / (2 * lam)]
+
+
+def _nonzero(lam: Fraction) -> Fraction:
+    if lam == 0:
+        raise ValueError("must not be 0: the coefficients of eq. (10) divide by it")
+    return lam
+
+
+class ZeroSNet(ExplicitMultistep):
+    """The family of eq. (10) with a fixed lambda (``lam``), or the 3-step scheme with given ``alpha`` and ``beta`` as in Table 10.
+
+    Three steps, order 2 (3 at lam = -1/3, which is unstable).  Zero-stable exactly when lam <= -1 or lam > 1/3; weakly at -1, the leapfrog
+    scheme.  "Optimal" depends on the objective: -9/5 has the smallest parasitic radius (1/3), 3 the longest real stability interval (2), and
+    lam -> infinity is the strong-stability-preserving SSP(3,2) method.
+    """
+
+    name = "zerosnet"
+    lam: Rational = Fraction(-9, 5)
+    alpha: tuple[Rational, ...] | None = None  # type: ignore[misc]  # pyright: ignore
+    beta: tuple[Rational, ...] | None = None  # type: ignore[misc]  # pyright: ignore
+
+    _check_lam = field_validator("lam")(_nonzero)
+
+    @model_validator(mode="after")
+    def _one_way_to_say_it(self) -> "ZeroSNet":
+        if (self.alpha is None) != (self.beta is None):
+            raise ValueError("alpha and beta are given together, e.g. alpha=['1','1','1'], beta=['1']; or give lam alone")
+        if self.alpha is not None:
+            if "lam" in self.model_fields_set:
+                raise ValueError("give lam, or alpha and beta, not both")
+            if len(self.alpha) != 3:
+                raise ValueError(f"alpha: a ZeroSNet looks back 3 steps, expected 3 numbers, got {len(self.alpha)}; any length: the scheme 'multistep'")
+            self.coefficients()
+        return self
+
+    def coefficients(self) -> LinearMultistep:
+        """The given coefficients, or those of eq. (10)."""
+        if self.alpha is not None and self.beta is not None:
+            return LinearMultistep(self.alpha, self.beta)
+        return LinearMultistep(*square_pattern(self.lam))
+
+
+class ZeroSNetOpt(ExplicitMultistep):
+    """ZeroSNet-Opt (Theorem 3): lam = -9/5, roots 1, -1/3, -1/3.
+
+    The smallest parasitic radius of all 3-step schemes of order 2 with one evaluation of f a step.
+    """
+
+    name = "zerosnet_opt"
+    alpha = ("1/3", "5/9", "1/9")
+    beta = ("16/9",)
+
+
+class ZeroSNetTra(LearnableMultistep):
+    """ZeroSNet-Tra: eq. (10) with a trained lambda in every block, 1 at the start."""
+
+    name = "zerosnet_tra"
+    parameter = "lam"
+    formula = staticmethod(square_pattern)
+    lam: Rational = Fraction(1)
+
+    _check_lam = field_validator("lam")(_nonzero)
+
+
+@hookimpl
+def stabzoo_discretizations() -> list[type]:
+    """The discretizations of this plugin."""
+    return [ZeroSNet, ZeroSNetOpt, ZeroSNetTra]

@@ -1,0 +1,87 @@
+"""Checkpoints of the reference releases, renamed to this network's parameters."""
+
+from __future__ import annotations
+
+import re
+from typing import Any
+
+from torch import Tensor, nn
+
+__all__ = ["checkpoint_filter_fn"]
+
+ENTRY = {"x": "0", "l": "1", "ll": "2"}  # the releases' y_n, y_{n-1}, y_{n-2}
+PROJECTION = {"0": "norm", "2": "conv"}  # BN-ReLU-conv
+
+
+def _block_key(prefix: str, rest: str, names: set[str]) -> str | None:
+    """Rename a block's parameter; None for one that the release's forward never uses."""
+    if match := re.fullmatch(r"(bn|conv)(\d)\.(.+)", rest):
+        kind = "norm" if match[1] == "bn" else "conv"
+        preact = f"{prefix}.preact.norm.{match[3]}"
+        if kind == "norm" and match[2] == "1" and preact in names:
+            return preact
+        return f"{prefix}.step.f.{kind}{match[2]}.{match[3]}"
+    if match := re.fullmatch(r"(?:downsample_(\w+)\.downsample_|shortcut(?:_(\w+))?)\.0\.weight", rest):
+        return f"{prefix}.shortcuts.{ENTRY[match[1] or match[2] or 'x']}.weight"
+    if rest in ("coe", "k"):  # start-up steps have no coefficient
+        key = f"{prefix}.step.parameter"
+        return key if key in names else None
+    return f"{prefix}.{rest}"
+
+
+def _rename(key: str, layers: list[int], names: set[str]) -> str | None:
+    """The name of a release's parameter in this network; None for one that the release's forward never uses."""
+
+    def block(number: int) -> str:
+        for stage, count in enumerate(layers):
+            if number < count:
+                return f"stages.{stage}.blocks.{number}"
+            number -= count
+        raise IndexError
+
+    cifar = "norm.norm.weight" in names
+    if match := re.fullmatch(r"(conv1|fc)\.(.+)", key):
+        return f"{'stem.conv' if match[1] == 'conv1' else 'head.fc'}.{match[2]}"
+    if match := re.fullmatch(r"bn1\.(.+)", key):
+        return None if cifar else f"stem.norm.{match[1]}"  # in the CIFAR releases made but not used
+    if match := re.fullmatch(r"bn\.(.+)", key):
+        return f"norm.norm.{match[1]}"
+    try:
+        if match := re.fullmatch(r"blocks\.(\d+)\.(.+)", key):
+            return _block_key(block(int(match[1])), match[2], names)
+        if match := re.fullmatch(r"layer(\d)\.(\d+)\.(.+)", key):
+            return _block_key(f"stages.{int(match[1]) - 1}.blocks.{match[2]}", match[3], names)
+        if match := re.fullmatch(r"ks\.(\d+)", key):  # plain steps have no coefficient
+            name = f"{block(int(match[1]))}.step.parameter"
+            return name if name in names else None
+    except IndexError:
+        return key
+    if match := re.fullmatch(r"downsample(1|21|31)\.downsample\.([02])\.(.+)", key):
+        name = f"stages.{int(match[1][0]) - 1}.blocks.0.shortcuts.0.{PROJECTION[match[2]]}.{match[3]}"
+        return name if name in names else None  # the releases make downsample1 for basic blocks too
+    if re.match(r"downsample[23]2\.", key):
+        return None
+    return key
+
+
+def checkpoint_filter_fn(state_dict: dict[str, Any], model: nn.Module) -> dict[str, Tensor]:
+    """Rename a checkpoint of a reference release (ZeroSNet for CIFAR and ImageNet, LM-ResNet) to this network's parameters.
+
+    Parameters that the releases create but never use (``bn1`` and ``downsample1`` of basic-block networks, ``downsample22`` and
+    ``downsample32``, coefficients of the start-up steps) are dropped.  A checkpoint of this network is returned as it is; a name that
+    is not known is kept, so that loading reports it.
+
+    Args:
+        state_dict: The checkpoint, or a dict that holds it under ``"state_dict"`` or ``"model"``.
+        model: The network that is to load it.
+    """
+    for key in ("state_dict", "model"):
+        if isinstance(state_dict.get(key), dict):
+            state_dict = state_dict[key]
+    state_dict = {key.removeprefix("module."): value for key, value in state_dict.items()}
+    if "stem.conv.weight" in state_dict:
+        return state_dict
+    names = set(model.state_dict())
+    layers = [len(stage.blocks) for stage in model.stages]  # type: ignore[union-attr]  # pyright: ignore
+    renamed = ((_rename(key, layers, names), value) for key, value in state_dict.items())
+    return {name: value for name, value in renamed if name is not None}

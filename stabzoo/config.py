@@ -1,0 +1,125 @@
+"""Validated configuration: exact numbers, strict models, YAML files, and errors a user understands.
+
+Everything a person writes (registry files, study files, parameters of ``timm.create_model``) passes through here, so that every
+mistake is reported the same way: where it stands, what was expected, what was got, and what to do.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from fractions import Fraction
+from pathlib import Path
+from typing import Annotated, Any, TypeVar
+
+import yaml
+from pydantic import BaseModel, BeforeValidator, ConfigDict, PlainSerializer, ValidationError, WithJsonSchema
+
+from stabzoo.multistep import exact
+
+__all__ = ["ConfigError", "Rational", "Strict", "explain", "load_yaml", "validate"]
+
+
+class ConfigError(ValueError):
+    """A file or a parameter is not what stabzoo accepts; the message says where, why and what to do."""
+
+
+Rational = Annotated[
+    Fraction,
+    BeforeValidator(exact),
+    PlainSerializer(str),
+    WithJsonSchema({"type": ["number", "string"], "description": 'an exact number: 2, "1/3", "-0.75"'}),
+]
+"""A pydantic field holding an exact number; written as ``2``, ``"1/3"``, ``"-0.75"`` or a float (its shortest decimal)."""
+
+
+class Strict(BaseModel):
+    """A frozen pydantic model that refuses unknown keys."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True, arbitrary_types_allowed=True, validate_default=True)
+
+
+Model = TypeVar("Model", bound=BaseModel)
+
+
+def _accepted(model: type[BaseModel], location: tuple[int | str, ...]) -> list[str]:
+    """Names of the fields accepted beside ``location`` (empty when the place is not a model's)."""
+    here: Any = model
+    for key in location[:-1]:
+        fields = getattr(here, "model_fields", None)
+        if fields is None or key not in fields:
+            return []
+        here = fields[key].annotation
+    return list(getattr(here, "model_fields", {}))
+
+
+def explain(error: ValidationError, model: type[BaseModel]) -> str:
+    """Turn a pydantic error into one line per mistake: ``place: what is wrong (got ...)``."""
+    lines: list[str] = []
+    for entry in error.errors(include_url=False):
+        location = tuple(entry["loc"])
+        place = ".".join(str(part) for part in location)
+        if entry["type"] == "extra_forbidden":
+            accepted = _accepted(model, location)
+            text = "unknown name" + (f"; accepted here: {', '.join(accepted)}" if accepted else "")
+        elif entry["type"] == "missing":
+            text = "is required"
+        else:
+            text = entry["msg"].removeprefix("Value error, ").removeprefix("Assertion failed, ")
+            if entry["type"] != "value_error":  # our own validators already quote what they got
+                text = f"{text[:1].lower()}{text[1:]}, got {entry['input']!r:.80}"
+        lines.append(f"{place}: {text}" if place else text)
+    return "\n".join(lines)
+
+
+def validate(model: type[Model], data: Any, source: str) -> Model:
+    """Validate ``data`` against ``model``.
+
+    Raises:
+        ConfigError: with ``source`` (a file, a plugin, a model name) and one line per mistake.
+    """
+    try:
+        return model.model_validate(data)
+    except ValidationError as error:
+        reasons = explain(error, model)
+        raise ConfigError(f"{source}: {reasons}" if "\n" not in reasons else f"{source}:\n  {reasons}".replace("\n", "\n  ")) from None
+
+
+class _Loader(getattr(yaml, "CSafeLoader", yaml.SafeLoader)):
+    """YAML's safe loader; a key written twice is an error instead of a silent choice."""
+
+
+def _mapping(loader: Any, node: yaml.MappingNode) -> dict[Any, Any]:
+    loader.flatten_mapping(node)
+    keys = [loader.construct_object(key, deep=True) for key, _ in node.value]
+    for position, key in enumerate(keys):
+        if not isinstance(key, str | int):
+            raise yaml.constructor.ConstructorError(None, None, f"a key must be a name, got {key!r}", node.value[position][0].start_mark)
+        if key in keys[:position]:
+            raise yaml.constructor.ConstructorError(None, None, f"the key {key!r} is written twice", node.value[position][0].start_mark)
+    return {key: loader.construct_object(value, deep=True) for key, (_, value) in zip(keys, node.value, strict=True)}
+
+
+_Loader.add_constructor(yaml.resolver.BaseResolver.DEFAULT_MAPPING_TAG, _mapping)
+
+
+def load_yaml(path: Path) -> Mapping[str, Any]:
+    """Read a YAML mapping, safely.
+
+    Raises:
+        ConfigError: when the file is missing, unreadable, not YAML, or not a mapping; the message has the file and the line.
+    """
+    try:
+        text = path.read_text(encoding="utf-8")
+    except OSError as error:
+        raise ConfigError(f"{path}: cannot be read ({error.strerror or error}); expected a YAML file there") from None
+    except UnicodeDecodeError as error:
+        raise ConfigError(f"{path}: not UTF-8 text (byte {error.start}); expected a YAML file") from None
+    try:
+        data = yaml.load(text, Loader=_Loader)
+    except (yaml.YAMLError, RecursionError, ValueError) as error:
+        mark = getattr(error, "problem_mark", None)
+        where = f", line {mark.line + 1}" if mark else ""
+        raise ConfigError(f"{path}{where}: not valid YAML ({getattr(error, 'problem', None) or error})") from None
+    if not isinstance(data, dict):
+        raise ConfigError(f"{path}: expected a mapping of names to values at the top, got {type(data).__name__}")
+    return data

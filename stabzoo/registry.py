@@ -1,0 +1,154 @@
+"""What a ``registry.yaml`` may say: the schemes that a plugin provides, what it claims about them, and the models built on them.
+
+    leapfrog:                                            # the plugin's name
+      schemes:
+        leapfrog: {order: 2, stability: weak}            # claims; `stabzoo check` recomputes them
+      models:
+        leapfrog20: {scheme: leapfrog, depth: 20}
+      families:                                          # one model a depth
+        leapfrog{depth}: {scheme: leapfrog, cifar: {basic: [32, 44, 56]}}
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+from typing import Any, Literal
+
+from pydantic import Field, PositiveInt, ValidationInfo, field_validator, model_validator
+
+from stabzoo.conditions import Condition, parse_condition
+from stabzoo.config import Strict
+
+__all__ = ["ModelConfig", "Registry", "SchemeClaim"]
+
+IMAGENET_LAYERS = {
+    ("basic", 18): (2, 2, 2, 2),
+    ("basic", 34): (3, 4, 6, 3),
+    ("bottleneck", 50): (3, 4, 6, 3),
+    ("bottleneck", 101): (3, 4, 23, 3),
+    ("bottleneck", 152): (3, 8, 36, 3),
+}
+
+
+class SchemeClaim(Strict):
+    """What a plugin claims about a scheme with its default parameters."""
+
+    order: int | None = Field(description="order of accuracy; null: the scheme is not consistent")
+    stability: Literal["strong", "weak", "unstable"]
+    condition: str | None = Field(default=None, description="zero-stable exactly when, e.g. 'lam <= -1 or lam > 1/3'")
+    reference: str = ""
+    corrections: tuple[str, ...] = Field(default=(), description="what the literature says about this scheme that is not so")
+
+    @field_validator("condition")
+    @classmethod
+    def _condition_parses(cls, value: str | None) -> str | None:
+        if value is not None:
+            parse_condition(value)
+        return value
+
+    def parsed_condition(self) -> Condition | None:
+        """The condition as a predicate over exact parameters."""
+        return None if self.condition is None else parse_condition(self.condition)
+
+
+class ModelConfig(Strict):
+    """One model: a scheme with parameters, in a network of a given depth."""
+
+    scheme: str
+    depth: int
+    form: Literal["cifar", "imagenet"] = "cifar"
+    block: Literal["basic", "bottleneck"] = "basic"
+    width: PositiveInt | None = None
+    parameters: dict[str, Any] = Field(default_factory=dict)
+
+    @field_validator("block", mode="after")
+    @classmethod
+    def _depth_exists(cls, block: str, info: ValidationInfo) -> str:
+        depth, form = info.data.get("depth"), info.data.get("form")
+        if depth is None or form is None:  # reported by their own fields
+            return block
+        if form == "imagenet":
+            depths = [d for b, d in IMAGENET_LAYERS if b == block]
+            if depth not in depths:
+                raise ValueError(f"an ImageNet network of {block} blocks has a depth of {', '.join(map(str, depths))}; got {depth}")
+        else:
+            per_stage = 6 if block == "basic" else 9
+            if depth < per_stage + 2 or (depth - 2) % per_stage:
+                n = max(1, round((depth - 2) / per_stage))
+                raise ValueError(
+                    f"a CIFAR network of {block} blocks has a depth of {per_stage}n+2 "
+                    f"({per_stage * n + 2}, {per_stage * (n + 1) + 2}, ...); got {depth}"
+                )
+        return block
+
+    @property
+    def layers(self) -> tuple[int, ...]:
+        """Blocks per stage."""
+        if self.form == "imagenet":
+            return IMAGENET_LAYERS[self.block, self.depth]
+        return ((self.depth - 2) // (6 if self.block == "basic" else 9),) * 3
+
+
+class Depths(Strict):
+    """Depths of a family, by the kind of block."""
+
+    basic: tuple[int, ...] = ()
+    bottleneck: tuple[int, ...] = ()
+
+
+class Family(Strict):
+    """A model for each of several depths; its name has ``{depth}`` in it."""
+
+    scheme: str
+    cifar: Depths = Depths()
+    imagenet: Depths = Depths()
+    width: PositiveInt | None = None
+    parameters: dict[str, Any] = Field(default_factory=dict)
+
+    @model_validator(mode="after")
+    def _configs_are_valid(self) -> Family:
+        if not list(self.members()):
+            raise ValueError("a family needs depths, e.g. cifar: {basic: [20, 56]}")
+        return self
+
+    def members(self) -> Iterator[ModelConfig]:
+        """The models of the family."""
+        for form in ("cifar", "imagenet"):
+            for block in ("basic", "bottleneck"):
+                for depth in getattr(getattr(self, form), block):
+                    yield ModelConfig(scheme=self.scheme, depth=depth, form=form, block=block, width=self.width, parameters=self.parameters)
+
+
+NAME = re.compile(r"[a-z][a-z0-9_]*")
+
+
+class Registry(Strict):
+    """What one plugin provides."""
+
+    schemes: dict[str, SchemeClaim]
+    models: dict[str, ModelConfig] = Field(default_factory=dict)
+    families: dict[str, Family] = Field(default_factory=dict)
+
+    @model_validator(mode="after")
+    def _names_are_consistent(self) -> Registry:
+        for family in self.families:
+            if family.count("{depth}") != 1:
+                raise ValueError(f"families: the name {family!r} needs '{{depth}}' in it once, e.g. 'leapfrog{{depth}}'")
+        names = [name for name, _ in self._members()]
+        for name in [*self.schemes, *names]:
+            if not NAME.fullmatch(name):
+                raise ValueError(f"{name!r} is not a name: lower-case letters, digits and underscores, a letter first")
+        if repeated := sorted({name for name in names if names.count(name) > 1}):
+            raise ValueError(f"the model {', '.join(repeated)} is defined twice")
+        return self
+
+    def _members(self) -> Iterator[tuple[str, ModelConfig]]:
+        yield from self.models.items()
+        for name, family in self.families.items():
+            for config in family.members():
+                yield name.format(depth=config.depth), config
+
+    def expanded_models(self) -> dict[str, ModelConfig]:
+        """Every model by name, families expanded."""
+        return dict(self._members())

@@ -1,0 +1,91 @@
+"""The steps of explicit multistep schemes as torch modules: y_{n+1} = sum_j alpha_j y_{n-j} + sum_j beta_j f_{n-j}."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from fractions import Fraction
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from stabzoo.multistep import LinearMultistep
+
+__all__ = ["LearnableStep", "MultistepStep"]
+
+
+def slopes_kept(method: LinearMultistep) -> int:
+    """How many past slopes f_{n-1}, f_{n-2}, ... a step of ``method`` needs."""
+    return max((lag for lag, beta in enumerate(method.beta) if beta), default=0)
+
+
+class MultistepStep(nn.Module):
+    """One step with fixed coefficients (see `stabzoo.Discretization.block` for its arguments).
+
+    The sum is accumulated in place into the one tensor that it allocates, so a history of three states costs two additions more than a
+    plain residual connection, and no memory.
+    """
+
+    def __init__(self, f: nn.Module, method: LinearMultistep, *, returns_slope: bool = False) -> None:
+        """Wrap ``f``; ``method`` must be explicit.  ``returns_slope``: return f_n even where this step needs no past slope."""
+        super().__init__()
+        self.f = f
+        self.alpha = [float(alpha) for alpha in method.alpha]
+        self.slopes = slopes_kept(method)
+        self.beta = [float(beta) for beta in method.beta[: self.slopes + 1]]
+        self.returns_slope = returns_slope or self.slopes > 0
+        self.method = method
+
+    @torch.jit.unused
+    def coefficients(self) -> LinearMultistep:
+        """The exact coefficients of this step."""
+        return self.method
+
+    def forward(self, y: Tensor, history: list[Tensor]) -> list[Tensor]:
+        """Advance: ``y`` (B, C, H, W), ``history`` each (B, C', H', W') -> ``[y_next]`` or ``[y_next, f]``, each (B, C', H', W')."""
+        f = self.f(y)
+        if self.beta[0] == 1.0:
+            y_next = torch.add(f, history[0], alpha=self.alpha[0])
+        else:
+            y_next = (f * self.beta[0]).add_(history[0], alpha=self.alpha[0])
+        for j in range(1, len(self.alpha)):
+            y_next.add_(history[j], alpha=self.alpha[j])
+        for j in range(self.slopes):
+            y_next.add_(history[len(self.alpha) + j], alpha=self.beta[j + 1])
+        return [y_next, f] if self.returns_slope else [y_next]
+
+
+class LearnableStep(nn.Module):
+    """One step whose coefficients follow from a trainable scalar, kept in ``parameter`` (shape (1,), so that no weight decay applies)."""
+
+    def __init__(self, f: nn.Module, formula: Callable[[Any], tuple[list[Any], list[Any]]], low: float, high: float) -> None:
+        """Wrap ``f``; the parameter starts uniformly at random in [low, high]."""
+        super().__init__()
+        self.f = f
+        self.formula = formula
+        self.low, self.high = low, high
+        weight = next(f.parameters(), torch.empty(0))
+        self.parameter = nn.Parameter(torch.empty(1, device=weight.device, dtype=weight.dtype))
+        self.slopes = slopes_kept(LinearMultistep(*formula(Fraction(low))))
+        self.reset_parameters()
+
+    @torch.jit.unused
+    def reset_parameters(self) -> None:
+        """Draw the parameter's initial value."""
+        nn.init.uniform_(self.parameter, self.low, self.high)
+
+    @torch.jit.unused
+    def coefficients(self) -> LinearMultistep:
+        """The exact coefficients of this step as it is stored now: the trained weight is a rational number."""
+        return LinearMultistep(*self.formula(Fraction(self.parameter.item())))
+
+    def forward(self, y: Tensor, history: list[Tensor]) -> list[Tensor]:
+        """Advance, as `MultistepStep.forward`."""
+        alphas, betas = self.formula(self.parameter)
+        f = self.f(y)
+        y_next = f * betas[0]
+        for j, alpha in enumerate(alphas):
+            y_next = torch.addcmul(y_next, history[j], alpha)
+        for j in range(self.slopes):
+            y_next = torch.addcmul(y_next, history[len(alphas) + j], betas[j + 1])
+        return [y_next, f] if self.slopes > 0 else [y_next]

@@ -1,0 +1,103 @@
+"""Registration with timm: one entry function a model, so that ``timm.create_model("zerosnet56_opt")`` works."""
+
+from __future__ import annotations
+
+import inspect
+import sys
+from collections.abc import Callable
+from typing import Any
+
+import timm
+from timm.models import build_model_with_cfg, generate_default_cfgs, register_model
+from torch import nn
+
+import stabzoo
+from stabzoo import plugins
+from stabzoo.checkpoints import checkpoint_filter_fn
+from stabzoo.config import ConfigError
+from stabzoo.registry import ModelConfig
+from stabzoo.resnet import DiscretizedResNet, FeatureGetter
+
+__all__ = ["build_model", "register_models"]
+
+CIFAR_MEAN, CIFAR_STD = (0.4914, 0.4822, 0.4465), (0.2023, 0.1994, 0.2010)
+NETWORK = [name for name in inspect.signature(DiscretizedResNet).parameters if name not in ("scheme", "layers", "form", "bottleneck")]
+BUILDER = [
+    *(name for name, p in inspect.signature(build_model_with_cfg).parameters.items() if p.kind is not p.VAR_KEYWORD),
+    *("features_only", "out_indices", "feature_cls", "pruned"),
+]
+
+
+def pretrained_cfg(config: ModelConfig) -> dict[str, Any]:
+    """timm's data configuration of a model; no weights are published."""
+    cfg: dict[str, Any] = {"first_conv": "stem.conv", "classifier": "head.fc", "license": "mit"}
+    if config.form == "cifar":
+        size = {"input_size": (3, 32, 32), "pool_size": (8, 8), "num_classes": 10, "crop_pct": 1.0, "interpolation": "bilinear"}
+        return cfg | size | {"mean": CIFAR_MEAN, "std": CIFAR_STD}
+    return cfg | {"input_size": (3, 224, 224), "pool_size": (7, 7), "num_classes": 1000, "crop_pct": 0.875, "interpolation": "bilinear"}
+
+
+def build_model(name: str, config: ModelConfig, pretrained: bool = False, **kwargs: Any) -> nn.Module:
+    """Build a model, as ``timm.create_model(name, ...)`` does.
+
+    Args:
+        name: The model's registered name.
+        config: Its configuration.
+        pretrained: Load the weights that timm's ``pretrained_cfg`` (or overlay) names.
+        kwargs: Options of the network (see `DiscretizedResNet`), of timm's builder, and parameters of the scheme.
+
+    Raises:
+        ConfigError: a parameter is not valid (`stabzoo.plugins.UnknownParameter`, also a TypeError, where nothing has its name).
+        PluginError: the plugin that provides the scheme is broken.
+    """
+    known = {*NETWORK, *BUILDER}
+    parameters = {key: value for key, value in kwargs.items() if key not in known}
+    options = {key: value for key, value in kwargs.items() if key in known}
+    try:
+        scheme = plugins.get_scheme(config.scheme, **{**config.parameters, **parameters})
+    except plugins.UnknownParameter as error:
+        raise plugins.UnknownParameter(f"model {name!r}: {error}; the network takes {', '.join(NETWORK)}") from None
+    except ConfigError as error:
+        raise ConfigError(f"model {name!r}: {error}") from None
+    width = options.pop("width", config.width)
+    if width is not None and (not isinstance(width, int) or isinstance(width, bool) or width < 1):
+        raise ConfigError(f"model {name!r}: width: expected a whole number of channels, at least 1; got {width!r}")
+    return build_model_with_cfg(
+        DiscretizedResNet,
+        name,
+        pretrained,
+        pretrained_filter_fn=checkpoint_filter_fn,
+        feature_cfg={"out_indices": tuple(range(len(config.layers) + 1)), "feature_cls": FeatureGetter},
+        scheme=scheme,
+        layers=config.layers,
+        form=config.form,
+        bottleneck=config.block == "bottleneck",
+        width=width,
+        **options,
+    )
+
+
+def entrypoint(name: str, config: ModelConfig) -> Callable[..., nn.Module]:
+    """timm's entry function of one model."""
+
+    def create(pretrained: bool = False, **kwargs: Any) -> nn.Module:
+        return build_model(name, config, pretrained, **kwargs)
+
+    create.__name__ = create.__qualname__ = name
+    create.__module__ = "stabzoo"
+    create.__doc__ = f"{config.scheme}, depth {config.depth}, {config.form} form, {config.block} blocks."
+    return create
+
+
+def register_models() -> None:
+    """Register every model of the catalogue with timm; a name that timm already has is refused, with the plugin named."""
+    for name, (plugin, config) in plugins.catalogue().models.items():
+        if timm.is_model(name):
+            owner = timm.model_entrypoint(name).__module__
+            if owner != "stabzoo":
+                plugins.report(plugin, f"the model name {name!r} is taken by {owner}; this one is left out")
+            continue
+        stabzoo.default_cfgs.update(generate_default_cfgs({name: pretrained_cfg(config)}))
+        function = entrypoint(name, config)
+        setattr(sys.modules["stabzoo"], name, function)
+        register_model(function)
