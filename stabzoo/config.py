@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from fractions import Fraction
 from pathlib import Path
-from typing import Annotated, Any, TypeVar
+from typing import Annotated, Any, TypeVar, get_args
 
 import yaml
 from pydantic import BaseModel, BeforeValidator, ConfigDict, PlainSerializer, ValidationError, WithJsonSchema
@@ -46,9 +46,13 @@ def _accepted(model: type[BaseModel], location: tuple[int | str, ...]) -> list[s
     here: Any = model
     for key in location[:-1]:
         fields = getattr(here, "model_fields", None)
-        if fields is None or key not in fields:
+        if fields is None:  # a container: dict[str, Model], tuple[Model, ...], Model | None
+            kinds = [kind for kind in get_args(here) if hasattr(kind, "model_fields")]
+            here = kinds[0] if kinds else None
+        elif key in fields:
+            here = fields[key].annotation
+        else:
             return []
-        here = fields[key].annotation
     return list(getattr(here, "model_fields", {}))
 
 
@@ -81,7 +85,8 @@ def validate(model: type[Model], data: Any, source: str) -> Model:
         return model.model_validate(data)
     except ValidationError as error:
         reasons = explain(error, model)
-        raise ConfigError(f"{source}: {reasons}" if "\n" not in reasons else f"{source}:\n  {reasons}".replace("\n", "\n  ")) from None
+        indented = reasons.replace("\n", "\n  ")
+        raise ConfigError(f"{source}: {reasons}" if reasons == indented else f"{source}:\n  {indented}") from None
 
 
 class _Loader(getattr(yaml, "CSafeLoader", yaml.SafeLoader)):

@@ -9,8 +9,6 @@ The network owns the history: the newest states y_n, y_{n-1}, ... (and past slop
 of tensors.  The first d-1 steps of a d-step scheme are Euler steps.
 """
 
-from __future__ import annotations
-
 from collections import OrderedDict
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, NamedTuple
@@ -21,6 +19,7 @@ from timm.models._features import FeatureGetterNet, feature_take_indices  # timm
 from timm.models._manipulate import checkpoint
 from torch import Tensor, nn
 
+from stabzoo.checkpoints import checkpoint_filter_fn
 from stabzoo.discretization import Boundary, Discretization
 from stabzoo.multistep import LinearMultistep
 from stabzoo.steps import LearnableStep, MultistepStep, slopes_kept
@@ -29,7 +28,7 @@ if TYPE_CHECKING:
     from stabzoo.stability import StabilityCard
     from stabzoo.stability.growth import ProductGrowth
 
-__all__ = ["DiscretizedResNet", "Form"]
+__all__ = ["DiscretizedResNet", "checkpoint_filter_fn"]  # timm looks for the filter beside the class
 
 EULER = LinearMultistep((1,), (1,))
 
@@ -266,15 +265,24 @@ class DiscretizedResNet(nn.Module):
 
     @torch.jit.ignore
     def init_weights(self) -> None:
-        """He-normal (fan-out) convolutions, unit BN; everything else as its module has it."""
+        """He-normal (fan-out) convolutions, unit BN; everything else as its module has it.
+
+        Each block adds a branch of about unit variance to the state.  The running variances of the norms that see states start at
+        what that makes, or an untrained network of hundreds of layers overflows in evaluation mode.
+        """
         for module in self.modules():
             if isinstance(module, nn.Conv2d):
                 nn.init.kaiming_normal_(module.weight, mode="fan_out", nonlinearity="relu")
             elif isinstance(module, nn.BatchNorm2d | nn.Linear | LearnableStep):
                 module.reset_parameters()
+        readers: list[nn.Module] = [block for stage in self.stages for block in stage.blocks]
+        for n, reader in enumerate([*readers, self.norm]):
+            for name, module in reader.named_modules():
+                if isinstance(module, nn.BatchNorm2d) and name.rpartition(".")[2] in ("norm", "norm1"):
+                    module.running_var.fill_(1.0 + n)  # type: ignore[union-attr]  # pyright: ignore[reportOptionalMemberAccess]
 
     @torch.jit.ignore
-    def stability_card(self) -> StabilityCard | ProductGrowth:
+    def stability_card(self) -> "StabilityCard | ProductGrowth":
         """The stability of this network as it is now.
 
         Fixed coefficients: the card of the scheme.  Coefficients that vary from block to block: zero stability is a statement about

@@ -49,9 +49,9 @@ class MultistepStep(nn.Module):
         else:
             y_next = (f * self.beta[0]).add_(history[0], alpha=self.alpha[0])
         for j in range(1, len(self.alpha)):
-            y_next.add_(history[j], alpha=self.alpha[j])
+            y_next = y_next.add_(history[j], alpha=self.alpha[j])  # reassigned: torch.fx drops calls whose result is not used
         for j in range(self.slopes):
-            y_next.add_(history[len(self.alpha) + j], alpha=self.beta[j + 1])
+            y_next = y_next.add_(history[len(self.alpha) + j], alpha=self.beta[j + 1])
         return [y_next, f] if self.returns_slope else [y_next]
 
 

@@ -1,7 +1,7 @@
 """Linear multistep residual networks: LM-ResNet, with a trained or a shared coefficient, and any explicit coefficients."""
 
 from fractions import Fraction
-from typing import Any, Literal
+from typing import Literal
 
 from pydantic import model_validator
 
@@ -33,7 +33,7 @@ class LM(ExplicitMultistep):
         return LinearMultistep((1 - self.k, self.k), (weight,))
 
 
-def released_lm(k_n: Any) -> tuple[list[Any], list[Any]]:
+def released_lm(k_n):  # no annotations: TorchScript takes an argument without one for a tensor
     """The coefficients of the released LM-ResNet: alpha = (k_n, 1 - k_n), beta = (1)."""
     return [k_n, 1 - k_n], [1 + 0 * k_n]
 

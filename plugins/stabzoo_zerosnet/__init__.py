@@ -4,14 +4,13 @@ Reference: Chen, Jin, Shang: Zero stability well predicts performance of convolu
 """
 
 from fractions import Fraction
-from typing import Any
 
 from pydantic import field_validator, model_validator
 
 from stabzoo import ExplicitMultistep, LearnableMultistep, LinearMultistep, Rational, hookimpl
 
 
-def square_pattern(lam: Any) -> tuple[list[Any], list[Any]]:
+def square_pattern(lam):  # no annotations: TorchScript takes an argument without one for a tensor
     """Coefficients of eq. (10): alpha = (3(1+l)/4l, -1/l, (1+l)/4l), beta = ((3l-1)/2l), for an exact number or a tensor l != 0."""
     return [3 * (1 + lam) / (4 * lam), -1 / lam, (1 + lam) / (4 * lam)], [(3 * lam - 1) / (2 * lam)]
 

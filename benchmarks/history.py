@@ -1,0 +1,139 @@
+"""What the history costs: a 3-step network against the residual network of the same depth, and against its bare convolutions.
+
+    python benchmarks/history.py [--threads 2] [--batch 64] [--rounds 15] [--depths 20 56 110] [--device cpu]
+
+In every round each network takes one training step (forward, backward; no optimizer) and one inference, one after the other; the
+ratios are medians over rounds of times taken side by side (of CPU time with ``--threads 1``: other processes do not disturb it).  Memory is the peak resident size of a fresh process above its size before
+the step (on a GPU: the peak allocated).
+
+With ``--keep-memory`` the program restarts itself with glibc told to keep freed memory.  Otherwise, on a machine with slow page faults,
+the ratios measure which of the networks the allocator happens to hand back to the system between steps.
+"""
+
+import argparse
+import os
+import platform
+import statistics
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+import timm
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+import stabzoo
+
+ALLOCATOR = {"MALLOC_TRIM_THRESHOLD_": "8000000000", "MALLOC_MMAP_THRESHOLD_": "8000000000", "MALLOC_TOP_PAD_": "100000000"}
+
+
+class BareConvolutions(nn.Module):
+    """The convolutions of a residual network's branches and stem, one after the other, and its classifier."""
+
+    def __init__(self, model: nn.Module) -> None:
+        super().__init__()
+        convs = [m for name, m in model.named_modules() if isinstance(m, nn.Conv2d) and "shortcuts" not in name]
+        self.convs = nn.Sequential(*convs)
+        self.head = model.head
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Images -> logits."""
+        return self.head(self.convs(x))
+
+
+def seconds(run: Callable[[], object], device: str) -> float:
+    """Time of one call."""
+    clock = time.process_time if device == "cpu" and torch.get_num_threads() == 1 else time.perf_counter
+    start = clock()
+    run()
+    if device == "cuda":
+        torch.cuda.synchronize()
+    return clock() - start
+
+
+def compare(depth: int, batch: int, rounds: int, device: str) -> None:
+    """Print the ratios for one depth."""
+    torch.manual_seed(0)
+    models = {name: timm.create_model(name) for name in (f"preresnet{depth}", f"zerosnet{depth}_opt")}
+    models["bare convolutions"] = BareConvolutions(timm.create_model(f"preresnet{depth}"))
+    x, y = torch.randn(batch, 3, 32, 32, device=device), torch.randint(10, (batch,), device=device)
+    times: dict[tuple[str, str], list[float]] = {}
+    for model in models.values():
+        model.to(device)
+    for warm in range(rounds + 2):
+        for name, model in models.items():
+            model.train()
+            model.zero_grad()
+            train = seconds(lambda: F.cross_entropy(model(x), y).backward(), device)  # noqa: B023
+            model.eval()
+            with torch.no_grad():
+                infer = seconds(lambda: model(x), device)  # noqa: B023
+            if warm >= 2:
+                times.setdefault((name, "train"), []).append(train)
+                times.setdefault((name, "infer"), []).append(infer)
+    baseline, ours, bare = models
+    for kind in ("train", "infer"):
+        ratio = statistics.median(a / b for a, b in zip(times[ours, kind], times[baseline, kind], strict=True))
+        over = {n: statistics.median(a / b for a, b in zip(times[n, kind], times[bare, kind], strict=True)) for n in (baseline, ours)}
+        median = {n: statistics.median(times[n, kind]) * 1e3 for n in models}
+        print(
+            f"depth {depth:4d} {kind}: {ours} {median[ours]:8.1f} ms, {baseline} {median[baseline]:8.1f} ms, ratio {ratio:.3f}; "
+            f"to the bare convolutions ({median[bare]:.1f} ms): {over[ours]:.3f} and {over[baseline]:.3f}"
+        )
+
+
+def peak_memory(name: str, batch: int, device: str) -> None:
+    """Print the bytes that one training step adds at its peak."""
+    model = timm.create_model(name).to(device).train()
+    x, y = torch.randn(batch, 3, 32, 32, device=device), torch.randint(10, (batch,), device=device)
+    F.cross_entropy(model(x[:2]), y[:2]).backward()  # libraries are loaded
+    if device == "cuda":
+        torch.cuda.reset_peak_memory_stats()
+        F.cross_entropy(model(x), y).backward()
+        print(torch.cuda.max_memory_allocated())
+        return
+    Path("/proc/self/clear_refs").write_text("5")  # Linux: start the peak anew
+    before = resident_peak()
+    F.cross_entropy(model(x), y).backward()
+    print(resident_peak() - before)
+
+
+def resident_peak() -> int:
+    """The peak resident size of this process in bytes (Linux)."""
+    status = dict(line.split(":", 1) for line in Path("/proc/self/status").read_text().splitlines())
+    return int(status["VmHWM"].split()[0]) * 1024
+
+
+def main() -> None:
+    """Run the comparison."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--threads", type=int, default=len(os.sched_getaffinity(0)))
+    parser.add_argument("--batch", type=int, default=64)
+    parser.add_argument("--rounds", type=int, default=15)
+    parser.add_argument("--depths", type=int, nargs="+", default=[20, 56, 110])
+    parser.add_argument("--device", choices=("cpu", "cuda"), default="cpu")
+    parser.add_argument("--keep-memory", action="store_true")
+    parser.add_argument("--peak-memory", metavar="MODEL", help=argparse.SUPPRESS)
+    options = parser.parse_args()
+    if options.keep_memory and "MALLOC_TOP_PAD_" not in os.environ:
+        os.execve(sys.executable, [sys.executable, *sys.argv], {**os.environ, **ALLOCATOR})
+    torch.set_num_threads(options.threads)
+    if options.peak_memory:
+        peak_memory(options.peak_memory, options.batch, options.device)
+        return
+    machine = torch.cuda.get_device_name() if options.device == "cuda" else f"{platform.processor() or platform.machine()}, {options.threads} threads"
+    print(f"stabzoo {stabzoo.__version__}, torch {torch.__version__}, timm {timm.__version__}, {machine}, batch {options.batch}, {options.rounds} rounds")
+    for depth in options.depths:
+        compare(depth, options.batch, options.rounds, options.device)
+        peaks = [
+            int(subprocess.run([sys.executable, *sys.argv, "--peak-memory", name], check=True, capture_output=True, text=True).stdout)
+            for name in (f"zerosnet{depth}_opt", f"preresnet{depth}")
+        ]
+        print(f"depth {depth:4d} peak memory of a training step: {peaks[0] / 2**20:.0f} and {peaks[1] / 2**20:.0f} MiB, ratio {peaks[0] / peaks[1]:.3f}")
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,67 @@
+"""Fixtures: third-party plugins, installed into a temporary folder on the path."""
+
+import sys
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from textwrap import dedent
+
+import pytest
+from timm.models import _registry as timm_registry
+
+import stabzoo
+from stabzoo import plugins
+
+GOOD_CODE = """
+    from stabzoo import ExplicitMultistep, hookimpl
+
+    class Leapfrog(ExplicitMultistep):
+        name = "leapfrog"
+        alpha, beta = (0, 1), (2, 0)
+
+    @hookimpl
+    def stabzoo_discretizations():
+        return [Leapfrog]
+"""
+GOOD_REGISTRY = """
+    leapfrog:
+      schemes: {leapfrog: {order: 2, stability: weak}}
+      models: {leapfrog20: {scheme: leapfrog, depth: 20}}
+"""
+
+
+@pytest.fixture
+def install(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Callable[..., Path]]:
+    """Install a plugin: ``install("leapfrog", code, registry)``; removed after the test, with what it registered."""
+    before, models = set(sys.modules), set(timm_registry._model_entrypoints)
+    monkeypatch.syspath_prepend(str(tmp_path))
+
+    def add(name: str = "leapfrog", code: str = GOOD_CODE, registry: str | None = GOOD_REGISTRY, *, version: str = "9.0", package: str = "") -> Path:
+        package = package or f"stabzoo_{name}"
+        folder = tmp_path / package
+        folder.mkdir(exist_ok=True)
+        (folder / "__init__.py").write_text(dedent(code))
+        if registry is not None:
+            (folder / "registry.yaml").write_text(dedent(registry))
+        info = tmp_path / f"{package}-{version}.dist-info"
+        info.mkdir()
+        (info / "METADATA").write_text(f"Metadata-Version: 2.1\nName: {package.replace('_', '-')}\nVersion: {version}\n")
+        (info / "entry_points.txt").write_text(f"[stabzoo]\n{name} = {package}\n")
+        clear()
+        return folder
+
+    yield add
+    for name in set(timm_registry._model_entrypoints) - models:
+        timm_registry._clear_model_entries(name)
+        del timm_registry._model_entrypoints[name]
+        stabzoo.default_cfgs.pop(name, None)
+    monkeypatch.undo()
+    for module in set(sys.modules) - before:
+        if module.startswith("stabzoo_"):
+            del sys.modules[module]
+    clear()
+
+
+def clear() -> None:
+    """Forget what was discovered, without discovering anew."""
+    for cached in (plugins.catalogue, plugins._load, plugins._our_sections):
+        cached.cache_clear()
