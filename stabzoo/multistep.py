@@ -1,0 +1,232 @@
+"""Linear multistep methods with exact rational coefficients.
+
+Two schemes may share every float64 coefficient and differ in stability: (1 - k, k) with k = -1 + 1e-30 is
+zero-stable, with k = -1 - 1e-30 it is not. The coefficients are therefore `Fraction`s from the moment they are read.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable, Mapping, Set
+from dataclasses import dataclass, fields
+from decimal import Decimal
+from fractions import Fraction
+from itertools import islice
+from math import factorial
+from typing import Protocol, TypeAlias, runtime_checkable
+
+MAX_DIGITS = 1000
+"""Largest number of decimal digits `exact` lets a numerator or a denominator have."""
+
+MAX_STEPS = 64
+"""Largest number of steps of a `LinearMultistep`."""
+
+Number: TypeAlias = int | Fraction | Decimal | str | float
+
+_RATIO = re.compile(r"([+-]?[0-9]+)(?:/([0-9]+))?")
+_DECIMAL = re.compile(r"([+-]?)([0-9]*)(?:\.([0-9]*))?(?:[eE]([+-]?[0-9]+))?")
+_LIMIT = 10**MAX_DIGITS
+_NOT_FINITE = {"nan", "snan", "inf", "infinity"}
+_EXPECTED = "an int, a Fraction, a finite Decimal or float, or a string such as '1/3', '-0.75' or '1e-3'"
+
+
+def exact(value: Number) -> Fraction:
+    """Return `value` as a `Fraction`, exactly.
+
+    A float means the shortest decimal that rounds to it, i.e. what Python prints: `exact(0.1) == Fraction(1, 10)`.
+    For the stored binary value write `Fraction(0.1)`.
+
+    Raises:
+        ValueError: not a number of these kinds, not finite, malformed, or longer than `MAX_DIGITS` decimal digits.
+
+    """
+    if isinstance(value, Fraction):
+        return _bounded(value)
+    if isinstance(value, bool):
+        raise ValueError(f"expected {_EXPECTED}, got the bool {value}; write 0 or 1")
+    if isinstance(value, int):
+        return _bounded(Fraction(int(value)))
+    if isinstance(value, str):
+        return _parse(value.strip())
+    if isinstance(value, float):
+        return _parse(float.__repr__(value))
+    if isinstance(value, Decimal):
+        return _parse(str(value))
+    raise ValueError(f"expected {_EXPECTED}, got a {type(value).__name__}; convert it to one of these first")
+
+
+def _bounded(value: Fraction) -> Fraction:
+    if abs(value.numerator) >= _LIMIT or value.denominator >= _LIMIT:
+        raise ValueError(
+            f"expected at most {MAX_DIGITS} decimal digits, got a longer number; round it to a shorter Fraction"
+        )
+    return value
+
+
+def _parse(text: str) -> Fraction:
+    shown = repr(text if len(text) <= 40 else text[:37] + "...")
+    if len(text) > 2 * MAX_DIGITS + 8:
+        raise ValueError(f"expected at most {MAX_DIGITS} decimal digits, got {shown}; round it to a shorter number")
+    if ratio := _RATIO.fullmatch(text):
+        denominator = int(ratio[2] or 1)
+        if denominator == 0:
+            raise ValueError(f"expected {_EXPECTED}, got {shown}; a denominator must not be zero")
+        return _bounded(Fraction(int(ratio[1]), denominator))
+    decimal = _DECIMAL.fullmatch(text)
+    if decimal is None or not (decimal[2] or decimal[3]):
+        cure = "use a finite number" if text.lower().lstrip("+-") in _NOT_FINITE else "correct the spelling"
+        raise ValueError(f"expected {_EXPECTED}, got {shown}; {cure}")
+    digits, exponent = (decimal[2] or "") + (decimal[3] or ""), int(decimal[4] or 0) - len(decimal[3] or "")
+    if len(digits) + abs(exponent) > MAX_DIGITS:  # checked before 10**exponent is ever formed
+        raise ValueError(f"expected at most {MAX_DIGITS} decimal digits, got {shown}; round it to a shorter number")
+    mantissa = int(decimal[1] + digits)
+    return Fraction(mantissa * 10**exponent) if exponent >= 0 else Fraction(mantissa, 10**-exponent)
+
+
+def exact_sequence(values: Iterable[Number], name: str) -> tuple[Fraction, ...]:
+    """Return at most `MAX_STEPS` numbers as `Fraction`s; `name` says in messages what they are.
+
+    Raises:
+        ValueError: not an ordered collection (a bare string is none), too long, or an entry that `exact` refuses.
+
+    """
+    if isinstance(values, str | bytes | bytearray | Mapping | Set) or not isinstance(values, Iterable):
+        kind = type(values).__name__
+        raise ValueError(f"expected {name} to be a sequence of numbers, got a {kind}; write (x,) for a single number x")
+    entries = list(islice(values, MAX_STEPS + 1))
+    if len(entries) > MAX_STEPS:
+        raise ValueError(f"expected at most {MAX_STEPS} steps, got more entries of {name}; use a shorter method")
+    numbers: list[Fraction] = []
+    for j, entry in enumerate(entries):
+        try:
+            numbers.append(exact(entry))
+        except ValueError as error:
+            raise ValueError(f"{name}[{j}]: {error}") from None
+    return tuple(numbers)
+
+
+@dataclass(frozen=True, slots=True, init=False)
+class LinearMultistep:
+    """A d-step linear multistep method, newest value first.
+
+        y_{n+1} = sum_j alpha_j y_{n-j} + h ( beta_next f(y_{n+1}) + sum_j beta_j f(y_{n-j}) ),   j = 0..d-1
+
+    A `beta` shorter than `alpha` is padded with zeros. Trailing zeros of `alpha` are kept: they are steps of the
+    method, with roots at 0.
+
+    Raises:
+        ValueError: empty `alpha`, `beta` longer than `alpha`, more than `MAX_STEPS` steps, or a coefficient that
+        `exact` refuses.
+
+    Source: Atkinson, An Introduction to Numerical Analysis, (6.3.1); Hairer, Norsett, Wanner, Solving ODEs I, III.2,
+    whose alpha_j are these with the index reversed and the opposite sign.
+
+    """
+
+    alpha: tuple[Fraction, ...]
+    beta: tuple[Fraction, ...]
+    beta_next: Fraction = Fraction(0)
+
+    def __init__(self, alpha: Iterable[Number], beta: Iterable[Number], beta_next: Number = Fraction(0)) -> None:
+        a, b = exact_sequence(alpha, "alpha"), exact_sequence(beta, "beta")
+        if not a:
+            raise ValueError("expected at least one alpha, got none; a one-step method has alpha = (1,)")
+        if len(b) > len(a):
+            raise ValueError(
+                f"expected at most {len(a)} betas, one per alpha, got {len(b)}; append zeros to alpha for more steps"
+            )
+        try:
+            new = exact(beta_next)
+        except ValueError as error:
+            raise ValueError(f"beta_next: {error}") from None
+        for field, value in zip(fields(self), (a, b + (Fraction(0),) * (len(a) - len(b)), new), strict=True):
+            object.__setattr__(self, field.name, value)
+
+    @property
+    def steps(self) -> int:
+        """Number of steps d: how many past values the method looks at. Not its order."""
+        return len(self.alpha)
+
+    @property
+    def rho(self) -> tuple[Fraction, ...]:
+        """First characteristic polynomial z^d - sum_j alpha_j z^{d-1-j}, d + 1 coefficients, highest power first."""
+        return (Fraction(1), *(-a for a in self.alpha))
+
+    @property
+    def sigma(self) -> tuple[Fraction, ...]:
+        """Second characteristic polynomial beta_next z^d + sum_j beta_j z^{d-1-j}, like `rho` highest power first."""
+        return (self.beta_next, *self.beta)
+
+    @property
+    def is_explicit(self) -> bool:
+        """Whether y_{n+1} needs no equation to be solved: beta_next = 0."""
+        return self.beta_next == 0
+
+    @property
+    def is_preconsistent(self) -> bool:
+        """Whether rho(1) = 0, i.e. sum alpha = 1: constants are kept."""
+        return sum(self.alpha) == 1
+
+    @property
+    def is_consistent(self) -> bool:
+        """Whether rho(1) = 0 and rho'(1) = sigma(1): order at least 1."""
+        return self.truncation_constant(0) == 0 and self.truncation_constant(1) == 0
+
+    def truncation_constant(self, q: int) -> Fraction:
+        """Return C_q of the local truncation error sum_q C_q h^q y^(q), expanded at the oldest value.
+
+            C_q = ( sum_j a_j j^q - q sum_j b_j j^{q-1} ) / q!,   rho = sum_j a_j z^j,  sigma = sum_j b_j z^j
+
+        Only the first C_q that does not vanish is independent of the expansion point. Source: HNW I, III.2, (2.6).
+        """
+        if q < 0:
+            raise ValueError(f"expected q >= 0, got {q}")
+        total = sum((a * j**q for j, a in enumerate(reversed(self.rho))), Fraction(0))
+        if q:
+            total -= q * sum((b * j ** (q - 1) for j, b in enumerate(reversed(self.sigma))), Fraction(0))
+        return total / factorial(q)
+
+    @property
+    def order(self) -> int | None:
+        """Largest p with C_0 = ... = C_p = 0: 0 if only preconsistent, None if rho(1) != 0 (no order at all)."""
+        q = 0
+        while self.truncation_constant(q) == 0:  # ends at q <= 2 d + 1: rho is not the zero polynomial
+            q += 1
+        return q - 1 if q else None
+
+    @property
+    def error_constant(self) -> Fraction | None:
+        """C_{p+1} / sigma(1) of a method of order p >= 1 (HNW I, III.2); None if not consistent or sigma(1) = 0."""
+        order, scale = self.order, sum(self.sigma)
+        if not order or scale == 0:
+            return None
+        return self.truncation_constant(order + 1) / scale
+
+    def coefficients(self) -> LinearMultistep:
+        """Return itself: a method stands wherever something with `coefficients()` is expected."""
+        return self
+
+    def __str__(self) -> str:
+        past = ["n", *(f"n-{j}" for j in range(1, self.steps))]
+        text = f"y[n+1] = {_linear_combination('y', past, self.alpha)}"
+        if any(self.sigma):
+            text += f" + h ({_linear_combination('f', ['n+1', *past], self.sigma)})"
+        return text
+
+
+@runtime_checkable
+class HasCoefficients(Protocol):
+    """Anything that is a linear multistep method at heart."""
+
+    def coefficients(self) -> LinearMultistep:
+        """Return the method."""
+        ...
+
+
+def _linear_combination(symbol: str, indices: list[str], weights: tuple[Fraction, ...]) -> str:
+    terms = ""
+    for index, weight in zip(indices, weights, strict=True):
+        if weight:
+            sign = (" - " if terms else "-") if weight < 0 else (" + " if terms else "")
+            terms += f"{sign}{'' if abs(weight) == 1 else f'{abs(weight)} '}{symbol}[{index}]"
+    return terms or "0"

@@ -1,0 +1,57 @@
+"""Zero-stability and absolute stability of linear multistep methods, decided in exact arithmetic.
+
+Importing this package needs neither numpy nor FLINT; they are imported when a number asks for them.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from stabzoo.stability.certificate import Certificate, certify, verify_certificate
+from stabzoo.stability.enclosure import Enclosure, Real, as_float, real_to_json
+from stabzoo.stability.root_condition import is_zero_stable, rational_text
+from stabzoo.stability.roots import Root
+from stabzoo.stability.stability_card import StabilityCard, card
+
+if TYPE_CHECKING:
+    from stabzoo.stability.growth import ProductGrowth, product_growth
+    from stabzoo.stability.region import boundary_locus, stability_region
+    from stabzoo.stability.sweeps import SweepResult, sweep
+
+_LAZY = {
+    "ProductGrowth": "growth",
+    "product_growth": "growth",
+    "boundary_locus": "region",
+    "stability_region": "region",
+    "SweepResult": "sweeps",
+    "sweep": "sweeps",
+}
+
+__all__ = [
+    "Certificate",
+    "Enclosure",
+    "ProductGrowth",
+    "Real",
+    "Root",
+    "StabilityCard",
+    "SweepResult",
+    "as_float",
+    "boundary_locus",
+    "card",
+    "certify",
+    "is_zero_stable",
+    "product_growth",
+    "rational_text",
+    "real_to_json",
+    "stability_region",
+    "sweep",
+    "verify_certificate",
+]
+
+
+def __getattr__(name: str) -> object:
+    if name in _LAZY:
+        from importlib import import_module
+
+        return getattr(import_module(f"stabzoo.stability.{_LAZY[name]}"), name)
+    raise AttributeError(f"module 'stabzoo.stability' has no attribute {name!r}")

@@ -1,0 +1,83 @@
+"""Real numbers known exactly or to lie between two rationals."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+from fractions import Fraction
+from typing import TYPE_CHECKING, TypeAlias
+
+from stabzoo.stability.root_condition import rational_text
+
+if TYPE_CHECKING:
+    from flint import arb
+
+
+@dataclass(frozen=True, slots=True)
+class Enclosure:
+    """A real number proved to lie in [lower, upper]."""
+
+    lower: Fraction
+    upper: Fraction
+
+    @classmethod
+    def of_ball(cls, ball: arb) -> Enclosure:
+        """Return the exact end points of a finite Arb ball."""
+        middle, radius = _dyadic(ball.mid()), _dyadic(ball.rad())
+        return cls(middle - radius, middle + radius)
+
+    @property
+    def midpoint(self) -> Fraction:
+        """Centre of the interval."""
+        return (self.lower + self.upper) / 2
+
+    def __float__(self) -> float:
+        return as_float(self.midpoint)
+
+    def __str__(self) -> str:
+        return f"{float(self):.6g}"
+
+
+Real: TypeAlias = Fraction | Enclosure | float
+"""An exact number, a proved enclosure, or infinity (the only float)."""
+
+
+def as_float(value: Real) -> float:
+    """Return the nearest float; +-inf where a Fraction is too large for one."""
+    try:
+        return float(value)
+    except OverflowError:
+        return math.inf if isinstance(value, Fraction) and value > 0 else -math.inf
+
+
+def midpoint(value: Real) -> Fraction | float:
+    """Return the number itself if it is exact, else the centre of its enclosure: a sort key."""
+    return value.midpoint if isinstance(value, Enclosure) else value
+
+
+def largest(values: Sequence[Fraction | Enclosure]) -> Fraction | Enclosure:
+    """Return the maximum, exactly if an exact value is proved to be it."""
+    lower = max(v.lower if isinstance(v, Enclosure) else v for v in values)
+    upper = max(v.upper if isinstance(v, Enclosure) else v for v in values)
+    return lower if lower == upper else Enclosure(lower, upper)
+
+
+def rational_square_root(value: Fraction) -> Fraction | None:
+    """Return the square root if it is rational."""
+    root = Fraction(math.isqrt(value.numerator), math.isqrt(value.denominator)) if value >= 0 else None
+    return root if root is not None and root * root == value else None
+
+
+def real_to_json(value: Real | None) -> object:
+    """Return "1/3" for an exact number, "infinity", or the bounds of an enclosure beside a float."""
+    if value is None:
+        return None
+    if isinstance(value, Enclosure):
+        return {"lower": rational_text(value.lower), "upper": rational_text(value.upper), "approximately": float(value)}
+    return rational_text(value) if isinstance(value, Fraction) else "infinity"
+
+
+def _dyadic(number: arb) -> Fraction:
+    mantissa, exponent = (int(part) for part in number.man_exp())
+    return Fraction(mantissa << exponent) if exponent >= 0 else Fraction(mantissa, 1 << -exponent)

@@ -1,0 +1,134 @@
+"""The root condition, decided in integer arithmetic.
+
+A polynomial satisfies the root condition (is a *simple von Neumann polynomial*) if all its roots lie in |z| <= 1 and
+those with |z| = 1 are simple. With phi*(z) = z^n phi(1/z) and the reflection coefficient k = phi(0) / lead(phi),
+Miller's reduction is
+
+    phi_1(z) = (phi(z) - k phi*(z)) / ((1 - k^2) z)
+
+    Schur              <=>  |k| < 1 and phi_1 Schur
+    simple von Neumann <=>  (|k| < 1 and phi_1 simple von Neumann)  or  (phi = +-phi* and phi' Schur)
+
+Only rational comparisons occur: no roots are computed and there is no tolerance. Polynomials are lists of integers,
+lowest power first, with a positive leading coefficient.
+
+Source: J. J. H. Miller, On the location of zeros of certain classes of polynomials, J. Inst. Math. Appl. 8 (1971),
+397-406.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from decimal import Decimal
+from fractions import Fraction
+from math import gcd, lcm
+
+from stabzoo.multistep import LinearMultistep, Number, exact_sequence
+
+
+def is_zero_stable(alpha: Sequence[Number] | LinearMultistep) -> bool:
+    """Decide the root condition of rho(z) = z^d - sum_j alpha_j z^{d-1-j} exactly."""
+    return is_zero_stable_integer(integer_rho(alpha_of(alpha)))
+
+
+def is_zero_stable_integer(rho: list[int]) -> bool:
+    """Decide the root condition of a polynomial with integer coefficients, lowest power first, leading one positive."""
+    _, phi = reduced(rho)
+    if len(phi) == 1:
+        return True
+    return is_self_inversive(phi) and len(reduced(derivative(phi))[1]) == 1
+
+
+def satisfies_root_condition(method: LinearMultistep, real: Fraction, imag: Fraction = Fraction(0)) -> bool:
+    """Decide the root condition of rho - z sigma at z = real + i imag exactly.
+
+    False where the leading coefficient vanishes: a root is infinite. The reduction is the same over the Gaussian
+    rationals, with phi*(z) = z^n conj(phi(1/conj(z))).
+    """
+    pairs = list(zip(reversed(method.rho), reversed(method.sigma), strict=True))
+    phi = cleared([*[r - real * s for r, s in pairs], *[-imag * s for _, s in pairs]])
+    a, b = phi[: len(pairs)], phi[len(pairs) :]
+    if not a[-1] and not b[-1]:
+        return False
+    a, b = _reduce_gaussian(a, b)
+    if len(a) == 1:
+        return True
+    if any(map(any, _reduced_once(a, b))):
+        return False
+    return len(_reduce_gaussian(derivative(a), derivative(b))[0]) == 1
+
+
+def _reduce_gaussian(a: list[int], b: list[int]) -> tuple[list[int], list[int]]:
+    """Apply Miller's reduction to a + ib while |phi(0)| < |lead|."""
+    while len(a) > 1 and a[0] ** 2 + b[0] ** 2 < a[-1] ** 2 + b[-1] ** 2:
+        a, b = _reduced_once(a, b)
+        content = gcd(*a, *b)
+        a, b = [c // content for c in a], [c // content for c in b]
+    return a, b
+
+
+def _reduced_once(a: list[int], b: list[int]) -> tuple[list[int], list[int]]:
+    """Return (conj(lead) phi - phi(0) phi*) / z, for phi = a + ib."""
+    p, q, r, s = a[-1], b[-1], a[0], b[0]
+    quadruples = list(zip(a[1:], b[1:], a[-2::-1], b[-2::-1], strict=True))
+    real = [p * c + q * d - r * e - s * f for c, d, e, f in quadruples]
+    imag = [p * d - q * c - s * e + r * f for c, d, e, f in quadruples]
+    return real, imag
+
+
+def alpha_of(alpha: Sequence[Number] | LinearMultistep) -> tuple[Fraction, ...]:
+    """Return the exact alpha of a method, or of a sequence of numbers."""
+    if isinstance(alpha, LinearMultistep):
+        return alpha.alpha
+    numbers = exact_sequence(alpha, "alpha")
+    if not numbers:
+        raise ValueError("expected at least one alpha, got none; a one-step method has alpha = (1,)")
+    return numbers
+
+
+def integer_rho(alpha: tuple[Fraction, ...]) -> list[int]:
+    """Return rho(z) = z^d - sum_j alpha_j z^{d-1-j} times the common denominator of alpha."""
+    denominator = lcm(*[a.denominator for a in alpha])
+    return [*[-a.numerator * (denominator // a.denominator) for a in reversed(alpha)], denominator]
+
+
+def reduced(phi: list[int]) -> tuple[list[tuple[int, int]], list[int]]:
+    """Apply Miller's reduction while |k| < 1; return the k = p/q as pairs and the polynomial at which it stopped."""
+    levels: list[tuple[int, int]] = []
+    while len(phi) > 1:
+        const, lead = phi[0], phi[-1]
+        if not -lead < const < lead:
+            break
+        levels.append((const, lead))
+        if const:
+            phi = [lead * a - const * b for a, b in zip(phi[1:], phi[-2::-1], strict=True)]
+            content = gcd(*phi)
+            if content > 1:
+                phi = [c // content for c in phi]
+        else:
+            phi = phi[1:]
+    return levels, phi
+
+
+def is_self_inversive(phi: list[int]) -> bool:
+    """Whether phi = +-phi*."""
+    return phi == phi[::-1] or phi == [-c for c in reversed(phi)]
+
+
+def derivative(phi: list[int]) -> list[int]:
+    """Return phi'."""
+    return [j * c for j, c in enumerate(phi)][1:]
+
+
+def cleared(coefficients: Iterable[Fraction]) -> list[int]:
+    """Return the coefficients times their common denominator."""
+    fractions = list(coefficients)
+    denominator = lcm(*[c.denominator for c in fractions])
+    return [c.numerator * (denominator // c.denominator) for c in fractions]
+
+
+def rational_text(value: Fraction) -> str:
+    """Return `str(value)` for numbers of any length (`str` of an int stops at 4300 digits)."""
+    if value.denominator == 1:
+        return f"{Decimal(value.numerator):f}"
+    return f"{Decimal(value.numerator):f}/{Decimal(value.denominator):f}"

@@ -1,0 +1,121 @@
+"""Exact verdicts on many coefficient sets: a float64 filter with a rigorous error bound, and integers for the rest."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from math import lcm
+from typing import TypeAlias
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+from stabzoo.multistep import MAX_STEPS
+from stabzoo.stability.root_condition import is_zero_stable_integer
+
+Floats: TypeAlias = NDArray[np.float64]
+Bools: TypeAlias = NDArray[np.bool_]
+
+_CHUNK = 4096  # rows per pass: their columns stay in the cache
+_U = 2.0**-52
+
+
+@dataclass(frozen=True, slots=True)
+class SweepResult:
+    """Verdicts of a sweep: `zero_stable` per row, and the indices of the rows that float64 could not decide."""
+
+    zero_stable: Bools
+    settled_exactly: NDArray[np.intp]
+
+
+def sweep(alphas: ArrayLike, *, preconsistent: bool = False) -> SweepResult:
+    """Decide the root condition for every row of an (N, d) array of coefficients; every verdict is exact.
+
+    An entry means its exact binary value. Almost no row of floats sums to 1 exactly, so a row meant to have the root
+    1 would be judged by its rounding error: with `preconsistent=True` the last entry of each row is ignored and
+    replaced by 1 - sum of the others, exactly.
+
+    The filter is Miller's recursion (on rho / (z - 1) if preconsistent) with a running bound of its rounding errors;
+    a row with some |k| too near 1 is settled by the recursion in integers.
+
+    Raises:
+        ValueError: not a two-dimensional array with 1 to `MAX_STEPS` finite columns.
+
+    """
+    rows = np.asarray(alphas, dtype=np.float64)
+    if rows.ndim != 2 or not 1 <= rows.shape[1] <= MAX_STEPS:
+        raise ValueError(
+            f"expected an array of shape (N, d) with 1 <= d <= {MAX_STEPS}, got {rows.shape}; one set per row"
+        )
+    used = rows[:, :-1] if preconsistent else rows
+    if not np.isfinite(used).all():
+        bad = int(np.flatnonzero(~np.isfinite(used).all(axis=1))[0])
+        raise ValueError(f"expected finite coefficients, got {rows[bad].tolist()} in row {bad}; remove such rows")
+    stable, undecided = np.empty(len(rows), dtype=bool), np.empty(len(rows), dtype=bool)
+    with np.errstate(all="ignore"):  # overflow and nan leave a row undecided
+        for start in range(0, len(rows), _CHUNK):
+            part = slice(start, start + _CHUNK)
+            columns = np.ascontiguousarray(used[part].T)
+            if preconsistent and len(columns) == 2:
+                stable[part], undecided[part] = _consistent_cubic(*columns)
+            else:
+                stable[part], undecided[part] = _schur(*(_deflated(columns) if preconsistent else _monic(columns)))
+    settled = np.flatnonzero(undecided)
+    for i in settled:
+        stable[i] = _exactly(used[i].tolist(), preconsistent)
+    return SweepResult(stable, settled)
+
+
+def _consistent_cubic(a: Floats, b: Floats) -> tuple[Bools, Bools]:
+    """Decide (a, b, 1 - a - b): b <= 1, a + b >= 0, 2a + b < 3, not (-1, 1). Rounding only hides 2a + b = 3."""
+    last = 2 * a + b
+    possible = (b <= 1) & (a >= -b)
+    stable = possible & (last < 3) & ~((a == -1) & (b == 1))
+    return stable, (possible & (last == 3)) | ~np.isfinite(last)
+
+
+def _monic(columns: Floats) -> tuple[Floats, Floats]:
+    """Return the coefficients of rho below z^d, lowest power first, and a bound of their errors."""
+    return -columns[::-1], np.zeros(columns.shape[1])
+
+
+def _deflated(columns: Floats) -> tuple[Floats, Floats]:
+    """Return those of rho / (z - 1) = z^{d-1} + sum_j (1 - alpha_0 - ... - alpha_j) z^{d-2-j}."""
+    sizes = 1 + np.abs(columns).sum(axis=0)
+    return (1 - np.cumsum(columns, axis=0))[::-1], 2 * len(columns) * _U * sizes
+
+
+def _schur(phi: Floats, error: Floats) -> tuple[Bools, Bools]:
+    """Return which columns are monic Schur polynomials for certain, and which are undecided.
+
+    With a = |k|, q = 1 / (1 - k^2), m the largest |coefficient| and all of them within e of the exact ones, the error
+    w of 1 - k^2 is at most 2 a e + e^2 + 2 u, and if r = q w < 1, those of the next level are within q / (1 - r) (e
+    (1 + a + m + e) + m (1 + a) (8 u + r)).
+    """
+    alive, undecided = np.ones(phi.shape[1], dtype=bool), np.zeros(phi.shape[1], dtype=bool)
+    while len(phi):  # none is left of z - 1
+        k = phi[0]
+        a = np.abs(k)
+        inside = a < 1 - error
+        unsure = alive & ~(inside | (a > 1 + error))
+        if unsure.any():  # |k| = 1 without an error: a root is outside unless phi = +-phi*
+            unsure &= (error != 0) | (phi[1:] == k * phi[:0:-1]).all(axis=0)
+            undecided |= unsure
+        alive &= inside
+        if len(phi) == 1:
+            break
+        q = 1 / (1 - k * k)
+        r = q * ((2 * a + error) * error + 2 * _U)
+        undecided |= alive & ~(r < 0.5)
+        m = np.abs(phi).max(axis=0)
+        error = 1.001 * q / (1 - r) * (error * (1 + a + m + error) + m * (1 + a) * (8 * _U + r))
+        phi = (phi[1:] - k * phi[:0:-1]) * q
+    return alive & ~undecided, undecided
+
+
+def _exactly(alpha: list[float], preconsistent: bool) -> bool:
+    ratios = [a.as_integer_ratio() for a in alpha]
+    denominator = lcm(*[q for _, q in ratios])
+    numerators = [p * (denominator // q) for p, q in ratios]
+    if preconsistent:
+        numerators.append(denominator - sum(numerators))
+    return is_zero_stable_integer([*[-p for p in reversed(numerators)], denominator])
