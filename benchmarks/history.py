@@ -1,13 +1,15 @@
-"""What the history costs: a 3-step network against the residual network of the same depth, and against its bare convolutions.
+"""What the history costs: a 3-step network against a residual network of the same depth, and its bare convolutions.
 
     python benchmarks/history.py [--threads 2] [--batch 64] [--rounds 15] [--depths 20 56 110] [--device cpu]
 
-In every round each network takes one training step (forward, backward; no optimizer) and one inference, one after the other; the
-ratios are medians over rounds of times taken side by side (of CPU time with ``--threads 1``: other processes do not disturb it).  Memory is the peak resident size of a fresh process above its size before
-the step (on a GPU: the peak allocated).
+In every round each network takes one training step (forward, backward; no optimizer) and one inference, one after the
+other; the ratios are medians over rounds of times taken side by side (of CPU time with ``--threads 1``: other
+processes do not disturb it).  Memory is the peak resident size of a fresh process above its size before the step (on a
+GPU: the peak allocated).
 
-With ``--keep-memory`` the program restarts itself with glibc told to keep freed memory.  Otherwise, on a machine with slow page faults,
-the ratios measure which of the networks the allocator happens to hand back to the system between steps.
+With ``--keep-memory`` the program restarts itself with glibc told to keep freed memory.  Otherwise, on a machine with
+slow page faults, the ratios measure which of the networks the allocator happens to hand back to the system between
+steps.
 """
 
 import argparse
@@ -27,7 +29,11 @@ from torch import Tensor, nn
 
 import stabzoo
 
-ALLOCATOR = {"MALLOC_TRIM_THRESHOLD_": "8000000000", "MALLOC_MMAP_THRESHOLD_": "8000000000", "MALLOC_TOP_PAD_": "100000000"}
+ALLOCATOR = {
+    "MALLOC_TRIM_THRESHOLD_": "8000000000",
+    "MALLOC_MMAP_THRESHOLD_": "8000000000",
+    "MALLOC_TOP_PAD_": "100000000",
+}
 
 
 class BareConvolutions(nn.Module):
@@ -77,7 +83,10 @@ def compare(depth: int, batch: int, rounds: int, device: str) -> None:
     baseline, ours, bare = models
     for kind in ("train", "infer"):
         ratio = statistics.median(a / b for a, b in zip(times[ours, kind], times[baseline, kind], strict=True))
-        over = {n: statistics.median(a / b for a, b in zip(times[n, kind], times[bare, kind], strict=True)) for n in (baseline, ours)}
+        over = {
+            n: statistics.median(a / b for a, b in zip(times[n, kind], times[bare, kind], strict=True))
+            for n in (baseline, ours)
+        }
         median = {n: statistics.median(times[n, kind]) * 1e3 for n in models}
         print(
             f"depth {depth:4d} {kind}: {ours} {median[ours]:8.1f} ms, {baseline} {median[baseline]:8.1f} ms, ratio {ratio:.3f}; "
@@ -124,15 +133,27 @@ def main() -> None:
     if options.peak_memory:
         peak_memory(options.peak_memory, options.batch, options.device)
         return
-    machine = torch.cuda.get_device_name() if options.device == "cuda" else f"{platform.processor() or platform.machine()}, {options.threads} threads"
-    print(f"stabzoo {stabzoo.__version__}, torch {torch.__version__}, timm {timm.__version__}, {machine}, batch {options.batch}, {options.rounds} rounds")
+    machine = (
+        torch.cuda.get_device_name()
+        if options.device == "cuda"
+        else f"{platform.processor() or platform.machine()}, {options.threads} threads"
+    )
+    print(
+        f"stabzoo {stabzoo.__version__}, torch {torch.__version__}, timm {timm.__version__}, {machine}, batch {options.batch}, {options.rounds} rounds"
+    )
     for depth in options.depths:
         compare(depth, options.batch, options.rounds, options.device)
         peaks = [
-            int(subprocess.run([sys.executable, *sys.argv, "--peak-memory", name], check=True, capture_output=True, text=True).stdout)
+            int(
+                subprocess.run(
+                    [sys.executable, *sys.argv, "--peak-memory", name], check=True, capture_output=True, text=True
+                ).stdout
+            )
             for name in (f"zerosnet{depth}_opt", f"preresnet{depth}")
         ]
-        print(f"depth {depth:4d} peak memory of a training step: {peaks[0] / 2**20:.0f} and {peaks[1] / 2**20:.0f} MiB, ratio {peaks[0] / peaks[1]:.3f}")
+        print(
+            f"depth {depth:4d} peak memory of a training step: {peaks[0] / 2**20:.0f} and {peaks[1] / 2**20:.0f} MiB, ratio {peaks[0] / peaks[1]:.3f}"
+        )
 
 
 if __name__ == "__main__":

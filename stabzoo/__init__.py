@@ -1,11 +1,12 @@
-"""stabzoo: a timm-native zoo in which every residual network is a numerical method for an ODE, with its stability proved.
+"""A timm-native zoo in which every residual network is a numerical method for an ODE, with its stability proved.
 
 >>> import stabzoo, timm
 >>> model = timm.create_model("zerosnet20_opt")
 >>> stabzoo.card(model.scheme).status
 'strong'
 
-Importing stabzoo imports neither torch nor timm; the models are registered with timm when timm is imported, before or after.
+Importing stabzoo imports neither torch nor timm; the models are registered with timm when timm is imported, before or
+after.
 """
 
 from __future__ import annotations

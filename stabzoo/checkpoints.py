@@ -65,11 +65,11 @@ def _rename(key: str, layers: list[int], names: set[str]) -> str | None:
 
 
 def checkpoint_filter_fn(state_dict: dict[str, Any], model: nn.Module) -> dict[str, Tensor]:
-    """Rename a checkpoint of a reference release (ZeroSNet for CIFAR and ImageNet, LM-ResNet) to this network's parameters.
+    """Rename a checkpoint of a reference release (ZeroSNet, LM-ResNet) to this network's parameters.
 
-    Parameters that the releases create but never use (``bn1`` and ``downsample1`` of basic-block networks, ``downsample22`` and
-    ``downsample32``, coefficients of the start-up steps) are dropped.  A checkpoint of this network is returned as it is; a name that
-    is not known is kept, so that loading reports it.
+    Parameters that the releases create but never use (``bn1`` and ``downsample1`` of basic-block networks,
+    ``downsample22`` and ``downsample32``, coefficients of the start-up steps) are dropped.  A checkpoint of this
+    network is returned as it is; a name that is not known is kept, so that loading reports it.
 
     Args:
         state_dict: The checkpoint, or a dict that holds it under ``"state_dict"`` or ``"model"``.

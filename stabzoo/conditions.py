@@ -1,4 +1,4 @@
-"""Stability conditions as the registry states them: comparisons of one parameter with rational numbers, e.g. ``-1 < k <= 1``."""
+"""Stability conditions as the registry states them: comparisons of one parameter with numbers, ``-1 < k <= 1``."""
 
 from __future__ import annotations
 
@@ -28,10 +28,12 @@ class Condition:
     holds: Callable[[Fraction], bool]
 
     def probes(self) -> list[Fraction]:
-        """Where the condition is to be checked: its bounds, 10^-30 and 1/1000 to either side of them, and a grid over and beyond them."""
+        """Where to check: the bounds, 10^-30 and 1/1000 to either side of them, and a grid over and beyond them."""
         low, high = min(self.bounds) - 4, max(self.bounds) + 4
         grid = [low + (high - low) * Fraction(i, 97) for i in range(98)]
-        near = [bound + side * Fraction(1, scale) for bound in self.bounds for side in (-1, 1) for scale in (10**30, 1000)]
+        near = [
+            bound + side * Fraction(1, scale) for bound in self.bounds for side in (-1, 1) for scale in (10**30, 1000)
+        ]
         return sorted({*grid, *near, *self.bounds, Fraction(-(10**6)), Fraction(10**6)})
 
 
@@ -72,9 +74,7 @@ def parse_condition(text: str) -> Condition:
             case ast.Compare(left=left, ops=ops, comparators=comparators):
                 terms = [term(side) for side in (left, *comparators)]
                 compare = [COMPARE[type(op)] for op in ops]
-                return lambda value: all(
-                    test(terms[i](value), terms[i + 1](value)) for i, test in enumerate(compare)
-                )
+                return lambda value: all(test(terms[i](value), terms[i + 1](value)) for i, test in enumerate(compare))
         raise ValueError
 
     try:

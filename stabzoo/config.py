@@ -1,7 +1,7 @@
 """Validated configuration: exact numbers, strict models, YAML files, and errors a user understands.
 
-Everything a person writes (registry files, study files, parameters of ``timm.create_model``) passes through here, so that every
-mistake is reported the same way: where it stands, what was expected, what was got, and what to do.
+Everything a person writes (registry files, study files, parameters of ``timm.create_model``) passes through here, so
+that every mistake is reported the same way: where it stands, what was expected, what was got, and what to do.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ Rational = Annotated[
     PlainSerializer(str),
     WithJsonSchema({"type": ["number", "string"], "description": 'an exact number: 2, "1/3", "-0.75"'}),
 ]
-"""A pydantic field holding an exact number; written as ``2``, ``"1/3"``, ``"-0.75"`` or a float (its shortest decimal)."""
+"""A pydantic field for an exact number, written as ``2``, ``"1/3"``, ``"-0.75"`` or a float (its shortest decimal)."""
 
 
 class Strict(BaseModel):
@@ -89,7 +89,7 @@ def validate(model: type[Model], data: Any, source: str) -> Model:
         raise ConfigError(f"{source}: {reasons}" if reasons == indented else f"{source}:\n  {indented}") from None
 
 
-class _Loader(getattr(yaml, "CSafeLoader", yaml.SafeLoader)):
+class _Loader(yaml.CSafeLoader if yaml.__with_libyaml__ else yaml.SafeLoader):  # pyright: ignore
     """YAML's safe loader; a key written twice is an error instead of a silent choice."""
 
 
@@ -98,9 +98,13 @@ def _mapping(loader: Any, node: yaml.MappingNode) -> dict[Any, Any]:
     keys = [loader.construct_object(key, deep=True) for key, _ in node.value]
     for position, key in enumerate(keys):
         if not isinstance(key, str | int):
-            raise yaml.constructor.ConstructorError(None, None, f"a key must be a name, got {key!r}", node.value[position][0].start_mark)
+            raise yaml.constructor.ConstructorError(
+                None, None, f"a key must be a name, got {key!r}", node.value[position][0].start_mark
+            )
         if key in keys[:position]:
-            raise yaml.constructor.ConstructorError(None, None, f"the key {key!r} is written twice", node.value[position][0].start_mark)
+            raise yaml.constructor.ConstructorError(
+                None, None, f"the key {key!r} is written twice", node.value[position][0].start_mark
+            )
     return {key: loader.construct_object(value, deep=True) for key, (_, value) in zip(keys, node.value, strict=True)}
 
 
@@ -111,7 +115,8 @@ def load_yaml(path: Path) -> Mapping[str, Any]:
     """Read a YAML mapping, safely.
 
     Raises:
-        ConfigError: when the file is missing, unreadable, not YAML, or not a mapping; the message has the file and the line.
+        ConfigError: when the file is missing, unreadable, not YAML, or not a mapping; the message has the file and the
+            line.
     """
     try:
         text = path.read_text(encoding="utf-8")

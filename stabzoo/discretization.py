@@ -1,7 +1,8 @@
-"""What a scheme is: the ``Discretization`` protocol, and the explicit multistep schemes that are coefficients and nothing else.
+"""What a scheme is: the ``Discretization`` protocol, and the multistep schemes that are coefficients and nothing else.
 
-A residual network discretizes y' = f(t, y); one block is one step.  A scheme owns the formula of the step, the network owns the
-history: it keeps the past states, brings them to the shape of the next block, and hands them to the step newest first.
+A residual network discretizes y' = f(t, y); one block is one step.  A scheme owns the formula of the step, the network
+owns the history: it keeps the past states, brings them to the shape of the next block, and hands them to the step
+newest first.
 """
 
 from __future__ import annotations
@@ -25,20 +26,21 @@ Number = int | str | float | Fraction | Decimal
 
 @runtime_checkable
 class Discretization(Protocol):
-    """A numerical method for y' = f(t, y), as a residual network needs it.
-
-    Attributes:
-        name: The scheme's name in the registry.
-        boundary: What happens to the history where the feature maps change shape.  ``"project"``: every past state goes through a
-            1x1 convolution of its own and the step goes on (ZeroSNet).  ``"restart"``: one Euler step with a pre-activated
-            shortcut, after which the history starts anew (LM-ResNet).
-    """
+    """A numerical method for y' = f(t, y), as a residual network needs it."""
 
     @property
-    def name(self) -> str: ...
+    def name(self) -> str:
+        """The scheme's name in the registry."""
+        ...
 
     @property
-    def boundary(self) -> Boundary: ...
+    def boundary(self) -> Boundary:
+        """What happens to the history where the feature maps change shape.
+
+        ``"project"``: every past state goes through a 1x1 convolution of its own and the step goes on (ZeroSNet).
+        ``"restart"``: one Euler step with a pre-activated shortcut, after which the history starts anew (LM-ResNet).
+        """
+        ...
 
     def coefficients(self) -> LinearMultistep:
         """The exact coefficients; of a learnable scheme, those at initialisation."""
@@ -51,9 +53,10 @@ class Discretization(Protocol):
     def block(self, f: nn.Module) -> nn.Module:
         """One step of the scheme around the residual branch ``f``.
 
-        The module is called with ``(y, history)``: ``y`` the newest state, the argument of ``f``; ``history`` the newest states
-        y_n, y_{n-1}, ..., each already in the shape of ``f(y)``, followed by the past slopes f_{n-1}, f_{n-2}, ... where the scheme
-        uses them.  It returns ``[y_{n+1}]``, or ``[y_{n+1}, f_n]`` where the scheme uses past slopes.
+        The module is called with ``(y, history)``: ``y`` the newest state, the argument of ``f``; ``history`` the
+        newest states y_n, y_{n-1}, ..., each already in the shape of ``f(y)``, followed by the past slopes f_{n-1},
+        f_{n-2}, ... where the scheme uses them.  It returns ``[y_{n+1}]``, or ``[y_{n+1}, f_n]`` where the scheme uses
+        past slopes.
         """
         ...
 
@@ -61,10 +64,11 @@ class Discretization(Protocol):
 class ExplicitMultistep(Strict):
     """An explicit linear multistep scheme; its exact coefficients are all there is to say.
 
-        y_{n+1} = sum_j alpha_j y_{n-j} + sum_j beta_j f(y_{n-j}),    j = 0 .. d-1, newest first; the step size is absorbed by f.
+        y_{n+1} = sum_j alpha_j y_{n-j} + sum_j beta_j f(y_{n-j}),    j = 0 .. d-1, newest first; the step size is
+        absorbed by f.
 
-    A scheme without parameters sets ``name``, ``alpha`` and ``beta``; a family of schemes declares its parameters as pydantic fields
-    and computes its `coefficients` from them.  ``beta`` may be shorter than ``alpha``.
+    A scheme without parameters sets ``name``, ``alpha`` and ``beta``; a family of schemes declares its parameters as
+    pydantic fields and computes its `coefficients` from them.  ``beta`` may be shorter than ``alpha``.
 
     Example:
         >>> class Leapfrog(ExplicitMultistep):
@@ -97,8 +101,8 @@ class ExplicitMultistep(Strict):
 class LearnableMultistep(ExplicitMultistep):
     """An explicit multistep scheme with one scalar parameter that every block trains for itself.
 
-    The ``formula`` is written once and serves both worlds: given a `fractions.Fraction` it yields the exact coefficients that verdicts
-    are about, given a torch tensor it yields those the network computes with.
+    The ``formula`` is written once and serves both worlds: given a `fractions.Fraction` it yields the exact
+    coefficients that verdicts are about, given a torch tensor it yields those the network computes with.
 
     Attributes:
         parameter: Name of the field that is trained; the field's value is where training starts.

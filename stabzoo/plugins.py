@@ -1,7 +1,8 @@
 """Discovery of plugins, and who owns what.  Data eager, code lazy.
 
-Names, claims and model configurations are read from ``registry.yaml`` files without importing a plugin.  A plugin's code is imported
-when one of its schemes is asked for.  A broken plugin costs its own models only, is named in every message, and stays listed.
+Names, claims and model configurations are read from ``registry.yaml`` files without importing a plugin.  A plugin's
+code is imported when one of its schemes is asked for.  A broken plugin costs its own models only, is named in every
+message, and stays listed.
 
 Environment:
     STABZOO_PLUGINS: comma-separated names; only these plugins are read (empty: none).
@@ -29,7 +30,16 @@ from stabzoo.config import ConfigError, load_yaml, validate
 from stabzoo.discretization import Discretization
 from stabzoo.registry import ModelConfig, Registry, SchemeClaim
 
-__all__ = ["Plugin", "PluginError", "PluginWarning", "UnknownParameter", "get_scheme", "list_models", "list_schemes", "refresh"]
+__all__ = [
+    "Plugin",
+    "PluginError",
+    "PluginWarning",
+    "UnknownParameterError",
+    "get_scheme",
+    "list_models",
+    "list_schemes",
+    "refresh",
+]
 
 GROUP = "stabzoo"
 OURS = "stabzoo"  # the distribution whose plugins are read first and whose claims stand in the top-level registry.yaml
@@ -43,7 +53,7 @@ class PluginWarning(UserWarning):
     """A plugin, or a part of one, is left out; the message names it."""
 
 
-class UnknownParameter(ConfigError, TypeError):
+class UnknownParameterError(ConfigError, TypeError):
     """A parameter that neither the scheme nor the network knows."""
 
 
@@ -84,10 +94,14 @@ def _registry_path(plugin: Plugin) -> Path:
     except (ImportError, ValueError) as error:
         raise ConfigError(f"its package {plugin.module!r} cannot be found ({error}); is it installed?") from None
     if spec is None or not spec.submodule_search_locations:
-        raise ConfigError(f"its package {plugin.module!r} cannot be found; the entry point must name an installed package")
+        raise ConfigError(
+            f"its package {plugin.module!r} cannot be found; the entry point must name an installed package"
+        )
     path = Path(next(iter(spec.submodule_search_locations))) / "registry.yaml"
     if not path.is_file():
-        raise ConfigError(f"{path} is missing; ship registry.yaml beside __init__.py (with setuptools: as package-data)")
+        raise ConfigError(
+            f"{path} is missing; ship registry.yaml beside __init__.py (with setuptools: as package-data)"
+        )
     return path
 
 
@@ -100,7 +114,10 @@ def _read_registry(plugin: Plugin) -> Registry:
     path = _registry_path(plugin)
     sections = _our_sections() if path == _top_level_registry() else load_yaml(path)
     if plugin.name not in sections:
-        raise ConfigError(f"{path}: expected a section {plugin.name!r} (the name of the entry point), got {', '.join(map(str, sections))}")
+        raise ConfigError(
+            f"{path}: expected a section {plugin.name!r} (the name of the entry point), "
+            f"got {', '.join(map(str, sections))}"
+        )
     return validate(Registry, sections[plugin.name], f"{path}: {plugin.name}")
 
 
@@ -114,7 +131,9 @@ def _found() -> list[tuple[EntryPoint, str]]:
     wanted = os.environ.get("STABZOO_PLUGINS")
     names = None if wanted is None else {name.strip() for name in wanted.split(",") if name.strip()}
     if names is not None and (unknown := names - {key[0] for key in order}):
-        warnings.warn(f"STABZOO_PLUGINS names no installed plugin: {', '.join(sorted(unknown))}", PluginWarning, stacklevel=2)
+        warnings.warn(
+            f"STABZOO_PLUGINS names no installed plugin: {', '.join(sorted(unknown))}", PluginWarning, stacklevel=2
+        )
     return [(found[key], key[2]) for key in order if names is None or key[0] in names]
 
 
@@ -158,7 +177,9 @@ def catalogue() -> Catalogue:
         ):
             for name, value in provided.items():
                 if name in owners:
-                    report(plugin, f"the {kind} {name!r} is already provided by {owners[name][0]}; this one is left out")
+                    report(
+                        plugin, f"the {kind} {name!r} is already provided by {owners[name][0]}; this one is left out"
+                    )
                 else:
                     owners[name] = (plugin, value)  # type: ignore[index]  # pyright: ignore[reportArgumentType]
     return Catalogue(tuple(plugins), schemes, models)
@@ -183,11 +204,16 @@ def _load(plugin_name: str) -> dict[str, type[Discretization]]:
     schemes: dict[str, type[Discretization]] = {}
     for cls in classes:
         if not (isinstance(cls, type) and isinstance(getattr(cls, "name", None), str) and hasattr(cls, "coefficients")):
-            raise PluginError(f"{plugin}: stabzoo_discretizations() must return classes with a name and coefficients(), got {cls!r}")
+            raise PluginError(
+                f"{plugin}: stabzoo_discretizations() must return classes with a name and coefficients(), got {cls!r}"
+            )
         schemes[cls.name] = cls  # type: ignore[attr-defined]
     assert plugin.registry is not None
     if missing := set(plugin.registry.schemes) - set(schemes):
-        raise PluginError(f"{plugin}: registry.yaml lists {', '.join(sorted(missing))}, which stabzoo_discretizations() does not return")
+        raise PluginError(
+            f"{plugin}: registry.yaml lists {', '.join(sorted(missing))}, "
+            "which stabzoo_discretizations() does not return"
+        )
     if unlisted := set(schemes) - set(plugin.registry.schemes):
         raise PluginError(f"{plugin}: registry.yaml does not list {', '.join(sorted(unlisted))}")
     return schemes
@@ -196,7 +222,11 @@ def _load(plugin_name: str) -> dict[str, type[Discretization]]:
 def unknown_name(kind: str, name: str, known: list[str]) -> ConfigError:
     """The error for a name that does not exist, with the closest ones that do."""
     close = difflib.get_close_matches(name, known, n=3)
-    hint = f"did you mean {' or '.join(close)}?" if close else f"known: {', '.join(known[:12])}{', ...' if len(known) > 12 else ''}"
+    hint = (
+        f"did you mean {' or '.join(close)}?"
+        if close
+        else f"known: {', '.join(known[:12])}{', ...' if len(known) > 12 else ''}"
+    )
     return ConfigError(f"unknown {kind} {name!r}; {hint}")
 
 
@@ -229,7 +259,7 @@ def get_scheme(name: str, **parameters: Any) -> Discretization:
     accepted = parameter_names(cls)
     if unknown := [key for key in parameters if key not in accepted]:
         takes = f"it takes {', '.join(accepted)}" if accepted else "it takes none"
-        raise UnknownParameter(f"scheme {name!r}: unknown parameter {', '.join(map(repr, unknown))}; {takes}")
+        raise UnknownParameterError(f"scheme {name!r}: unknown parameter {', '.join(map(repr, unknown))}; {takes}")
     if issubclass(cls, BaseModel):
         return validate(cls, parameters, f"scheme {name!r}")  # pyright: ignore[reportReturnType]
     return cls(**parameters)

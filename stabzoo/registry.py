@@ -1,12 +1,12 @@
-"""What a ``registry.yaml`` may say: the schemes that a plugin provides, what it claims about them, and the models built on them.
+"""What a ``registry.yaml`` may say: the schemes that a plugin provides, its claims about them, and models.
 
-    leapfrog:                                            # the plugin's name
-      schemes:
-        leapfrog: {order: 2, stability: weak}            # claims; `stabzoo check` recomputes them
-      models:
-        leapfrog20: {scheme: leapfrog, depth: 20}
-      families:                                          # one model a depth
-        leapfrog{depth}: {scheme: leapfrog, cifar: {basic: [32, 44, 56]}}
+leapfrog:                                            # the plugin's name
+  schemes:
+    leapfrog: {order: 2, stability: weak}            # claims; `stabzoo check` recomputes them
+  models:
+    leapfrog20: {scheme: leapfrog, depth: 20}
+  families:                                          # one model a depth
+    leapfrog{depth}: {scheme: leapfrog, cifar: {basic: [32, 44, 56]}}
 """
 
 from __future__ import annotations
@@ -38,7 +38,9 @@ class SchemeClaim(Strict):
     stability: Literal["strong", "weak", "unstable"]
     condition: str | None = Field(default=None, description="zero-stable exactly when, e.g. 'lam <= -1 or lam > 1/3'")
     reference: str = ""
-    corrections: tuple[str, ...] = Field(default=(), description="what the literature says about this scheme that is not so")
+    corrections: tuple[str, ...] = Field(
+        default=(), description="what the literature says about this scheme that is not so"
+    )
 
     @field_validator("condition")
     @classmethod
@@ -71,7 +73,9 @@ class ModelConfig(Strict):
         if form == "imagenet":
             depths = [d for b, d in IMAGENET_LAYERS if b == block]
             if depth not in depths:
-                raise ValueError(f"an ImageNet network of {block} blocks has a depth of {', '.join(map(str, depths))}; got {depth}")
+                raise ValueError(
+                    f"an ImageNet network of {block} blocks has a depth of {', '.join(map(str, depths))}; got {depth}"
+                )
         else:
             per_stage = 6 if block == "basic" else 9
             if depth < per_stage + 2 or (depth - 2) % per_stage:
@@ -117,7 +121,14 @@ class Family(Strict):
         for form in ("cifar", "imagenet"):
             for block in ("basic", "bottleneck"):
                 for depth in getattr(getattr(self, form), block):
-                    yield ModelConfig(scheme=self.scheme, depth=depth, form=form, block=block, width=self.width, parameters=self.parameters)
+                    yield ModelConfig(
+                        scheme=self.scheme,
+                        depth=depth,
+                        form=form,
+                        block=block,
+                        width=self.width,
+                        parameters=self.parameters,
+                    )
 
 
 NAME = re.compile(r"[a-z][a-z0-9_]*")
@@ -134,7 +145,9 @@ class Registry(Strict):
     def _names_are_consistent(self) -> Registry:
         for family in self.families:
             if family.count("{depth}") != 1:
-                raise ValueError(f"families: the name {family!r} needs '{{depth}}' in it once, e.g. 'leapfrog{{depth}}'")
+                raise ValueError(
+                    f"families: the name {family!r} needs '{{depth}}' in it once, e.g. 'leapfrog{{depth}}'"
+                )
         names = [name for name, _ in self._members()]
         for name in [*self.schemes, *names]:
             if not NAME.fullmatch(name):

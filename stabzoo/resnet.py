@@ -1,17 +1,18 @@
-"""The one network: a stem, stages of blocks that each take one step of a scheme, and a head, under timm's model contract.
+"""The one network: a stem, stages of blocks that each take one step of a scheme, and a head, as timm wants it.
 
 Two forms are known, each as the reference releases of the papers have it:
 
-- ``cifar``: 3x3 stem without norm, 3 stages of n blocks, strides 1/2/2, final BN-ReLU.  Depth 6n+2 (basic) or 9n+2 (bottleneck).
+- ``cifar``: 3x3 stem without norm, 3 stages of n blocks, strides 1/2/2, final BN-ReLU.  Depth 6n+2 (basic) or 9n+2
+  (bottleneck).
 - ``imagenet``: 7x7/2 stem with BN-ReLU and max pooling, 4 stages, strides 1/2/2/2, no final norm.
 
-The network owns the history: the newest states y_n, y_{n-1}, ... (and past slopes f_{n-1}, ... for schemes that use them) as a list
-of tensors.  The first d-1 steps of a d-step scheme are Euler steps.
+The network owns the history: the newest states y_n, y_{n-1}, ... (and past slopes f_{n-1}, ... for schemes that use
+them) as a list of tensors.  The first d-1 steps of a d-step scheme are Euler steps.
 """
 
 from collections import OrderedDict
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple, cast
 
 import torch
 from timm.layers import ClassifierHead, DropPath, calculate_drop_path_rates, get_device_dtype
@@ -39,7 +40,9 @@ class Form(NamedTuple):
     width: int  # channels of the first stage
     strides: tuple[int, ...]
     final_norm: bool
-    shared_preactivation: bool  # at a change of shape the newest state's shortcut acts on relu(bn1(y)), as the branch does
+    shared_preactivation: (
+        bool  # at a change of shape the newest state's shortcut acts on relu(bn1(y)), as the branch does
+    )
 
 
 FORMS = {
@@ -51,17 +54,17 @@ FORMS = {
 class Projection(nn.Conv2d):
     """A 1x1 convolution with a stride, computed as a matrix product on the subsampled grid.
 
-    The same numbers as ``nn.Conv2d``, faster on a CPU, and safe there: the backward of a narrow strided 1x1 convolution in channels-last
-    layout crashes on some processors.
+    The same numbers as ``nn.Conv2d``, faster on a CPU, and safe there: the backward of a narrow strided 1x1
+    convolution in channels-last layout crashes on some processors.
     """
 
     def __init__(self, in_channels: int, out_channels: int, stride: int, **dd: Any) -> None:
         super().__init__(in_channels, out_channels, 1, stride, bias=False, **dd)
         self.step = stride
 
-    def forward(self, x: Tensor) -> Tensor:
+    def forward(self, input: Tensor) -> Tensor:
         """(B, C, H, W) -> (B, C', ceil(H / stride), ceil(W / stride))."""
-        x = x[:, :, :: self.step, :: self.step]
+        x = input[:, :, :: self.step, :: self.step]
         return torch.matmul(self.weight.flatten(1), x.flatten(2)).unflatten(2, (x.shape[2], x.shape[3]))
 
 
@@ -70,8 +73,10 @@ def preactivation(channels: int, **dd: Any) -> nn.Sequential:
     return nn.Sequential(OrderedDict(norm=nn.BatchNorm2d(channels, **dd), act=nn.ReLU(inplace=True)))
 
 
-def branch(cin: int, width: int, cout: int, stride: int, *, bottleneck: bool, preactivated: bool, drop_path: float, **dd: Any) -> nn.Sequential:
-    """The residual branch f: two BN-ReLU-conv3x3 triplets, or 1x1, 3x3, 1x1 ones; ``preactivated`` input needs no first BN-ReLU."""
+def branch(
+    cin: int, width: int, cout: int, stride: int, *, bottleneck: bool, preactivated: bool, drop_path: float, **dd: Any
+) -> nn.Sequential:
+    """The residual branch f: two BN-ReLU-conv triplets, three if ``bottleneck``; the first BN-ReLU may be done."""
     plan = [(cin, width, 3, stride), (width, cout, 3, 1)]
     if bottleneck:
         plan = [(cin, width, 1, 1), (width, width, 3, stride), (width, cout, 1, 1)]
@@ -95,7 +100,7 @@ class Shape:
 
 @dataclass(frozen=True)
 class History:
-    """The shapes of the entries that a block finds: ``states`` y_n, y_{n-1}, ... and ``slopes`` f_{n-1}, f_{n-2}, ..., newest first."""
+    """Shapes of the entries that a block finds: states y_n, y_{n-1}, ... and slopes f_{n-1}, ..., newest first."""
 
     states: tuple[Shape, ...]
     slopes: tuple[Shape, ...] = ()
@@ -104,11 +109,21 @@ class History:
 class Block(nn.Module):
     """Brings the history to the shape of the new state and takes one step.
 
-    Entries that the step uses go through their ``shortcuts`` and are handed on as they came out; ``hands_on_raw`` (the Euler starts of
-    ZeroSNet's CIFAR form) hands them on as they came in, to be projected by the block that first uses them.
+    Entries that the step uses go through their ``shortcuts`` and are handed on as they came out; ``hands_on_raw`` (the
+    Euler starts of ZeroSNet's CIFAR form) hands them on as they came in, to be projected by the block that first uses
+    them.
     """
 
-    def __init__(self, step: nn.Module, preact: nn.Module, shortcuts: list[nn.Module], found: History, left: History, *, hands_on_raw: bool) -> None:
+    def __init__(
+        self,
+        step: nn.Module,
+        preact: nn.Module,
+        shortcuts: list[nn.Module],
+        found: History,
+        left: History,
+        *,
+        hands_on_raw: bool,
+    ) -> None:
         super().__init__()
         self.preact = preact
         self.shortcuts = nn.ModuleList(shortcuts)
@@ -185,7 +200,16 @@ class BlockBuilder:
         shortcuts = [self.shortcut(here, out, bare=multistep or self.form.shared_preactivation) for here in used]
         raw = starting and self.boundary == "project" and not self.form.shared_preactivation
 
-        f = branch(newest.channels, width, out.channels, stride, bottleneck=self.bottleneck, preactivated=shared, drop_path=drop_path, **self.dd)
+        f = branch(
+            newest.channels,
+            width,
+            out.channels,
+            stride,
+            bottleneck=self.bottleneck,
+            preactivated=shared,
+            drop_path=drop_path,
+            **self.dd,
+        )
         step = MultistepStep(f, EULER, returns_slope=self.slopes > 0) if starting else self.scheme.block(f)
         handed = found.states if raw else ((out,) * len(used) + found.states[len(used) :])[: len(found.states)]
         slopes = found.slopes if starting else (out,) * len(found.slopes)
@@ -195,7 +219,7 @@ class BlockBuilder:
 
 
 class DiscretizedResNet(nn.Module):
-    """A residual network whose every block is one step of ``scheme`` (Chen, Jin & Shang, AAAI 2022; Lu et al., ICML 2018).
+    """A residual network whose every block is one step of ``scheme``.
 
     Args:
         scheme: The discretization; its coefficients are those of the blocks.
@@ -249,13 +273,15 @@ class DiscretizedResNet(nn.Module):
         reduction = reduction if form == "cifar" else 4
 
         builder = BlockBuilder(scheme, shape, Shape(width, reduction), bottleneck=bottleneck, **dd)
-        drop_paths = iter(calculate_drop_path_rates(drop_path_rate, sum(layers)))
+        drop_paths = iter(cast(list[float], calculate_drop_path_rates(drop_path_rate, sum(layers))))
         self.stages = nn.ModuleList()
         for i, (count, stride) in enumerate(zip(layers, shape.strides, strict=True)):
             blocks = [builder.block(width << i, stride if j == 0 else 1, next(drop_paths)) for j in range(count)]
             self.stages.append(Stage(blocks))
             newest = builder.history.states[0]
-            self.feature_info.append({"num_chs": newest.channels, "reduction": newest.reduction, "module": f"stages.{i}"})
+            self.feature_info.append(
+                {"num_chs": newest.channels, "reduction": newest.reduction, "module": f"stages.{i}"}
+            )
 
         self.num_features = builder.history.states[0].channels
         self.norm = preactivation(self.num_features, **dd) if shape.final_norm else nn.Identity()
@@ -263,51 +289,57 @@ class DiscretizedResNet(nn.Module):
         self.head_hidden_size = self.head.num_features
         self.init_weights()
 
-    @torch.jit.ignore
+    @torch.jit.ignore()
+    def blocks(self) -> list[Block]:
+        """All blocks, in the order of the steps."""
+        return [cast(Block, block) for stage in self.stages for block in cast(Stage, stage).blocks]
+
+    @torch.jit.ignore()
     def init_weights(self) -> None:
         """He-normal (fan-out) convolutions, unit BN; everything else as its module has it.
 
-        Each block adds a branch of about unit variance to the state.  The running variances of the norms that see states start at
-        what that makes, or an untrained network of hundreds of layers overflows in evaluation mode.
+        Each block adds a branch of about unit variance to the state.  The running variances of the norms that see
+        states start at what that makes, or an untrained network of hundreds of layers overflows in evaluation mode.
         """
         for module in self.modules():
             if isinstance(module, nn.Conv2d):
                 nn.init.kaiming_normal_(module.weight, mode="fan_out", nonlinearity="relu")
             elif isinstance(module, nn.BatchNorm2d | nn.Linear | LearnableStep):
                 module.reset_parameters()
-        readers: list[nn.Module] = [block for stage in self.stages for block in stage.blocks]
-        for n, reader in enumerate([*readers, self.norm]):
+        for n, reader in enumerate([*self.blocks(), self.norm]):
             for name, module in reader.named_modules():
                 if isinstance(module, nn.BatchNorm2d) and name.rpartition(".")[2] in ("norm", "norm1"):
-                    module.running_var.fill_(1.0 + n)  # type: ignore[union-attr]  # pyright: ignore[reportOptionalMemberAccess]
+                    assert module.running_var is not None
+                    module.running_var.fill_(1.0 + n)
 
-    @torch.jit.ignore
+    @torch.jit.ignore()
     def stability_card(self) -> "StabilityCard | ProductGrowth":
         """The stability of this network as it is now.
 
-        Fixed coefficients: the card of the scheme.  Coefficients that vary from block to block: zero stability is a statement about
-        products of companion matrices, max over m <= n of ||C_n ... C_m||, evaluated exactly for the weights as stored.
+        Fixed coefficients: the card of the scheme.  Coefficients that vary from block to block: zero stability is a
+        statement about products of companion matrices, max over m <= n of ||C_n ... C_m||, evaluated exactly for the
+        weights as stored.
         """
         from stabzoo import stability
 
-        steps = [block.step for stage in self.stages for block in stage.blocks]
+        steps = [block.step for block in self.blocks()]
         if not any(isinstance(step, LearnableStep) for step in steps):
             return stability.card(self.scheme.coefficients())
-        return stability.product_growth([step.coefficients() for step in steps])
+        return stability.product_growth([cast(LearnableStep | MultistepStep, step).coefficients() for step in steps])
 
-    @torch.jit.ignore
+    @torch.jit.ignore()
     def group_matcher(self, coarse: bool = False) -> dict[str, Any]:
         """Patterns that order the parameters in layer groups (timm's layer decay)."""
         blocks = r"^stages\.(\d+)" if coarse else [(r"^stages\.(\d+)\.blocks\.(\d+)", None), (r"^norm", (99999,))]
         return {"stem": r"^stem", "blocks": blocks}
 
-    @torch.jit.ignore
+    @torch.jit.ignore()
     def set_grad_checkpointing(self, enable: bool = True) -> None:
         """Recompute each block in the backward pass instead of keeping its activations."""
         for stage in self.stages:
-            stage.grad_checkpointing = enable
+            cast(Stage, stage).grad_checkpointing = enable
 
-    @torch.jit.ignore
+    @torch.jit.ignore()
     def get_classifier(self) -> nn.Module:
         """The linear classifier (an identity where there is none)."""
         return self.head.fc
@@ -315,7 +347,8 @@ class DiscretizedResNet(nn.Module):
     def reset_classifier(self, num_classes: int, global_pool: str | None = None) -> None:
         """Replace the classifier; ``global_pool`` None keeps the pooling."""
         self.num_classes = num_classes
-        self.head.reset(num_classes, global_pool, in_features=self.num_features, **get_device_dtype(self))
+        device = get_device_dtype(self)
+        self.head.reset(num_classes, global_pool, in_features=self.num_features, **device)  # pyright: ignore[reportArgumentType]
         self.head_hidden_size = self.head.num_features
 
     def forward_intermediates(
@@ -359,7 +392,9 @@ class DiscretizedResNet(nn.Module):
             return taken
         return self.norm(history[0]), taken
 
-    def prune_intermediate_layers(self, indices: int | list[int] = 1, prune_norm: bool = False, prune_head: bool = True) -> list[int]:
+    def prune_intermediate_layers(
+        self, indices: int | list[int] = 1, prune_norm: bool = False, prune_head: bool = True
+    ) -> list[int]:
         """Drop what the features ``indices`` do not need; returns the indices, normalised."""
         take, last = feature_take_indices(len(self.feature_info), indices)
         cut = last < len(self.stages)
@@ -395,4 +430,4 @@ class FeatureGetter(FeatureGetterNet):
 
     def set_grad_checkpointing(self, enable: bool = True) -> None:
         """Recompute each block in the backward pass instead of keeping its activations."""
-        self.model.set_grad_checkpointing(enable)
+        cast(DiscretizedResNet, self.model).set_grad_checkpointing(enable)

@@ -22,12 +22,12 @@ def slopes_kept(method: LinearMultistep) -> int:
 class MultistepStep(nn.Module):
     """One step with fixed coefficients (see `stabzoo.Discretization.block` for its arguments).
 
-    The sum is accumulated in place into the one tensor that it allocates, so a history of three states costs two additions more than a
-    plain residual connection, and no memory.
+    The sum is accumulated in place into the one tensor that it allocates, so a history of three states costs two
+    additions more than a plain residual connection, and no memory.
     """
 
     def __init__(self, f: nn.Module, method: LinearMultistep, *, returns_slope: bool = False) -> None:
-        """Wrap ``f``; ``method`` must be explicit.  ``returns_slope``: return f_n even where this step needs no past slope."""
+        """Wrap ``f``; ``method`` is explicit.  ``returns_slope``: return f_n even if this step needs no past slope."""
         super().__init__()
         self.f = f
         self.alpha = [float(alpha) for alpha in method.alpha]
@@ -42,23 +42,27 @@ class MultistepStep(nn.Module):
         return self.method
 
     def forward(self, y: Tensor, history: list[Tensor]) -> list[Tensor]:
-        """Advance: ``y`` (B, C, H, W), ``history`` each (B, C', H', W') -> ``[y_next]`` or ``[y_next, f]``, each (B, C', H', W')."""
+        """``y`` (B, C, H, W), ``history`` of (B, C', H', W') -> ``[y_next]`` or ``[y_next, f]``, of that shape."""
         f = self.f(y)
         if self.beta[0] == 1.0:
             y_next = torch.add(f, history[0], alpha=self.alpha[0])
         else:
             y_next = (f * self.beta[0]).add_(history[0], alpha=self.alpha[0])
         for j in range(1, len(self.alpha)):
-            y_next = y_next.add_(history[j], alpha=self.alpha[j])  # reassigned: torch.fx drops calls whose result is not used
+            y_next = y_next.add_(
+                history[j], alpha=self.alpha[j]
+            )  # reassigned: torch.fx drops calls whose result is not used
         for j in range(self.slopes):
             y_next = y_next.add_(history[len(self.alpha) + j], alpha=self.beta[j + 1])
         return [y_next, f] if self.returns_slope else [y_next]
 
 
 class LearnableStep(nn.Module):
-    """One step whose coefficients follow from a trainable scalar, kept in ``parameter`` (shape (1,), so that no weight decay applies)."""
+    """One step whose coefficients follow from a trained scalar: ``parameter``, of shape (1,), free of weight decay."""
 
-    def __init__(self, f: nn.Module, formula: Callable[[Any], tuple[list[Any], list[Any]]], low: float, high: float) -> None:
+    def __init__(
+        self, f: nn.Module, formula: Callable[[Any], tuple[list[Any], list[Any]]], low: float, high: float
+    ) -> None:
         """Wrap ``f``; the parameter starts uniformly at random in [low, high]."""
         super().__init__()
         self.f = f

@@ -21,7 +21,11 @@ from stabzoo.resnet import DiscretizedResNet, FeatureGetter
 __all__ = ["build_model", "register_models"]
 
 CIFAR_MEAN, CIFAR_STD = (0.4914, 0.4822, 0.4465), (0.2023, 0.1994, 0.2010)
-NETWORK = [name for name in inspect.signature(DiscretizedResNet).parameters if name not in ("scheme", "layers", "form", "bottleneck")]
+NETWORK = [
+    name
+    for name in inspect.signature(DiscretizedResNet).parameters
+    if name not in ("scheme", "layers", "form", "bottleneck")
+]
 BUILDER = [
     *(name for name, p in inspect.signature(build_model_with_cfg).parameters.items() if p.kind is not p.VAR_KEYWORD),
     *("features_only", "out_indices", "feature_cls", "pruned"),
@@ -29,12 +33,24 @@ BUILDER = [
 
 
 def pretrained_cfg(config: ModelConfig) -> dict[str, Any]:
-    """timm's data configuration of a model; no weights are published."""
+    """The data configuration that timm wants of a model; no weights are published."""
     cfg: dict[str, Any] = {"first_conv": "stem.conv", "classifier": "head.fc", "license": "mit"}
     if config.form == "cifar":
-        size = {"input_size": (3, 32, 32), "pool_size": (8, 8), "num_classes": 10, "crop_pct": 1.0, "interpolation": "bilinear"}
+        size = {
+            "input_size": (3, 32, 32),
+            "pool_size": (8, 8),
+            "num_classes": 10,
+            "crop_pct": 1.0,
+            "interpolation": "bilinear",
+        }
         return cfg | size | {"mean": CIFAR_MEAN, "std": CIFAR_STD}
-    return cfg | {"input_size": (3, 224, 224), "pool_size": (7, 7), "num_classes": 1000, "crop_pct": 0.875, "interpolation": "bilinear"}
+    return cfg | {
+        "input_size": (3, 224, 224),
+        "pool_size": (7, 7),
+        "num_classes": 1000,
+        "crop_pct": 0.875,
+        "interpolation": "bilinear",
+    }
 
 
 def build_model(name: str, config: ModelConfig, pretrained: bool = False, **kwargs: Any) -> nn.Module:
@@ -47,16 +63,18 @@ def build_model(name: str, config: ModelConfig, pretrained: bool = False, **kwar
         kwargs: Options of the network (see `DiscretizedResNet`), of timm's builder, and parameters of the scheme.
 
     Raises:
-        ConfigError: a parameter is not valid (`stabzoo.plugins.UnknownParameter`, also a TypeError, where nothing has its name).
-        PluginError: the plugin that provides the scheme is broken.
+        ConfigError: a parameter is not valid (`stabzoo.plugins.UnknownParameterError`, also a TypeError, where nothing
+        has its name). PluginError: the plugin that provides the scheme is broken.
     """
     known = {*NETWORK, *BUILDER}
     parameters = {key: value for key, value in kwargs.items() if key not in known}
     options = {key: value for key, value in kwargs.items() if key in known}
     try:
         scheme = plugins.get_scheme(config.scheme, **{**config.parameters, **parameters})
-    except plugins.UnknownParameter as error:
-        raise plugins.UnknownParameter(f"model {name!r}: {error}; the network takes {', '.join(NETWORK)}") from None
+    except plugins.UnknownParameterError as error:
+        raise plugins.UnknownParameterError(
+            f"model {name!r}: {error}; the network takes {', '.join(NETWORK)}"
+        ) from None
     except ConfigError as error:
         raise ConfigError(f"model {name!r}: {error}") from None
     width = options.pop("width", config.width)
@@ -78,7 +96,7 @@ def build_model(name: str, config: ModelConfig, pretrained: bool = False, **kwar
 
 
 def entrypoint(name: str, config: ModelConfig) -> Callable[..., nn.Module]:
-    """timm's entry function of one model."""
+    """The entry function of one model."""
 
     def create(pretrained: bool = False, **kwargs: Any) -> nn.Module:
         return build_model(name, config, pretrained, **kwargs)
@@ -90,7 +108,7 @@ def entrypoint(name: str, config: ModelConfig) -> Callable[..., nn.Module]:
 
 
 def register_models() -> None:
-    """Register every model of the catalogue with timm; a name that timm already has is refused, with the plugin named."""
+    """Register every model of the catalogue with timm; a name that timm has is refused, with the plugin named."""
     for name, (plugin, config) in plugins.catalogue().models.items():
         if timm.is_model(name):
             owner = timm.model_entrypoint(name).__module__

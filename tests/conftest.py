@@ -35,7 +35,14 @@ def install(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Callabl
     before, models = set(sys.modules), set(timm_registry._model_entrypoints)
     monkeypatch.syspath_prepend(str(tmp_path))
 
-    def add(name: str = "leapfrog", code: str = GOOD_CODE, registry: str | None = GOOD_REGISTRY, *, version: str = "9.0", package: str = "") -> Path:
+    def add(
+        name: str = "leapfrog",
+        code: str = GOOD_CODE,
+        registry: str | None = GOOD_REGISTRY,
+        *,
+        version: str = "9.0",
+        package: str = "",
+    ) -> Path:
         package = package or f"stabzoo_{name}"
         folder = tmp_path / package
         folder.mkdir(exist_ok=True)
@@ -44,7 +51,9 @@ def install(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Callabl
             (folder / "registry.yaml").write_text(dedent(registry))
         info = tmp_path / f"{package}-{version}.dist-info"
         info.mkdir()
-        (info / "METADATA").write_text(f"Metadata-Version: 2.1\nName: {package.replace('_', '-')}\nVersion: {version}\n")
+        (info / "METADATA").write_text(
+            f"Metadata-Version: 2.1\nName: {package.replace('_', '-')}\nVersion: {version}\n"
+        )
         (info / "entry_points.txt").write_text(f"[stabzoo]\n{name} = {package}\n")
         clear()
         return folder

@@ -31,7 +31,9 @@ def fill(key: str, shape: list[int], kind: str, value: list[float] | None = None
     """The entry ``key`` of a golden state dict, filled by its rule (float32)."""
     if value is not None:
         return torch.tensor(value, dtype=torch.float32).reshape(shape)
-    h = (np.arange(prod(shape), dtype=np.uint64) * np.uint64(2654435761) + np.uint64(zlib.crc32(key.encode()))) % np.uint64(2**32)
+    h = (
+        np.arange(prod(shape), dtype=np.uint64) * np.uint64(2654435761) + np.uint64(zlib.crc32(key.encode()))
+    ) % np.uint64(2**32)
     for _ in range(2):
         h ^= h >> np.uint64(16)
         h = (h * np.uint64(0x45D9F3B)) % np.uint64(2**32)

@@ -38,7 +38,7 @@ class Scaled(nn.Module):
         self.factor = factor
 
     def forward(self, y: Tensor) -> Tensor:
-        """factor * y."""
+        """Scale."""
         return self.factor * y
 
 
@@ -119,8 +119,12 @@ def test_the_measured_order_is_the_proved_order(scheme) -> None:
 
 
 COUNTS = {
-    **dict(zip([f"zerosnet{n}_opt" for n in (20, 32, 44, 56, 110)], (277402, 471834, 666266, 860698, 1735642), strict=True)),
-    **dict(zip([f"preresnet{n}" for n in (20, 32, 44, 56, 110)], (272378, 466810, 661242, 855674, 1730618), strict=True)),
+    **dict(
+        zip([f"zerosnet{n}_opt" for n in (20, 32, 44, 56, 110)], (277402, 471834, 666266, 860698, 1735642), strict=True)
+    ),
+    **dict(
+        zip([f"preresnet{n}" for n in (20, 32, 44, 56, 110)], (272378, 466810, 661242, 855674, 1730618), strict=True)
+    ),
     "lmresnet20": 272384,
     "lmresnet110": 1730618 + 51,
     "zerosnet20_tra": 277402 + 7,
@@ -163,10 +167,10 @@ def test_every_parameter_is_used(name: str) -> None:
 def test_the_start_and_the_boundaries_are_the_schemes() -> None:
     """d-1 Euler steps first; ZeroSNet projects its history at a boundary, LM-ResNet restarts."""
     zero = timm.create_model("zerosnet20_opt")
-    steps = [b.step for s in zero.stages for b in s.blocks]
+    steps = [b.step for b in zero.blocks()]
     assert [s.coefficients().steps for s in steps] == [1, 1] + [3] * 7
     lm = timm.create_model("lmresnet20")
-    assert [type(b.step) for s in lm.stages for b in s.blocks] == [MultistepStep, LearnableStep, LearnableStep] * 3
+    assert [type(b.step) for b in lm.blocks()] == [MultistepStep, LearnableStep, LearnableStep] * 3
     assert [len([m for m in s.blocks[0].shortcuts if not isinstance(m, nn.Identity)]) for s in zero.stages] == [0, 3, 3]
 
 
@@ -188,7 +192,9 @@ def test_adams_bashforth_hands_slopes_through_the_stages() -> None:
 
 
 @pytest.mark.parametrize("depth", [8, 14])
-@pytest.mark.parametrize(("scheme", "parameters"), [("zerosnet_opt", {}), ("lm_resnet", {}), ("euler", {}), ("multistep", {})])
+@pytest.mark.parametrize(
+    ("scheme", "parameters"), [("zerosnet_opt", {}), ("lm_resnet", {}), ("euler", {}), ("multistep", {})]
+)
 def test_the_shallowest_networks(scheme: str, parameters: dict, depth: int) -> None:
     """With one block a stage, start-up steps change the shape too."""
     config = ModelConfig(scheme=scheme, depth=depth, parameters=parameters)
@@ -211,7 +217,7 @@ def test_stability_card_of_fixed_and_of_learned_coefficients() -> None:
     """Fixed: the scheme's card.  Learned: the exact maximum over products of companion matrices."""
     assert timm.create_model("zerosnet20_opt").stability_card().status == "strong"
     model = timm.create_model("zerosnet20_tra")
-    steps = [block.step for stage in model.stages for block in stage.blocks]
+    steps = [block.step for block in model.blocks()]
     with torch.no_grad():
         for i, step in enumerate(steps[2:]):
             step.parameter.fill_(0.5 + 0.1 * i)
@@ -224,7 +230,7 @@ def test_stability_card_of_fixed_and_of_learned_coefficients() -> None:
 
 
 def largest_product(alphas: list[tuple[Fraction, ...]]) -> Fraction:
-    """max over m <= n of ||C_n ... C_m||_inf for 3 steps, by multiplying them all out."""
+    """The max over m <= n of ||C_n ... C_m||_inf for 3 steps, by multiplying them all out."""
     matrices = [[[*alpha, *[Fraction(0)] * (3 - len(alpha))], [1, 0, 0], [0, 1, 0]] for alpha in alphas]
     largest = Fraction(0)
     for m in range(len(matrices)):

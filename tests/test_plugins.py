@@ -12,7 +12,7 @@ import torch
 import stabzoo
 import stabzoo.config
 import stabzoo.plugins
-from stabzoo.plugins import PluginError, PluginWarning, UnknownParameter, catalogue
+from stabzoo.plugins import PluginError, PluginWarning, UnknownParameterError, catalogue
 
 Install = Callable[..., Path]
 OUR_SCHEMES = ["euler", "lm", "lm_resnet", "multistep", "zerosnet", "zerosnet_opt", "zerosnet_tra"]
@@ -40,8 +40,13 @@ def test_reading_the_registry_imports_no_plugin_and_no_torch() -> None:
         assert timm.is_model("zerosnet56_opt") and "stabzoo_zerosnet" not in sys.modules
         assert timm.list_models(module="stabzoo")
     """
-    subprocess.run([sys.executable, "-W", "error", "-c", "\n".join(line.strip() for line in code.splitlines())], check=True)
-    subprocess.run([sys.executable, "-W", "error", "-c", "import timm, stabzoo; assert timm.is_model('zerosnet56_opt')"], check=True)
+    subprocess.run(
+        [sys.executable, "-W", "error", "-c", "\n".join(line.strip() for line in code.splitlines())], check=True
+    )
+    subprocess.run(
+        [sys.executable, "-W", "error", "-c", "import timm, stabzoo; assert timm.is_model('zerosnet56_opt')"],
+        check=True,
+    )
 
 
 def test_the_plugin_may_be_imported_first(install: Install) -> None:
@@ -58,7 +63,10 @@ def test_the_plugin_may_be_imported_first(install: Install) -> None:
         ("import nothing_of_this_name", "ModuleNotFoundError: No module named 'nothing_of_this_name'"),
         ("def broken(:", "SyntaxError"),
         ("raise SystemExit(3)", "SystemExit: 3"),
-        ("from stabzoo import hookimpl\n@hookimpl\ndef stabzoo_discretisations(): return []", "stabzoo_discretisations"),
+        (
+            "from stabzoo import hookimpl\n@hookimpl\ndef stabzoo_discretisations(): return []",
+            "stabzoo_discretisations",
+        ),
         ("from stabzoo import hookimpl\n@hookimpl\ndef stabzoo_discretizations(): return [42]", "must return classes"),
         ("from stabzoo import hookimpl\n@hookimpl\ndef stabzoo_discretizations(): return 42", "TypeError"),
         ("x = 1", "registry.yaml lists leapfrog, which stabzoo_discretizations() does not return"),
@@ -95,7 +103,9 @@ def test_broken_code_costs_its_own_models_only(install: Install, code: str, reas
         ("leapfrog: {schemes: {a: {order: 1, stability: weak, condition: import os}}}", "not a condition: 'import os'; expected comparisons"),
     ],
 )  # fmt: skip
-def test_a_broken_registry_is_a_warning_that_names_the_place(install: Install, registry: str | None, reason: str) -> None:
+def test_a_broken_registry_is_a_warning_that_names_the_place(
+    install: Install, registry: str | None, reason: str
+) -> None:
     """The plugin is left out, with file and place; ours are untouched."""
     install(registry=registry)
     with pytest.warns(PluginWarning, match=r"plugin 'leapfrog' \(stabzoo-leapfrog 9\.0\)") as caught:
@@ -151,8 +161,12 @@ def test_a_name_that_is_taken_stays_with_its_owner(install: Install, name: str, 
 
 def test_a_name_of_timm_is_not_overwritten(install: Install) -> None:
     """resnet18 stays timm's; the plugin's other models are registered."""
-    install(registry="leapfrog: {schemes: {leapfrog: {order: 2, stability: weak}}, models: {resnet18: {scheme: leapfrog, depth: 20}, leapfrog20: {scheme: leapfrog, depth: 20}}}")
-    with pytest.warns(PluginWarning, match=r"plugin 'leapfrog'.*the model name 'resnet18' is taken by timm\.models\.resnet"):
+    install(
+        registry="leapfrog: {schemes: {leapfrog: {order: 2, stability: weak}}, models: {resnet18: {scheme: leapfrog, depth: 20}, leapfrog20: {scheme: leapfrog, depth: 20}}}"
+    )
+    with pytest.warns(
+        PluginWarning, match=r"plugin 'leapfrog'.*the model name 'resnet18' is taken by timm\.models\.resnet"
+    ):
         stabzoo.refresh()
     assert timm.model_entrypoint("resnet18").__module__ == "timm.models.resnet"
     assert timm.is_model("leapfrog20")
@@ -166,10 +180,16 @@ def test_a_name_of_timm_is_not_overwritten(install: Install) -> None:
         (lambda: timm.create_model("zerosnet20", lam=float("nan")), "lam: "),
         (lambda: timm.create_model("zerosnet20", alpha=["1", "1"], beta=["1"]), "expected 3 numbers, got 2"),
         (lambda: timm.create_model("zerosnet20", alpha=["1", "1", "1"]), "alpha and beta are given together"),
-        (lambda: timm.create_model("zerosnet20", alpha=["1", "1", "1"], beta=["1"], lam=3), "give lam, or alpha and beta, not both"),
+        (
+            lambda: timm.create_model("zerosnet20", alpha=["1", "1", "1"], beta=["1"], lam=3),
+            "give lam, or alpha and beta, not both",
+        ),
         (lambda: timm.create_model("zerosnet20", alpha=["1", "1", "1"], beta=["1"] * 4), "beta"),
         (lambda: timm.create_model("lmresnet20_shared", beta="papr"), "beta: "),
-        (lambda: timm.create_model("zerosnet20", width=0), "width: expected a whole number of channels, at least 1; got 0"),
+        (
+            lambda: timm.create_model("zerosnet20", width=0),
+            "width: expected a whole number of channels, at least 1; got 0",
+        ),
         (lambda: stabzoo.get_scheme("zerosnt"), "unknown scheme 'zerosnt'; did you mean zerosnet"),
     ],
 )
@@ -184,15 +204,22 @@ def test_bad_parameters_fail_in_a_sentence(call: Callable[[], object], reason: s
 
 def test_an_unknown_parameter_lists_the_known_ones() -> None:
     """A TypeError, as timm's contract wants, that helps."""
-    with pytest.raises(TypeError, match=r"model 'zerosnet20_opt': scheme 'zerosnet_opt': unknown parameter 'lam'; it takes none; the network takes width"):
+    with pytest.raises(
+        TypeError,
+        match=r"model 'zerosnet20_opt': scheme 'zerosnet_opt': unknown parameter 'lam'; it takes none; the network takes width",
+    ):
         timm.create_model("zerosnet20_opt", lam=3)
-    with pytest.raises(UnknownParameter, match="unknown parameter 'lamda'; it takes .*lam"):
+    with pytest.raises(UnknownParameterError, match=r"unknown parameter 'lamda'; it takes .*lam"):
         stabzoo.get_scheme("zerosnet", lamda=3)
 
 
 def test_coefficients_are_exact_however_they_are_written() -> None:
     """A fraction, a decimal string and a float say the same."""
     one = stabzoo.get_scheme("zerosnet", lam="-9/5").coefficients()
-    assert one == stabzoo.get_scheme("zerosnet", lam=-1.8).coefficients() == stabzoo.get_scheme("zerosnet_opt").coefficients()
+    assert (
+        one
+        == stabzoo.get_scheme("zerosnet", lam=-1.8).coefficients()
+        == stabzoo.get_scheme("zerosnet_opt").coefficients()
+    )
     given = timm.create_model("zerosnet20", alpha=["1/3", "5/9", "1/9"], beta=["16/9"], device="meta")
     assert given.scheme.coefficients() == one

@@ -40,7 +40,9 @@ def test_every_promised_model_is_registered() -> None:
 @pytest.mark.parametrize("name", FAMILIES)
 def test_the_arguments_of_timms_scripts(name: str) -> None:
     """Classes, channels, pooling, dropout, stochastic depth, device and dtype."""
-    model = timm.create_model(name, num_classes=7, in_chans=1, global_pool="max", drop_rate=0.1, drop_path_rate=0.1, **NARROW).eval()
+    model = timm.create_model(
+        name, num_classes=7, in_chans=1, global_pool="max", drop_rate=0.1, drop_path_rate=0.1, **NARROW
+    ).eval()
     assert model(image(model, 1)).shape == (2, 7)
     model.reset_classifier(3)
     assert model(image(model, 1)).shape == (2, 3)
@@ -76,7 +78,9 @@ def test_layer_decay_orders_the_groups(name: str) -> None:
     """Each parameter is in one group, the classifier last; coefficients are not decayed."""
     model = timm.create_model(name, **NARROW)
     optimizer = create_optimizer_v2(model, opt="adamw", lr=0.01, weight_decay=0.05, layer_decay=0.7)
-    assert sum(p.numel() for g in optimizer.param_groups for p in g["params"]) == sum(p.numel() for p in model.parameters())
+    assert sum(p.numel() for g in optimizer.param_groups for p in g["params"]) == sum(
+        p.numel() for p in model.parameters()
+    )
     scale = {id(p): g["lr_scale"] for g in optimizer.param_groups for p in g["params"]}
     decay = {id(p): g["weight_decay"] for g in optimizer.param_groups for p in g["params"]}
     named = dict(model.named_parameters())
@@ -97,7 +101,9 @@ def test_weights_travel_through_timms_formats(tmp_path) -> None:
     assert resolve_data_config({}, model=restored)["input_size"] == (3, 32, 32)
     file = tmp_path / "weights.pth"
     torch.save(timm.create_model("zerosnet20_tra").state_dict(), file)
-    timm.create_model("zerosnet20_tra", pretrained=True, pretrained_cfg_overlay={"file": str(file)}, in_chans=1, num_classes=4)
+    timm.create_model(
+        "zerosnet20_tra", pretrained=True, pretrained_cfg_overlay={"file": str(file)}, in_chans=1, num_classes=4
+    )
 
 
 @pytest.mark.parametrize("name", ["zerosnet20_opt", "zerosnet20_tra", "multistep20"])
@@ -136,6 +142,6 @@ def test_a_step_trains_and_the_initialisation_is_reproducible() -> None:
         optimizer.step()
         losses.append(loss.item())
     assert losses[-1] < 0.5 * losses[0]
-    coefficients = {block.step.coefficients() for stage in model.stages for block in stage.blocks}
+    coefficients = {block.step.coefficients() for block in model.blocks()}
     assert len(coefficients) == 8  # the Euler start, and seven trained steps
     assert all(isinstance(c, LinearMultistep) for c in coefficients)

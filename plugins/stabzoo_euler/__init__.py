@@ -1,19 +1,17 @@
 """The explicit Euler method: the pre-activation ResNet."""
 
-from typing import ClassVar
-
 from stabzoo import ExplicitMultistep, LinearMultistep, Rational, hookimpl
 
 
 class Euler(ExplicitMultistep):
     """y_{n+1} = weight * y_n + f(y_n): PreResNet, with a weight on the state as in ZeroSNet eq. (7).
 
-    One step; order 1 at weight 1, elsewhere not consistent.  Zero-stable exactly when -1 <= weight <= 1.  Where the feature maps change
-    shape the state goes through BN-ReLU-conv1x1.
+    One step; order 1 at weight 1, elsewhere not consistent.  Zero-stable exactly when -1 <= weight <= 1.  Where the
+    feature maps change shape the state goes through BN-ReLU-conv1x1.
 
     References:
-        He, Zhang, Ren, Sun: Identity mappings in deep residual networks.  ECCV 2016.
-        Chen, Jin, Shang: Zero stability well predicts performance of convolutional neural networks.  AAAI 2022, eq. (7).
+        He, Zhang, Ren, Sun: Identity mappings in deep residual networks.  ECCV 2016. Chen, Jin, Shang: Zero stability
+        well predicts performance of convolutional neural networks.  AAAI 2022, eq. (7).
     """
 
     name = "euler"
@@ -21,7 +19,7 @@ class Euler(ExplicitMultistep):
     weight: Rational = 1  # type: ignore[assignment]  # pyright: ignore[reportAssignmentType]
 
     def coefficients(self) -> LinearMultistep:
-        """alpha = (weight), beta = (1)."""
+        """The coefficients alpha = (weight), beta = (1)."""
         return LinearMultistep((self.weight,), (1,))
 
 

@@ -1,4 +1,4 @@
-"""Linear multistep residual networks: LM-ResNet, with a trained or a shared coefficient, and any explicit coefficients."""
+"""Linear multistep networks: LM-ResNet, with a trained or a shared coefficient, and any explicit coefficients."""
 
 from fractions import Fraction
 from typing import Literal
@@ -18,8 +18,8 @@ class LM(ExplicitMultistep):
     - ``beta="unit"``: 1, as the released LM-ResNet computes; consistent only at k = 0.
 
     References:
-        Lu, Zhong, Li, Dong: Beyond finite layer neural networks.  ICML 2018.
-        Chen, Jin, Shang: Zero stability well predicts performance of convolutional neural networks.  AAAI 2022, eqs. (8)-(9).
+        Lu, Zhong, Li, Dong: Beyond finite layer neural networks.  ICML 2018. Chen, Jin, Shang: Zero stability well
+        predicts performance of convolutional neural networks.  AAAI 2022, eqs. (8)-(9).
     """
 
     name = "lm"
@@ -28,7 +28,7 @@ class LM(ExplicitMultistep):
     beta: Literal["consistent", "paper", "unit"] = "consistent"  # type: ignore[misc,assignment]  # pyright: ignore
 
     def coefficients(self) -> LinearMultistep:
-        """alpha = (1-k, k), beta = (b)."""
+        """The coefficients alpha = (1-k, k), beta = (b)."""
         weight = {"consistent": 1 + self.k, "paper": 2 * self.k + 1, "unit": Fraction(1)}[self.beta]
         return LinearMultistep((1 - self.k, self.k), (weight,))
 
@@ -41,8 +41,8 @@ def released_lm(k_n):  # no annotations: TorchScript takes an argument without o
 class LMResNet(LearnableMultistep):
     """y_{n+1} = k_n y_n + (1-k_n) y_{n-1} + f(y_n): LM-ResNet as released, with a trained k_n in every block.
 
-    k_n here is 1 - k in ZeroSNet's eq. (8).  Blocks start uniformly in [1, 11/10].  Consistent only where k_n = 1, because f keeps weight 1;
-    zero-stable, were k_n the same in all blocks, exactly when 0 <= k_n < 2.
+    k_n here is 1 - k in ZeroSNet's eq. (8).  Blocks start uniformly in [1, 11/10].  Consistent only where k_n = 1,
+    because f keeps weight 1; zero-stable, were k_n the same in all blocks, exactly when 0 <= k_n < 2.
 
     References:
         Lu, Zhong, Li, Dong: Beyond finite layer neural networks.  ICML 2018.
@@ -57,7 +57,7 @@ class LMResNet(LearnableMultistep):
 
 
 class Multistep(ExplicitMultistep):
-    """y_{n+1} = sum_j alpha_j y_{n-j} + sum_j beta_j f(y_{n-j}) with the coefficients that are given; by default Adams-Bashforth 2.
+    """y_{n+1} = sum_j alpha_j y_{n-j} + sum_j beta_j f(y_{n-j}), any coefficients; by default Adams-Bashforth 2.
 
     References:
         Hairer, Norsett, Wanner: Solving ordinary differential equations I, section III.1.

@@ -11,7 +11,7 @@ from stabzoo import ExplicitMultistep, LearnableMultistep, LinearMultistep, Rati
 
 
 def square_pattern(lam):  # no annotations: TorchScript takes an argument without one for a tensor
-    """Coefficients of eq. (10): alpha = (3(1+l)/4l, -1/l, (1+l)/4l), beta = ((3l-1)/2l), for an exact number or a tensor l != 0."""
+    """Coefficients of eq. (10): alpha = (3(1+l)/4l, -1/l, (1+l)/4l), beta = ((3l-1)/2l); l a number or a tensor."""
     return [3 * (1 + lam) / (4 * lam), -1 / lam, (1 + lam) / (4 * lam)], [(3 * lam - 1) / (2 * lam)]
 
 
@@ -22,11 +22,11 @@ def _nonzero(lam: Fraction) -> Fraction:
 
 
 class ZeroSNet(ExplicitMultistep):
-    """The family of eq. (10) with a fixed lambda (``lam``), or the 3-step scheme with given ``alpha`` and ``beta`` as in Table 10.
+    """The family of eq. (10) with a fixed lambda (``lam``), or given ``alpha`` and ``beta`` as in Table 10.
 
-    Three steps, order 2 (3 at lam = -1/3, which is unstable).  Zero-stable exactly when lam <= -1 or lam > 1/3; weakly at -1, the leapfrog
-    scheme.  "Optimal" depends on the objective: -9/5 has the smallest parasitic radius (1/3), 3 the longest real stability interval (2), and
-    lam -> infinity is the strong-stability-preserving SSP(3,2) method.
+    Three steps, order 2 (3 at lam = -1/3, which is unstable).  Zero-stable exactly when lam <= -1 or lam > 1/3; weakly
+    at -1, the leapfrog scheme.  "Optimal" depends on the objective: -9/5 has the smallest parasitic radius (1/3), 3
+    the longest real stability interval (2), and lam -> infinity is the strong-stability-preserving SSP(3,2) method.
     """
 
     name = "zerosnet"
@@ -39,12 +39,17 @@ class ZeroSNet(ExplicitMultistep):
     @model_validator(mode="after")
     def _one_way_to_say_it(self) -> "ZeroSNet":
         if (self.alpha is None) != (self.beta is None):
-            raise ValueError("alpha and beta are given together, e.g. alpha=['1','1','1'], beta=['1']; or give lam alone")
+            raise ValueError(
+                "alpha and beta are given together, e.g. alpha=['1','1','1'], beta=['1']; or give lam alone"
+            )
         if self.alpha is not None:
             if "lam" in self.model_fields_set:
                 raise ValueError("give lam, or alpha and beta, not both")
             if len(self.alpha) != 3:
-                raise ValueError(f"alpha: a ZeroSNet looks back 3 steps, expected 3 numbers, got {len(self.alpha)}; any length: the scheme 'multistep'")
+                raise ValueError(
+                    f"alpha: a ZeroSNet looks back 3 steps, expected 3 numbers, got {len(self.alpha)}; "
+                    "the scheme 'multistep' takes any number of them"
+                )
             self.coefficients()
         return self
 

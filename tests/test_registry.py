@@ -1,0 +1,113 @@
+"""Registry files, conditions, and the errors of both."""
+
+from fractions import Fraction
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from stabzoo.conditions import parse_condition
+from stabzoo.config import ConfigError, load_yaml, validate
+from stabzoo.registry import ModelConfig, Registry
+
+
+@given(st.fractions(min_value=-5, max_value=5))
+def test_a_condition_means_what_it_says(value: Fraction) -> None:
+    """Chains, or, and, fractions and signs."""
+    assert parse_condition("lam <= -1 or lam > 1/3").holds(value) == (value <= -1 or value > Fraction(1, 3))
+    assert parse_condition("-1 < k <= 1").holds(value) == (-1 < value <= 1)
+    assert parse_condition("k > -1 and k < 1/2 or k >= 2").holds(value) == (-1 < value < Fraction(1, 2) or value >= 2)
+
+
+def test_a_condition_is_probed_at_its_bounds_and_beside_them() -> None:
+    """Both sides of each bound, closer than any float."""
+    probes = parse_condition("lam <= -1 or lam > 1/3").probes()
+    for bound in (Fraction(-1), Fraction(1, 3)):
+        assert {bound, bound - Fraction(1, 10**30), bound + Fraction(1, 10**30)} <= set(probes)
+    assert len(probes) > 100
+
+
+@pytest.mark.parametrize(
+    "text", ["", "k", "k < j", "1 < 2", "k < 1.5", "k == 1", "f(k) < 1", "k < 1/0", "not k < 1", "k < True", "(" * 500, "k <"]
+)
+def test_what_is_not_a_condition(text: str) -> None:
+    """A sentence that states the grammar."""
+    with pytest.raises(ValueError, match="not a condition: .*expected comparisons of one parameter"):
+        parse_condition(text)
+
+
+@pytest.mark.parametrize(
+    ("data", "reason"),
+    [
+        ({"depth": 57}, "a CIFAR network of basic blocks has a depth of 6n\\+2 \\(56, 62, ...\\); got 57"),
+        ({"depth": 2}, "a depth of 6n\\+2 \\(8, 14, ...\\); got 2"),
+        ({"depth": 110, "block": "bottleneck"}, None),
+        ({"depth": 165, "block": "bottleneck"}, "a depth of 9n\\+2 \\(164, 173, ...\\); got 165"),
+        ({"depth": 20, "form": "imagenet"}, "an ImageNet network of basic blocks has a depth of 18, 34; got 20"),
+        ({"depth": "deep"}, "depth: .*got 'deep'"),
+        ({"depth": 20, "widht": 8}, "widht: unknown name; accepted here: scheme, depth, form, block, width, parameters"),
+        ({}, "depth: is required"),
+    ],
+)
+def test_depths(data: dict, reason: str | None) -> None:
+    """A depth is 6n+2 or 9n+2, or one of ImageNet's."""
+    if reason is None:
+        assert validate(ModelConfig, {"scheme": "euler", **data}, "here").layers == (12, 12, 12)
+        return
+    with pytest.raises(ConfigError, match=f"^here:\\s.*{reason}"):
+        validate(ModelConfig, {"scheme": "euler", **data}, "here")
+
+
+def test_a_family_is_one_model_a_depth() -> None:
+    """Forms, kinds of blocks and parameters are handed on."""
+    data = {
+        "schemes": {"a": {"order": 1, "stability": "strong"}},
+        "families": {"a{depth}_x": {"scheme": "a", "cifar": {"basic": [20, 26]}, "imagenet": {"bottleneck": [50]}, "parameters": {"lam": "1/3"}}},
+    }
+    models = validate(Registry, data, "here").expanded_models()
+    assert {name: (m.form, m.block, m.layers) for name, m in models.items()} == {
+        "a20_x": ("cifar", "basic", (3, 3, 3)),
+        "a26_x": ("cifar", "basic", (4, 4, 4)),
+        "a50_x": ("imagenet", "bottleneck", (3, 4, 6, 3)),
+    }
+    assert all(m.parameters == {"lam": "1/3"} for m in models.values())
+
+
+@pytest.mark.parametrize(
+    ("families", "reason"),
+    [
+        ({"a{depth}": {"scheme": "a", "cifar": {"basic": [21]}}}, "a depth of 6n\\+2"),
+        ({"a{depth}": {"scheme": "a"}}, "a family needs depths"),
+        ({"A{depth}": {"scheme": "a", "cifar": {"basic": [20]}}}, "'A20' is not a name"),
+        ({"a{depth}": {"scheme": "a", "cifar": {"basic": [20, 20]}}}, "the model a20 is defined twice"),
+    ],
+)
+def test_bad_families(families: dict, reason: str) -> None:
+    """Found when the file is read, not when the model is built."""
+    with pytest.raises(ConfigError, match=reason):
+        validate(Registry, {"schemes": {"a": {"order": 1, "stability": "strong"}}, "families": families}, "here")
+
+
+@pytest.mark.parametrize(
+    ("content", "reason"),
+    [
+        (b"a: &x [1]\nb: *y\n", r"line 2: not valid YAML \(found undefined alias"),
+        (b"\xff\xfe\x00", "not UTF-8 text"),
+        (b"!!python/object/apply:os.system ['true']", "not valid YAML"),
+        (b"? [1, 2]\n: 3\n", "a key must be a name"),
+        (b"", "expected a mapping of names to values at the top, got NoneType"),
+        (b"[" * 5000, "not valid YAML"),
+    ],
+)
+def test_bad_files(tmp_path, content: bytes, reason: str) -> None:
+    """The file, the line and the reason; nothing in it is executed."""
+    path = tmp_path / "registry.yaml"
+    path.write_bytes(content)
+    with pytest.raises(ConfigError, match=f"registry.yaml.*{reason}"):
+        load_yaml(path)
+
+
+def test_a_missing_file(tmp_path) -> None:
+    """Says what was expected there."""
+    with pytest.raises(ConfigError, match="cannot be read .*; expected a YAML file there"):
+        load_yaml(tmp_path / "none.yaml")
