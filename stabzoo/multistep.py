@@ -15,8 +15,8 @@ from itertools import islice
 from math import factorial
 from typing import Protocol, TypeAlias, runtime_checkable
 
-MAX_DIGITS = 1000
-"""Largest number of decimal digits `exact` lets a numerator or a denominator have."""
+MAX_DIGITS = 350
+"""Largest number of decimal digits `exact` lets a numerator or a denominator have: every float has fewer."""
 
 MAX_STEPS = 64
 """Largest number of steps of a `LinearMultistep`."""
@@ -133,7 +133,7 @@ class LinearMultistep:
             raise ValueError("expected at least one alpha, got none; a one-step method has alpha = (1,)")
         if len(b) > len(a):
             raise ValueError(
-                f"expected at most {len(a)} betas, one per alpha, got {len(b)}; append zeros to alpha for more steps"
+                f"expected no more betas than alphas ({len(a)}), got {len(b)}; append zeros to alpha for more steps"
             )
         try:
             new = exact(beta_next)
@@ -210,7 +210,8 @@ class LinearMultistep:
         past = ["n", *(f"n-{j}" for j in range(1, self.steps))]
         text = f"y[n+1] = {_linear_combination('y', past, self.alpha)}"
         if any(self.sigma):
-            text += f" + h ({_linear_combination('f', ['n+1', *past], self.sigma)})"
+            slopes = _linear_combination("h f", ["n+1", *past], self.sigma)
+            text += f" - {slopes[1:]}" if slopes.startswith("-") else f" + {slopes}"
         return text
 
 

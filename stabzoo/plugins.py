@@ -186,13 +186,21 @@ def catalogue() -> Catalogue:
 
 
 @cache
-def _load(plugin_name: str) -> dict[str, type[Discretization]]:
+def _load(plugin_name: str) -> dict[str, type[Discretization]] | PluginError:
+    """The discretizations of a plugin, or why there are none: broken code is imported once, not once a scheme."""
+    plugin = next(p for p in catalogue().plugins if p.name == plugin_name and p.registry is not None)
+    try:
+        return _import(plugin)
+    except PluginError as error:
+        return error
+
+
+def _import(plugin: Plugin) -> dict[str, type[Discretization]]:
     """Import a plugin's code and ask it for its discretizations.
 
     Raises:
         PluginError: naming the plugin, whatever its code did.
     """
-    plugin = next(p for p in catalogue().plugins if p.name == plugin_name and p.registry is not None)
     try:
         manager = pluggy.PluginManager(GROUP)
         manager.add_hookspecs(hookspecs)
@@ -240,7 +248,10 @@ def scheme_class(name: str) -> type[Discretization]:
     owners = catalogue().schemes
     if name not in owners:
         raise unknown_name("scheme", name, list_schemes())
-    return _load(owners[name][0].name)[name]
+    loaded = _load(owners[name][0].name)
+    if isinstance(loaded, PluginError):
+        raise loaded
+    return loaded[name]
 
 
 def parameter_names(scheme: type[Discretization]) -> list[str]:

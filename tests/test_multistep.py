@@ -128,7 +128,7 @@ def test_trailing_zeros_are_steps():
     ("alpha", "beta", "beta_next", "why"),
     [
         ((), (), 0, "at least one alpha"),
-        ((1,), (1, 0), 0, "at most 1 betas"),
+        ((1,), (1, 0), 0, r"no more betas than alphas \(1\), got 2"),
         ("1", (1,), 0, "expected alpha to be a sequence"),
         (1, (1,), 0, "expected alpha to be a sequence"),
         ((1,), "1/2", 0, "expected beta to be a sequence"),
@@ -251,12 +251,12 @@ def test_truncation_constants_are_those_of_the_taylor_expansion():
     [
         (
             LinearMultistep(("1/3", "5/9", "1/9"), ("16/9",)),
-            "y[n+1] = 1/3 y[n] + 5/9 y[n-1] + 1/9 y[n-2] + h (16/9 f[n])",
+            "y[n+1] = 1/3 y[n] + 5/9 y[n-1] + 1/9 y[n-2] + 16/9 h f[n]",
         ),
-        (LinearMultistep((1,), ("1/4",), "3/4"), "y[n+1] = y[n] + h (3/4 f[n+1] + 1/4 f[n])"),
-        (LinearMultistep((-1, 2), (0, -1)), "y[n+1] = -y[n] + 2 y[n-1] + h (-f[n-1])"),
+        (LinearMultistep((1,), ("1/4",), "3/4"), "y[n+1] = y[n] + 3/4 h f[n+1] + 1/4 h f[n]"),
+        (LinearMultistep((-1, 2), (0, -1)), "y[n+1] = -y[n] + 2 y[n-1] - h f[n-1]"),
         (LinearMultistep((2, -1), ()), "y[n+1] = 2 y[n] - y[n-1]"),
-        (LinearMultistep((0,), (1,)), "y[n+1] = 0 + h (f[n])"),
+        (LinearMultistep((0,), (1,)), "y[n+1] = 0 + h f[n]"),
     ],
 )
 def test_str_is_the_update_formula(method, text):

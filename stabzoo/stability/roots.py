@@ -130,8 +130,8 @@ def _root(ball: acb, position: Position, factor: tuple[int, ...], multiplicity: 
     from flint import acb
 
     centre = complex(_nearest(ball.real), _nearest(ball.imag))
-    error = float((ball - acb(centre.real, centre.imag)).abs_upper())
-    radius = math.nextafter(error, math.inf) if error else 0.0
+    error = (ball - acb(centre.real, centre.imag)).abs_upper()
+    radius = 0.0 if error == 0 else math.nextafter(float(error), math.inf)  # also where the error is below all floats
     return Root(centre, radius, multiplicity, position, _modulus(ball, position, factor), factor)
 
 

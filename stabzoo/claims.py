@@ -1,0 +1,274 @@
+"""The claims of every ``registry.yaml``, recomputed: order, stability, condition, certificate, every model's scheme.
+
+`scheme_reports` and `model_reports` say what is proved of everything in the catalogue; `check_claims` compares it with
+what is claimed.  Neither imports torch.
+"""
+
+from __future__ import annotations
+
+import warnings
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from stabzoo.conditions import Condition
+from stabzoo.config import ConfigError
+from stabzoo.discretization import Discretization, LearnableMultistep
+from stabzoo.plugins import (
+    Catalogue,
+    Plugin,
+    PluginError,
+    PluginWarning,
+    catalogue,
+    get_scheme,
+    parameter_names,
+    scheme_class,
+)
+from stabzoo.registry import ModelConfig, SchemeClaim
+from stabzoo.stability import StabilityCard, card, is_zero_stable, verify_certificate
+
+__all__ = [
+    "Claims",
+    "ModelReport",
+    "SchemeCheck",
+    "SchemeReport",
+    "check_claims",
+    "model_problems",
+    "model_reports",
+    "plugin_problems",
+    "prove",
+    "scheme_reports",
+]
+
+SHOWN = 3  # counterexamples or names that a message has at most
+
+
+@dataclass(frozen=True)
+class SchemeReport:
+    """A scheme with its default parameters: what its plugin claims and what is proved.
+
+    Attributes:
+        name: Its name in the registry.
+        plugin: The plugin that provides it.
+        claim: What the plugin's registry says.
+        scheme: The scheme, or None where the plugin is broken.
+        card: What is proved, or None where the plugin is broken.
+        error: Why there is no card.
+
+    """
+
+    name: str
+    plugin: Plugin
+    claim: SchemeClaim
+    scheme: Discretization | None = None
+    card: StabilityCard | None = None
+    error: str | None = None
+
+    @property
+    def is_learnable(self) -> bool:
+        """Whether every block trains coefficients of its own; the card is about those at initialisation."""
+        return isinstance(self.scheme, LearnableMultistep)
+
+    @property
+    def false_claims(self) -> tuple[str, ...]:
+        """What is claimed of the default parameters and is not so, one sentence each; the condition is not among it."""
+        if self.card is None:
+            return ()
+        found: list[str] = []
+        if (self.claim.order or None) != (self.card.order or None):
+            found.append(f"claims {_order_text(self.claim.order)}; proved: {_order_text(self.card.order)}")
+        if self.claim.stability != self.card.status:
+            found.append(f"claims stability {self.claim.stability}; proved: {self.card.status} ({self.card.reason})")
+        return tuple(found)
+
+
+@dataclass(frozen=True)
+class ModelReport:
+    """A model: its configuration, and the card of its scheme with its parameters, or why there is none."""
+
+    name: str
+    plugin: Plugin
+    config: ModelConfig
+    card: StabilityCard | None = None
+    error: str | None = None
+
+
+@dataclass(frozen=True)
+class SchemeCheck:
+    """How the claims about one scheme fared.
+
+    Attributes:
+        report: What is claimed and proved of the default parameters.
+        checks: How many claims were recomputed, each value of the condition's parameter counted.
+        values: At how many values the condition was checked.
+        refused: How many further values the scheme itself does not accept.
+        false_claims: What is not so, one sentence each.
+
+    """
+
+    report: SchemeReport
+    checks: int
+    values: int
+    refused: int
+    false_claims: tuple[str, ...]
+
+
+@dataclass(frozen=True)
+class Claims:
+    """How all claims fared.
+
+    Attributes:
+        schemes: One entry a scheme.
+        models: How many model configurations were checked.
+        problems: Everything that is false or broken, one sentence each, naming the plugin.
+
+    """
+
+    schemes: tuple[SchemeCheck, ...]
+    models: int
+    problems: tuple[str, ...]
+
+    @property
+    def checks(self) -> int:
+        """How many claims were recomputed."""
+        return sum(check.checks for check in self.schemes) + self.models
+
+
+def prove(name: str, parameters: Mapping[str, Any] | None = None) -> tuple[Discretization, StabilityCard]:
+    """Return a scheme with the given parameters, and its card.
+
+    Raises:
+        ConfigError: unknown scheme, or parameters that it does not accept.
+        PluginError: the plugin that provides it is broken, whatever its code did.
+
+    """
+    try:
+        scheme = get_scheme(name, **(parameters or {}))
+        return scheme, card(scheme)
+    except (ConfigError, PluginError):
+        raise
+    except Exception as error:
+        raise PluginError(f"{catalogue().schemes[name][0]}: scheme {name!r}: {_failure(error)}") from error
+
+
+def scheme_reports() -> list[SchemeReport]:
+    """Return what is claimed and proved of every scheme of the catalogue; a broken plugin's schemes are among them."""
+    reports: list[SchemeReport] = []
+    for name, (plugin, claim) in _catalogue().schemes.items():
+        try:
+            reports.append(SchemeReport(name, plugin, claim, *prove(name)))
+        except PluginError as error:
+            reports.append(SchemeReport(name, plugin, claim, error=str(error)))
+        except ConfigError as error:  # no defaults for its parameters
+            reports.append(SchemeReport(name, plugin, claim, error=f"{plugin}: {error}"))
+    return reports
+
+
+def model_reports() -> list[ModelReport]:
+    """Return what is proved of the scheme of every model of the catalogue; broken models are among them."""
+    proved: dict[tuple[str, str], tuple[StabilityCard | None, str | None]] = {}  # most models share a scheme
+    reports: list[ModelReport] = []
+    for name, (plugin, config) in _catalogue().models.items():
+        key = config.scheme, repr(config.parameters)
+        if key not in proved:
+            try:
+                proved[key] = prove(config.scheme, config.parameters)[1], None
+            except (ConfigError, PluginError) as error:
+                proved[key] = None, str(error)
+        reports.append(ModelReport(name, plugin, config, *proved[key]))
+    return reports
+
+
+def check_claims() -> Claims:
+    """Recompute every claim of every plugin.
+
+    Of each scheme: order, stability and certificate with its default parameters, and its condition at every value of
+    `Condition.probes`, exactly.  Of each model: its scheme exists and accepts its parameters.
+    """
+    schemes, models = tuple(_check(report) for report in scheme_reports()), model_reports()
+    problems = plugin_problems()
+    for check in schemes:
+        problems += [f"{check.report.plugin}: scheme {check.report.name!r} {text}" for text in check.false_claims]
+        problems += [check.report.error] if check.report.error else []
+    return Claims(schemes, len(models), tuple(dict.fromkeys([*problems, *model_problems(models)])))
+
+
+def plugin_problems() -> list[str]:
+    """Return what could not be read of the plugins, one sentence each."""
+    return [f"{plugin}: {problem}" for plugin in _catalogue().plugins for problem in plugin.problems]
+
+
+def model_problems(reports: Iterable[ModelReport]) -> list[str]:
+    """Return why models cannot be built, one sentence for all models of a plugin with the same reason."""
+    names: dict[tuple[str, str], list[str]] = {}
+    for report in reports:
+        if report.error is not None:
+            names.setdefault((str(report.plugin), report.error), []).append(report.name)
+    return [
+        f"{plugin}: model{'s' if len(broken) > 1 else ''} {_enumeration(broken)} cannot be built: {reason}"
+        for (plugin, reason), broken in names.items()
+    ]
+
+
+def _catalogue() -> Catalogue:
+    """The catalogue, without its warnings: here a broken plugin is a result."""
+    with warnings.catch_warnings():
+        warnings.filterwarnings("ignore", message="plugin ", category=PluginWarning)
+        return catalogue()
+
+
+def _check(report: SchemeReport) -> SchemeCheck:
+    if report.card is None:
+        return SchemeCheck(report, 0, 0, 0, ())
+    false_claims, checks, values, refused = list(report.false_claims), 3, 0, 0
+    if not verify_certificate(report.card.method, report.card.certificate):
+        false_claims.append("the certificate of its root condition does not verify")
+    if condition := report.claim.parsed_condition():
+        values, refused, found = _check_condition(report, condition)
+        checks += max(values, 1)
+        if found:
+            false_claims.append(found)
+    return SchemeCheck(report, checks, values, refused, tuple(false_claims))
+
+
+def _check_condition(report: SchemeReport, condition: Condition) -> tuple[int, int, str]:
+    """Return how many values were checked, how many the scheme refused, and what is wrong (empty if nothing)."""
+    claimed = f"claims zero stability exactly when {report.claim.condition}"
+    accepted = parameter_names(scheme_class(report.name))
+    if condition.parameter not in accepted:
+        takes = f"its parameters: {', '.join(accepted)}" if accepted else "it has no parameters"
+        return 0, 0, f"{claimed}, but has no parameter {condition.parameter!r}; {takes}"
+    values, refused, wrong = 0, 0, list[str]()
+    for value in condition.probes():
+        place = f"{condition.parameter} = {value}"
+        try:
+            method = get_scheme(report.name, **{condition.parameter: value}).coefficients()
+        except ValueError:  # also ConfigError: not a value of this parameter
+            refused += 1
+            continue
+        except Exception as error:
+            failure = f"fails at {place} ({_failure(error)}); refuse such a value by a ValueError"
+            return values, refused, f"{claimed}, but {failure}"
+        values += 1
+        if is_zero_stable(method) != condition.holds(value):
+            wrong.append(f"{place} is {'not ' if condition.holds(value) else ''}zero-stable")
+    if not values:
+        return 0, refused, f"{claimed}, but accepts none of the {refused} values tried"
+    if wrong:
+        shown = "; ".join(wrong[:SHOWN])
+        more = f"; {len(wrong)} of {values} values are counterexamples" if len(wrong) > SHOWN else ""
+        return values, refused, f"{claimed}; proved: {shown}{more}"
+    return values, refused, ""
+
+
+def _enumeration(names: list[str]) -> str:
+    more = f" and {len(names) - SHOWN} more" if len(names) > SHOWN else ""
+    return ", ".join(names[:SHOWN]) + more
+
+
+def _order_text(order: int | None) -> str:
+    return f"order {order}" if order else "not consistent"
+
+
+def _failure(error: Exception) -> str:
+    return f"{type(error).__name__}: {error}"

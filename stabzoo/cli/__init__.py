@@ -1,0 +1,70 @@
+"""The command line: ``stabzoo list``, ``show``, ``analyze``, ``check`` and ``study``."""
+
+from __future__ import annotations
+
+import os
+import re
+import sys
+import warnings
+from collections.abc import Sequence
+from typing import Any
+
+from cyclopts.exceptions import CycloptsError
+
+from stabzoo.cli.commands import app
+from stabzoo.config import ConfigError
+from stabzoo.plugins import PluginError, PluginWarning
+
+__all__ = ["main"]
+
+NEGATIVE_RATIO = re.compile(r"-[0-9.]+/.*")
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run one command and return its exit status.
+
+    0: done; 1: `stabzoo check` found a false claim, or a run of a study failed; 2: the input is wrong, or something
+    cannot be read or written; 130: interrupted; 141: the reader of the output is gone.  What is wrong is one message on
+    standard error.
+    """
+    for stream in (sys.stdout, sys.stderr):
+        if (reconfigure := getattr(stream, "reconfigure", None)) is not None:
+            reconfigure(errors="replace")  # a locale without the letters of a name is no reason to fail
+    # a leading space, which numbers may have, keeps -1/3 from being taken for an option as -3 is not
+    tokens = [f" {t}" if NEGATIVE_RATIO.fullmatch(t) else t for t in (sys.argv[1:] if arguments is None else arguments)]
+    with warnings.catch_warnings():
+        warnings.simplefilter("always", PluginWarning)
+        warnings.showwarning = _show_warning
+        try:
+            status = app(tokens)
+            sys.stdout.flush()
+            return status or 0
+        except (ConfigError, PluginError, CycloptsError) as error:
+            return _fail(str(error))
+        except KeyboardInterrupt:
+            _fail("interrupted")
+            return 130
+        except BrokenPipeError:
+            _abandon_stdout()
+            return 141
+        except OSError as error:
+            _abandon_stdout()
+            return _fail(f"{error.filename or 'the output'}: cannot be written ({error.strerror or error})")
+
+
+def _fail(message: str) -> int:
+    sys.stderr.write(f"stabzoo: {message}\n")
+    return 2
+
+
+def _show_warning(message: Warning | str, category: type[Warning], *_: Any, **__: Any) -> None:
+    kind = "" if issubclass(category, PluginWarning) else f"{category.__name__}: "
+    sys.stderr.write(f"stabzoo: warning: {kind}{message}\n")
+
+
+def _abandon_stdout() -> None:
+    """Leave nothing in standard output that the interpreter would try, and fail, to write at its end."""
+    try:
+        sys.stdout.flush()
+    except OSError:
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())

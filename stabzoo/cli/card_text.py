@@ -1,0 +1,113 @@
+"""A stability card and its certificate in the field's words."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from fractions import Fraction
+
+from stabzoo.cli.console import decimal, full
+from stabzoo.multistep import LinearMultistep
+from stabzoo.stability import Certificate, Root, StabilityCard
+from stabzoo.stability.enclosure import Enclosure, Real
+from stabzoo.stability.root_condition import rational_text
+
+__all__ = ["card_rows", "certificate_sentences", "coefficients_text"]
+
+
+def card_rows(card: StabilityCard) -> list[tuple[str, str]]:
+    """Every field of a card as (label, text); a row without a label continues the one above."""
+    method = card.method
+    return [
+        ("coefficients", coefficients_text(method)),
+        ("zero stability", f"{card.status}: {card.reason}"),
+        ("steps", str(method.steps)),
+        ("order", _order(card)),
+        ("convergent", "yes: consistent and zero-stable" if card.is_convergent else "no"),
+        ("error constant", full(card.error_constant)),
+        *_labelled("roots of rho", [_root(root) for root in card.roots if root.midpoint.imag >= 0]),
+        ("parasitic radius", full(card.parasitic_radius)),
+        ("stability constant", f"sup ||C^n|| = {full(card.stability_constant)}"),
+        ("real interval", _interval(card.real_interval, "(-{0}, 0)")),
+        ("imaginary interval", _interval(card.imaginary_interval, "(-{0} i, {0} i)")),
+        ("A-stable", "yes" if card.is_A_stable else "no"),
+        ("SSP coefficient", full(card.ssp_coefficient)),
+    ]
+
+
+def certificate_sentences(certificate: Certificate) -> list[str]:
+    """What the certificate proves, and by which numbers."""
+    numbers = _tuple(certificate.reflection)
+    below = _tuple(certificate.derivative)
+    witness = polynomial(certificate.witness)
+    start = f"reflection coefficients of Miller's reduction: k = {numbers}"
+    mirrored = "the last is +-1 and the polynomial phi reached there is +-phi*, its own reversal"
+    match certificate.ending:
+        case "schur":
+            return [start, "every |k| < 1 down to a constant: all roots lie inside the unit circle"]
+        case "simple von neumann":
+            derivative = f"phi' has k = {below}, every |k| < 1" if certificate.derivative else "phi' is a constant"
+            return [start, mirrored, f"{derivative}: the roots of phi are simple and on the circle, all others inside"]
+        case "root outside":
+            return [start, f"the last |k| > 1: the roots of {witness}, reached there, have a product of modulus > 1"]
+        case "not self-inversive":
+            return [
+                start,
+                f"the last |k| = 1, but {witness}, reached there, is not +- its own reversal: a root is outside",
+            ]
+        case "derivative not schur":
+            return [
+                start,
+                mirrored,
+                f"phi' has k = {below}, the last |k| >= 1, at {witness}: a root of phi is outside, or multiple on it",
+            ]
+
+
+def polynomial(coefficients: Sequence[Fraction]) -> str:
+    """Rational coefficients, highest power first, as text: ``z^2 - 1/2 z + 1``."""
+    text = ""
+    for power, c in zip(reversed(range(len(coefficients))), coefficients, strict=True):
+        if c:
+            sign = (" - " if text else "-") if c < 0 else (" + " if text else "")
+            size = "" if abs(c) == 1 and power else rational_text(abs(c)) + (" " if power else "")
+            text += sign + size + ("" if power == 0 else "z" if power == 1 else f"z^{power}")
+    return text
+
+
+def coefficients_text(method: LinearMultistep) -> str:
+    """``alpha = (1, 0), beta = (3/2, -1/2)``, and beta_next of an implicit method."""
+    implicit = f", beta_next = {rational_text(method.beta_next)}" if method.beta_next else ""
+    return f"alpha = {_tuple(method.alpha)}, beta = {_tuple(method.beta)}{implicit}"
+
+
+def _tuple(numbers: Sequence[Fraction]) -> str:
+    return f"({', '.join(map(rational_text, numbers))})"
+
+
+def _order(card: StabilityCard) -> str:
+    if card.order is None:
+        return "-, not consistent: rho(1) != 0, constants are not kept"
+    return str(card.order) if card.order else "-, not consistent: rho(1) = 0, but rho'(1) != sigma(1)"
+
+
+def _root(root: Root) -> str:
+    """One root, or a pair of conjugate ones."""
+    repeated = "" if root.multiplicity == 1 else f", multiplicity {root.multiplicity}"
+    place = "on the unit circle" if root.position == "on" else f"modulus {full(root.modulus)}, {root.position}"
+    if root.rational is not None:
+        return f"{full(root.rational)}{repeated}, {place}"
+    re, im = root.midpoint.real, root.midpoint.imag
+    value = f"{re:.12g}" + (f" +- {im:.12g} i" if im else "")
+    return f"{value}{repeated}, within {root.radius:.0e}, {place}"
+
+
+def _interval(length: Real, form: str) -> str:
+    if length == 0:
+        return "empty"
+    if not isinstance(length, Fraction | Enclosure):
+        return form.format("infinity")
+    shown = rational_text(length) if isinstance(length, Fraction) else decimal(length, 6)
+    return f"{form.format(shown)}, length {full(length)}" if len(shown) < 40 else f"length {full(length)}"
+
+
+def _labelled(label: str, texts: list[str]) -> list[tuple[str, str]]:
+    return [(label if i == 0 else "", text) for i, text in enumerate(texts)]

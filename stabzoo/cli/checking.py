@@ -1,0 +1,80 @@
+"""``stabzoo check``: claims beside proofs."""
+
+from __future__ import annotations
+
+from rich.text import Text
+
+from stabzoo.claims import Claims, SchemeCheck, check_claims
+from stabzoo.cli.console import output, print_json, status_text, table
+
+__all__ = ["check"]
+
+
+def check(*, as_json: bool) -> int:
+    """Recompute every claim, print how each scheme fared, and return 1 if anything is false or broken, else 0."""
+    claims = check_claims()
+    if as_json:
+        print_json(_json(claims))
+        return int(bool(claims.problems))
+    console = output()
+    reports = [entry.report for entry in claims.schemes]
+    columns: dict[str, list[str | Text]] = {
+        "scheme": [report.name for report in reports],
+        "claimed": [_order_and_status(report.claim.order, report.claim.stability) for report in reports],
+        "proved": [
+            _order_and_status(report.card.order, report.card.status) if report.card else "-" for report in reports
+        ],
+        "condition": [_condition(entry) for entry in claims.schemes],
+        "verdict": [_verdict(entry) for entry in claims.schemes],
+        "plugin": [report.plugin.name for report in reports],
+    }
+    table(console, columns, expendable=("plugin",))
+    console.print()
+    for problem in claims.problems:
+        console.print(problem, style="red")
+    ran = f"{claims.checks} checks of {len(claims.schemes)} schemes and {claims.models} models"
+    if claims.problems:
+        console.print(f"{ran}: {len(claims.problems)} false or broken.", style="bold red")
+    else:
+        console.print(f"{ran}, all true.", style="green")
+    return int(bool(claims.problems))
+
+
+def _order_and_status(order: int | None, status: str) -> str:
+    return f"{f'order {order}' if order else 'not consistent'}, {status}"
+
+
+def _condition(entry: SchemeCheck) -> str:
+    condition = entry.report.claim.condition
+    if condition is None:
+        return "-"
+    refused = f", {entry.refused} refused" if entry.refused else ""
+    return f"{condition} ({entry.values} values{refused})"
+
+
+def _verdict(entry: SchemeCheck) -> Text:
+    if entry.report.card is None:
+        return status_text("broken")
+    return Text("FALSE", style="bold red") if entry.false_claims else Text("true", style="green")
+
+
+def _json(claims: Claims) -> dict[str, object]:
+    return {
+        "ok": not claims.problems,
+        "checks": claims.checks,
+        "models": claims.models,
+        "schemes": [
+            {
+                "name": entry.report.name,
+                "plugin": entry.report.plugin.name,
+                "distribution": entry.report.plugin.distribution,
+                "checks": entry.checks,
+                "condition_values": entry.values,
+                "condition_values_refused": entry.refused,
+                "false_claims": list(entry.false_claims),
+                "error": entry.report.error,
+            }
+            for entry in claims.schemes
+        ],
+        "problems": list(claims.problems),
+    }

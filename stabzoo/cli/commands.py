@@ -1,0 +1,141 @@
+"""The commands and their options; what they do is imported when one runs."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated, Literal, TypeAlias
+
+from cyclopts import App, Parameter
+
+import stabzoo
+
+__all__ = ["app"]
+
+EXAMPLES = """Examples:
+  stabzoo list 'zerosnet*' --status strong
+  stabzoo show zerosnet --set lam=3 --plot lambda3.png
+  stabzoo analyze --alpha 1/3 5/9 1/9 --beta 16/9
+  stabzoo check
+  stabzoo study quickstart --workers 2
+"""
+
+app = App(
+    name="stabzoo",
+    help="Residual networks that are numerical methods for ODEs, with their stability proved.",
+    help_epilogue=EXAMPLES,
+    help_format="plaintext",
+    version=f"stabzoo {stabzoo.__version__}",
+    default_parameter=Parameter(negative=()),
+    exit_on_error=False,
+    print_error=False,
+    suppress_keyboard_interrupt=False,
+    result_action="return_value",
+)
+
+
+def _option(text: str, metavar: str | None = None, name: str | None = None) -> Parameter:
+    return Parameter(name=name, help=text, metavar=metavar, show_default=False)
+
+
+def _numbers(text: str) -> Parameter:
+    return Parameter(help=text, metavar="NUMBER...", consume_multiple=1)
+
+
+Status: TypeAlias = Literal["strong", "weak", "unstable", "broken"]
+Json = Annotated[bool, _option("Print one JSON document; exact numbers are strings.", name="--json")]
+Plot = Annotated[Path | None, _option("Also draw roots and stability region: .png, .svg or .pdf.", "FILE")]
+
+
+@app.command(name="list", help_epilogue="")
+def list_command(
+    *patterns: Annotated[str, _option("Names to list, e.g. 'zerosnet*'; a scheme's name also lists its models.")],
+    status: Annotated[
+        Status | None, _option("What is strongly or weakly zero-stable, unstable, or of a broken plugin.")
+    ] = None,
+    schemes: Annotated[bool, _option("Only schemes.")] = False,
+    models: Annotated[bool, _option("Only models.")] = False,
+    as_json: Json = False,
+) -> None:
+    """List schemes and models with what is proved of them.
+
+    Example: stabzoo list 'zerosnet*' --status strong
+    """
+    from stabzoo.cli.listing import list_all
+
+    both = schemes == models
+    list_all(patterns, status, schemes=schemes or both, models=models or both, as_json=as_json)
+
+
+@app.command(help_epilogue="")
+def show(
+    name: Annotated[str, _option("A scheme or a model.")],
+    /,
+    *,
+    settings: Annotated[
+        tuple[str, ...],
+        _option("A parameter of the scheme: lam=-9/5, alpha=1/3,5/9,1/9; may be repeated.", "NAME=VALUE", "--set"),
+    ] = (),
+    as_json: Json = False,
+    plot: Plot = None,
+) -> None:
+    """Show what is proved of a scheme, the proof, and corrections.
+
+    Example: stabzoo show zerosnet --set lam=3 --plot lambda3.png
+    """
+    from stabzoo.cli.showing import show_named
+
+    show_named(name, settings, as_json=as_json, plot=plot)
+
+
+@app.command(help_epilogue="")
+def analyze(
+    *,
+    alpha: Annotated[tuple[str, ...], _numbers("Weights of the past states, newest first: 2, 1/3, -0.75, exactly.")],
+    beta: Annotated[tuple[str, ...], _numbers("Weights of the past slopes, newest first.")],
+    beta_next: Annotated[
+        str, Parameter(help="Weight of the new slope, of an implicit method.", metavar="NUMBER")
+    ] = "0",
+    as_json: Json = False,
+    plot: Plot = None,
+) -> None:
+    """Prove the stability of given coefficients.
+
+    y[n+1] = alpha_0 y[n] + alpha_1 y[n-1] + ... + h (beta_next f[n+1] + beta_0 f[n] + ...)
+
+    Example: stabzoo analyze --alpha 1/3 5/9 1/9 --beta 16/9
+    """
+    from stabzoo.cli.showing import show_coefficients
+
+    show_coefficients(alpha, beta, beta_next, as_json=as_json, plot=plot)
+
+
+@app.command(help_epilogue="")
+def check(*, as_json: Json = False) -> int:
+    """Recompute every claim; exit with 1 if one is false.
+
+    Of each scheme: order, stability, condition and certificate; of each model: its scheme takes its parameters.
+
+    Example: stabzoo check
+    """
+    from stabzoo.cli import checking
+
+    return checking.check(as_json=as_json)
+
+
+@app.command(help_epilogue="")
+def study(
+    name: Annotated[str, _option("A study that comes with stabzoo, or the path of a .yaml file.")],
+    /,
+    *,
+    folder: Annotated[Path | None, _option("Where runs and report are kept; by default runs/NAME.", "FOLDER")] = None,
+    workers: Annotated[int | None, _option("Processes of one thread; by default one a processor.", "N")] = None,
+) -> int:
+    """Train and compare networks; goes on where it was stopped.
+
+    Example: stabzoo study quickstart --workers 2
+    """
+    from stabzoo.cli.console import output
+    from stabzoo.study import load_study, run_study
+
+    loaded = load_study(name)
+    return int(not run_study(loaded, folder or Path("runs") / loaded.name, workers, output()).ok)

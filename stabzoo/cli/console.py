@@ -1,0 +1,106 @@
+"""What the commands print with: colours only on a terminal, nothing wrapped in a pipe, numbers as exact as fits."""
+
+from __future__ import annotations
+
+import json
+import math
+import sys
+from collections.abc import Mapping, Sequence
+from decimal import Context, Decimal
+from fractions import Fraction
+from typing import Any, TypeAlias
+
+from rich.box import SIMPLE_HEAD
+from rich.console import Console
+from rich.table import Table
+from rich.text import Text
+
+from stabzoo.stability.enclosure import Enclosure, Real, as_float
+from stabzoo.stability.root_condition import rational_text
+
+__all__ = ["STYLES", "brief", "decimal", "full", "output", "print_json", "status_text", "table"]
+
+Cell: TypeAlias = str | Text
+
+SHORT, LONG = 12, 80  # characters that an exact number may have in a table, and by itself
+PIPE_WIDTH = 100_000  # a pipe has no width: one record, one line
+STYLES = {"strong": "green", "weak": "yellow", "unstable": "red", "broken": "bold red"}
+
+
+def output() -> Console:
+    """A console on standard output that takes text as it is: ``y[n]`` is no markup and ``:smile:`` no emoji."""
+    width = None if sys.stdout.isatty() else PIPE_WIDTH
+    return Console(width=width, markup=False, emoji=False, highlight=False)
+
+
+def print_json(data: Any) -> None:
+    """Print one JSON document."""
+    sys.stdout.write(json.dumps(data, indent=2, default=str) + "\n")
+
+
+def table(console: Console, columns: Mapping[str, Sequence[Cell]], expendable: Sequence[str] = ()) -> None:
+    """Print columns side by side; where they do not fit, those of ``expendable`` are left out, in this order.
+
+    Columns that still do not fit are wrapped.
+    """
+    hidden: list[str] = []
+    while (grid := _grid(columns, hidden)) and _width(console, grid) > console.width and len(hidden) < len(expendable):
+        hidden.append(expendable[len(hidden)])
+    console.print(grid)
+    if hidden:
+        console.print(f"not shown in {console.width} columns, see --json: {', '.join(hidden)}", style="dim")
+
+
+def _grid(columns: Mapping[str, Sequence[Cell]], hidden: Sequence[str]) -> Table:
+    grid = Table(box=SIMPLE_HEAD, show_edge=False, padding=(0, 2, 0, 0), pad_edge=False)
+    shown = {header: cells for header, cells in columns.items() if header not in hidden}
+    for header in shown:
+        grid.add_column(header.replace(" ", "\n"), overflow="fold", vertical="top")
+    for row in zip(*shown.values(), strict=True):
+        grid.add_row(*row)
+    return grid
+
+
+def _width(console: Console, grid: Table) -> int:
+    return grid.__rich_measure__(console, console.options.update(width=PIPE_WIDTH)).maximum
+
+
+def status_text(status: str, mark: str = "") -> Text:
+    """A stability status, or "broken", in its colour."""
+    return Text(status + mark, style=STYLES.get(status, ""))
+
+
+def brief(value: Real | None) -> str:
+    """A number in a table: ``1/3``, ``~0.70711`` where it is longer or irrational, ``-`` where there is none."""
+    if isinstance(value, Fraction) and len(text := rational_text(value)) <= SHORT:
+        return text
+    if isinstance(value, Fraction | Enclosure):
+        return f"~{decimal(value, 5)}"
+    return "-" if value is None else "infinite"
+
+
+def full(value: Real | None) -> str:
+    """A number by itself: ``1/3 (0.333333)``, or the certain digits of an irrational one."""
+    if isinstance(value, Enclosure):
+        if value.upper - value.lower < abs(value.midpoint) * Fraction(1, 10**12):
+            return f"{decimal(value, 12)} (certified)"
+        return f"between {as_float(value.lower):.12g} and {as_float(value.upper):.12g}"
+    if isinstance(value, Fraction):
+        text = rational_text(value)
+        if len(text) > LONG:
+            return f"~{decimal(value, 12)} (exact with --json, {len(text)} characters)"
+        return text if value.denominator == 1 else f"{text} ({decimal(value, 6)})"
+    return "-" if value is None else "infinite"
+
+
+def decimal(value: Fraction | Enclosure, digits: int) -> str:
+    """A decimal that does not hide on which side of a whole number the value is: ``0.333333``, ``1 + 1e-30``."""
+    exact = value.midpoint if isinstance(value, Enclosure) else value
+    number = as_float(exact)
+    if math.isinf(number) or (number == 0 and exact != 0):  # beyond the range of floats
+        quotient = Context(prec=digits).divide(Decimal(exact.numerator), Decimal(exact.denominator))
+        return f"{quotient.normalize():e}"
+    text, whole = f"{number:.{digits}g}", round(exact)
+    if text == str(whole) and exact != whole and whole != 0:
+        return f"{whole} {'+' if exact > whole else '-'} {as_float(abs(exact - whole)):.0e}"
+    return text

@@ -1,0 +1,175 @@
+"""``stabzoo list``: every scheme and model with what is proved of it, broken plugins included."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from fnmatch import fnmatchcase
+from typing import Any
+
+from rich.console import Console
+from rich.text import Text
+
+import stabzoo
+from stabzoo.claims import ModelReport, SchemeReport, model_problems, model_reports, plugin_problems, scheme_reports
+from stabzoo.cli.commands import Status
+from stabzoo.cli.console import brief, output, print_json, status_text, table
+from stabzoo.plugins import Plugin, catalogue, unknown_name
+from stabzoo.stability import StabilityCard
+from stabzoo.stability.enclosure import real_to_json
+
+__all__ = ["list_all", "schemes_markdown"]
+
+
+def list_all(patterns: Sequence[str], status: Status | None, *, schemes: bool, models: bool, as_json: bool) -> None:
+    """Print the schemes and the models whose names match a pattern (or whose scheme's does) and that have the status.
+
+    Raises:
+        ConfigError: a pattern matches nothing.
+
+    """
+    all_schemes, all_models = scheme_reports(), model_reports()
+    for pattern in patterns:
+        names = [*(s.name for s in all_schemes), *(m.name for m in all_models)]
+        if not any(fnmatchcase(name, pattern) for name in names):
+            raise unknown_name("scheme or model", pattern, names)
+    chosen_schemes = [s for s in all_schemes if _chosen(patterns, status, s.card, s.name)] if schemes else []
+    chosen_models = (
+        [m for m in all_models if _chosen(patterns, status, m.card, m.name, m.config.scheme)] if models else []
+    )
+    problems = plugin_problems()
+    if as_json:
+        print_json(
+            {
+                "version": stabzoo.__version__,
+                "schemes": [_scheme_json(report) for report in chosen_schemes],
+                "models": [_model_json(report) for report in chosen_models],
+                "problems": problems,
+            }
+        )
+        return
+    console = output()
+    everything = not patterns and status in (None, "broken")
+    unread = [p for p in catalogue().plugins if p.registry is None] if everything and schemes else []
+    if chosen_schemes or unread:
+        _print_schemes(console, chosen_schemes, unread)
+        console.print()
+    if chosen_models:
+        _print_models(console, chosen_models)
+        console.print()
+    if not (chosen_schemes or chosen_models or unread):
+        console.print("Nothing matches.")
+    problems += [f"{s.plugin}: scheme {s.name!r} {claim}" for s in chosen_schemes for claim in s.false_claims]
+    problems += [report.error for report in chosen_schemes if report.error]
+    for problem in dict.fromkeys([*problems, *model_problems(chosen_models)]):
+        console.print(problem, style="red")
+
+
+def schemes_markdown() -> str:
+    """The schemes and their models as a Markdown table; the README's is this one."""
+    header = ["scheme", "step", "order", "zero stability", "zero-stable exactly when", "parasitic radius", "models"]
+    rows = [header, ["---"] * len(header)]
+    models = model_reports()
+    for report in scheme_reports():
+        if (card := report.card) is None:
+            continue
+        depths: dict[str, list[str]] = {}
+        for model in models:
+            if model.config.scheme == report.name:
+                depths.setdefault(_family(model), []).append(str(model.config.depth))
+        families = [f"`{name}`, depth {' '.join(numbers)}" for name, numbers in depths.items()]
+        name = f"`{report.name}`" + (" (trained)" if report.is_learnable else "")
+        condition = f"`{report.claim.condition}`" if report.claim.condition else ""
+        radius, order = brief(card.parasitic_radius), str(card.order or "-")
+        rows.append([name, f"`{card.method}`", order, card.status, condition, radius, "; ".join(families)])
+    return "\n".join(f"| {' | '.join(row)} |" for row in rows)
+
+
+def _chosen(patterns: Sequence[str], status: Status | None, card: StabilityCard | None, *names: str) -> bool:
+    if status is not None and status != (card.status if card else "broken"):
+        return False
+    return not patterns or any(fnmatchcase(name, pattern) for name in names for pattern in patterns)
+
+
+def _print_schemes(console: Console, reports: Sequence[SchemeReport], unread: Sequence[Plugin]) -> None:
+    cards = [*(report.card for report in reports), *(None for _ in unread)]
+    owners = [*(report.plugin for report in reports), *unread]
+    names = [report.name + ("*" if report.is_learnable else "") for report in reports]
+    columns: dict[str, Sequence[str | Text]] = {
+        "scheme": [*names, *(f"(plugin {plugin.name})" for plugin in unread)],
+        **_proved(cards),
+        "error constant": [brief(card.error_constant) if card else "-" for card in cards],
+        **_owned(owners),
+    }
+    table(console, columns, expendable=("distribution", "error constant"))
+    if any(report.is_learnable for report in reports):
+        console.print("* every block trains coefficients of its own; shown are those at initialisation", style="dim")
+
+
+def _print_models(console: Console, reports: Sequence[ModelReport]) -> None:
+    """Print a row for all models that differ in nothing but their depth."""
+    groups: dict[tuple[Any, ...], list[ModelReport]] = {}
+    for report in reports:
+        alike = _family(report), report.plugin.name, report.config.form, report.config.block, id(report.card)
+        groups.setdefault(alike, []).append(report)
+    rows = list(groups.values())
+    configs = [row[0].config for row in rows]
+    columns: dict[str, Sequence[str | Text]] = {
+        "model": [row[0].name if len(row) == 1 else _family(row[0]) for row in rows],
+        "depth": [", ".join(str(report.config.depth) for report in row) for row in rows],
+        "form": [config.form for config in configs],
+        "blocks": [config.block for config in configs],
+        "scheme": [config.scheme for config in configs],
+        **_proved([row[0].card for row in rows]),
+        **_owned([row[0].plugin for row in rows]),
+    }
+    table(console, columns, ("distribution", "plugin", "steps", "order", "parasitic radius", "blocks", "form"))
+
+
+def _family(report: ModelReport) -> str:
+    """The model's name with ``{depth}`` for its depth."""
+    return report.name.replace(str(report.config.depth), "{depth}", 1)
+
+
+def _proved(cards: Sequence[StabilityCard | None]) -> dict[str, Sequence[str | Text]]:
+    return {
+        "steps": [str(card.method.steps) if card else "-" for card in cards],
+        "order": [str(card.order or "-") if card else "-" for card in cards],
+        "zero stability": [status_text(card.status if card else "broken") for card in cards],
+        "parasitic radius": [brief(card.parasitic_radius) if card else "-" for card in cards],
+    }
+
+
+def _owned(plugins: Sequence[Plugin]) -> dict[str, Sequence[str | Text]]:
+    return {"plugin": [plugin.name for plugin in plugins], "distribution": [plugin.distribution for plugin in plugins]}
+
+
+def _owner_json(plugin: Plugin) -> dict[str, Any]:
+    return {"plugin": plugin.name, "distribution": plugin.distribution}
+
+
+def _proved_json(card: StabilityCard | None, error: str | None) -> dict[str, Any]:
+    return {
+        "steps": card and card.method.steps,
+        "order": card and card.order,
+        "status": card.status if card else "broken",
+        "is_consistent": card and card.is_consistent,
+        "parasitic_radius": card and real_to_json(card.parasitic_radius),
+        "error": error,
+    }
+
+
+def _scheme_json(report: SchemeReport) -> dict[str, Any]:
+    return {
+        "name": report.name,
+        **_owner_json(report.plugin),
+        "learnable": report.is_learnable,
+        **_proved_json(report.card, report.error),
+        "error_constant": report.card and real_to_json(report.card.error_constant),
+        "claim": report.claim.model_dump(mode="json", include={"order", "stability", "condition"}),
+        "false_claims": list(report.false_claims),
+    }
+
+
+def _model_json(report: ModelReport) -> dict[str, Any]:
+    config = report.config.model_dump(mode="json", include={"scheme", "depth", "form", "block", "width", "parameters"})
+    return {"name": report.name, **_owner_json(report.plugin), **config, **_proved_json(report.card, report.error)}

@@ -1,0 +1,65 @@
+"""Parameters of a scheme as written on the command line: ``lam=-9/5``, ``beta=paper``, ``alpha=1/3,5/9,1/9``."""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Iterable
+from typing import Any, get_args, get_origin
+
+from stabzoo.config import ConfigError
+
+__all__ = ["parse_settings"]
+
+INTEGER = re.compile(r"[+-]?[0-9]{1,18}")
+WORDS = {"true": True, "false": False, "null": None}
+
+
+def parse_settings(settings: Iterable[str], scheme: type) -> dict[str, Any]:
+    """Read ``NAME=VALUE`` settings.
+
+    A value is a whole number, ``true``, ``false``, ``null``, a list (``1,1/2`` or ``[1, "1/2"]``), or text, which may
+    be any exact number.  One number is a list of one where the parameter of ``scheme`` is a list.
+
+    Raises:
+        ConfigError: a setting is not of this form, or a name is set twice.
+
+    """
+    parameters: dict[str, Any] = {}
+    for setting in settings:
+        name, equals, text = (part.strip() for part in setting.partition("="))
+        if not (name.isidentifier() and equals and text):
+            raise ConfigError(f"--set {setting}: expected NAME=VALUE, e.g. --set lam=-9/5")
+        if name in parameters:
+            raise ConfigError(f"--set {setting}: {name} is set twice; leave one")
+        value = _value(text, setting)
+        field = getattr(scheme, "model_fields", {}).get(name)
+        is_scalar = not isinstance(value, list) and value is not None
+        parameters[name] = [value] if field is not None and is_scalar and _is_list(field.annotation) else value
+    return parameters
+
+
+def _is_list(annotation: Any) -> bool:
+    """Whether a parameter is a list of values, or may be one."""
+    return get_origin(annotation) in (tuple, list) or any(
+        get_origin(part) in (tuple, list) for part in get_args(annotation)
+    )
+
+
+def _value(text: str, setting: str) -> Any:
+    if text.startswith("["):
+        try:
+            return json.loads(text, parse_float=str, parse_int=_scalar)
+        except (ValueError, RecursionError) as error:
+            raise ConfigError(
+                f'--set {setting}: not a JSON list ({error}); write it as 1,1/2,0 or [1, "1/2", 0]'
+            ) from None
+    if "," in text:
+        return [_scalar(part.strip()) for part in text.removesuffix(",").split(",")]
+    return _scalar(text)
+
+
+def _scalar(text: str) -> Any:
+    if INTEGER.fullmatch(text):
+        return int(text)
+    return WORDS.get(text, text)

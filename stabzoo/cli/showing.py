@@ -1,0 +1,185 @@
+"""``stabzoo show`` and ``stabzoo analyze``: everything that is proved of one method, and the proof."""
+
+from __future__ import annotations
+
+import textwrap
+from collections.abc import Iterable, Sequence
+from fractions import Fraction
+from pathlib import Path
+from typing import Any
+
+from pydantic import BaseModel
+from rich.console import Console
+
+from stabzoo.claims import SchemeReport, prove
+from stabzoo.cli.card_text import card_rows, certificate_sentences, coefficients_text
+from stabzoo.cli.console import STYLES, full, output, print_json
+from stabzoo.cli.parameters import parse_settings
+from stabzoo.config import ConfigError
+from stabzoo.discretization import Discretization, LearnableMultistep
+from stabzoo.multistep import LinearMultistep
+from stabzoo.plugins import catalogue, scheme_class, unknown_name
+from stabzoo.registry import ModelConfig, SchemeClaim
+from stabzoo.stability import StabilityCard, card, verify_certificate
+from stabzoo.stability.root_condition import rational_text
+
+__all__ = ["show_coefficients", "show_named"]
+
+
+def show_named(name: str, settings: Iterable[str], *, as_json: bool, plot: Path | None) -> None:
+    """Print the card of a scheme, or of a model's scheme, with some of its parameters set.
+
+    Raises:
+        ConfigError: nothing has this name, a setting is not valid, or the plot cannot be written.
+        PluginError: the plugin that provides the scheme is broken.
+
+    """
+    known = catalogue()
+    if name not in known.schemes and name not in known.models:
+        raise unknown_name("scheme or model", name, [*known.schemes, *known.models])
+    model = None if name in known.schemes else known.models[name]
+    scheme_name = model[1].scheme if model else name
+    given = {**(model[1].parameters if model else {}), **parse_settings(settings, scheme_class(scheme_name))}
+    scheme, proved = prove(scheme_name, given)
+    plugin, claim = known.schemes[scheme_name]
+    parameters = _parameters(scheme, given)
+    called = _called(scheme_name, parameters)
+    if plot is not None:
+        _draw(proved, plot, called)
+    trained = scheme.parameter if isinstance(scheme, LearnableMultistep) else None
+    if as_json:
+        print_json(
+            {
+                "name": name,
+                "kind": "model" if model else "scheme",
+                "plugin": plugin.name,
+                "distribution": plugin.distribution,
+                "scheme": scheme_name,
+                "parameters": parameters,
+                "trained_parameter": trained,
+                **_card_json(proved),
+                "model": model
+                and {
+                    "plugin": model[0].name,
+                    **model[1].model_dump(mode="json"),
+                    "growth": rational_text(_growth(proved, model[1])),
+                },
+                "claim": claim.model_dump(mode="json"),
+            }
+        )
+        return
+    console = output()
+    if model:
+        console.print(f"{name}: {model[1].form} network of depth {model[1].depth}, {model[0]}", style="bold")
+    console.print(f"scheme {called}, {plugin}", style="bold")
+    if trained:
+        console.print(f"coefficients at initialisation; every block trains a {trained} of its own", style="yellow")
+    _print_card(console, proved, _growth_row(proved, model[1]) if model else ())
+    if not model and not given:
+        for sentence in SchemeReport(name, plugin, claim, scheme, proved).false_claims:
+            _print_wrapped(console, "registry.yaml ", sentence, STYLES["broken"])
+    _print_literature(console, claim)
+
+
+def show_coefficients(
+    alpha: Sequence[str], beta: Sequence[str], beta_next: str, *, as_json: bool, plot: Path | None
+) -> None:
+    """Print the card of the linear multistep method with these coefficients.
+
+    Raises:
+        ConfigError: they are not the coefficients of a method, or the plot cannot be written.
+
+    """
+    try:
+        method = LinearMultistep(alpha, beta, beta_next)
+    except ValueError as error:
+        raise ConfigError(str(error)) from None
+    proved = card(method)
+    if plot is not None:
+        _draw(proved, plot, coefficients_text(method))
+    if as_json:
+        print_json(_card_json(proved))
+        return
+    console = output()
+    console.print(f"linear multistep method, {method.steps} step{'s' if method.steps > 1 else ''}", style="bold")
+    _print_card(console, proved)
+
+
+def _print_card(console: Console, proved: StabilityCard, further: Sequence[tuple[str, str]] = ()) -> None:
+    console.print(f"\n  {proved.method}\n", soft_wrap=True)
+    rows = [*card_rows(proved), *further]
+    width = max(len(label) for label, _ in rows) + 2
+    for label, text in rows:
+        style = STYLES[proved.status] if label == "zero stability" else ""
+        _print_wrapped(console, label.ljust(width), text, style)
+    verified = verify_certificate(proved.method, proved.certificate)
+    words = "verified: rho is rebuilt from it" if verified else "DOES NOT VERIFY"
+    console.print(f"\ncertificate ({words})", style="" if verified else STYLES["broken"])
+    for sentence in certificate_sentences(proved.certificate):
+        _print_wrapped(console, "- ", sentence)
+
+
+def _print_literature(console: Console, claim: SchemeClaim) -> None:
+    console.print()
+    if claim.condition:
+        _print_wrapped(
+            console, "zero-stable exactly when  ", f"{claim.condition}  (claimed; `stabzoo check` recomputes it)"
+        )
+    if claim.reference:
+        _print_wrapped(console, "reference  ", claim.reference)
+    if claim.corrections:
+        console.print("\ncorrections to the literature")
+    for correction in claim.corrections:
+        _print_wrapped(console, "- ", correction)
+
+
+def _print_wrapped(console: Console, label: str, text: str, style: str = "") -> None:
+    """Print ``text`` with a hanging indent as wide as its label."""
+    width = max(console.width, len(label) + 20)
+    lines = textwrap.fill(
+        text,
+        width,
+        initial_indent=label,
+        subsequent_indent=" " * len(label),
+        break_long_words=False,
+        break_on_hyphens=False,
+    )
+    console.print(lines, style=style, soft_wrap=True)
+
+
+def _draw(proved: StabilityCard, path: Path, title: str) -> None:
+    from stabzoo.report.plots import write_scheme_plot  # imports matplotlib
+
+    write_scheme_plot(proved, path, title)
+
+
+def _parameters(scheme: Discretization, given: dict[str, Any]) -> dict[str, Any]:
+    """The parameters that were given, else the scheme's defaults, as it has understood them."""
+    if not isinstance(scheme, BaseModel):
+        return given
+    return scheme.model_dump(mode="json", exclude_unset=bool(given), exclude_none=True)
+
+
+def _growth_row(proved: StabilityCard, config: ModelConfig) -> list[tuple[str, str]]:
+    return [("growth", f"max ||C^n|| over its {sum(config.layers)} blocks = {full(_growth(proved, config))}")]
+
+
+def _growth(proved: StabilityCard, config: ModelConfig) -> Fraction:
+    return proved.growth(sum(config.layers))
+
+
+def _called(name: str, parameters: dict[str, Any]) -> str:
+    """A scheme with its parameters: ``zerosnet(lam=-9/5)``, ``multistep(alpha=(1, 0), beta=(3/2, -1/2))``."""
+    texts = [
+        f"{key}={f'({chr(44).join(map(str, value))})' if isinstance(value, list) else value}"
+        for key, value in parameters.items()
+    ]
+    return f"{name}({', '.join(texts)})" if texts else name
+
+
+def _card_json(proved: StabilityCard) -> dict[str, Any]:
+    return {
+        "formula": str(proved.method),
+        "card": proved.to_dict(),
+        "certificate_verified": verify_certificate(proved.method, proved.certificate),
+    }

@@ -1,0 +1,1 @@
+"""What stabzoo draws and writes for people to look at."""

@@ -1,0 +1,230 @@
+"""Pictures of one scheme: the roots of rho on the unit circle, and the absolute stability region.
+
+Verdicts, positions of roots and lengths of intervals come from the stability card; only curves and shading are
+floating point.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import io
+import os
+from fractions import Fraction
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import matplotlib as mpl
+import numpy as np
+from matplotlib.backends.backend_agg import FigureCanvasAgg
+from matplotlib.colors import to_rgba
+from matplotlib.figure import Figure
+from matplotlib.layout_engine import ConstrainedLayoutEngine
+from matplotlib.patches import Circle, Patch
+from numpy.typing import NDArray
+
+from stabzoo.config import ConfigError
+from stabzoo.stability import Root, StabilityCard, boundary_locus, stability_region
+from stabzoo.stability.enclosure import Real, as_float
+from stabzoo.stability.root_condition import rational_text
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+
+    from stabzoo.stability.region import Span
+
+__all__ = ["draw_region", "draw_roots", "scheme_figure", "write_scheme_plot"]
+
+UNDATED: dict[str, dict[str, Any]] = {
+    ".png": {},
+    ".svg": {"Date": None},
+    ".pdf": {"CreationDate": None},
+}  # same picture, same file
+BLUE, RED, ORANGE, GREEN, BLACK, GREY = "#1f5fa8", "#c2352b", "#d98200", "#2e8b57", "#222222", "#9a9a9a"
+ROOTS = {"inside": BLUE, "on the circle, simple": BLACK, "on the circle, multiple": RED, "outside": RED}
+LARGEST = 1e100  # a root or a coefficient that is drawn
+
+
+def write_scheme_plot(card: StabilityCard, path: Path, title: str) -> None:
+    """Write the picture of a scheme; a file at ``path`` is replaced as a whole or left as it was.
+
+    Raises:
+        ConfigError: the name ends in none of .png, .svg and .pdf, the folder cannot be written, or the coefficients are
+            too large.
+
+    """
+    suffix = path.suffix.lower()
+    if suffix not in UNDATED:
+        got = f"the suffix {suffix!r}" if suffix else "no suffix"
+        raise ConfigError(f"{path}: expected the name of a .png, .svg or .pdf file, got {got}")
+    content = io.BytesIO()
+    with mpl.rc_context({"svg.hashsalt": "stabzoo"}):
+        scheme_figure(card, title).savefig(content, format=suffix[1:], metadata=UNDATED[suffix])
+    temporary = path.with_name(f".{path.stem}.{os.getpid()}{suffix}")
+    try:
+        temporary.write_bytes(content.getvalue())
+        temporary.replace(path)
+    except OSError as error:
+        raise ConfigError(
+            f"{path}: cannot be written ({error.strerror or error}); give a file in a folder that exists"
+        ) from None
+    finally:
+        with contextlib.suppress(OSError):  # it is gone after a success
+            temporary.unlink()
+
+
+def scheme_figure(card: StabilityCard, title: str) -> Figure:
+    """Return both pictures side by side; without pyplot: no display is needed, a caller's figures are left alone.
+
+    Raises:
+        ConfigError: the coefficients are too large.
+
+    """
+    sizes = [*card.method.alpha, *card.method.sigma, *(modulus for modulus, _ in card.root_moduli)]
+    if not all(abs(as_float(size)) < LARGEST for size in sizes):
+        raise ConfigError(
+            f"a method with coefficients or roots beyond {LARGEST:.0e} cannot be drawn; leave out the plot"
+        )
+    figure = Figure(figsize=(11, 6), dpi=160, layout=ConstrainedLayoutEngine(w_pad=0.12, h_pad=0.12))
+    FigureCanvasAgg(figure)
+    left, right = figure.subplots(1, 2)
+    draw_roots(left, card)
+    draw_region(right, card)
+    status = {"strong": "strongly zero-stable", "weak": "weakly zero-stable", "unstable": "not zero-stable"}[
+        card.status
+    ]
+    steps = f"{card.method.steps} step{'s' if card.method.steps > 1 else ''}"
+    order = f"order {card.order}" if card.order else "not consistent"
+    figure.suptitle(
+        f"{_shortened(title, 60)}: {status}, {steps}, {order}", fontsize=13, fontweight="bold", parse_math=False
+    )
+    return figure
+
+
+def draw_roots(axes: Axes, card: StabilityCard) -> None:
+    """Draw the roots of rho, each with its multiplicity and its enclosure, and the unit circle."""
+    reach = 1.3 * max(1.0, *(abs(root.midpoint) for root in card.roots))
+    axes.add_patch(Circle((0, 0), 1, facecolor="#eef3f9", edgecolor=BLACK, linewidth=1.1, zorder=1))
+    parasitic = as_float(card.parasitic_radius)
+    if 0 < parasitic != 1:
+        label = f"parasitic radius {_text(card.parasitic_radius)}"
+        circle = parasitic * np.exp(2j * np.pi * np.linspace(0, 1, 361))
+        axes.plot(circle.real, circle.imag, color=GREY, linestyle="--", linewidth=1, zorder=2, label=label)
+    for place, colour in ROOTS.items():
+        here = [root for root in card.roots if _place(root) == place]
+        if here:
+            x, y = [root.midpoint.real for root in here], [root.midpoint.imag for root in here]
+            axes.plot(
+                x,
+                y,
+                "o",
+                color=colour,
+                markersize=8,
+                markeredgecolor="white",
+                markeredgewidth=0.8,
+                zorder=4,
+                label=place,
+            )
+        for root in here:
+            centre = root.midpoint.real, root.midpoint.imag
+            axes.add_patch(Circle(centre, root.radius, fill=False, edgecolor=colour, linewidth=0.8, zorder=3))
+            if root.multiplicity > 1:
+                axes.annotate(
+                    f"×{root.multiplicity}",
+                    centre,
+                    (7, 7),
+                    textcoords="offset points",
+                    fontsize=11,
+                    color=colour,
+                    zorder=5,
+                )
+    _frame(axes, (-reach, reach), (-reach, reach))
+    axes.set_title("Roots of $\\rho$", fontsize=12)
+    within = max(root.radius for root in card.roots)
+    exactness = f"every root within {within:.0e} of its mark" if within else "every mark is exact"
+    axes.set_xlabel(f"Re $\\zeta$\n{exactness}")
+    axes.set_ylabel("Im $\\zeta$")
+    _legend(axes)
+
+
+def draw_region(axes: Axes, card: StabilityCard) -> None:
+    """Draw the absolute stability region, its boundary locus, and the real and imaginary stability intervals."""
+    locus = boundary_locus(card.method, 2881)
+    xlim, ylim = _window(card, locus)
+    n = 400 if card.method.steps <= 12 else 160
+    inside = stability_region(card.method, xlim, ylim, n)
+    half = (xlim[1] - xlim[0]) / (n - 1) / 2  # of a pixel
+    shade = to_rgba(BLUE, 0.2)
+    image = np.zeros((n, n, 4))
+    image[inside] = shade
+    extent = (xlim[0] - half, xlim[1] + half, ylim[0] - half, ylim[1] + half)
+    axes.imshow(image, origin="lower", extent=extent, interpolation="nearest", zorder=1)
+    axes.plot(locus.real, locus.imag, color=BLUE, linewidth=1.4, zorder=4, label="boundary locus $\\rho/\\sigma$")
+    real, imaginary = card.real_interval, card.imaginary_interval
+    low, high = (
+        max(-as_float(real), 2 * xlim[0]),
+        min(as_float(imaginary), 2 * ylim[1]),
+    )  # infinite ones leave the picture
+    for x, y, colour, label in (
+        ([low, 0], [0, 0], ORANGE, f"real interval {_interval(real, '(-{}, 0)')}"),
+        ([0, 0], [-high, high], GREEN, f"imaginary interval {_interval(imaginary, '(-{0}i, {0}i)')}"),
+    ):
+        axes.plot(x, y, color=colour, linewidth=5, solid_capstyle="butt", zorder=3, label=label)
+    axes.plot([0], [0], "o", color=BLACK, markersize=4, zorder=5)
+    _frame(axes, xlim, ylim)
+    axes.set_title("Absolute stability region", fontsize=12)
+    axes.set_xlabel("Re $z$,  $z = h\\lambda$")
+    axes.set_ylabel("Im $z$")
+    name = "stability region" if inside.any() else "stability region: no interior here"
+    _legend(axes, Patch(facecolor=shade, label=name))
+
+
+def _place(root: Root) -> str:
+    if root.position == "on":
+        return "on the circle, simple" if root.multiplicity == 1 else "on the circle, multiple"
+    return root.position
+
+
+def _window(card: StabilityCard, locus: NDArray[np.complex128]) -> tuple[Span, Span]:
+    """A square that holds the locus, or its middle where it goes far out, and the intervals where they are finite."""
+    points = locus[np.isfinite(locus)]
+    length, height = (
+        x if x < np.inf else 0.0 for x in (as_float(card.real_interval), as_float(card.imaginary_interval))
+    )
+    sizes = np.abs(points)
+    scale = max(float(np.median(sizes)) if len(sizes) else 0.0, length, height) or 1.0
+    if len(sizes) and sizes.max() > 6 * scale:
+        points = points[sizes <= 4 * scale]
+    x, y = np.append(points.real, [0, -length]), np.append(points.imag, [-height, height])
+    half = 0.6 * (max(np.ptp(x), np.ptp(y)) or scale)
+    x0, y0 = (x.min() + x.max()) / 2, (y.min() + y.max()) / 2
+    return (float(x0 - half), float(x0 + half)), (float(y0 - half), float(y0 + half))
+
+
+def _frame(axes: Axes, xlim: Span, ylim: Span) -> None:
+    axes.axhline(0, color=GREY, linewidth=0.6, zorder=2)
+    axes.axvline(0, color=GREY, linewidth=0.6, zorder=2)
+    axes.set_xlim(*xlim)
+    axes.set_ylim(*ylim)
+    axes.set_aspect("equal")
+    axes.tick_params(labelsize=9)
+
+
+def _legend(axes: Axes, *first: Patch) -> None:
+    handles = [*first, *axes.get_legend_handles_labels()[0]]
+    axes.legend(handles=handles, loc="upper center", bbox_to_anchor=(0.5, -0.17), ncols=2, fontsize=9, frameon=False)
+
+
+def _interval(length: Real, form: str) -> str:
+    if length == 0:
+        return "empty"
+    text = "\N{INFINITY}" if as_float(length) == np.inf else _text(length)
+    return form.format(text).replace("1i", "i") if length == 1 else form.format(text)
+
+
+def _text(value: Real) -> str:
+    text = rational_text(value) if isinstance(value, Fraction) else ""
+    return text if 0 < len(text) <= 12 else f"{as_float(value):.4g}"
+
+
+def _shortened(text: str, length: int) -> str:
+    return text if len(text) <= length else f"{text[: length - 3]}..."

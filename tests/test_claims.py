@@ -1,0 +1,176 @@
+"""Claims are recomputed: true ones pass, false ones are told with counterexamples, broken plugins stay visible."""
+
+import dataclasses
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from stabzoo import claims, plugins
+from stabzoo.stability import Certificate
+
+Install = Callable[..., Path]
+
+
+@pytest.fixture
+def claim(monkeypatch: pytest.MonkeyPatch) -> Callable[..., tuple[str, ...]]:
+    """Check one scheme of ours as if its registry claimed something else; return the problems."""
+
+    def check(name: str, **changes: Any) -> tuple[str, ...]:
+        real = plugins.catalogue()
+        plugin, true = real.schemes[name]
+        schemes = {name: (plugin, true.model_copy(update=changes))}
+        monkeypatch.setattr(claims, "catalogue", lambda: plugins.Catalogue(real.plugins, schemes, {}))
+        return claims.check_claims().problems
+
+    return check
+
+
+def test_every_claim_of_ours_is_true() -> None:
+    """All schemes and models; conditions at every probe that a scheme accepts."""
+    found = claims.check_claims()
+    assert found.problems == ()
+    assert [entry.report.name for entry in found.schemes] == plugins.list_schemes()
+    assert found.models == len(plugins.list_models())
+    for entry in found.schemes:
+        condition = entry.report.claim.parsed_condition()
+        assert entry.values + entry.refused == (len(condition.probes()) if condition else 0)
+        assert entry.checks == 3 + entry.values
+    assert found.checks == sum(entry.checks for entry in found.schemes) + found.models
+
+
+@pytest.mark.parametrize(
+    ("name", "changes", "problem"),
+    [
+        ("zerosnet_opt", {"order": 3}, "claims order 3; proved: order 2"),
+        ("zerosnet_opt", {"order": None}, "claims not consistent; proved: order 2"),
+        ("lm_resnet", {"order": 1}, "claims order 1; proved: not consistent"),
+        ("euler", {"stability": "weak"}, "claims stability weak; proved: strong (rho = (z - 1): "),
+        ("multistep", {"condition": "-1 < k <= 1"}, "but has no parameter 'k'; its parameters: alpha, beta"),
+        ("zerosnet_opt", {"condition": "lam <= -1"}, "but has no parameter 'lam'; it has no parameters"),
+        ("lm", {"condition": "beta > 0"}, "claims zero stability exactly when beta > 0, but accepts none of the "),
+    ],
+)
+def test_a_false_claim_is_one_sentence(
+    claim: Callable[..., tuple[str, ...]], name: str, changes: dict[str, Any], problem: str
+) -> None:
+    """It names the plugin and the scheme, what is claimed and what is so."""
+    (found,) = claim(name, **changes)
+    assert found.startswith("plugin '")
+    assert f"scheme {name!r} " in found
+    assert problem in found
+
+
+def test_a_false_condition_is_told_with_exact_counterexamples(claim: Callable[..., tuple[str, ...]]) -> None:
+    """The paper's interval: its end point is the only counterexample."""
+    (found,) = claim("zerosnet", condition="lam < -1 or lam > 1/3")
+    assert found.endswith("exactly when lam < -1 or lam > 1/3; proved: lam = -1 is zero-stable")
+    (found,) = claim("lm", condition="-1 <= k <= 1")
+    assert found.endswith("proved: k = -1 is not zero-stable")
+    (found,) = claim("lm", condition="-1 < k <= 2")
+    assert "; proved: k = " in found
+    assert found.count("is not zero-stable") == 3
+    assert found.endswith(" values are counterexamples")
+
+
+def test_values_that_a_scheme_refuses_are_counted(claim: Callable[..., tuple[str, ...]]) -> None:
+    """For lambda, 0 is a bound of this condition and no ZeroSNet."""
+    claim("zerosnet", condition="lam <= -1 or 0 < lam and lam > 1/3")
+    (entry,) = claims.check_claims().schemes
+    assert (entry.refused, entry.false_claims) == (1, ())
+
+
+def test_a_certificate_that_does_not_verify_is_a_false_claim(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Were the decision wrong, the check would say so."""
+    real = claims.card
+
+    def forged(method: Any) -> Any:
+        return dataclasses.replace(
+            real(method), certificate=Certificate("schur", (), (), (real(method).method.rho[0],))
+        )
+
+    monkeypatch.setattr(claims, "card", forged)
+    assert any("certificate of its root condition does not verify" in text for text in claims.check_claims().problems)
+
+
+PARAMETER = """
+    from fractions import Fraction
+    from stabzoo import ExplicitMultistep, LinearMultistep, Rational, hookimpl
+
+    class Inverse(ExplicitMultistep):
+        name = "inverse"
+        weight: Rational = Fraction(1)
+
+        def coefficients(self):
+            {body}
+
+    @hookimpl
+    def stabzoo_discretizations():
+        return [Inverse]
+"""
+REGISTRY = """
+    inverse:
+      schemes: {inverse: {order: 1, stability: strong, condition: weight <= -1 or weight >= 1}}
+      models: {inverse20: {scheme: inverse, depth: 20}, inverse32: {scheme: inverse, depth: 32, parameters: {speed: 1}}}
+"""
+
+
+def test_a_model_with_parameters_that_its_scheme_refuses(install: Install) -> None:
+    """The model is named, its siblings are well."""
+    body = "return LinearMultistep((self.weight,), (1,))"
+    install(
+        "inverse", PARAMETER.format(body=body), REGISTRY.replace("weight <= -1 or weight >= 1", "-1 <= weight <= 1")
+    )
+    assert claims.check_claims().problems == (
+        "plugin 'inverse' (stabzoo-inverse 9.0): model inverse32 cannot be built: "
+        "scheme 'inverse': unknown parameter 'speed'; it takes weight",
+    )
+
+
+@pytest.mark.parametrize(
+    ("body", "problem"),
+    [
+        ("return LinearMultistep((1 / self.weight,), (1,))", "but fails at weight = 0 (ZeroDivisionError: "),
+        ("return 1 / 0", "plugin 'inverse' (stabzoo-inverse 9.0): scheme 'inverse': ZeroDivisionError: "),
+        (
+            "return (1,), (1,)",
+            "plugin 'inverse' (stabzoo-inverse 9.0): scheme 'inverse': ValueError: expected a Linear",
+        ),
+    ],
+)
+def test_code_that_fails_is_told_with_its_plugin(install: Install, body: str, problem: str) -> None:
+    """Whatever a plugin's code raises, the others are checked."""
+    registry = REGISTRY.replace("weight <= -1 or weight >= 1", "weight <= -1 or 0 < weight and weight >= 1")
+    install("inverse", PARAMETER.format(body=body), registry)
+    found = claims.check_claims()
+    assert any(problem in text for text in found.problems)
+    assert all("inverse" in text for text in found.problems)
+    assert len(found.schemes) == 8
+
+
+def test_a_scheme_without_defaults_cannot_be_claimed(install: Install) -> None:
+    """Its claim is about default parameters, which it has not."""
+    code = PARAMETER.format(body="return LinearMultistep((self.weight,), (1,))").replace(" = Fraction(1)", "")
+    install("inverse", code, REGISTRY)
+    problems = claims.check_claims().problems
+    assert "plugin 'inverse' (stabzoo-inverse 9.0): scheme 'inverse': weight: is required" in problems
+
+
+def test_many_models_of_a_broken_plugin_are_one_sentence(install: Install) -> None:
+    """Three are named, the others are counted."""
+    registry = (
+        "inverse: {schemes: {}, families: {'inverse{depth}': {scheme: nothing, cifar: {basic: [20, 26, 32, 38, 44]}}}}"
+    )
+    install("inverse", "x = 1", registry)
+    (problem,) = claims.check_claims().problems
+    assert problem.startswith(
+        "plugin 'inverse' (stabzoo-inverse 9.0): models inverse20, inverse26, inverse32 and 2 more cannot be built: "
+        "unknown scheme 'nothing'"
+    )
+
+
+def test_a_registry_that_cannot_be_read_is_a_problem_and_no_warning(install: Install) -> None:
+    """A result of the check, in the plugin's name."""
+    install("inverse", "x = 1", "inverse: {schemes: {inverse: {order: two}}}")
+    assert any(text.startswith("plugin 'inverse' (stabzoo-inverse 9.0): ") for text in claims.check_claims().problems)
