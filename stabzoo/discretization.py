@@ -51,7 +51,7 @@ class Discretization(Protocol):
         ...
 
     def block(self, f: nn.Module) -> nn.Module:
-        """One step of the scheme around the residual branch ``f``.
+        """One step of the scheme around the residual branch ``f``, whose result the step may overwrite.
 
         The module is called with ``(y, history)``: ``y`` the newest state, the argument of ``f``; ``history`` the
         newest states y_n, y_{n-1}, ..., each already in the shape of ``f(y)``, followed by the past slopes f_{n-1},

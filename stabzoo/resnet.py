@@ -65,7 +65,8 @@ class Projection(nn.Conv2d):
     def forward(self, input: Tensor) -> Tensor:
         """(B, C, H, W) -> (B, C', ceil(H / stride), ceil(W / stride))."""
         x = input[:, :, :: self.step, :: self.step]
-        return torch.matmul(self.weight.flatten(1), x.flatten(2)).unflatten(2, (x.shape[2], x.shape[3]))
+        kernel = self.weight.flatten(1).expand(x.shape[0], -1, -1)  # bmm, for matmul would leave a transposed result
+        return torch.bmm(kernel, x.flatten(2)).unflatten(2, (x.shape[2], x.shape[3]))
 
 
 def preactivation(channels: int, **dd: Any) -> nn.Sequential:

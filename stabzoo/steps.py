@@ -22,8 +22,8 @@ def slopes_kept(method: LinearMultistep) -> int:
 class MultistepStep(nn.Module):
     """One step with fixed coefficients (see `stabzoo.Discretization.block` for its arguments).
 
-    The sum is accumulated in place into the one tensor that it allocates, so a history of three states costs two
-    additions more than a plain residual connection, and no memory.
+    The sum is accumulated in place into f(y): a history of three states costs three passes over it more than a plain
+    residual connection, and no memory.
     """
 
     def __init__(self, f: nn.Module, method: LinearMultistep, *, returns_slope: bool = False) -> None:
@@ -44,14 +44,11 @@ class MultistepStep(nn.Module):
     def forward(self, y: Tensor, history: list[Tensor]) -> list[Tensor]:
         """``y`` (B, C, H, W), ``history`` of (B, C', H', W') -> ``[y_next]`` or ``[y_next, f]``, of that shape."""
         f = self.f(y)
-        if self.beta[0] == 1.0:
-            y_next = torch.add(f, history[0], alpha=self.alpha[0])
-        else:
-            y_next = (f * self.beta[0]).add_(history[0], alpha=self.alpha[0])
-        for j in range(1, len(self.alpha)):
-            y_next = y_next.add_(
-                history[j], alpha=self.alpha[j]
-            )  # reassigned: torch.fx drops calls whose result is not used
+        y_next = f.clone() if self.returns_slope else f  # f is ours to overwrite, unless it is handed on
+        if self.beta[0] != 1.0:
+            y_next = y_next.mul_(self.beta[0])
+        for j, alpha in enumerate(self.alpha):
+            y_next = y_next.add_(history[j], alpha=alpha)  # reassigned: torch.fx drops calls whose result is not used
         for j in range(self.slopes):
             y_next = y_next.add_(history[len(self.alpha) + j], alpha=self.beta[j + 1])
         return [y_next, f] if self.returns_slope else [y_next]
