@@ -1,0 +1,38 @@
+"""Accuracy on clean and on noisy test images."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor, nn
+
+from stabzoo.study.evaluations import Clean, Constant, Evaluation, Gaussian, Uniform
+
+__all__ = ["accuracy", "perturb"]
+
+
+def perturb(images: Tensor, evaluation: Evaluation) -> Tensor:
+    """Add the noise of ``evaluation`` to ``images`` (N, C, H, W) in [0, 1], and clip to [0, 1].
+
+    The noise of all images is one draw from a generator of its own, so every network meets the same noise.
+    """
+    match evaluation:
+        case Clean():
+            return images
+        case Constant(mu=mu):
+            return (images + mu).clamp(0, 1)
+        case Gaussian(sigma=sigma, seed=seed):
+            noise = sigma * torch.randn(images.shape, generator=torch.Generator().manual_seed(seed))
+        case Uniform(low=low, high=high, seed=seed):
+            noise = low + (high - low) * torch.rand(images.shape, generator=torch.Generator().manual_seed(seed))
+    return (images + noise).clamp(0, 1)
+
+
+@torch.inference_mode()
+def accuracy(network: nn.Module, images: Tensor, labels: Tensor) -> float:
+    """Percentage of ``images`` (N, C, H, W), pixels in [0, 1], that ``network`` puts in their class of ``labels``."""
+    network.eval()
+    right = sum(
+        (network(batch).argmax(1) == label).sum().item()
+        for batch, label in zip(images.split(256), labels.split(256), strict=True)
+    )
+    return 100 * right / len(images)

@@ -1,0 +1,73 @@
+"""The conditions a trained network is tested under, as data: clean images, and three kinds of noise."""
+
+from __future__ import annotations
+
+from typing import Annotated, Literal
+
+from pydantic import Field, FiniteFloat, PositiveFloat, model_validator
+
+from stabzoo.config import Strict
+
+__all__ = ["Clean", "Constant", "Evaluation", "Gaussian", "Seed", "Uniform"]
+
+Seed = Annotated[int, Field(ge=0, lt=2**32)]
+
+
+class Clean(Strict):
+    """The test images as they are."""
+
+    kind: Literal["clean"]
+
+    @property
+    def title(self) -> str:
+        """Short name in tables and plots."""
+        return "clean"
+
+
+class Gaussian(Strict):
+    """Zero-mean Gaussian noise of standard deviation ``sigma`` on pixels in [0, 1], drawn with ``seed``."""
+
+    kind: Literal["gaussian"]
+    sigma: PositiveFloat
+    seed: Seed
+
+    @property
+    def title(self) -> str:
+        """Short name in tables and plots."""
+        return f"Gaussian σ = {self.sigma:g}"
+
+
+class Uniform(Strict):
+    """Noise uniform in [``low``, ``high``] on pixels in [0, 1], drawn with ``seed``."""
+
+    kind: Literal["uniform"]
+    low: FiniteFloat
+    high: FiniteFloat
+    seed: Seed
+
+    @model_validator(mode="after")
+    def _ordered(self) -> Uniform:
+        if self.low >= self.high:
+            raise ValueError(f"low must be below high, got low {self.low:g} and high {self.high:g}")
+        return self
+
+    @property
+    def title(self) -> str:
+        """Short name in tables and plots."""
+        return f"uniform [{self.low:g}, {self.high:g}]"
+
+
+class Constant(Strict):
+    """A grey image of value ``mu`` added to pixels in [0, 1]."""
+
+    kind: Literal["constant"]
+    mu: FiniteFloat
+
+    @property
+    def title(self) -> str:
+        """Short name in tables and plots."""
+        return f"constant μ = {self.mu:g}"
+
+
+Evaluation = Annotated[Clean | Gaussian | Uniform | Constant, Field(discriminator="kind")]
+"""What a trained network is tested under; the perturbed pixels are clipped to [0, 1] before they are normalised."""

@@ -1,0 +1,79 @@
+"""Building the networks of a study, and saying which entry is wrong before anything is trained."""
+
+from __future__ import annotations
+
+import hashlib
+
+import timm
+import torch
+from torch import Tensor, nn
+
+import stabzoo  # registers its models with timm  # noqa: F401
+from stabzoo.config import ConfigError
+from stabzoo.study.data import Images, load_images
+from stabzoo.study.spec import Run, Study
+from stabzoo.study.store import Coefficients
+from stabzoo.study.training import optimizer_of
+
+__all__ = ["PixelScale", "build", "check_networks", "coefficients_of", "weights_sha256"]
+
+
+class PixelScale(nn.Module):
+    """A network that takes pixels in [0, 1] and normalises them by the training pixels' mean and deviation first."""
+
+    def __init__(self, network: nn.Module, images: Images) -> None:
+        super().__init__()
+        self.network = network
+        self.mean, self.std = images.mean, images.std
+
+    def forward(self, pixels: Tensor) -> Tensor:
+        """Logits (N, classes) of ``pixels`` (N, C, H, W)."""
+        return self.network((pixels - self.mean) / self.std)
+
+
+def build(run: Run) -> PixelScale:
+    """The untrained network of ``run``; its weights depend on the run's seed alone."""
+    images = load_images(run.data)
+    torch.manual_seed(run.seed)
+    network = timm.create_model(run.model, in_chans=images.channels, num_classes=images.classes, **run.args)
+    return PixelScale(network, images)
+
+
+def check_networks(study: Study) -> None:
+    """Build every network and its optimizer, and send one blank image through.
+
+    Raises:
+        ConfigError: naming the first entry that cannot be built, with the reason.
+    """
+    images = load_images(study.data)
+    for position, entry in enumerate(study.networks):
+        place = f"networks.{position} ({entry.label}): {entry.model}"
+        try:
+            network = build(study.run(entry, study.seeds[0])).eval()
+            with torch.inference_mode():
+                logits = network(torch.zeros_like(images.test[:1]))
+        except Exception as error:  # whatever a model of anyone raises about its arguments
+            raise ConfigError(f"{place} cannot be built: {error or type(error).__name__}") from error
+        if logits.shape != (1, images.classes):
+            raise ConfigError(f"{place} gives {tuple(logits.shape)} for one image, expected (1, {images.classes})")
+        try:
+            optimizer_of(network, study.training)
+        except Exception as error:  # timm's and torch's optimizers raise what they like
+            raise ConfigError(f"training.optimizer: {study.training.optimizer!r} cannot be used: {error}") from error
+
+
+def coefficients_of(network: PixelScale) -> Coefficients | None:
+    """Exact coefficients of the network's scheme, of a learnable one at initialisation; None if it has no scheme."""
+    scheme = getattr(network.network, "scheme", None)
+    if scheme is None:
+        return None
+    method = scheme.coefficients()
+    return Coefficients(alpha=method.alpha, beta=method.beta, beta_next=method.beta_next)
+
+
+def weights_sha256(network: PixelScale) -> str:
+    """SHA-256 over the names and the bytes of all parameters and buffers: equal for bit-identical networks."""
+    digest = hashlib.sha256()
+    for name, value in network.network.state_dict().items():
+        digest.update(name.encode() + b"\0" + value.contiguous().numpy().tobytes())
+    return digest.hexdigest()

@@ -1,0 +1,97 @@
+"""The study's figure: a panel for each evaluation, a line for each network, a dot for each run, and the margin."""
+
+from __future__ import annotations
+
+import io
+import statistics
+from collections.abc import Sequence
+
+from matplotlib.axes import Axes
+from matplotlib.backends.backend_agg import FigureCanvasAgg
+from matplotlib.figure import Figure
+from matplotlib.lines import Line2D
+from matplotlib.patches import Patch
+
+from stabzoo.study import wording
+from stabzoo.study.spec import Study
+from stabzoo.study.statistics import Comparison, Row
+
+__all__ = ["draw"]
+
+_STABLE, _UNSTABLE, _UNPROVED, _MARGIN = "#1f5fa8", "#c2352b", "#6b6b6b", "#3a9a5b"
+
+
+def draw(study: Study, rows: Sequence[Row], comparisons: Sequence[Comparison]) -> bytes:
+    """Return the figure as a PNG; without pyplot, so that it neither needs a display nor touches a caller's figures."""
+    panels, lines = len(study.evaluations), len(rows)
+    figure = Figure(figsize=(2.6 + 1.75 * panels, 1.7 + 0.6 * lines), dpi=160, layout="constrained")
+    FigureCanvasAgg(figure)
+    axes: list[Axes] = list(figure.subplots(1, panels, sharey=True, squeeze=False)[0])
+    by_evaluation = {comparison.evaluation: comparison for comparison in comparisons}
+    for axis, evaluation in zip(axes, study.evaluations, strict=True):
+        for line, row in enumerate(rows):
+            values = row.accuracies(evaluation)
+            color = _color(row)
+            axis.axhline(line, color="#e4e4e4", linewidth=0.8, zorder=0)
+            # Spread by seed, or equal runs would hide one another.
+            places = [line + 0.13 * (run - (len(values) - 1) / 2) for run in range(len(values))]
+            axis.plot(values, places, "o", color=color, alpha=0.5, markersize=6, markeredgewidth=0)
+            if values:
+                axis.plot([statistics.fmean(values)] * 2, [line - 0.3, line + 0.3], color=color, linewidth=2.2)
+        comparison = by_evaluation.get(evaluation)
+        note = ""
+        if comparison:
+            note = f"\nmargin {comparison.margin:+.1f}"
+            if comparison.margin > 0:
+                axis.axvspan(comparison.best_unstable, comparison.worst_stable, color=_MARGIN, alpha=0.16, linewidth=0)
+        axis.set_title(evaluation.title + note, fontsize=10)
+        axis.set_xlim(0, 103)
+        axis.set_xticks([0, 25, 50, 75, 100])
+        axis.set_xlabel("test accuracy (%)", fontsize=9)
+        axis.tick_params(axis="x", labelsize=8.5)
+        axis.tick_params(axis="y", length=0)
+        axis.spines[["top", "right", "left"]].set_visible(False)
+    axes[0].set_yticks(range(lines), [_label(row) for row in rows], fontsize=9)
+    axes[0].set_ylim(lines - 0.5, -0.5)
+    for text, row in zip(axes[0].get_yticklabels(), rows, strict=True):
+        text.set_color(_color(row))
+    figure.suptitle(study.title, fontsize=12, fontweight="bold")
+    figure.legend(
+        handles=_legend(rows, any(entry.margin > 0 for entry in comparisons)),
+        loc="outside lower center",
+        ncols=5,
+        frameon=False,
+        fontsize=9,
+    )
+    content = io.BytesIO()
+    figure.savefig(content, format="png", metadata={"Title": study.title})
+    return content.getvalue()
+
+
+def _color(row: Row) -> str:
+    if row.card is None:
+        return _UNPROVED
+    return _STABLE if row.card.is_zero_stable else _UNSTABLE
+
+
+def _label(row: Row) -> str:
+    if row.card is None:
+        return row.network.label
+    names = dict.fromkeys([row.network.label, wording.coefficients_text(row.card)])  # a label may be the coefficients
+    return "\n".join([*names, f"|roots| {wording.moduli_text(row.card)}"])
+
+
+def _legend(rows: Sequence[Row], separated: bool) -> list[Line2D | Patch]:
+    names = {_STABLE: "zero-stable (proved)", _UNSTABLE: "unstable (proved)", _UNPROVED: "nothing to prove"}
+    present = {_color(row) for row in rows}
+    entries: list[Line2D | Patch] = [
+        Line2D([], [], marker="o", linestyle="", color=color, markeredgewidth=0, label=f"run, {name}")
+        for color, name in names.items()
+        if color in present
+    ]
+    entries.append(
+        Line2D([], [], marker="|", linestyle="", color="#333333", markersize=11, markeredgewidth=2, label="mean")
+    )
+    if separated:
+        entries.append(Patch(color=_MARGIN, alpha=0.16, linewidth=0, label="margin"))
+    return entries

@@ -1,0 +1,132 @@
+"""What a study leaves in its folder: results.json, plot.png and report.html, each replaced whole."""
+
+from __future__ import annotations
+
+import base64
+import json
+import platform
+import statistics
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+from stabzoo.study import wording
+from stabzoo.study.spec import Study, software
+from stabzoo.study.statistics import Comparison, Row, compare, rows_of
+from stabzoo.study.store import Record, write_atomically
+
+__all__ = ["REPORT_FILES", "Failure", "Report"]
+
+REPORT_FILES = ("report.html", "plot.png", "results.json")
+"""What `Report.write` leaves in a study's folder."""
+
+
+@dataclass(frozen=True)
+class Failure:
+    """A run that did not finish, after every attempt it was given; ``traceback`` is empty when its process died."""
+
+    label: str
+    seed: int
+    reason: str
+    traceback: str
+
+
+@dataclass(frozen=True)
+class Report:
+    """A study with the runs it has, and all that follows from them."""
+
+    study: Study
+    rows: tuple[Row, ...]
+    comparisons: tuple[Comparison, ...]  # one an evaluation; empty unless both zero-stable and unstable runs exist
+    failures: tuple[Failure, ...]
+
+    @classmethod
+    def of(cls, study: Study, records: dict[str, Record], failures: Sequence[Failure]) -> Report:
+        """Prove and compare; ``records`` are the finished runs by their keys."""
+        rows = rows_of(study, records)
+        compared = [compare(rows, evaluation) for evaluation in study.evaluations]
+        return cls(study, tuple(rows), tuple(entry for entry in compared if entry), tuple(failures))
+
+    @property
+    def sentence(self) -> str:
+        """The study's answer."""
+        return wording.answer(self.comparisons)
+
+    @property
+    def diverged(self) -> list[str]:
+        """Label and seed of the runs whose loss overflowed."""
+        return [
+            f"{row.network.label}, seed {record.run.seed}"
+            for row in self.rows
+            for record in row.records
+            if record.diverged
+        ]
+
+    def to_dict(self) -> dict[str, Any]:
+        """Everything, as JSON-safe values; the same for the same runs."""
+        return {
+            "format": 1,
+            "sentence": self.sentence,
+            "study": self.study.model_dump(mode="json"),
+            "networks": [self._network(row) for row in self.rows],
+            "comparisons": [
+                {**asdict(entry), "evaluation": entry.evaluation.model_dump(mode="json")} for entry in self.comparisons
+            ],
+            "failures": [asdict(failure) for failure in self.failures],
+            "environment": environment(),
+        }
+
+    def _network(self, row: Row) -> dict[str, Any]:
+        return {
+            "label": row.network.label,
+            "proved": row.card.to_dict() if row.card else None,
+            "accuracy": [
+                {
+                    "evaluation": evaluation.model_dump(mode="json"),
+                    "mean": statistics.fmean(values),
+                    "std": statistics.stdev(values) if len(values) > 1 else None,
+                }
+                for evaluation in self.study.evaluations
+                if (values := row.accuracies(evaluation))
+            ],
+            "runs": [{"key": record.run.key, **record.model_dump(mode="json")} for record in row.records],
+        }
+
+    def write(self, folder: Path) -> None:
+        """Write ``REPORT_FILES`` into ``folder``."""
+        from stabzoo.study.plot import draw  # matplotlib is slow to import, and every worker process would pay for it
+
+        plot = draw(self.study, self.rows, self.comparisons)
+        results = json.dumps(self.to_dict(), indent=1, allow_nan=False, ensure_ascii=False) + "\n"
+        for name, content in zip(REPORT_FILES, (self._page(plot).encode(), plot, results.encode()), strict=True):
+            write_atomically(folder / name, content)
+
+    def _page(self, plot: bytes) -> str:
+        from jinja2 import Environment, PackageLoader, StrictUndefined
+
+        templates = Environment(
+            loader=PackageLoader("stabzoo.study"),
+            autoescape=True,
+            undefined=StrictUndefined,
+            trim_blocks=True,
+            lstrip_blocks=True,
+        )
+        return templates.get_template("report.html.j2").render(
+            report=self,
+            study=self.study,
+            wording=wording,
+            plot=base64.b64encode(plot).decode(),
+            environment=environment(),
+        )
+
+
+def environment() -> dict[str, str]:
+    """Versions, machine and threads; what decides a run's numbers stands in the run itself as well."""
+    return {
+        **software(),
+        "python": platform.python_version(),
+        "platform": platform.platform(),
+        "processor": platform.processor() or platform.machine(),
+        "threads": "1 for each run",
+    }

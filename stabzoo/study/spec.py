@@ -1,0 +1,201 @@
+"""What a study is: networks, data, training, evaluations and published numbers, all of it data.
+
+A study is a YAML file. It expands into runs, one for each network and seed; a run carries everything that decides its
+numbers and its key is a hash of exactly that, so a changed setting redoes only the runs it changes. Reading a study
+imports no torch.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from functools import cache
+from importlib.metadata import version
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+from pydantic import (
+    Field,
+    NonNegativeFloat,
+    PositiveFloat,
+    PositiveInt,
+    field_validator,
+    model_validator,
+)
+
+from stabzoo.config import ConfigError, Strict, load_yaml, validate
+from stabzoo.study.evaluations import Evaluation, Seed
+
+__all__ = [
+    "Digits",
+    "Evaluation",
+    "Network",
+    "Published",
+    "Run",
+    "Study",
+    "Training",
+    "load_study",
+    "shipped_studies",
+    "software",
+]
+
+
+class Network(Strict):
+    """One network of a study: a timm model name, its arguments, and the label it has in the report.
+
+    The input channels and the number of classes come from the data and are not written here.
+    """
+
+    label: Annotated[str, Field(min_length=1)]
+    model: Annotated[str, Field(min_length=1)]
+    args: dict[str, Any] = Field(default_factory=dict)
+
+    @field_validator("args")
+    @classmethod
+    def _given_by_data(cls, args: dict[str, Any]) -> dict[str, Any]:
+        for name in ("in_chans", "num_classes"):
+            if name in args:
+                raise ValueError(f"{name} comes from the data; remove it")
+        return args
+
+
+class Digits(Strict):
+    """scikit-learn's 1797 handwritten digits, 8x8 scans of 10 classes, resized to ``size`` pixels.
+
+    ``test_images`` of them, stratified by class and drawn with ``split_seed``, are held out; the rest is for training.
+    """
+
+    name: Literal["digits"]
+    size: Annotated[int, Field(ge=8, le=224)]
+    test_images: Annotated[int, Field(ge=10, le=1787)]
+    split_seed: Seed
+
+
+class Training(Strict):
+    """How every network is trained: a timm optimizer under torch's one-cycle learning rate with maximum ``lr``."""
+
+    epochs: PositiveInt
+    batch_size: Annotated[int, Field(ge=2)]
+    optimizer: str
+    lr: PositiveFloat
+    momentum: Annotated[float, Field(ge=0, lt=1)]
+    weight_decay: NonNegativeFloat
+    schedule: Literal["one-cycle"]
+
+
+class Published(Strict):
+    """Accuracies from a paper, printed beside the measured ones.
+
+    ``accuracy`` maps a network's label to one (mean, standard deviation) in percent for each column.
+    """
+
+    reference: str
+    setting: str
+    columns: tuple[str, ...]
+    accuracy: dict[str, tuple[tuple[float, float], ...]]
+
+    @model_validator(mode="after")
+    def _rectangular(self) -> Published:
+        for label, row in self.accuracy.items():
+            if len(row) != len(self.columns):
+                raise ValueError(
+                    f"accuracy of {label!r} has {len(row)} entries, expected {len(self.columns)}, one a column"
+                )
+        return self
+
+
+class Run(Strict):
+    """One training: everything that decides its numbers, and nothing else."""
+
+    model: str
+    args: dict[str, Any]
+    data: Digits
+    training: Training
+    seed: Seed
+    threads: Literal[1] = 1  # results change with the number of torch threads
+    software: dict[str, str]
+
+    @property
+    def key(self) -> str:
+        """Sixteen hexadecimal digits of the SHA-256 of the run, as canonical JSON."""
+        text = json.dumps(self.model_dump(mode="json"), sort_keys=True, separators=(",", ":"))
+        return hashlib.sha256(text.encode()).hexdigest()[:16]
+
+
+class Study(Strict):
+    """A question put to a set of networks trained alike, with several seeds each; ``name`` is by default the file's."""
+
+    name: str
+    title: str
+    description: str
+    networks: Annotated[tuple[Network, ...], Field(min_length=1)]
+    data: Digits
+    training: Training
+    seeds: Annotated[tuple[Seed, ...], Field(min_length=1)]
+    evaluations: tuple[Evaluation, ...]
+    published: tuple[Published, ...] = ()
+    limits: tuple[str, ...] = ()
+
+    @model_validator(mode="after")
+    def _consistent(self) -> Study:
+        labels = [network.label for network in self.networks]
+        named: dict[str, list[Any]] = {
+            "network label": labels,
+            "seed": list(self.seeds),
+            "evaluation": [evaluation.title for evaluation in self.evaluations],
+        }
+        for what, values in named.items():
+            for value in values:
+                if values.count(value) > 1:
+                    raise ValueError(f"the {what} {value!r} is written twice")
+        if "clean" not in (evaluation.kind for evaluation in self.evaluations):
+            raise ValueError(
+                "evaluations must have an entry with kind: clean, the accuracy all others are compared with"
+            )
+        for published in self.published:
+            for label in published.accuracy:
+                if label not in labels:
+                    raise ValueError(f"published accuracy of {label!r}: no such network; labels: {', '.join(labels)}")
+        return self
+
+    def run(self, network: Network, seed: int) -> Run:
+        """The training of ``network`` with ``seed``, by the software installed here."""
+        return Run(
+            model=network.model,
+            args=network.args,
+            data=self.data,
+            training=self.training,
+            seed=seed,
+            software=software(),
+        )
+
+
+@cache
+def software() -> dict[str, str]:
+    """Versions of the distributions that decide a run's numbers, read without importing them."""
+    return {name: version(name) for name in ("stabzoo", "torch", "timm", "numpy", "scikit-learn")}
+
+
+_SHIPPED = Path(__file__).parent / "studies"
+
+
+def shipped_studies() -> list[str]:
+    """Names of the studies that come with stabzoo, in alphabetical order."""
+    return sorted(path.stem for path in _SHIPPED.glob("*.yaml"))
+
+
+def load_study(name_or_path: str | Path) -> Study:
+    """Read a study that comes with stabzoo by its name, or any other by the path of its YAML file.
+
+    Raises:
+        ConfigError: when there is no such study, or the file is not a valid one.
+    """
+    path = Path(name_or_path)
+    if str(name_or_path) in shipped_studies():
+        path = _SHIPPED / f"{name_or_path}.yaml"
+    elif path.suffix not in (".yaml", ".yml"):
+        raise ConfigError(
+            f"there is no study {str(name_or_path)!r}; expected one of {', '.join(shipped_studies())}, "
+            "or the path of a .yaml file"
+        )
+    return validate(Study, {"name": path.stem, **load_yaml(path)}, str(path))

@@ -1,0 +1,90 @@
+"""From finished runs to numbers: what is proved of each network, and how zero-stable and unstable runs compare."""
+
+from __future__ import annotations
+
+import statistics
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from stabzoo.multistep import LinearMultistep
+from stabzoo.stability import StabilityCard, card
+from stabzoo.study.evaluations import Evaluation
+from stabzoo.study.spec import Network, Study
+from stabzoo.study.store import Record
+
+__all__ = ["Comparison", "Row", "compare", "rows_of"]
+
+
+@dataclass(frozen=True)
+class Row:
+    """A network of the study: what is proved about its scheme, and its finished runs, seed by seed."""
+
+    network: Network
+    card: StabilityCard | None  # None for a network without a scheme, or without a finished run
+    records: tuple[Record, ...]
+
+    def accuracies(self, evaluation: Evaluation) -> list[float]:
+        """Accuracies in percent of the finished runs."""
+        return [record.accuracy(evaluation) for record in self.records]
+
+
+@dataclass(frozen=True)
+class Comparison:
+    """Zero-stable against unstable runs under one evaluation; accuracies in percent.
+
+    ``margin`` is the worst zero-stable run minus the best unstable one: positive when zero stability separates all
+    runs. ``correlation`` is Spearman's, over runs, between zero stability (1 or 0) and accuracy, and 0 when all
+    accuracies are equal; with two values against many it cannot exceed ``largest_correlation``.
+    """
+
+    evaluation: Evaluation
+    stable_mean: float
+    unstable_mean: float
+    worst_stable: float
+    best_unstable: float
+    margin: float
+    correlation: float
+    largest_correlation: float
+
+
+def rows_of(study: Study, records: dict[str, Record]) -> list[Row]:
+    """One row for each network of ``study``, proved afresh from the coefficients its runs were trained with."""
+    rows: list[Row] = []
+    for network in study.networks:
+        keys = [study.run(network, seed).key for seed in study.seeds]
+        finished = tuple(records[key] for key in keys if key in records)
+        coefficients = finished[0].coefficients if finished else None
+        proved = coefficients and card(LinearMultistep(coefficients.alpha, coefficients.beta, coefficients.beta_next))
+        rows.append(Row(network, proved, finished))
+    return rows
+
+
+def compare(rows: Sequence[Row], evaluation: Evaluation) -> Comparison | None:
+    """Compare zero-stable with unstable runs; None unless there is at least one of each."""
+    stable = [value for row in rows if row.card and row.card.is_zero_stable for value in row.accuracies(evaluation)]
+    unstable = [
+        value for row in rows if row.card and not row.card.is_zero_stable for value in row.accuracies(evaluation)
+    ]
+    if not stable or not unstable:
+        return None
+    groups = [1] * len(stable) + [0] * len(unstable)
+    return Comparison(
+        evaluation,
+        stable_mean=statistics.fmean(stable),
+        unstable_mean=statistics.fmean(unstable),
+        worst_stable=min(stable),
+        best_unstable=max(unstable),
+        margin=min(stable) - max(unstable),
+        correlation=_spearman(groups, stable + unstable),
+        largest_correlation=_spearman(groups, [-position for position in range(len(groups))]),
+    )
+
+
+def _spearman(groups: Sequence[int], values: Sequence[float]) -> float:
+    if len(set(values)) == 1:  # undefined, and scipy would warn
+        return 0.0
+    from scipy.stats import spearmanr  # slow to import, and every worker process would pay for it
+
+    result: Any = spearmanr(groups, values)
+    return float(result.statistic)

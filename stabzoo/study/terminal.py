@@ -1,0 +1,130 @@
+"""Everything a study shows while it runs and when it is done: the only module of the study that prints."""
+
+from __future__ import annotations
+
+from types import TracebackType
+
+from rich.box import SIMPLE_HEAD
+from rich.console import Console
+from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
+from rich.table import Table
+from rich.text import Text
+
+from stabzoo.study import wording
+from stabzoo.study.report import Report
+from stabzoo.study.spec import Published
+
+__all__ = ["RunProgress", "say", "show"]
+
+
+def say(console: Console, text: str, style: str = "") -> None:
+    """Print ``text`` as it is: never read as markup, never broken when it goes to a file."""
+    console.print(Text(text, style=style), soft_wrap=not console.is_terminal)
+
+
+class RunProgress:
+    """How far the runs of a study are: a bar on a terminal, one plain line a finished run anywhere else."""
+
+    def __init__(self, console: Console, runs: int, done: int, epochs: int) -> None:
+        self._console, self._runs, self._done, self._epochs = console, runs, done, epochs
+        self._trained: dict[str, int] = {}  # epochs by the key of the run
+        self._bar = Progress(
+            TextColumn("training"),
+            BarColumn(bar_width=None),
+            TextColumn("{task.fields[runs]} runs"),
+            TimeElapsedColumn(),
+            TextColumn("left"),
+            TimeRemainingColumn(),
+            console=console,
+            disable=not console.is_terminal,
+            expand=True,
+        )
+        self._task = self._bar.add_task("", total=(runs - done) * epochs, runs=f"{done}/{runs}")
+
+    def __enter__(self) -> RunProgress:
+        self._bar.start()
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, place: TracebackType | None
+    ) -> None:
+        self._bar.stop()
+
+    def epoch(self, key: str) -> None:
+        """One more epoch of the run ``key`` is trained."""
+        self._set(key, self._trained.get(key, 0) + 1)
+
+    def restart(self, key: str) -> None:
+        """The run ``key`` starts from the beginning again."""
+        self._set(key, 0)
+
+    def finish(self, key: str, line: str) -> None:
+        """The run ``key`` is over, with a result or without; ``line`` says which and how."""
+        self._done += 1
+        self._set(key, self._epochs)
+        if not self._console.is_terminal:
+            say(self._console, f"[{self._done}/{self._runs}] {line}")
+
+    def _set(self, key: str, epochs: int) -> None:
+        self._trained[key] = epochs
+        self._bar.update(self._task, completed=sum(self._trained.values()), runs=f"{self._done}/{self._runs}")
+
+
+def show(console: Console, report: Report) -> None:
+    """Print the tables, the study's sentence, its limits, and the runs that failed."""
+    tables = [_measured(report), *(_published(report, published) for published in report.study.published)]
+    for table in tables:
+        console.print()
+        console.print(table)
+    console.print()
+    say(console, report.sentence, style="bold")
+    say(console, wording.correlation_note(report.comparisons), style="dim")
+    if report.study.limits:
+        say(console, "\nLimits")
+        for limit in report.study.limits:
+            say(console, f"- {limit}")
+    for failure in report.failures:
+        say(console, f"failed: {failure.label}, seed {failure.seed}: {failure.reason}", style="red")
+
+
+def _measured(report: Report) -> Table:
+    seeds = len(report.study.seeds)
+    spread = f", mean ± standard deviation over {seeds} seeds" if seeds > 1 else ""
+    table = _table(f"Proved zero stability and measured test accuracy (%){spread}")
+    table.add_column("network")
+    table.add_column("zero\nstability", no_wrap=True)
+    for evaluation in report.study.evaluations:
+        _number_column(table, evaluation.title)
+    for row in report.rows:
+        style = "" if row.card is None else "blue" if row.card.is_zero_stable else "red"
+        cells = [wording.accuracy_text(row, evaluation) for evaluation in report.study.evaluations]
+        table.add_row(Text(row.network.label), Text(wording.proved_text(row), style=style), *cells)
+    return table
+
+
+def _published(report: Report, published: Published) -> Table:
+    table = _table(f"Published: {published.setting}")
+    table.caption = Text(published.reference)
+    table.add_column("network")
+    for column in published.columns:
+        _number_column(table, column)
+    for row in report.rows:
+        if values := published.accuracy.get(row.network.label):
+            table.add_row(Text(row.network.label), *(f"{mean:.2f}±{std:.2f}" for mean, std in values))
+    return table
+
+
+def _table(title: str) -> Table:
+    return Table(
+        title=Text(title, style="bold"),
+        box=SIMPLE_HEAD,
+        padding=(0, 1, 0, 0),
+        title_justify="left",
+        caption_justify="left",
+        show_edge=False,
+    )
+
+
+def _number_column(table: Table, title: str) -> None:
+    """A column with the kind of noise above its level, so that five of them fit in 80 characters."""
+    table.add_column(Text(title.replace(" ", "\n", 1)), justify="right", no_wrap=True)

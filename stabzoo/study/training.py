@@ -1,0 +1,77 @@
+"""One training on one thread, the same to the last bit whenever it is repeated."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from timm.optim import create_optimizer_v2
+from torch import Tensor, nn
+from torch.nn import functional
+from torch.optim.lr_scheduler import OneCycleLR
+
+from stabzoo.study.data import Images
+from stabzoo.study.spec import Training
+
+__all__ = ["Trained", "optimizer_of", "train"]
+
+
+@dataclass(frozen=True)
+class Trained:
+    """What a training leaves besides the weights: each finished epoch's mean loss, and whether the loss overflowed."""
+
+    losses: tuple[float, ...]
+    diverged: bool
+
+
+def optimizer_of(network: nn.Module, training: Training) -> torch.optim.Optimizer:
+    """The optimizer timm has under that name; biases and batch norms are not decayed, as timm has it."""
+    return create_optimizer_v2(
+        network, opt=training.optimizer, lr=training.lr, momentum=training.momentum, weight_decay=training.weight_decay
+    )
+
+
+def batches_of(count: int, batch_size: int, seed: int, epoch: int) -> list[Tensor]:
+    """Indices of an epoch's batches: a permutation drawn from (seed, epoch) alone, whatever ran before.
+
+    A last batch of one image joins the one before: batch norm cannot train on it.
+    """
+    order = torch.from_numpy(np.random.default_rng((seed, epoch)).permutation(count))
+    batches = list(order.split(batch_size))
+    if len(batches) > 1 and len(batches[-1]) == 1:
+        batches[-2:] = [torch.cat(batches[-2:])]
+    return batches
+
+
+def train(
+    network: nn.Module, images: Images, training: Training, seed: int, on_epoch: Callable[[], None] = lambda: None
+) -> Trained:
+    """Train ``network``, which takes pixels in [0, 1], in place; stop at the first loss that is not finite.
+
+    Divergence is a result, not an error: some networks of a study are there because theory says they blow up.
+    ``on_epoch`` is called after each epoch.
+    """
+    optimizer = optimizer_of(network, training)
+    steps = len(batches_of(len(images.train), training.batch_size, seed, epoch=0))
+    # One momentum throughout: the cycle is the learning rate's.
+    schedule = OneCycleLR(optimizer, training.lr, total_steps=training.epochs * steps, cycle_momentum=False)
+    network.train()
+    losses: list[float] = []
+    for epoch in range(training.epochs):
+        torch.manual_seed(seed * 1_000_003 + epoch)  # dropout and drop path of networks that have them
+        total = 0.0
+        for batch in batches_of(len(images.train), training.batch_size, seed, epoch):
+            loss = functional.cross_entropy(network(images.train[batch]), images.train_labels[batch])
+            if not math.isfinite(loss.item()):
+                return Trained(tuple(losses), diverged=True)
+            optimizer.zero_grad()
+            loss.backward()
+            optimizer.step()
+            schedule.step()
+            total += loss.item() * len(batch)
+        losses.append(total / len(images.train))
+        on_epoch()
+    return Trained(tuple(losses), diverged=False)

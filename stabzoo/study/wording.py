@@ -1,0 +1,115 @@
+"""How a study's numbers are put into words, the same on the terminal, in the plot and on the page."""
+
+from __future__ import annotations
+
+import statistics
+from collections.abc import Sequence
+from fractions import Fraction
+
+from stabzoo.stability import StabilityCard
+from stabzoo.study.evaluations import Clean, Evaluation
+from stabzoo.study.statistics import Comparison, Row
+
+__all__ = ["accuracy_text", "answer", "coefficients_text", "correlation_note", "moduli_text", "proved_text"]
+
+ON_AVERAGE = 0.5
+"""Rank correlation from which zero stability is said to have held on average where it does not separate the runs."""
+
+
+def accuracy_text(row: Row, evaluation: Evaluation) -> str:
+    """Mean and sample standard deviation over the runs, in percent: ``97.6±0.4``; no deviation for a single run."""
+    values = row.accuracies(evaluation)
+    if not values:
+        return "no run"
+    return f"{statistics.fmean(values):.1f}" + (f"±{statistics.stdev(values):.1f}" if len(values) > 1 else "")
+
+
+def proved_text(row: Row) -> str:
+    """What is proved of a network: ``stable``, ``weakly stable``, ``unstable``, or a dash if nothing is."""
+    if row.card is None:
+        return "–"
+    return {"strong": "stable", "weak": "weakly stable", "unstable": "unstable"}[row.card.status]
+
+
+def coefficients_text(card: StabilityCard) -> str:
+    """Exact coefficients, newest step first: ``(1/3, 5/9, 1/9 | 16/9)`` is alpha, then beta.
+
+    The beta_next of an implicit scheme leads: ``(1 | 1/2; 1/2)``.
+    """
+    method = card.method
+    beta = list(method.beta)
+    while len(beta) > 1 and not beta[-1]:
+        beta.pop()
+    implicit = f"{_number(method.beta_next)}; " if method.beta_next else ""
+    return f"({', '.join(map(_number, method.alpha))} | {implicit}{', '.join(map(_number, beta))})"
+
+
+def _number(value: Fraction) -> str:
+    """A decimal of at most three places where that is exact, else a fraction."""
+    return f"{float(value):.3f}".rstrip("0").rstrip(".") if 1000 % value.denominator == 0 else str(value)
+
+
+def moduli_text(card: StabilityCard) -> str:
+    """Moduli of all roots of rho, largest first: ``1, 0.33, 0.33``."""
+    moduli = [modulus for modulus, multiplicity in card.root_moduli for _ in range(multiplicity)]
+    return ", ".join(f"{float(modulus):.2f}".removesuffix(".00") for modulus in moduli)
+
+
+def answer(comparisons: Sequence[Comparison]) -> str:
+    """Say in one sentence whether zero stability predicted accuracy.
+
+    It *separated* the runs under an evaluation when the margin is positive, it held *on average* when the rank
+    correlation is at least ``ON_AVERAGE``, and otherwise it did not hold. "Predicted performance" without a restriction
+    needs separation everywhere.
+    """
+    if not comparisons:
+        return (
+            "Whether zero stability predicted performance cannot be said: that takes a finished run of a zero-stable "
+            "network and one of an unstable network."
+        )
+    separated = [entry for entry in comparisons if entry.margin > 0]
+    average = [entry for entry in comparisons if entry.margin <= 0 and entry.correlation >= ON_AVERAGE]
+    rest = [entry for entry in comparisons if entry.margin <= 0 and entry.correlation < ON_AVERAGE]
+    clean = any(isinstance(entry.evaluation, Clean) for entry in separated)
+    noise = sum(not isinstance(entry.evaluation, Clean) for entry in separated)
+    if len(separated) == len(comparisons):
+        verdict = "Zero stability predicted performance"
+    elif clean and noise:
+        noises = sum(not isinstance(entry.evaluation, Clean) for entry in comparisons)
+        verdict = f"Zero stability predicted performance on clean images and under {noise} of {noises} noises"
+    elif clean:
+        verdict = "Zero stability predicted performance on clean images only"
+    elif noise:
+        verdict = "Zero stability predicted performance only under noise"
+    elif average:
+        verdict = "Zero stability predicted performance only on average"
+    else:
+        verdict = "Zero stability did not predict performance"
+    groups = [
+        ("every zero-stable run beat every unstable one", separated),
+        ("zero-stable runs were better on average, but not one by one,", average),
+        ("zero-stable runs were not clearly better", rest),
+    ]
+    first = [*separated, *average, *rest][0]
+    clauses = [f"{text} {_listed([_place(e, e is first) for e in entries])}" for text, entries in groups if entries]
+    return f"{verdict}: {'; '.join(clauses)}."
+
+
+def correlation_note(comparisons: Sequence[Comparison]) -> str:
+    """Say what margin and rank correlation are, and how large the latter can get."""
+    largest = f" With these runs it is at most {comparisons[0].largest_correlation:.2f}." if comparisons else ""
+    return (
+        "Margin: the worst zero-stable run minus the best unstable run. Rank correlation: Spearman's, over all runs, "
+        f"between proved zero stability (1 or 0) and accuracy.{largest}"
+    )
+
+
+def _place(entry: Comparison, spelled_out: bool) -> str:
+    where = "on clean images" if isinstance(entry.evaluation, Clean) else f"under {entry.evaluation.title}"
+    if spelled_out:
+        return f"{where} (margin {entry.margin:+.1f} points, rank correlation {entry.correlation:.2f})"
+    return f"{where} ({entry.margin:+.1f}, {entry.correlation:.2f})"
+
+
+def _listed(parts: Sequence[str]) -> str:
+    return " and ".join([", ".join(parts[:-1]), parts[-1]] if len(parts) > 1 else parts)

@@ -1,0 +1,355 @@
+"""Whole studies: what they write, that they repeat, resume and lose nothing, and what they say when all is not well."""
+
+import io
+import json
+import multiprocessing
+import os
+import re
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any, TypeAlias
+
+import pytest
+import yaml
+from rich.console import Console
+
+from stabzoo.config import ConfigError
+from stabzoo.study import StudyResult, engine, load_study, run_study
+from stabzoo.study.pool import ATTEMPTS, Died
+from stabzoo.study.worker import EpochDone, Raised
+
+TINY: dict[str, Any] = {
+    "title": "A tiny study",
+    "description": "Seconds, not minutes.",
+    "networks": [
+        {"label": "λ = -9/5", "model": "zerosnet20", "args": {"lam": "-9/5", "width": 4}},
+        {"label": "(1, 1, 1 | 1)", "model": "zerosnet20", "args": {"alpha": [1, 1, 1], "beta": [1], "width": 4}},
+        {"label": "plain <b>", "model": "test_resnet"},
+    ],
+    "data": {"name": "digits", "size": 8, "test_images": 1697, "split_seed": 0},
+    "training": {
+        "epochs": 2,
+        "batch_size": 50,
+        "optimizer": "momentum",
+        "lr": 0.1,
+        "momentum": 0.9,
+        "weight_decay": 0.0005,
+        "schedule": "one-cycle",
+    },
+    "seeds": [0, 1],
+    "evaluations": [{"kind": "clean"}, {"kind": "constant", "mu": 0.25}],
+    "published": [
+        {
+            "reference": "Paper, Table 1",
+            "setting": "CIFAR-10",
+            "columns": ["clean"],
+            "accuracy": {"λ = -9/5": [[94, 0.1]]},
+        }
+    ],
+    "limits": ["Too small to mean anything."],
+}
+SCRIPT = """
+import sys
+from pathlib import Path
+from stabzoo.study import load_study, run_study
+try:
+    run_study(load_study(sys.argv[1]), Path(sys.argv[2]), workers=1)
+except KeyboardInterrupt:
+    sys.exit(130)
+sys.exit(42 if "torch" in sys.modules else 0)
+"""
+
+
+def write_study(folder: Path, **changes: Any) -> Path:
+    """The tiny study with some keys replaced, as a file."""
+    path = folder / "tiny.yaml"
+    path.write_text(yaml.safe_dump({**TINY, **changes}), encoding="utf-8")
+    return path
+
+
+def run(study: Path, folder: Path, workers: int = 1) -> tuple[StudyResult, str]:
+    """Do a study and catch what it prints."""
+    console = Console(file=io.StringIO(), width=100)
+    result = run_study(load_study(study), folder, workers, console)
+    assert isinstance(console.file, io.StringIO)
+    return result, console.file.getvalue()
+
+
+def results(folder: Path) -> dict[str, Any]:
+    """results.json without the only thing that differs from one execution to the next."""
+    data = json.loads((folder / "results.json").read_text(encoding="utf-8"))
+    for network in data["networks"]:
+        for entry in network["runs"]:
+            assert entry.pop("seconds") > 0
+    return data
+
+
+Done: TypeAlias = tuple[Path, Path, StudyResult, str]
+
+
+@pytest.fixture(scope="module")
+def done(tmp_path_factory: pytest.TempPathFactory) -> Done:
+    """The tiny study, done without disturbance: its file, its folder, its result, what it printed."""
+    place = tmp_path_factory.mktemp("done")
+    study = write_study(place)
+    return study, place / "runs", *run(study, place / "runs", workers=2)
+
+
+def replay(monkeypatch: pytest.MonkeyPatch, done: Done, outcomes: dict[int, list[Any]]) -> None:
+    """Let the pool give what was trained before, except for the runs whose positions ``outcomes`` has."""
+    records = {record.run.key: record for row in done[2].report.rows for record in row.records}
+
+    def run_all(runs: Any, evaluations: Any, workers: int) -> Any:
+        for position, run in enumerate(runs):
+            yield run, EpochDone()
+            for event in outcomes[position] if position in outcomes else [records[run.key]]:
+                yield run, event
+
+    monkeypatch.setattr(engine, "run_all", run_all)
+
+
+def test_folder_holds_results_plot_and_page(done: Done):
+    """Everything that was measured and proved is in results.json, and nothing is fetched by the page."""
+    _, folder, result, _ = done
+    assert result.ok
+    assert {path.name for path in folder.iterdir()} == {"runs", "results.json", "plot.png", "report.html"}
+    assert (folder / "plot.png").read_bytes().startswith(b"\x89PNG")
+    data = results(folder)
+    assert data["sentence"] == result.report.sentence
+    assert [network["label"] for network in data["networks"]] == ["λ = -9/5", "(1, 1, 1 | 1)", "plain <b>"]
+    stable, unstable, plain = data["networks"]
+    assert (stable["proved"]["status"], unstable["proved"]["status"], plain["proved"]) == ("strong", "unstable", None)
+    assert "certificate" in stable["proved"]
+    for network in data["networks"]:
+        assert [entry["run"]["seed"] for entry in network["runs"]] == [0, 1]
+        for entry in network["runs"]:
+            assert len(entry["measured"]) == 2
+            assert len(entry["losses"]) == 2
+            assert entry["run"]["threads"] == 1
+    page = (folder / "report.html").read_text(encoding="utf-8")
+    assert not re.search(r"(?:src|href)=\"(?!data:)|https?://|<script|@import|url\(", page)
+    assert "plain &lt;b&gt;" in page
+    assert "plain <b>" not in page
+    assert result.report.sentence.replace("<", "&lt;") in page
+    for text in ("94.00±0.10", "Paper, Table 1", "Too small to mean anything.", "stabzoo study tiny"):
+        assert text in page
+
+
+def test_terminal_shows_runs_table_sentence_and_limits(done: Done):
+    """Without a terminal: a line a finished run, then the tables, and no control characters."""
+    _, _, result, printed = done
+    assert len(re.findall(r"^\[\d/6\] .+, seed [01]: clean \d+\.\d, constant μ = 0\.25 \d+\.\d$", printed, re.M)) == 6
+    assert "\x1b" not in printed
+    for text in ("unstable", "94.00±0.10", "Paper, Table 1", "- Too small to mean anything.", "report.html"):
+        assert text in printed
+    assert result.report.sentence in printed
+
+
+def test_doing_it_again_trains_nothing_and_imports_no_torch(done: Done):
+    """The rewritten report is the same, certificates and all."""
+    study, folder, _, _ = done
+    before = (folder / "results.json").read_bytes()
+    again = subprocess.run([sys.executable, "-c", SCRIPT, study, folder], capture_output=True, text=True, check=False)
+    assert (again.returncode, again.stderr) == (0, "")
+    assert "All 6 runs are in" in again.stdout
+    assert (folder / "results.json").read_bytes() == before
+
+
+@pytest.fixture
+def started(done: Done, tmp_path: Path) -> Iterator[subprocess.Popen[str]]:
+    """The study in a process of its own, stopped by no one yet, with its first run just finished."""
+    command = [sys.executable, "-c", SCRIPT, done[0], tmp_path / "runs"]
+    process = subprocess.Popen(
+        command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, start_new_session=True
+    )
+    deadline = time.monotonic() + 60
+    while not list((tmp_path / "runs").glob("runs/*.json")):
+        assert process.poll() is None
+        assert time.monotonic() < deadline
+        time.sleep(0.005)
+    yield process
+    process.kill()
+    process.communicate()
+
+
+def wait_for_end_of_group(group: int) -> None:
+    """Wait until no process of the group is left."""
+    deadline = time.monotonic() + 20
+    while time.monotonic() < deadline:
+        try:
+            os.killpg(group, 0)
+        except ProcessLookupError:
+            return
+        time.sleep(0.02)
+    pytest.fail("a process outlived its study")
+
+
+@pytest.mark.slow
+def test_killed_study_goes_on_where_it_was(
+    started: subprocess.Popen[str], done: Done, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
+    """Finished runs survive kill -9 of the study; the rest comes out the same to the last bit.
+
+    And this although the study that goes on has another number of workers, and one of them is killed in mid training.
+    """
+    started.kill()
+    started.communicate()
+    wait_for_end_of_group(started.pid)
+    kept = {path.name: path.stat().st_mtime_ns for path in (tmp_path / "runs" / "runs").glob("*.json")}
+    assert 1 <= len(kept) < 6
+    real, killed = engine.run_all, []
+
+    def run_all(*arguments: Any) -> Any:
+        for run, event in real(*arguments):
+            if isinstance(event, EpochDone) and not killed:
+                killed.extend(child.pid for child in multiprocessing.active_children() if child.pid)
+                os.kill(killed[0], signal.SIGKILL)
+            yield run, event
+
+    monkeypatch.setattr(engine, "run_all", run_all)
+    _, printed = run(done[0], tmp_path / "runs")
+    assert f"{6 - len(kept)} of 6 runs to train" in printed
+    assert printed.count("its process was killed by SIGKILL (out of memory?); the run is started again") == 1
+    assert results(tmp_path / "runs") == results(done[1])
+    files = {path.name: path.stat().st_mtime_ns for path in (tmp_path / "runs" / "runs").glob("*.json")}
+    assert kept.items() <= files.items()
+
+
+@pytest.mark.slow
+def test_ctrl_c_says_what_is_kept_and_leaves_no_process(started: subprocess.Popen[str], tmp_path: Path):
+    """As a terminal does it: SIGINT to the whole group. No traceback of any process."""
+    os.killpg(started.pid, signal.SIGINT)
+    printed, errors = started.communicate(timeout=30)
+    assert (started.returncode, errors) == (130, "")
+    assert re.search(
+        r"Interrupted\. [1-5] of 6 runs are finished and kept in .*; run the same command to go on\.", printed
+    )
+    wait_for_end_of_group(started.pid)
+    assert not (tmp_path / "runs" / "results.json").exists()
+
+
+def test_only_what_changed_is_trained(done: Done, tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    """A label or a limit retrains nothing, another network only its own runs; a damaged run is announced and redone."""
+    _, folder, _, _ = done
+    copy = tmp_path / "runs"
+    copy.mkdir()
+    for path in (folder / "runs").iterdir():
+        (copy / path.name).write_bytes(path.read_bytes())
+    renamed = {**TINY["networks"][0], "label": "optimal"}
+    _, printed = run(write_study(tmp_path, networks=[renamed], published=[], limits=[]), tmp_path)
+    assert "nothing to train" in printed
+    torn = min(copy.iterdir())
+    torn.write_bytes(torn.read_bytes()[:100])
+    added = {"label": "λ = 10", "model": "zerosnet20", "args": {"lam": 10, "width": 4}}
+    replay(monkeypatch, done, {1: [Raised("new", "")], 2: [Raised("new", "")]})
+    result, printed = run(write_study(tmp_path, networks=[*TINY["networks"], added]), tmp_path)
+    assert f"{torn} is damaged; this run is done again" in printed
+    assert "3 of 8 runs to train" in printed
+    assert [(failure.label, failure.seed) for failure in result.report.failures] == [("λ = 10", 0), ("λ = 10", 1)]
+    assert results(tmp_path)["networks"][:3] == results(folder)["networks"]
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        (
+            {"networks": [{"label": "x", "model": "no_such_net"}], "published": []},
+            r"networks\.0 \(x\): no_such_net cannot be built: .*no_such_net",
+        ),
+        (
+            {"networks": [TINY["networks"][0], {"label": "y", "model": "zerosnet20", "args": {"lam": "1/0"}}]},
+            r"networks\.1 \(y\): zerosnet20 cannot be built: .*1/0",
+        ),
+        (
+            {"networks": [{"label": "z", "model": "zerosnet20", "args": {"lam": 1, "widht": 8}}], "published": []},
+            r"networks\.0 \(z\): zerosnet20 cannot be built: .*widht",
+        ),
+        ({"training": {**TINY["training"], "optimizer": "sdg"}}, r"training\.optimizer: 'sdg' cannot be used"),
+    ],
+)
+def test_wrong_network_is_refused_before_anything_is_trained(changes: dict[str, Any], message: str, tmp_path: Path):
+    """The entry is named, the folder stays empty."""
+    with pytest.raises(ConfigError, match=message):
+        run(write_study(tmp_path, **changes), tmp_path / "runs")
+    assert list((tmp_path / "runs" / "runs").iterdir()) == []
+
+
+def test_failed_runs_are_reported_and_the_rest_is_kept(done: Done, tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    """One run raises, one is given up: both are named with the reason, the table stands, the result is not ok."""
+    died = [Died("was killed by SIGKILL", attempt) for attempt in range(1, ATTEMPTS + 1)]
+    replay(monkeypatch, done, {0: [Raised("RuntimeError: no luck", "Traceback ...")], 2: died})
+    result, printed = run(done[0], tmp_path)
+    assert not result.ok
+    assert (
+        "(1, 1, 1 | 1), seed 0: its process was killed by SIGKILL (out of memory?); the run is started again" in printed
+    )
+    assert "\nfailed: λ = -9/5, seed 0: RuntimeError: no luck" in printed
+    assert (
+        "\nfailed: (1, 1, 1 | 1), seed 0: its process was killed by SIGKILL (out of memory?), 3 times in all" in printed
+    )
+    assert "Traceback" not in printed
+    assert [failure["seed"] for failure in results(tmp_path)["failures"]] == [0, 0]
+    assert "no luck" in (tmp_path / "report.html").read_text(encoding="utf-8")
+    replay(monkeypatch, done, {})
+    result, printed = run(done[0], tmp_path)
+    assert result.ok
+    assert "2 of 6 runs to train" in printed
+    assert results(tmp_path) == results(done[1])
+
+
+def test_study_without_a_finished_run_still_reports(done: Done, tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    """Every run fails: no table cell, no answer, no crash."""
+    replay(monkeypatch, done, {position: [Raised("RuntimeError: no luck", "")] for position in range(6)})
+    result, printed = run(done[0], tmp_path)
+    assert not result.ok
+    assert "no run" in printed
+    assert "cannot be said" in printed
+    assert len(result.report.failures) == 6
+
+
+def test_diverged_run_is_a_flagged_result(done: Done, tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    """An overflow is reported with its accuracy, not as a failure."""
+    record = done[2].report.rows[1].records[0].model_copy(update={"diverged": True, "losses": ()})
+    replay(monkeypatch, done, {2: [record]})
+    result, printed = run(done[0], tmp_path)
+    assert result.ok
+    assert printed.count("(diverged)") == 1
+    assert "Diverged" in (tmp_path / "report.html").read_text(encoding="utf-8")
+
+
+def test_progress_bar_on_a_terminal(done: Done, tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    """On a terminal the bar counts runs and stands in for the lines."""
+    replay(monkeypatch, done, {})
+    console = Console(file=io.StringIO(), width=100, force_terminal=True)
+    run_study(load_study(done[0]), tmp_path, 2, console)
+    assert isinstance(console.file, io.StringIO)
+    assert "6/6 runs" in console.file.getvalue()
+    assert "[1/6]" not in console.file.getvalue()
+
+
+def test_folder_that_cannot_be_written_is_an_error_with_its_name(done: Done, tmp_path: Path):
+    """No traceback of the operating system's error."""
+    (tmp_path / "file").write_text("")
+    with pytest.raises(ConfigError, match=r"file.*cannot be used \(Not a directory\)"):
+        run(done[0], tmp_path / "file" / "runs")
+
+
+def test_workers_must_be_positive(done: Done, tmp_path: Path):
+    """Zero processes would wait for ever."""
+    with pytest.raises(ConfigError, match="workers: expected at least 1, got 0"):
+        run(done[0], tmp_path, workers=0)
+
+
+def test_closed_output_is_not_taken_for_an_unusable_folder(done: Done):
+    """`stabzoo study ... | head` is the caller's to handle."""
+
+    class Closed(io.StringIO):
+        def write(self, text: str) -> int:
+            raise BrokenPipeError
+
+    with pytest.raises((BrokenPipeError, SystemExit)):
+        run_study(load_study(done[0]), done[1], 1, Console(file=Closed()))
