@@ -28,11 +28,12 @@ def test_a_condition_is_probed_at_its_bounds_and_beside_them() -> None:
 
 
 @pytest.mark.parametrize(
-    "text", ["", "k", "k < j", "1 < 2", "k < 1.5", "k == 1", "f(k) < 1", "k < 1/0", "not k < 1", "k < True", "(" * 500, "k <"]
+    "text",
+    ["", "k", "k < j", "1 < 2", "k < 1.5", "k == 1", "f(k) < 1", "k < 1/0", "not k < 1", "k < True", "(" * 500, "k <"],
 )
 def test_what_is_not_a_condition(text: str) -> None:
     """A sentence that states the grammar."""
-    with pytest.raises(ValueError, match="not a condition: .*expected comparisons of one parameter"):
+    with pytest.raises(ValueError, match=r"not a condition: .*expected comparisons of one parameter"):
         parse_condition(text)
 
 
@@ -45,7 +46,10 @@ def test_what_is_not_a_condition(text: str) -> None:
         ({"depth": 165, "block": "bottleneck"}, "a depth of 9n\\+2 \\(164, 173, ...\\); got 165"),
         ({"depth": 20, "form": "imagenet"}, "an ImageNet network of basic blocks has a depth of 18, 34; got 20"),
         ({"depth": "deep"}, "depth: .*got 'deep'"),
-        ({"depth": 20, "widht": 8}, "widht: unknown name; accepted here: scheme, depth, form, block, width, parameters"),
+        (
+            {"depth": 20, "widht": 8},
+            "widht: unknown name; accepted here: scheme, depth, form, block, width, parameters",
+        ),
         ({}, "depth: is required"),
     ],
 )
@@ -62,7 +66,14 @@ def test_a_family_is_one_model_a_depth() -> None:
     """Forms, kinds of blocks and parameters are handed on."""
     data = {
         "schemes": {"a": {"order": 1, "stability": "strong"}},
-        "families": {"a{depth}_x": {"scheme": "a", "cifar": {"basic": [20, 26]}, "imagenet": {"bottleneck": [50]}, "parameters": {"lam": "1/3"}}},
+        "families": {
+            "a{depth}_x": {
+                "scheme": "a",
+                "cifar": {"basic": [20, 26]},
+                "imagenet": {"bottleneck": [50]},
+                "parameters": {"lam": "1/3"},
+            }
+        },
     }
     models = validate(Registry, data, "here").expanded_models()
     assert {name: (m.form, m.block, m.layers) for name, m in models.items()} == {
@@ -109,5 +120,5 @@ def test_bad_files(tmp_path, content: bytes, reason: str) -> None:
 
 def test_a_missing_file(tmp_path) -> None:
     """Says what was expected there."""
-    with pytest.raises(ConfigError, match="cannot be read .*; expected a YAML file there"):
+    with pytest.raises(ConfigError, match=r"cannot be read .*; expected a YAML file there"):
         load_yaml(tmp_path / "none.yaml")
