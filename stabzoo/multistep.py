@@ -15,8 +15,11 @@ from itertools import islice
 from math import factorial
 from typing import Protocol, TypeAlias, runtime_checkable
 
-MAX_DIGITS = 350
-"""Largest number of decimal digits `exact` lets a numerator or a denominator have: every float has fewer."""
+MAX_DIGITS = 1000
+"""Largest number of decimal digits `exact` lets a numerator or a denominator have."""
+
+LARGEST = Fraction(10**100)
+"""Nonzero coefficients of a `LinearMultistep` lie in [1/LARGEST, LARGEST]: root isolation degrades far beyond."""
 
 MAX_STEPS = 64
 """Largest number of steps of a `LinearMultistep`."""
@@ -115,8 +118,8 @@ class LinearMultistep:
     method, with roots at 0.
 
     Raises:
-        ValueError: empty `alpha`, `beta` longer than `alpha`, more than `MAX_STEPS` steps, or a coefficient that
-        `exact` refuses.
+        ValueError: empty `alpha`, `beta` longer than `alpha`, more than `MAX_STEPS` steps, a coefficient that `exact`
+        refuses or whose modulus is beyond `LARGEST`.
 
     Source: Atkinson, An Introduction to Numerical Analysis, (6.3.1); Hairer, Norsett, Wanner, Solving ODEs I, III.2,
     whose alpha_j are these with the index reversed and the opposite sign.
@@ -139,6 +142,9 @@ class LinearMultistep:
             new = exact(beta_next)
         except ValueError as error:
             raise ValueError(f"beta_next: {error}") from None
+        for name, numbers in (("alpha", a), ("beta", b), ("beta_next", (new,))):
+            if any(c and not 1 / LARGEST <= abs(c) <= LARGEST for c in numbers):
+                raise ValueError(f"expected {name} to hold 0 or moduli from 1e-100 to 1e100, got another; rescale f")
         for field, value in zip(fields(self), (a, b + (Fraction(0),) * (len(a) - len(b)), new), strict=True):
             object.__setattr__(self, field.name, value)
 

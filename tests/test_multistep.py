@@ -136,6 +136,8 @@ def test_trailing_zeros_are_steps():
         ({1: 1}, (1,), 0, "expected alpha to be a sequence"),
         ((1,) * (MAX_STEPS + 1), (1,), 0, f"at most {MAX_STEPS} steps"),
         ((1, float("nan")), (1,), 0, r"alpha\[1\]: .*finite"),
+        (("1e101",), (1,), 0, "alpha to hold 0 or moduli from 1e-100 to 1e100"),
+        ((1,), ("1e-101",), 0, "beta to hold 0 or moduli from 1e-100 to 1e100"),
         ((1,), (True,), 0, r"beta\[0\]: .*bool"),
         ((1,), (1,), "one", "beta_next: .*spelling"),
     ],

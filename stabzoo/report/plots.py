@@ -41,15 +41,13 @@ UNDATED: dict[str, dict[str, Any]] = {
 }  # same picture, same file
 BLUE, RED, ORANGE, GREEN, BLACK, GREY = "#1f5fa8", "#c2352b", "#d98200", "#2e8b57", "#222222", "#9a9a9a"
 ROOTS = {"inside": BLUE, "on the circle, simple": BLACK, "on the circle, multiple": RED, "outside": RED}
-LARGEST = 1e100  # a root or a coefficient that is drawn
 
 
 def write_scheme_plot(card: StabilityCard, path: Path, title: str) -> None:
     """Write the picture of a scheme; a file at ``path`` is replaced as a whole or left as it was.
 
     Raises:
-        ConfigError: the name ends in none of .png, .svg and .pdf, the folder cannot be written, or the coefficients are
-            too large.
+        ConfigError: the name ends in none of .png, .svg and .pdf, or the folder cannot be written.
 
     """
     suffix = path.suffix.lower()
@@ -73,17 +71,7 @@ def write_scheme_plot(card: StabilityCard, path: Path, title: str) -> None:
 
 
 def scheme_figure(card: StabilityCard, title: str) -> Figure:
-    """Return both pictures side by side; without pyplot: no display is needed, a caller's figures are left alone.
-
-    Raises:
-        ConfigError: the coefficients are too large.
-
-    """
-    sizes = [*card.method.alpha, *card.method.sigma, *(modulus for modulus, _ in card.root_moduli)]
-    if not all(abs(as_float(size)) < LARGEST for size in sizes):
-        raise ConfigError(
-            f"a method with coefficients or roots beyond {LARGEST:.0e} cannot be drawn; leave out the plot"
-        )
+    """Return both pictures side by side; without pyplot: no display is needed, a caller's figures are left alone."""
     figure = Figure(figsize=(11, 6), dpi=160, layout=ConstrainedLayoutEngine(w_pad=0.12, h_pad=0.12))
     FigureCanvasAgg(figure)
     left, right = figure.subplots(1, 2)
