@@ -16,16 +16,16 @@ import argparse
 import os
 import platform
 import statistics
-import subprocess
 import sys
 import time
 from collections.abc import Callable
-from pathlib import Path
+from itertools import accumulate
 
 import timm
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
+from torch.profiler import ProfilerActivity, profile
 
 import stabzoo
 
@@ -94,26 +94,28 @@ def compare(depth: int, batch: int, rounds: int, device: str) -> None:
         )
 
 
-def peak_memory(name: str, batch: int, device: str) -> None:
-    """Print the bytes that one training step adds at its peak."""
-    model = timm.create_model(name).to(device).train()
+def peak_memory(name: str, batch: int, device: str, train: bool) -> int:
+    """Bytes allocated at the peak of a training step or an inference, above the weights."""
+    torch.manual_seed(0)
+    model = timm.create_model(name).to(device).train(train)
     x, y = torch.randn(batch, 3, 32, 32, device=device), torch.randint(10, (batch,), device=device)
-    F.cross_entropy(model(x[:2]), y[:2]).backward()  # libraries are loaded
+
+    def run() -> None:
+        with torch.set_grad_enabled(train):
+            logits = model(x)
+            if train:
+                F.cross_entropy(logits, y).backward()
+
+    run()
     if device == "cuda":
+        before = torch.cuda.memory_allocated()
         torch.cuda.reset_peak_memory_stats()
-        F.cross_entropy(model(x), y).backward()
-        print(torch.cuda.max_memory_allocated())
-        return
-    Path("/proc/self/clear_refs").write_text("5")  # Linux: start the peak anew
-    before = resident_peak()
-    F.cross_entropy(model(x), y).backward()
-    print(resident_peak() - before)
-
-
-def resident_peak() -> int:
-    """The peak resident size of this process in bytes (Linux)."""
-    status = dict(line.split(":", 1) for line in Path("/proc/self/status").read_text().splitlines())
-    return int(status["VmHWM"].split()[0]) * 1024
+        run()
+        return torch.cuda.max_memory_allocated() - before
+    with profile(activities=[ProfilerActivity.CPU], profile_memory=True) as record:
+        run()
+    events = [e for e in record.profiler.kineto_results.events() if e.name() == "[memory]"]
+    return max(accumulate(e.nbytes() for e in sorted(events, key=lambda e: e.start_ns())))
 
 
 def main() -> None:
@@ -125,14 +127,10 @@ def main() -> None:
     parser.add_argument("--depths", type=int, nargs="+", default=[20, 56, 110])
     parser.add_argument("--device", choices=("cpu", "cuda"), default="cpu")
     parser.add_argument("--keep-memory", action="store_true")
-    parser.add_argument("--peak-memory", metavar="MODEL", help=argparse.SUPPRESS)
     options = parser.parse_args()
     if options.keep_memory and "MALLOC_TOP_PAD_" not in os.environ:
         os.execve(sys.executable, [sys.executable, *sys.argv], {**os.environ, **ALLOCATOR})
     torch.set_num_threads(options.threads)
-    if options.peak_memory:
-        peak_memory(options.peak_memory, options.batch, options.device)
-        return
     machine = (
         torch.cuda.get_device_name()
         if options.device == "cuda"
@@ -143,17 +141,15 @@ def main() -> None:
     )
     for depth in options.depths:
         compare(depth, options.batch, options.rounds, options.device)
-        peaks = [
-            int(
-                subprocess.run(
-                    [sys.executable, *sys.argv, "--peak-memory", name], check=True, capture_output=True, text=True
-                ).stdout
+        for train in (True, False):
+            ours, plain = (
+                peak_memory(n, options.batch, options.device, train)
+                for n in (f"zerosnet{depth}_opt", f"preresnet{depth}")
             )
-            for name in (f"zerosnet{depth}_opt", f"preresnet{depth}")
-        ]
-        print(
-            f"depth {depth:4d} peak memory of a training step: {peaks[0] / 2**20:.0f} and {peaks[1] / 2**20:.0f} MiB, ratio {peaks[0] / peaks[1]:.3f}"
-        )
+            kind = "train" if train else "infer"
+            print(
+                f"depth {depth:4d} {kind}: peak memory {ours / 2**20:.1f} and {plain / 2**20:.1f} MiB, ratio {ours / plain:.3f}"
+            )
 
 
 if __name__ == "__main__":

@@ -20,7 +20,8 @@ def _block_key(prefix: str, rest: str, names: set[str]) -> str | None:
         preact = f"{prefix}.preact.norm.{match[3]}"
         if kind == "norm" and match[2] == "1" and preact in names:
             return preact
-        return f"{prefix}.step.f.{kind}{match[2]}.{match[3]}"
+        body = f"{prefix}.step.f.body.{kind}{match[2]}.{match[3]}"
+        return body if body in names else f"{prefix}.step.f.conv.{match[3]}"
     if match := re.fullmatch(r"(?:downsample_(\w+)\.downsample_|shortcut(?:_(\w+))?)\.0\.weight", rest):
         return f"{prefix}.shortcuts.{ENTRY[match[1] or match[2] or 'x']}.weight"
     if rest in ("coe", "k"):  # start-up steps have no coefficient

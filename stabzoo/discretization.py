@@ -51,7 +51,9 @@ class Discretization(Protocol):
         ...
 
     def block(self, f: nn.Module) -> nn.Module:
-        """One step of the scheme around the residual branch ``f``, whose result the step may overwrite.
+        """One step of the scheme around the residual branch ``f``.
+
+        ``f(y)`` is a new tensor, which the step may overwrite; ``f(y, scale)`` is scale * f(y) at no cost.
 
         The module is called with ``(y, history)``: ``y`` the newest state, the argument of ``f``; ``history`` the
         newest states y_n, y_{n-1}, ..., each already in the shape of ``f(y)``, followed by the past slopes f_{n-1},

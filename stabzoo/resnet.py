@@ -15,6 +15,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, NamedTuple, cast
 
 import torch
+import torch.nn.functional as F
 from timm.layers import ClassifierHead, DropPath, calculate_drop_path_rates, get_device_dtype
 from timm.models._features import FeatureGetterNet, feature_take_indices  # timm does not export these
 from timm.models._manipulate import checkpoint
@@ -74,21 +75,48 @@ def preactivation(channels: int, **dd: Any) -> nn.Sequential:
     return nn.Sequential(OrderedDict(norm=nn.BatchNorm2d(channels, **dd), act=nn.ReLU(inplace=True)))
 
 
-def branch(
-    cin: int, width: int, cout: int, stride: int, *, bottleneck: bool, preactivated: bool, drop_path: float, **dd: Any
-) -> nn.Sequential:
+class ScaledConv2d(nn.Conv2d):
+    """A convolution whose result is wanted times a scalar: scaling its kernel saves a pass over the result."""
+
+    def forward(self, input: Tensor, scale: float = 1.0) -> Tensor:
+        """(B, C, H, W) -> scale * conv(input), (B, C', H', W')."""
+        kernel = self.weight if scale == 1.0 else self.weight * scale
+        return F.conv2d(input, kernel, None, self.stride, self.padding)
+
+
+class Branch(nn.Module):
     """The residual branch f: two BN-ReLU-conv triplets, three if ``bottleneck``; the first BN-ReLU may be done."""
-    plan = [(cin, width, 3, stride), (width, cout, 3, 1)]
-    if bottleneck:
-        plan = [(cin, width, 1, 1), (width, width, 3, stride), (width, cout, 1, 1)]
-    layers: OrderedDict[str, nn.Module] = OrderedDict()
-    for i, (a, b, kernel, s) in enumerate(plan, start=1):
-        if i > 1 or not preactivated:
-            layers[f"norm{i}"], layers[f"act{i}"] = nn.BatchNorm2d(a, **dd), nn.ReLU(inplace=True)
-        layers[f"conv{i}"] = nn.Conv2d(a, b, kernel, s, kernel // 2, bias=False, **dd)
-    if drop_path:
-        layers["drop_path"] = DropPath(drop_path)
-    return nn.Sequential(layers)
+
+    def __init__(
+        self,
+        cin: int,
+        width: int,
+        cout: int,
+        stride: int,
+        *,
+        bottleneck: bool,
+        preactivated: bool,
+        drop_path: float,
+        **dd: Any,
+    ) -> None:
+        super().__init__()
+        plan = [(cin, width, 3, stride)]
+        if bottleneck:
+            plan = [(cin, width, 1, 1), (width, width, 3, stride)]
+        layers: OrderedDict[str, nn.Module] = OrderedDict()
+        for i, (a, b, kernel, s) in enumerate(plan, start=1):
+            if i > 1 or not preactivated:
+                layers[f"norm{i}"], layers[f"act{i}"] = nn.BatchNorm2d(a, **dd), nn.ReLU(inplace=True)
+            layers[f"conv{i}"] = nn.Conv2d(a, b, kernel, s, kernel // 2, bias=False, **dd)
+        last = len(plan) + 1
+        layers[f"norm{last}"], layers[f"act{last}"] = nn.BatchNorm2d(width, **dd), nn.ReLU(inplace=True)
+        self.body = nn.Sequential(layers)
+        self.conv = ScaledConv2d(width, cout, 1 if bottleneck else 3, padding=0 if bottleneck else 1, bias=False, **dd)
+        self.drop_path = DropPath(drop_path) if drop_path else nn.Identity()
+
+    def forward(self, y: Tensor, scale: float = 1.0) -> Tensor:
+        """(B, C, H, W) -> scale * f(y), (B, C', H', W')."""
+        return self.drop_path(self.conv(self.body(y), scale))
 
 
 @dataclass(frozen=True)
@@ -201,7 +229,7 @@ class BlockBuilder:
         shortcuts = [self.shortcut(here, out, bare=multistep or self.form.shared_preactivation) for here in used]
         raw = starting and self.boundary == "project" and not self.form.shared_preactivation
 
-        f = branch(
+        f = Branch(
             newest.channels,
             width,
             out.channels,

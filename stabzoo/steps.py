@@ -22,7 +22,7 @@ def slopes_kept(method: LinearMultistep) -> int:
 class MultistepStep(nn.Module):
     """One step with fixed coefficients (see `stabzoo.Discretization.block` for its arguments).
 
-    The sum is accumulated in place into f(y): a history of three states costs three passes over it more than a plain
+    The sum is accumulated in place into beta_0 f(y): a history of three states costs two passes more than a plain
     residual connection, and no memory.
     """
 
@@ -43,10 +43,11 @@ class MultistepStep(nn.Module):
 
     def forward(self, y: Tensor, history: list[Tensor]) -> list[Tensor]:
         """``y`` (B, C, H, W), ``history`` of (B, C', H', W') -> ``[y_next]`` or ``[y_next, f]``, of that shape."""
-        f = self.f(y)
-        y_next = f.clone() if self.returns_slope else f  # f is ours to overwrite, unless it is handed on
-        if self.beta[0] != 1.0:
-            y_next = y_next.mul_(self.beta[0])
+        if self.returns_slope:
+            f = self.f(y)
+            y_next = f * self.beta[0]
+        else:
+            f = y_next = self.f(y, self.beta[0])
         for j, alpha in enumerate(self.alpha):
             y_next = y_next.add_(history[j], alpha=alpha)  # reassigned: torch.fx drops calls whose result is not used
         for j in range(self.slopes):

@@ -37,9 +37,9 @@ class Scaled(nn.Module):
         super().__init__()
         self.factor = factor
 
-    def forward(self, y: Tensor) -> Tensor:
+    def forward(self, y: Tensor, scale: float = 1.0) -> Tensor:
         """Scale."""
-        return self.factor * y
+        return scale * self.factor * y
 
 
 def random_history(method: stabzoo.LinearMultistep, step: nn.Module) -> tuple[list[Tensor], list[Tensor]]:
@@ -89,8 +89,8 @@ def integrate(scheme, matrix: Tensor, start: Tensor, exact: list[Tensor], h: flo
     """Take ``count`` steps of y' = A y with the scheme's own block, from exact starting values (newest first)."""
 
     class Linear(nn.Module):
-        def forward(self, y: Tensor) -> Tensor:
-            return h * (y @ matrix.T)
+        def forward(self, y: Tensor, scale: float = 1.0) -> Tensor:
+            return scale * h * (y @ matrix.T)
 
     step = scheme.block(Linear())
     states = list(exact)
