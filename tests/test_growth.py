@@ -237,3 +237,9 @@ def test_product_growth_of_nothing_is_refused():
     """There is no product of no blocks."""
     with pytest.raises(ValueError, match="at least one block"):
         product_growth([])
+
+
+def test_a_product_growth_says_what_it_is():
+    """In one sentence, with the value and the blocks."""
+    text = str(product_growth([LinearMultistep((2,), (1,)), LinearMultistep((3,), (1,))]))
+    assert text.startswith("max over m <= n of ||C_n ... C_m||_inf = 6 (blocks 0 to 1), evaluated exactly: ")

@@ -102,6 +102,13 @@ class ProductGrowth:
     last: int
     is_preconsistent: bool
 
+    def __str__(self) -> str:
+        where = f"blocks {self.first} to {self.last}"
+        return (
+            f"max over m <= n of ||C_n ... C_m||_inf = {as_float(self.norm):.6g} ({where}), evaluated exactly: "
+            "coefficients vary from block to block, so it is products of companion matrices that bound the growth"
+        )
+
     def to_dict(self) -> dict[str, object]:
         """Return a JSON-safe form, the norm as a string and as a float."""
         return {
