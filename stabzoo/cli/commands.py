@@ -33,17 +33,17 @@ app = App(
 )
 
 
-def _option(text: str, metavar: str | None = None, name: str | None = None) -> Parameter:
-    return Parameter(name=name, help=text, metavar=metavar, show_default=False)
+def _option(text: str, name: str | None = None) -> Parameter:
+    return Parameter(name=name, help=text, show_default=False)
 
 
 def _numbers(text: str) -> Parameter:
-    return Parameter(help=text, metavar="NUMBER...", consume_multiple=1)
+    return Parameter(help=text, consume_multiple=1)
 
 
 Status: TypeAlias = Literal["strong", "weak", "unstable", "broken"]
 Json = Annotated[bool, _option("Print one JSON document; exact numbers are strings.", name="--json")]
-Plot = Annotated[Path | None, _option("Also draw roots and stability region: .png, .svg or .pdf.", "FILE")]
+Plot = Annotated[Path | None, _option("Also draw roots and stability region: .png, .svg or .pdf.")]
 
 
 @app.command(name="list", help_epilogue="")
@@ -73,7 +73,7 @@ def show(
     *,
     settings: Annotated[
         tuple[str, ...],
-        _option("A parameter of the scheme: lam=-9/5, alpha=1/3,5/9,1/9; may be repeated.", "NAME=VALUE", "--set"),
+        _option("A parameter of the scheme: lam=-9/5, alpha=1/3,5/9,1/9; may be repeated.", "--set"),
     ] = (),
     as_json: Json = False,
     plot: Plot = None,
@@ -93,7 +93,7 @@ def analyze(
     alpha: Annotated[tuple[str, ...], _numbers("Weights of the past states, newest first: 2, 1/3, -0.75, exactly.")],
     beta: Annotated[tuple[str, ...], _numbers("Weights of the past slopes, newest first.")],
     beta_next: Annotated[
-        str, Parameter(help="Weight of the new slope, of an implicit method.", metavar="NUMBER")
+        str, Parameter(help="Weight of the new slope, of an implicit method.")
     ] = "0",
     as_json: Json = False,
     plot: Plot = None,
@@ -127,8 +127,8 @@ def study(
     name: Annotated[str, _option("A study that comes with stabzoo, or the path of a .yaml file.")],
     /,
     *,
-    folder: Annotated[Path | None, _option("Where runs and report are kept; by default runs/NAME.", "FOLDER")] = None,
-    workers: Annotated[int | None, _option("Processes of one thread; by default one a processor.", "N")] = None,
+    folder: Annotated[Path | None, _option("Where runs and report are kept; by default runs/NAME.")] = None,
+    workers: Annotated[int | None, _option("Processes of one thread; by default one a processor.")] = None,
 ) -> int:
     """Train and compare networks; goes on where it was stopped.
 
