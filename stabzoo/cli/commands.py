@@ -92,9 +92,7 @@ def analyze(
     *,
     alpha: Annotated[tuple[str, ...], _numbers("Weights of the past states, newest first: 2, 1/3, -0.75, exactly.")],
     beta: Annotated[tuple[str, ...], _numbers("Weights of the past slopes, newest first.")],
-    beta_next: Annotated[
-        str, Parameter(help="Weight of the new slope, of an implicit method.")
-    ] = "0",
+    beta_next: Annotated[str, Parameter(help="Weight of the new slope, of an implicit method.")] = "0",
     as_json: Json = False,
     plot: Plot = None,
 ) -> None:
