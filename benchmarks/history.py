@@ -28,6 +28,7 @@ from torch import Tensor, nn
 from torch.profiler import ProfilerActivity, profile
 
 import stabzoo
+from stabzoo.resnet import Projection, preactivation
 
 ALLOCATOR = {
     "MALLOC_TRIM_THRESHOLD_": "8000000000",
@@ -60,7 +61,7 @@ def seconds(run: Callable[[], object], device: str) -> float:
     return clock() - start
 
 
-def compare(depth: int, batch: int, rounds: int, device: str) -> None:
+def compare(depth: int, batch: int, rounds: int, device: str, *, compiled: bool) -> None:
     """Print the ratios for one depth."""
     torch.manual_seed(0)
     models = {name: timm.create_model(name) for name in (f"preresnet{depth}", f"zerosnet{depth}_opt")}
@@ -69,6 +70,8 @@ def compare(depth: int, batch: int, rounds: int, device: str) -> None:
     times: dict[tuple[str, str], list[float]] = {}
     for model in models.values():
         model.to(device)
+        if compiled:
+            model.compile()
     for warm in range(rounds + 2):
         for name, model in models.items():
             model.train()
@@ -118,6 +121,32 @@ def peak_memory(name: str, batch: int, device: str, train: bool) -> int:
     return max(accumulate(e.nbytes() for e in sorted(events, key=lambda e: e.start_ns())))
 
 
+def parts(batch: int, device: str) -> None:
+    """Print what the pieces of the history cost alone, in a warm cache: the median of 60 calls."""
+
+    def median(run: Callable[[], object]) -> float:
+        return statistics.median([seconds(run, device) for _ in range(68)][8:]) * 1e6
+
+    with torch.no_grad():
+        f, states = torch.randn(batch, 16, 32, 32, device=device), torch.randn(3, batch, 16, 32, 32, device=device)
+        print(
+            f"one term of the sum, {f.numel() * 4 / 2**20:.0f} MiB: {median(lambda: f.add_(states[0], alpha=0.1)):.0f} us"
+        )
+        for width in (16, 32):
+            states = torch.randn(3, batch, width, 512 // width, 512 // width, device=device)
+            projections = [Projection(width, 2 * width, 2, device=device) for _ in states]
+            preact = preactivation(width, device=device).eval()
+            products = median(lambda: [p(y) for p, y in zip(projections, states, strict=True)])  # noqa: B023
+            convolutions = median(
+                lambda: [F.conv2d(y, p.weight, stride=2) for p, y in zip(projections, states, strict=True)]  # noqa: B023
+            )
+            single = median(lambda: projections[0](preact(states[0])))  # noqa: B023
+            print(
+                f"{width} to {2 * width} channels, three shortcuts: {products:.0f} us (as strided convolutions {convolutions:.0f} us); "
+                f"one with BN-ReLU: {single:.0f} us"
+            )
+
+
 def main() -> None:
     """Run the comparison."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
@@ -127,6 +156,10 @@ def main() -> None:
     parser.add_argument("--depths", type=int, nargs="+", default=[20, 56, 110])
     parser.add_argument("--device", choices=("cpu", "cuda"), default="cpu")
     parser.add_argument("--keep-memory", action="store_true")
+    parser.add_argument("--parts", action="store_true", help="only what the pieces of the history cost alone")
+    parser.add_argument(
+        "--compile", action="store_true", help="torch.compile the networks (inference only is of interest)"
+    )
     options = parser.parse_args()
     if options.keep_memory and "MALLOC_TOP_PAD_" not in os.environ:
         os.execve(sys.executable, [sys.executable, *sys.argv], {**os.environ, **ALLOCATOR})
@@ -139,8 +172,11 @@ def main() -> None:
     print(
         f"stabzoo {stabzoo.__version__}, torch {torch.__version__}, timm {timm.__version__}, {machine}, batch {options.batch}, {options.rounds} rounds"
     )
+    if options.parts:
+        parts(options.batch, options.device)
+        return
     for depth in options.depths:
-        compare(depth, options.batch, options.rounds, options.device)
+        compare(depth, options.batch, options.rounds, options.device, compiled=options.compile)
         for train in (True, False):
             ours, plain = (
                 peak_memory(n, options.batch, options.device, train)

@@ -1,35 +1,29 @@
-"""Registration with timm: one entry function a model, so that ``timm.create_model("zerosnet56_opt")`` works."""
+"""Registration with timm: one entry function a model, so that ``timm.create_model("zerosnet56_opt")`` works.
+
+timm and the network are imported by the functions that need them: this module is called while timm is being imported,
+which may be because the network is.
+"""
 
 from __future__ import annotations
 
 import inspect
 import sys
 from collections.abc import Callable
-from typing import Any
-
-import timm
-from timm.models import build_model_with_cfg, generate_default_cfgs, register_model
-from torch import nn
+from typing import TYPE_CHECKING, Any
 
 import stabzoo
 from stabzoo import plugins
-from stabzoo.checkpoints import checkpoint_filter_fn
 from stabzoo.config import ConfigError
 from stabzoo.registry import ModelConfig
-from stabzoo.resnet import DiscretizedResNet, FeatureGetter
+
+if TYPE_CHECKING:
+    from torch import nn
 
 __all__ = ["build_model", "register_models"]
 
+FROM_CONFIG = ("scheme", "layers", "form", "bottleneck")  # arguments of the network that a model's configuration gives
+FEATURES = ("features_only", "out_indices", "feature_cls", "pruned")  # keywords that timm's builder takes out itself
 CIFAR_MEAN, CIFAR_STD = (0.4914, 0.4822, 0.4465), (0.2023, 0.1994, 0.2010)
-NETWORK = [
-    name
-    for name in inspect.signature(DiscretizedResNet).parameters
-    if name not in ("scheme", "layers", "form", "bottleneck")
-]
-BUILDER = [
-    *(name for name, p in inspect.signature(build_model_with_cfg).parameters.items() if p.kind is not p.VAR_KEYWORD),
-    *("features_only", "out_indices", "feature_cls", "pruned"),
-]
 
 
 def pretrained_cfg(config: ModelConfig) -> dict[str, Any]:
@@ -66,14 +60,21 @@ def build_model(name: str, config: ModelConfig, pretrained: bool = False, **kwar
         ConfigError: a parameter is not valid (`stabzoo.plugins.UnknownParameterError`, also a TypeError, where nothing
         has its name). PluginError: the plugin that provides the scheme is broken.
     """
-    known = {*NETWORK, *BUILDER}
+    from timm.models import build_model_with_cfg
+
+    from stabzoo.checkpoints import checkpoint_filter_fn
+    from stabzoo.resnet import DiscretizedResNet, FeatureGetter
+
+    network = [n for n in inspect.signature(DiscretizedResNet).parameters if n not in FROM_CONFIG]
+    builder = inspect.signature(build_model_with_cfg).parameters.values()
+    known = {*network, *FEATURES, *(p.name for p in builder if p.kind is not p.VAR_KEYWORD)}
     parameters = {key: value for key, value in kwargs.items() if key not in known}
     options = {key: value for key, value in kwargs.items() if key in known}
     try:
         scheme = plugins.get_scheme(config.scheme, **{**config.parameters, **parameters})
     except plugins.UnknownParameterError as error:
         raise plugins.UnknownParameterError(
-            f"model {name!r}: {error}; the network takes {', '.join(NETWORK)}"
+            f"model {name!r}: {error}; the network takes {', '.join(network)}"
         ) from None
     except ConfigError as error:
         raise ConfigError(f"model {name!r}: {error}") from None
@@ -109,6 +110,9 @@ def entrypoint(name: str, config: ModelConfig) -> Callable[..., nn.Module]:
 
 def register_models() -> None:
     """Register every model of the catalogue with timm; a name that timm has is refused, with the plugin named."""
+    import timm
+    from timm.models import generate_default_cfgs, register_model
+
     for name, (plugin, config) in plugins.catalogue().models.items():
         if timm.is_model(name):
             owner = timm.model_entrypoint(name).__module__

@@ -49,6 +49,16 @@ def test_reading_the_registry_imports_no_plugin_and_no_torch() -> None:
     )
 
 
+@pytest.mark.parametrize(
+    "first",
+    ["stabzoo.resnet", "stabzoo.zoo", "stabzoo.steps", "stabzoo.checkpoints", "timm.models", "stabzoo_zerosnet"],
+)
+def test_any_module_may_be_imported_first(first: str) -> None:
+    """The models are registered whatever causes timm to be imported, the network itself included."""
+    code = f"import {first}, stabzoo, timm; timm.create_model('zerosnet20_opt', device='meta')"
+    subprocess.run([sys.executable, "-W", "error", "-c", code], check=True)
+
+
 def test_the_plugin_may_be_imported_first(install: Install) -> None:
     """`import stabzoo_leapfrog, stabzoo` (alphabetical order of another name) registers as `import stabzoo` does."""
     folder = install()
