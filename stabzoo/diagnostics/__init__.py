@@ -1,0 +1,1 @@
+"""Measured stability: operator norms, forward bounds, condition numbers, principal angles, perturbation growth."""
