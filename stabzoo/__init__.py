@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from stabzoo.discretization import Discretization, ExplicitMultistep, LearnableMultistep
     from stabzoo.hookspecs import hookimpl
     from stabzoo.multistep import LinearMultistep
+    from stabzoo.network import Shape, StagedNetwork
     from stabzoo.plugins import get_scheme, list_models, list_schemes, refresh
     from stabzoo.stability import card, is_zero_stable, sweep, verify_certificate
 
@@ -33,6 +34,8 @@ _PUBLIC = {
     "LearnableMultistep": "discretization",
     "LinearMultistep": "multistep",
     "Rational": "config",
+    "Shape": "network",
+    "StagedNetwork": "network",
     "card": "stability",
     "checkpoint_filter_fn": "checkpoints",
     "get_scheme": "plugins",
@@ -51,6 +54,8 @@ __all__ = [  # timm appends the names of the models; a literal, for type checker
     "LearnableMultistep",
     "LinearMultistep",
     "Rational",
+    "Shape",
+    "StagedNetwork",
     "card",
     "checkpoint_filter_fn",
     "get_scheme",

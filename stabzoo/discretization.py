@@ -62,6 +62,15 @@ class Discretization(Protocol):
         """
         ...
 
+    @classmethod
+    def network(cls) -> type[nn.Module]:
+        """The class of this scheme's networks: `DiscretizedResNet`, or a `stabzoo.StagedNetwork` of the scheme's own.
+
+        It is called with ``scheme``, ``layers`` (blocks per stage), ``width``, the options that a user gives, and with
+        ``form`` and ``bottleneck`` where it has such arguments.
+        """
+        ...
+
 
 class ExplicitMultistep(Strict):
     """An explicit linear multistep scheme; its exact coefficients are all there is to say.
@@ -98,6 +107,13 @@ class ExplicitMultistep(Strict):
         from stabzoo.steps import MultistepStep  # imports torch
 
         return MultistepStep(f, self.coefficients())
+
+    @classmethod
+    def network(cls) -> type[nn.Module]:
+        """The one network of explicit multistep schemes (see `Discretization.network`)."""
+        from stabzoo.resnet import DiscretizedResNet  # imports torch
+
+        return DiscretizedResNet
 
 
 class LearnableMultistep(ExplicitMultistep):

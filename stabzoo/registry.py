@@ -38,6 +38,9 @@ class SchemeClaim(Strict):
     stability: Literal["strong", "weak", "unstable"]
     condition: str | None = Field(default=None, description="zero-stable exactly when, e.g. 'lam <= -1 or lam > 1/3'")
     reference: str = ""
+    certified: dict[Literal["growth", "sensitivity"], str] = Field(
+        default_factory=dict, description="what is certified of a network with weights, and under which condition"
+    )
     corrections: tuple[str, ...] = Field(
         default=(), description="what the literature says about this scheme that is not so"
     )
@@ -60,6 +63,9 @@ class ModelConfig(Strict):
     scheme: str
     depth: int
     form: Literal["cifar", "imagenet"] = "cifar"
+    stages: tuple[PositiveInt, ...] | None = Field(
+        default=None, description="blocks per stage, of a scheme with a network of its own; else the depth says it"
+    )
     block: Literal["basic", "bottleneck"] = "basic"
     width: PositiveInt | None = None
     parameters: dict[str, Any] = Field(default_factory=dict)
@@ -68,7 +74,7 @@ class ModelConfig(Strict):
     @classmethod
     def _depth_exists(cls, block: str, info: ValidationInfo) -> str:
         depth, form = info.data.get("depth"), info.data.get("form")
-        if depth is None or form is None:  # reported by their own fields
+        if depth is None or form is None or info.data.get("stages"):  # the former are reported by their own fields
             return block
         if form == "imagenet":
             depths = [d for b, d in IMAGENET_LAYERS if b == block]
@@ -89,6 +95,8 @@ class ModelConfig(Strict):
     @property
     def layers(self) -> tuple[int, ...]:
         """Blocks per stage."""
+        if self.stages is not None:
+            return self.stages
         if self.form == "imagenet":
             return IMAGENET_LAYERS[self.block, self.depth]
         return ((self.depth - 2) // (6 if self.block == "basic" else 9),) * 3
@@ -107,6 +115,9 @@ class Family(Strict):
     scheme: str
     cifar: Depths = Depths()
     imagenet: Depths = Depths()
+    stages: dict[int, tuple[PositiveInt, ...]] = Field(
+        default_factory=dict, description="blocks per stage by depth, of a scheme with a network of its own"
+    )
     width: PositiveInt | None = None
     parameters: dict[str, Any] = Field(default_factory=dict)
 
@@ -118,6 +129,10 @@ class Family(Strict):
 
     def members(self) -> Iterator[ModelConfig]:
         """The models of the family."""
+        for depth, stages in self.stages.items():
+            yield ModelConfig(
+                scheme=self.scheme, depth=depth, stages=stages, width=self.width, parameters=self.parameters
+            )
         for form in ("cifar", "imagenet"):
             for block in ("basic", "bottleneck"):
                 for depth in getattr(getattr(self, form), block):

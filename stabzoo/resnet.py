@@ -1,4 +1,4 @@
-"""The one network: a stem, stages of blocks that each take one step of a scheme, and a head, as timm wants it.
+"""The one network of the explicit multistep schemes: every block takes one step, the network owns the history.
 
 Two forms are known, each as the reference releases of the papers have it:
 
@@ -16,14 +16,13 @@ from typing import TYPE_CHECKING, Any, NamedTuple, cast
 
 import torch
 import torch.nn.functional as F
-from timm.layers import ClassifierHead, DropPath, calculate_drop_path_rates, get_device_dtype
-from timm.models._features import FeatureGetterNet, feature_take_indices  # timm does not export these
-from timm.models._manipulate import checkpoint
+from timm.layers import DropPath, calculate_drop_path_rates
 from torch import Tensor, nn
 
 from stabzoo.checkpoints import checkpoint_filter_fn
 from stabzoo.discretization import Boundary, Discretization
 from stabzoo.multistep import LinearMultistep
+from stabzoo.network import Shape, StagedNetwork
 from stabzoo.steps import LearnableStep, MultistepStep, slopes_kept
 
 if TYPE_CHECKING:
@@ -120,14 +119,6 @@ class Branch(nn.Module):
 
 
 @dataclass(frozen=True)
-class Shape:
-    """Shape of a feature map: channels, and the reduction of the input's resolution."""
-
-    channels: int
-    reduction: int
-
-
-@dataclass(frozen=True)
 class History:
     """Shapes of the entries that a block finds: states y_n, y_{n-1}, ... and slopes f_{n-1}, ..., newest first."""
 
@@ -172,24 +163,6 @@ class Block(nn.Module):
         handed = history if self.hands_on_raw else used + history[len(used) :]
         states, slopes = handed[: self.found_states], handed[self.found_states :]
         return (new[:1] + states)[: self.states] + (new[1:] + slopes)[: self.slopes]
-
-
-class Stage(nn.Module):
-    """Blocks of one resolution; the first may change the shape."""
-
-    def __init__(self, blocks: list[Block]) -> None:
-        super().__init__()
-        self.blocks = nn.ModuleList(blocks)
-        self.grad_checkpointing = False
-
-    def forward(self, history: list[Tensor]) -> list[Tensor]:
-        """Advance the history by as many steps as there are blocks."""
-        for block in self.blocks:
-            if self.grad_checkpointing and not torch.jit.is_scripting():
-                history = checkpoint(block, history)
-            else:
-                history = block(history)
-        return history
 
 
 class BlockBuilder:
@@ -247,7 +220,7 @@ class BlockBuilder:
         return Block(step, preact, shortcuts, found, self.history, hands_on_raw=raw)
 
 
-class DiscretizedResNet(nn.Module):
+class DiscretizedResNet(StagedNetwork):
     """A residual network whose every block is one step of ``scheme``.
 
     Args:
@@ -281,47 +254,39 @@ class DiscretizedResNet(nn.Module):
         device: Any = None,
         dtype: Any = None,
     ) -> None:
-        super().__init__()
         dd = {"device": device, "dtype": dtype}
         shape = FORMS[form]
         width = width or shape.width
-        self.scheme = scheme
-        self.num_classes, self.in_chans, self.drop_rate = num_classes, in_chans, drop_rate
-
-        self.stem = nn.Sequential()
+        stem = nn.Sequential()
         if form == "cifar":
-            self.stem.add_module("conv", nn.Conv2d(in_chans, width, 3, padding=1, bias=False, **dd))
-            reduction = 1
+            stem.add_module("conv", nn.Conv2d(in_chans, width, 3, padding=1, bias=False, **dd))
         else:
-            self.stem.add_module("conv", nn.Conv2d(in_chans, width, 7, stride=2, padding=3, bias=False, **dd))
-            self.stem.add_module("norm", nn.BatchNorm2d(width, **dd))
-            self.stem.add_module("act", nn.ReLU(inplace=True))
-            reduction = 2
-        self.feature_info = [{"num_chs": width, "reduction": reduction, "module": "stem"}]
-        self.stem_pool = nn.Identity() if form == "cifar" else nn.MaxPool2d(3, stride=2, padding=1)
-        reduction = reduction if form == "cifar" else 4
+            stem.add_module("conv", nn.Conv2d(in_chans, width, 7, stride=2, padding=3, bias=False, **dd))
+            stem.add_module("norm", nn.BatchNorm2d(width, **dd))
+            stem.add_module("act", nn.ReLU(inplace=True))
+        shapes = [Shape(width, 1 if form == "cifar" else 2)]
 
-        builder = BlockBuilder(scheme, shape, Shape(width, reduction), bottleneck=bottleneck, **dd)
+        first = Shape(width, 1 if form == "cifar" else 4)
+        builder = BlockBuilder(scheme, shape, first, bottleneck=bottleneck, **dd)
         drop_paths = iter(cast(list[float], calculate_drop_path_rates(drop_path_rate, sum(layers))))
-        self.stages = nn.ModuleList()
+        stages = []
         for i, (count, stride) in enumerate(zip(layers, shape.strides, strict=True)):
-            blocks = [builder.block(width << i, stride if j == 0 else 1, next(drop_paths)) for j in range(count)]
-            self.stages.append(Stage(blocks))
-            newest = builder.history.states[0]
-            self.feature_info.append(
-                {"num_chs": newest.channels, "reduction": newest.reduction, "module": f"stages.{i}"}
-            )
-
-        self.num_features = builder.history.states[0].channels
-        self.norm = preactivation(self.num_features, **dd) if shape.final_norm else nn.Identity()
-        self.head = ClassifierHead(self.num_features, num_classes, pool_type=global_pool, drop_rate=drop_rate, **dd)
-        self.head_hidden_size = self.head.num_features
+            stages.append([builder.block(width << i, stride if j == 0 else 1, next(drop_paths)) for j in range(count)])
+            shapes.append(builder.history.states[0])
+        super().__init__(
+            scheme,
+            stem,
+            stages,
+            shapes,
+            norm=preactivation(shapes[-1].channels, **dd) if shape.final_norm else nn.Identity(),
+            stem_pool=None if form == "cifar" else nn.MaxPool2d(3, stride=2, padding=1),
+            num_classes=num_classes,
+            in_chans=in_chans,
+            global_pool=global_pool,
+            drop_rate=drop_rate,
+            **dd,
+        )
         self.init_weights()
-
-    @torch.jit.ignore()
-    def blocks(self) -> list[Block]:
-        """All blocks, in the order of the steps."""
-        return [cast(Block, block) for stage in self.stages for block in cast(Stage, stage).blocks]
 
     @torch.jit.ignore()
     def init_weights(self) -> None:
@@ -351,112 +316,7 @@ class DiscretizedResNet(nn.Module):
         """
         from stabzoo import stability
 
-        steps = [block.step for block in self.blocks()]
+        steps = [cast(Block, block).step for block in self.blocks()]
         if not any(isinstance(step, LearnableStep) for step in steps):
-            return stability.card(self.scheme.coefficients())
+            return super().stability_card()
         return stability.product_growth([cast(LearnableStep | MultistepStep, step).coefficients() for step in steps])
-
-    @torch.jit.ignore()
-    def group_matcher(self, coarse: bool = False) -> dict[str, Any]:
-        """Patterns that order the parameters in layer groups (timm's layer decay)."""
-        blocks = r"^stages\.(\d+)" if coarse else [(r"^stages\.(\d+)\.blocks\.(\d+)", None), (r"^norm", (99999,))]
-        return {"stem": r"^stem", "blocks": blocks}
-
-    @torch.jit.ignore()
-    def set_grad_checkpointing(self, enable: bool = True) -> None:
-        """Recompute each block in the backward pass instead of keeping its activations."""
-        for stage in self.stages:
-            cast(Stage, stage).grad_checkpointing = enable
-
-    @torch.jit.ignore()
-    def get_classifier(self) -> nn.Module:
-        """The linear classifier (an identity where there is none)."""
-        return self.head.fc
-
-    def reset_classifier(self, num_classes: int, global_pool: str | None = None) -> None:
-        """Replace the classifier; ``global_pool`` None keeps the pooling."""
-        self.num_classes = num_classes
-        device = get_device_dtype(self)
-        self.head.reset(num_classes, global_pool, in_features=self.num_features, **device)  # pyright: ignore[reportArgumentType]
-        self.head_hidden_size = self.head.num_features
-
-    def forward_intermediates(
-        self,
-        x: Tensor,
-        indices: int | list[int] | None = None,
-        norm: bool = False,
-        stop_early: bool = False,
-        output_fmt: str = "NCHW",
-        intermediates_only: bool = False,
-    ) -> list[Tensor] | tuple[Tensor, list[Tensor]]:
-        """Features after the stem (index 0) and after each stage.
-
-        Args:
-            x: Images (B, C, H, W).
-            indices: Which features: the last n for an int, all for None.
-            norm: Apply the final norm to the last stage's feature.
-            stop_early: Do not compute the stages after the last feature asked for.
-            output_fmt: Only ``"NCHW"``.
-            intermediates_only: Return the list of features alone.
-
-        Returns:
-            (output of `forward_features`, features), or the features.
-        """
-        if output_fmt != "NCHW":
-            raise ValueError(f"output_fmt: expected 'NCHW', got {output_fmt!r}")
-        take, last = feature_take_indices(len(self.feature_info), indices)
-        taken = []
-        x = self.stem(x)
-        if 0 in take:
-            taken.append(x)
-        end = len(self.stages)
-        history = [self.stem_pool(x)]
-        for i, stage in enumerate(self.stages, start=1):
-            if stop_early and i > last:
-                break
-            history = stage(history)
-            if i in take:
-                taken.append(self.norm(history[0]) if norm and i == end else history[0])
-        if intermediates_only:
-            return taken
-        return self.norm(history[0]), taken
-
-    def prune_intermediate_layers(
-        self, indices: int | list[int] = 1, prune_norm: bool = False, prune_head: bool = True
-    ) -> list[int]:
-        """Drop what the features ``indices`` do not need; returns the indices, normalised."""
-        take, last = feature_take_indices(len(self.feature_info), indices)
-        cut = last < len(self.stages)
-        if prune_norm or cut:
-            self.norm = nn.Identity()
-        self.stages = self.stages[:last]
-        if last == 0:
-            self.stem_pool = nn.Identity()
-        if cut:
-            self.num_features = self.head_hidden_size = self.feature_info[last]["num_chs"]
-        if prune_head or cut:
-            self.reset_classifier(0, "")
-        return take
-
-    def forward_features(self, x: Tensor) -> Tensor:
-        """(B, C, H, W) -> unpooled features (B, num_features, H', W')."""
-        history = [self.stem_pool(self.stem(x))]
-        for stage in self.stages:
-            history = stage(history)
-        return self.norm(history[0])
-
-    def forward_head(self, x: Tensor, pre_logits: bool = False) -> Tensor:
-        """Features -> logits (B, num_classes), or the pooled features (B, head_hidden_size)."""
-        return self.head(x, pre_logits=pre_logits)
-
-    def forward(self, x: Tensor) -> Tensor:
-        """(B, C, H, W) -> logits (B, num_classes)."""
-        return self.forward_head(self.forward_features(x))
-
-
-class FeatureGetter(FeatureGetterNet):
-    """timm's ``features_only`` wrapper, with the gradient checkpointing that it lacks."""
-
-    def set_grad_checkpointing(self, enable: bool = True) -> None:
-        """Recompute each block in the backward pass instead of keeping its activations."""
-        cast(DiscretizedResNet, self.model).set_grad_checkpointing(enable)

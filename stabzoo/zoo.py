@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
 __all__ = ["build_model", "register_models"]
 
-FROM_CONFIG = ("scheme", "layers", "form", "bottleneck")  # arguments of the network that a model's configuration gives
+FROM_CONFIG = ("self", "scheme", "layers", "form", "bottleneck")  # arguments of the network that are not options
 FEATURES = ("features_only", "out_indices", "feature_cls", "pruned")  # keywords that timm's builder takes out itself
 CIFAR_MEAN, CIFAR_STD = (0.4914, 0.4822, 0.4465), (0.2023, 0.1994, 0.2010)
 
@@ -54,7 +54,8 @@ def build_model(name: str, config: ModelConfig, pretrained: bool = False, **kwar
         name: The model's registered name.
         config: Its configuration.
         pretrained: Load the weights that timm's ``pretrained_cfg`` (or overlay) names.
-        kwargs: Options of the network (see `DiscretizedResNet`), of timm's builder, and parameters of the scheme.
+        kwargs: Options of the scheme's network (`DiscretizedResNet` has the usual ones), of timm's builder, and
+            parameters of the scheme.
 
     Raises:
         ConfigError: a parameter is not valid (`stabzoo.plugins.UnknownParameterError`, also a TypeError, where nothing
@@ -63,36 +64,40 @@ def build_model(name: str, config: ModelConfig, pretrained: bool = False, **kwar
     from timm.models import build_model_with_cfg
 
     from stabzoo.checkpoints import checkpoint_filter_fn
-    from stabzoo.resnet import DiscretizedResNet, FeatureGetter
+    from stabzoo.network import FeatureGetter
 
-    network = [n for n in inspect.signature(DiscretizedResNet).parameters if n not in FROM_CONFIG]
+    try:
+        network = plugins.scheme_class(config.scheme).network()
+    except ConfigError as error:
+        raise ConfigError(f"model {name!r}: {error}") from None
+    arguments = inspect.signature(network).parameters
+    options = [argument for argument in arguments if argument not in FROM_CONFIG]
     builder = inspect.signature(build_model_with_cfg).parameters.values()
-    known = {*network, *FEATURES, *(p.name for p in builder if p.kind is not p.VAR_KEYWORD)}
+    known = {*options, *FEATURES, *(p.name for p in builder if p.kind is not p.VAR_KEYWORD)}
+    given = {key: value for key, value in kwargs.items() if key in known}
     parameters = {key: value for key, value in kwargs.items() if key not in known}
-    options = {key: value for key, value in kwargs.items() if key in known}
     try:
         scheme = plugins.get_scheme(config.scheme, **{**config.parameters, **parameters})
     except plugins.UnknownParameterError as error:
         raise plugins.UnknownParameterError(
-            f"model {name!r}: {error}; the network takes {', '.join(network)}"
+            f"model {name!r}: {error}; the network takes {', '.join(options)}"
         ) from None
     except ConfigError as error:
         raise ConfigError(f"model {name!r}: {error}") from None
-    width = options.pop("width", config.width)
+    width = given.setdefault("width", config.width)
     if width is not None and (not isinstance(width, int) or isinstance(width, bool) or width < 1):
         raise ConfigError(f"model {name!r}: width: expected a whole number of channels, at least 1; got {width!r}")
+    shape = {"form": config.form, "bottleneck": config.block == "bottleneck"}
+    given |= {key: value for key, value in shape.items() if key in arguments}
     return build_model_with_cfg(
-        DiscretizedResNet,
+        network,
         name,
         pretrained,
         pretrained_filter_fn=checkpoint_filter_fn,
         feature_cfg={"out_indices": tuple(range(len(config.layers) + 1)), "feature_cls": FeatureGetter},
         scheme=scheme,
         layers=config.layers,
-        form=config.form,
-        bottleneck=config.block == "bottleneck",
-        width=width,
-        **options,
+        **given,
     )
 
 

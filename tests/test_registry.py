@@ -48,7 +48,7 @@ def test_what_is_not_a_condition(text: str) -> None:
         ({"depth": "deep"}, "depth: .*got 'deep'"),
         (
             {"depth": 20, "widht": 8},
-            "widht: unknown name; accepted here: scheme, depth, form, block, width, parameters",
+            "widht: unknown name; accepted here: scheme, depth, form, stages, block, width, parameters",
         ),
         ({}, "depth: is required"),
     ],

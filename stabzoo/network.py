@@ -1,0 +1,221 @@
+"""A network of a stem, stages of blocks, and a head, as timm wants it: the model contract, whatever the blocks compute.
+
+The blocks hand on a list of tensors, the state y_n first; what else is in it is theirs (past states of a multistep
+scheme, nothing of a one-step scheme).
+"""
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any, NamedTuple, cast
+
+import torch
+from timm.layers import ClassifierHead, get_device_dtype
+from timm.models._features import FeatureGetterNet, feature_take_indices  # timm does not export these
+from timm.models._manipulate import checkpoint
+from torch import Tensor, nn
+
+from stabzoo.checkpoints import checkpoint_filter_fn
+from stabzoo.discretization import Discretization
+
+if TYPE_CHECKING:
+    from stabzoo.stability import StabilityCard
+    from stabzoo.stability.growth import ProductGrowth
+
+__all__ = ["Shape", "Stage", "StagedNetwork", "checkpoint_filter_fn"]  # timm looks for the filter beside the class
+
+
+class Shape(NamedTuple):
+    """Shape of a feature map: channels, and the reduction of the input's resolution."""
+
+    channels: int
+    reduction: int
+
+
+class Stage(nn.Module):
+    """Blocks of one resolution; the first may change the shape."""
+
+    def __init__(self, blocks: list[nn.Module]) -> None:
+        super().__init__()
+        self.blocks = nn.ModuleList(blocks)
+        self.grad_checkpointing = False
+
+    def forward(self, history: list[Tensor]) -> list[Tensor]:
+        """Advance the history by as many steps as there are blocks."""
+        for block in self.blocks:
+            if self.grad_checkpointing and not torch.jit.is_scripting():
+                history = checkpoint(block, history)
+            else:
+                history = block(history)
+        return history
+
+
+class StagedNetwork(nn.Module):
+    """A network whose every block is one step of ``scheme``; subclasses build the parts, this is timm's contract.
+
+    Images go through ``stem`` and ``stem_pool``; every stage maps a list of tensors, the state first, to another;
+    ``norm`` and ``head`` read the last state.
+
+    Args:
+        scheme: The discretization.
+        stem: What maps an image to the first state, at ``shapes[0]``.
+        stages: The blocks of each stage: modules that map ``[y_n, ...]`` to ``[y_{n+1}, ...]``.
+        shapes: Shapes of the state after the stem and after each stage.
+        norm: What the last state goes through before it is pooled.
+        stem_pool: What lies between the stem's feature and the first state.
+        num_classes: Classes; 0 leaves the classifier out.
+        in_chans: Channels of the input image.
+        global_pool: Pooling before the classifier, as timm names it; ``""`` for none.
+        drop_rate: Dropout before the classifier.
+        device: Where the classifier's parameters are created.
+        dtype: Their type.
+    """
+
+    def __init__(
+        self,
+        scheme: Discretization,
+        stem: nn.Module,
+        stages: Sequence[Sequence[nn.Module]],
+        shapes: Sequence[Shape],
+        norm: nn.Module,
+        *,
+        stem_pool: nn.Module | None = None,
+        num_classes: int = 10,
+        in_chans: int = 3,
+        global_pool: str = "avg",
+        drop_rate: float = 0.0,
+        device: Any = None,
+        dtype: Any = None,
+    ) -> None:
+        super().__init__()
+        self.scheme = scheme
+        self.num_classes, self.in_chans, self.drop_rate = num_classes, in_chans, drop_rate
+        self.stem = stem
+        self.stem_pool = stem_pool or nn.Identity()
+        self.stages = nn.ModuleList(Stage(list(blocks)) for blocks in stages)
+        modules = ["stem", *(f"stages.{i}" for i in range(len(stages)))]
+        self.feature_info = [
+            {"num_chs": shape.channels, "reduction": shape.reduction, "module": module}
+            for shape, module in zip(shapes, modules, strict=True)
+        ]
+        self.num_features = shapes[-1].channels
+        self.norm = norm
+        self.head = ClassifierHead(
+            self.num_features, num_classes, pool_type=global_pool, drop_rate=drop_rate, device=device, dtype=dtype
+        )
+        self.head_hidden_size = self.head.num_features
+
+    @torch.jit.ignore()
+    def blocks(self) -> list[nn.Module]:
+        """All blocks, in the order of the steps."""
+        return [block for stage in self.stages for block in cast(Stage, stage).blocks]
+
+    @torch.jit.ignore()
+    def stability_card(self) -> "StabilityCard | ProductGrowth":
+        """The stability of this network as it is now: the card of its scheme."""
+        from stabzoo import stability
+
+        return stability.card(self.scheme.coefficients())
+
+    @torch.jit.ignore()
+    def group_matcher(self, coarse: bool = False) -> dict[str, Any]:
+        """Patterns that order the parameters in layer groups (timm's layer decay)."""
+        blocks = r"^stages\.(\d+)" if coarse else [(r"^stages\.(\d+)\.blocks\.(\d+)", None), (r"^norm", (99999,))]
+        return {"stem": r"^stem", "blocks": blocks}
+
+    @torch.jit.ignore()
+    def set_grad_checkpointing(self, enable: bool = True) -> None:
+        """Recompute each block in the backward pass instead of keeping its activations."""
+        for stage in self.stages:
+            cast(Stage, stage).grad_checkpointing = enable
+
+    @torch.jit.ignore()
+    def get_classifier(self) -> nn.Module:
+        """The linear classifier (an identity where there is none)."""
+        return self.head.fc
+
+    def reset_classifier(self, num_classes: int, global_pool: str | None = None) -> None:
+        """Replace the classifier; ``global_pool`` None keeps the pooling."""
+        self.num_classes = num_classes
+        device = get_device_dtype(self)
+        self.head.reset(num_classes, global_pool, in_features=self.num_features, **device)  # pyright: ignore[reportArgumentType]
+        self.head_hidden_size = self.head.num_features
+
+    def forward_intermediates(
+        self,
+        x: Tensor,
+        indices: int | list[int] | None = None,
+        norm: bool = False,
+        stop_early: bool = False,
+        output_fmt: str = "NCHW",
+        intermediates_only: bool = False,
+    ) -> list[Tensor] | tuple[Tensor, list[Tensor]]:
+        """Features after the stem (index 0) and after each stage.
+
+        Args:
+            x: Images (B, C, H, W).
+            indices: Which features: the last n for an int, all for None.
+            norm: Apply the final norm to the last stage's feature.
+            stop_early: Do not compute the stages after the last feature asked for.
+            output_fmt: Only ``"NCHW"``.
+            intermediates_only: Return the list of features alone.
+
+        Returns:
+            (output of `forward_features`, features), or the features.
+        """
+        if output_fmt != "NCHW":
+            raise ValueError(f"output_fmt: expected 'NCHW', got {output_fmt!r}")
+        take, last = feature_take_indices(len(self.feature_info), indices)
+        taken = []
+        x = self.stem(x)
+        if 0 in take:
+            taken.append(x)
+        end = len(self.stages)
+        history = [self.stem_pool(x)]
+        for i, stage in enumerate(self.stages, start=1):
+            if stop_early and i > last:
+                break
+            history = stage(history)
+            if i in take:
+                taken.append(self.norm(history[0]) if norm and i == end else history[0])
+        if intermediates_only:
+            return taken
+        return self.norm(history[0]), taken
+
+    def prune_intermediate_layers(
+        self, indices: int | list[int] = 1, prune_norm: bool = False, prune_head: bool = True
+    ) -> list[int]:
+        """Drop what the features ``indices`` do not need; returns the indices, normalised."""
+        take, last = feature_take_indices(len(self.feature_info), indices)
+        cut = last < len(self.stages)
+        if prune_norm or cut:
+            self.norm = nn.Identity()
+        self.stages = self.stages[:last]
+        if last == 0:
+            self.stem_pool = nn.Identity()
+        if cut:
+            self.num_features = self.head_hidden_size = self.feature_info[last]["num_chs"]
+        if prune_head or cut:
+            self.reset_classifier(0, "")
+        return take
+
+    def forward_features(self, x: Tensor) -> Tensor:
+        """(B, C, H, W) -> unpooled features (B, num_features, H', W')."""
+        history = [self.stem_pool(self.stem(x))]
+        for stage in self.stages:
+            history = stage(history)
+        return self.norm(history[0])
+
+    def forward_head(self, x: Tensor, pre_logits: bool = False) -> Tensor:
+        """Features -> logits (B, num_classes), or the pooled features (B, head_hidden_size)."""
+        return self.head(x, pre_logits=pre_logits)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """(B, C, H, W) -> logits (B, num_classes)."""
+        return self.forward_head(self.forward_features(x))
+
+
+class FeatureGetter(FeatureGetterNet):
+    """timm's ``features_only`` wrapper, with the gradient checkpointing that it lacks."""
+
+    def set_grad_checkpointing(self, enable: bool = True) -> None:
+        """Recompute each block in the backward pass instead of keeping its activations."""
+        cast(StagedNetwork, self.model).set_grad_checkpointing(enable)
