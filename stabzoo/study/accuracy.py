@@ -5,7 +5,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor, nn
 
-from stabzoo.study.evaluations import Clean, Constant, Evaluation, Gaussian, Uniform
+from stabzoo.study.evaluations import Clean, Constant, Evaluation, Gaussian, Structured, Uniform
 
 __all__ = ["accuracy", "perturb"]
 
@@ -13,13 +13,16 @@ __all__ = ["accuracy", "perturb"]
 def perturb(images: Tensor, evaluation: Evaluation) -> Tensor:
     """Add the noise of ``evaluation`` to ``images`` (N, C, H, W) in [0, 1], and clip to [0, 1].
 
-    The noise of all images is one draw from a generator of its own, so every network meets the same noise.
+    The noise of all images is one draw from a generator of its own, so every network meets the same noise; the x_0 of
+    structured noise is one of ``images``.
     """
     match evaluation:
         case Clean():
             return images
         case Constant(mu=mu):
             return (images + mu).clamp(0, 1)
+        case Structured(epsilon=epsilon, image=image):
+            return (images + epsilon * images[image]).clamp(0, 1)
         case Gaussian(sigma=sigma, seed=seed):
             noise = sigma * torch.randn(images.shape, generator=torch.Generator().manual_seed(seed))
         case Uniform(low=low, high=high, seed=seed):

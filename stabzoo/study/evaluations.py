@@ -1,4 +1,4 @@
-"""The conditions a trained network is tested under, as data: clean images, and three kinds of noise."""
+"""The conditions a trained network is tested under, as data: clean images, and four kinds of noise."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from pydantic import Field, FiniteFloat, PositiveFloat, model_validator
 
 from stabzoo.config import Strict
 
-__all__ = ["Clean", "Constant", "Evaluation", "Gaussian", "Seed", "Uniform"]
+__all__ = ["Clean", "Constant", "Evaluation", "Gaussian", "Seed", "Structured", "Uniform"]
 
 Seed = Annotated[int, Field(ge=0, lt=2**32)]
 
@@ -69,5 +69,21 @@ class Constant(Strict):
         return f"constant μ = {self.mu:g}"
 
 
-Evaluation = Annotated[Clean | Gaussian | Uniform | Constant, Field(discriminator="kind")]
+class Structured(Strict):
+    """``epsilon`` times a fixed test image x_0, the one numbered ``image``, added to every image.
+
+    Source: Zhang & Schaeffer, JMIV 2020, eq. (28b).
+    """
+
+    kind: Literal["structured"]
+    epsilon: PositiveFloat
+    image: Annotated[int, Field(ge=0)]
+
+    @property
+    def title(self) -> str:
+        """Short name in tables and plots."""
+        return f"structured ε = {self.epsilon:g}"
+
+
+Evaluation = Annotated[Clean | Gaussian | Uniform | Constant | Structured, Field(discriminator="kind")]
 """What a trained network is tested under; the perturbed pixels are clipped to [0, 1] before they are normalised."""

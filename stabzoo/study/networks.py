@@ -6,29 +6,16 @@ import hashlib
 
 import timm
 import torch
-from torch import Tensor, nn
 
 import stabzoo  # registers its models with timm  # noqa: F401
 from stabzoo.config import ConfigError
-from stabzoo.study.data import Images, load_images
+from stabzoo.study.data import load_images
+from stabzoo.study.pixel_scale import PixelScale
 from stabzoo.study.spec import Run, Study
 from stabzoo.study.store import Coefficients
 from stabzoo.study.training import optimizer_of
 
 __all__ = ["PixelScale", "build", "check_networks", "coefficients_of", "weights_sha256"]
-
-
-class PixelScale(nn.Module):
-    """A network that takes pixels in [0, 1] and normalises them by the training pixels' mean and deviation first."""
-
-    def __init__(self, network: nn.Module, images: Images) -> None:
-        super().__init__()
-        self.network = network
-        self.mean, self.std = images.mean, images.std
-
-    def forward(self, pixels: Tensor) -> Tensor:
-        """Logits (N, classes) of ``pixels`` (N, C, H, W)."""
-        return self.network((pixels - self.mean) / self.std)
 
 
 def build(run: Run) -> PixelScale:

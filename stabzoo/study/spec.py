@@ -24,7 +24,8 @@ from pydantic import (
 )
 
 from stabzoo.config import ConfigError, Strict, load_yaml, validate
-from stabzoo.study.evaluations import Evaluation, Seed
+from stabzoo.study.diagnostics import Diagnostic
+from stabzoo.study.evaluations import Evaluation, Seed, Structured
 
 __all__ = [
     "Digits",
@@ -72,7 +73,12 @@ class Digits(Strict):
 
 
 class Training(Strict):
-    """How every network is trained: a timm optimizer under torch's one-cycle learning rate with maximum ``lr``."""
+    """How every network is trained: a timm optimizer under a learning rate that changes with every step.
+
+    ``one-cycle``: torch's, with maximum ``lr``.  ``step``: ``lr``, divided by 10 at each of the ``milestones``, which
+    are fractions of all steps.  A network with constraints is projected onto them after every step; ``regularization``
+    is the weight of the regulariser that a network's scheme may have, beside the optimizer's weight decay.
+    """
 
     epochs: PositiveInt
     batch_size: Annotated[int, Field(ge=2)]
@@ -80,19 +86,31 @@ class Training(Strict):
     lr: PositiveFloat
     momentum: Annotated[float, Field(ge=0, lt=1)]
     weight_decay: NonNegativeFloat
-    schedule: Literal["one-cycle"]
+    schedule: Literal["one-cycle", "step"]
+    milestones: tuple[Annotated[float, Field(gt=0, lt=1)], ...] = ()
+    regularization: NonNegativeFloat = 0.0
+
+    @model_validator(mode="after")
+    def _milestones_of_steps(self) -> Training:
+        if (self.schedule == "step") != bool(self.milestones):
+            raise ValueError(
+                "milestones go with schedule: step, e.g. milestones: [0.5, 0.75]; "
+                f"got {list(self.milestones)} with schedule: {self.schedule}"
+            )
+        return self
 
 
 class Published(Strict):
     """Accuracies from a paper, printed beside the measured ones.
 
-    ``accuracy`` maps a network's label to one (mean, standard deviation) in percent for each column.
+    ``accuracy`` maps a network's label to one value in percent for each column: a mean with its standard deviation, a
+    single number where none is printed, null where nothing is.
     """
 
     reference: str
     setting: str
     columns: tuple[str, ...]
-    accuracy: dict[str, tuple[tuple[float, float], ...]]
+    accuracy: dict[str, tuple[tuple[float, float] | float | None, ...]]
 
     @model_validator(mode="after")
     def _rectangular(self) -> Published:
@@ -118,7 +136,10 @@ class Run(Strict):
     @property
     def key(self) -> str:
         """Sixteen hexadecimal digits of the SHA-256 of the run, as canonical JSON."""
-        text = json.dumps(self.model_dump(mode="json"), sort_keys=True, separators=(",", ":"))
+        # without the training's defaults: an option that a later version adds leaves the keys of earlier runs alone
+        training = self.training.model_dump(mode="json", exclude_defaults=True)
+        content = {**self.model_dump(mode="json"), "training": training}
+        text = json.dumps(content, sort_keys=True, separators=(",", ":"))
         return hashlib.sha256(text.encode()).hexdigest()[:16]
 
 
@@ -133,6 +154,7 @@ class Study(Strict):
     training: Training
     seeds: Annotated[tuple[Seed, ...], Field(min_length=1)]
     evaluations: tuple[Evaluation, ...]
+    diagnostics: tuple[Diagnostic, ...] = ()
     published: tuple[Published, ...] = ()
     limits: tuple[str, ...] = ()
 
@@ -143,6 +165,7 @@ class Study(Strict):
             "network label": labels,
             "seed": list(self.seeds),
             "evaluation": [evaluation.title for evaluation in self.evaluations],
+            "diagnostic": [diagnostic.kind for diagnostic in self.diagnostics],
         }
         for what, values in named.items():
             for value in values:
@@ -152,6 +175,12 @@ class Study(Strict):
             raise ValueError(
                 "evaluations must have an entry with kind: clean, the accuracy all others are compared with"
             )
+        for evaluation in self.evaluations:
+            if isinstance(evaluation, Structured) and evaluation.image >= self.data.test_images:
+                raise ValueError(
+                    f"{evaluation.title}: there are {self.data.test_images} test images, numbered from 0; "
+                    f"got image {evaluation.image}"
+                )
         for published in self.published:
             for label in published.accuracy:
                 if label not in labels:

@@ -110,7 +110,7 @@ def _published(report: Report, published: Published) -> Table:
         _number_column(table, column)
     for row in report.rows:
         if values := published.accuracy.get(row.network.label):
-            table.add_row(Text(row.network.label), *(f"{mean:.2f}±{std:.2f}" for mean, std in values))
+            table.add_row(Text(row.network.label), *map(wording.published_text, values))
     return table
 
 

@@ -11,9 +11,10 @@ import torch
 from timm.optim import create_optimizer_v2
 from torch import Tensor, nn
 from torch.nn import functional
-from torch.optim.lr_scheduler import OneCycleLR
+from torch.optim.lr_scheduler import LRScheduler, MultiStepLR, OneCycleLR
 
 from stabzoo.study.data import Images
+from stabzoo.study.pixel_scale import PixelScale
 from stabzoo.study.spec import Training
 
 __all__ = ["Trained", "optimizer_of", "train"]
@@ -46,18 +47,26 @@ def batches_of(count: int, batch_size: int, seed: int, epoch: int) -> list[Tenso
     return batches
 
 
+def schedule_of(optimizer: torch.optim.Optimizer, training: Training, steps: int) -> LRScheduler:
+    """The learning rate over ``steps`` steps."""
+    if training.schedule == "step":
+        return MultiStepLR(optimizer, [round(fraction * steps) for fraction in training.milestones], gamma=0.1)
+    # One momentum throughout: the cycle is the learning rate's.
+    return OneCycleLR(optimizer, training.lr, total_steps=steps, cycle_momentum=False)
+
+
 def train(
-    network: nn.Module, images: Images, training: Training, seed: int, on_epoch: Callable[[], None] = lambda: None
+    network: PixelScale, images: Images, training: Training, seed: int, on_epoch: Callable[[], None] = lambda: None
 ) -> Trained:
-    """Train ``network``, which takes pixels in [0, 1], in place; stop at the first loss that is not finite.
+    """Train ``network`` in place; stop at the first loss that is not finite.
 
     Divergence is a result, not an error: some networks of a study are there because theory says they blow up.
-    ``on_epoch`` is called after each epoch.
+    ``on_epoch`` is called after each epoch, with the network in training mode before and after.
     """
     optimizer = optimizer_of(network, training)
     steps = len(batches_of(len(images.train), training.batch_size, seed, epoch=0))
-    # One momentum throughout: the cycle is the learning rate's.
-    schedule = OneCycleLR(optimizer, training.lr, total_steps=training.epochs * steps, cycle_momentum=False)
+    schedule = schedule_of(optimizer, training, training.epochs * steps)
+    network.post_step()  # constraints hold from the start
     network.train()
     losses: list[float] = []
     for epoch in range(training.epochs):
@@ -68,8 +77,12 @@ def train(
             if not math.isfinite(loss.item()):
                 return Trained(tuple(losses), diverged=True)
             optimizer.zero_grad()
-            loss.backward()
+            if training.regularization:
+                (loss + network.regularizer(training.regularization)).backward()
+            else:
+                loss.backward()
             optimizer.step()
+            network.post_step()
             schedule.step()
             total += loss.item() * len(batch)
         losses.append(total / len(images.train))

@@ -10,7 +10,15 @@ from stabzoo.stability import StabilityCard
 from stabzoo.study.evaluations import Clean, Evaluation
 from stabzoo.study.statistics import Comparison, Row
 
-__all__ = ["accuracy_text", "answer", "coefficients_text", "correlation_note", "moduli_text", "proved_text"]
+__all__ = [
+    "accuracy_text",
+    "answer",
+    "coefficients_text",
+    "correlation_note",
+    "moduli_text",
+    "proved_text",
+    "published_text",
+]
 
 ON_AVERAGE = 0.5
 """Rank correlation from which zero stability is said to have held on average where it does not separate the runs."""
@@ -22,6 +30,13 @@ def accuracy_text(row: Row, evaluation: Evaluation) -> str:
     if not values:
         return "no run"
     return f"{statistics.fmean(values):.1f}" + (f"±{statistics.stdev(values):.1f}" if len(values) > 1 else "")
+
+
+def published_text(value: tuple[float, float] | float | None) -> str:
+    """A published accuracy in percent: ``94.04±0.12``, ``88.02`` where no deviation is printed, a dash for none."""
+    if value is None:
+        return "–"
+    return f"{value[0]:.2f}±{value[1]:.2f}" if isinstance(value, tuple) else f"{value:.2f}"
 
 
 def proved_text(row: Row) -> str:

@@ -1,0 +1,42 @@
+"""What is measured of a trained network besides its accuracy, as data: constraints, sensitivity, principal angles."""
+
+from __future__ import annotations
+
+from typing import Annotated, Literal
+
+from pydantic import Field, PositiveInt
+
+from stabzoo.config import Strict
+from stabzoo.study.evaluations import Seed
+
+__all__ = ["Angles", "Constraints", "Diagnostic", "Sensitivity"]
+
+
+class Constraints(Strict):
+    """After every epoch, whether the weights satisfy the constraints of the network's scheme, by exact norms."""
+
+    kind: Literal["constraints"]
+
+
+class Sensitivity(Strict):
+    """Certified bound of ||f(x) - f(y)|| / ||x - y||, f from normalised images to logits, and the largest value found.
+
+    The search ascends from ``starts`` test images drawn with ``seed``, ``iterations`` steps each.
+    """
+
+    kind: Literal["sensitivity"]
+    starts: PositiveInt
+    iterations: PositiveInt
+    seed: Seed
+
+
+class Angles(Strict):
+    """Median principal angles within and between classes of the features of the test images, after every epoch.
+
+    Source: Understanding ResNet from a discrete dynamical system perspective, 2021, Definition 1.
+    """
+
+    kind: Literal["angles"]
+
+
+Diagnostic = Annotated[Constraints | Sensitivity | Angles, Field(discriminator="kind")]

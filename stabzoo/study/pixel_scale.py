@@ -1,0 +1,39 @@
+"""A network of a study as its data need it: pixels in, logits out."""
+
+from __future__ import annotations
+
+from torch import Tensor, nn
+
+from stabzoo.study.data import Images
+
+__all__ = ["PixelScale"]
+
+
+class PixelScale(nn.Module):
+    """A network that takes pixels in [0, 1] and normalises them by the training pixels' mean and deviation first.
+
+    Constraints and a regulariser, where the network has them, are reached through it.
+    """
+
+    def __init__(self, network: nn.Module, images: Images) -> None:
+        super().__init__()
+        self.network = network
+        self.mean, self.std = images.mean, images.std
+
+    def normalise(self, pixels: Tensor) -> Tensor:
+        """What the network itself is given."""
+        return (pixels - self.mean) / self.std
+
+    def forward(self, pixels: Tensor) -> Tensor:
+        """Logits (N, classes) of ``pixels`` (N, C, H, W)."""
+        return self.network(self.normalise(pixels))
+
+    def post_step(self) -> None:
+        """Project the weights onto the constraints of the network's scheme, if it has any."""
+        if (project := getattr(self.network, "post_step", None)) is not None:
+            project()
+
+    def regularizer(self, alpha: float) -> Tensor | float:
+        """The regulariser of the network's scheme, with weight ``alpha``; 0 where it has none."""
+        regularizer = getattr(self.network, "regularizer", None)
+        return 0.0 if regularizer is None else regularizer(alpha)
