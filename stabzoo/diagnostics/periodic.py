@@ -148,7 +148,8 @@ def symbol_norms(taps: Taps, frequencies: Tensor) -> Tensor:
 def _gram_taps(taps: Taps) -> tuple[Tensor, Tensor]:
     """Return offsets (D, 2) and kernels (2, L, D, n, n) of H = F F* (or F* F, if that is smaller).
 
-    F F* = sum over taps a, b of e^{i w . (a - b)} K_a K_b^T = sum over offsets d of e^{i w . d} R_d, R_{-d} = R_d^T: the real part is the sum over half the d of cos(w . d) (R_d + R_d^T), the imaginary part that of sin(w . d)
+    F F* = sum over taps a, b of e^{i w . (a - b)} K_a K_b^T = sum over offsets d of e^{i w . d} R_d, R_{-d} = R_d^T.
+    Over half the d, the real part is the sum of cos(w . d) (R_d + R_d^T), the imaginary part that of sin(w . d)
     (R_d - R_d^T). So H costs two real matrix products for all frequencies together.
     """
     kernels = taps.kernels if taps.kernels.shape[-2] <= taps.kernels.shape[-1] else taps.kernels.mT

@@ -1,0 +1,140 @@
+"""A convolution on one grid as a linear operator."""
+
+from __future__ import annotations
+
+import itertools
+import math
+from dataclasses import dataclass
+from typing import Literal, cast
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+__all__ = ["ConvOperator", "PaddingMode"]
+
+PaddingMode = Literal["zeros", "circular", "reflect", "replicate"]
+_MODES = ("zeros", "circular", "reflect", "replicate")
+
+
+@dataclass(frozen=True, eq=False)
+class ConvOperator:
+    """The linear part of a convolution: y = W x for images x of one size; float64, on the CPU.
+
+    Attributes:
+        weight: (c_out, c_in / groups, k1, k2).
+        grid: height and width of the input.
+        stride: s1, s2.
+        dilation: d1, d2.
+        groups: W is block diagonal, a block for each.
+        padding: (before, after) along each axis.
+        mode: what is padded with.
+    """
+
+    weight: Tensor
+    grid: tuple[int, int]
+    stride: tuple[int, int] = (1, 1)
+    dilation: tuple[int, int] = (1, 1)
+    groups: int = 1
+    padding: tuple[tuple[int, int], tuple[int, int]] = ((0, 0), (0, 0))
+    mode: PaddingMode = "zeros"
+
+    def __post_init__(self) -> None:
+        if not self.weight.isfinite().all():
+            raise ValueError("expected finite weights, got infinity or NaN: nothing has a norm; look at the training")
+        if min(self.output_grid) < 1:
+            raise ValueError(
+                f"a {'x'.join(map(str, self.weight.shape[2:]))} kernel with dilation {self.dilation} and padding "
+                f"{self.padding} does not fit a {self.grid[0]}x{self.grid[1]} grid: expected a larger input"
+            )
+
+    @classmethod
+    def of(cls, conv: nn.Conv2d | nn.Conv1d, grid: tuple[int, int], scale: Tensor | None = None) -> ConvOperator:
+        """Read a module; `scale` (c_out,) multiplies the output channels, as a folded batch norm does.
+
+        A `Conv1d` acts on a grid of height 1.
+
+        Raises:
+            ValueError: The kernel does not fit the grid, or weights are not finite.
+        """
+        weight = conv.weight.detach().to("cpu", torch.float64)
+        if scale is not None:
+            weight = weight * scale.detach().to("cpu", torch.float64).view(-1, *[1] * (weight.ndim - 1))
+        reversed_padding = list(conv._reversed_padding_repeated_twice)  # as F.pad takes it, "same" resolved
+        stride, dilation = tuple(conv.stride), tuple(conv.dilation)
+        if weight.ndim == 3:
+            weight, stride, dilation = weight[:, :, None], (1, *stride), (1, *dilation)
+            reversed_padding += [0, 0]
+        left, right, top, bottom = reversed_padding
+        return cls(
+            weight,
+            grid,
+            cast(tuple[int, int], stride),
+            cast(tuple[int, int], dilation),
+            conv.groups,
+            ((top, bottom), (left, right)),
+            cast(PaddingMode, conv.padding_mode),
+        )
+
+    @property
+    def channels(self) -> tuple[int, int]:
+        """Input and output channels."""
+        return self.weight.shape[1] * self.groups, self.weight.shape[0]
+
+    @property
+    def reach(self) -> tuple[int, int]:
+        """Pixels between the first and the last tap along each axis, d (k - 1)."""
+        return tuple(d * (k - 1) for d, k in zip(self.dilation, self.weight.shape[2:], strict=True))  # type: ignore[return-value]
+
+    @property
+    def output_grid(self) -> tuple[int, int]:
+        """Height and width of the output."""
+        sizes = zip(self.grid, self.padding, self.reach, self.stride, strict=True)
+        return tuple((n + sum(p) - r - 1) // s + 1 for n, p, r, s in sizes)  # type: ignore[return-value]
+
+    @property
+    def dimensions(self) -> tuple[int, int]:
+        """Rows and columns of the matrix."""
+        return self.channels[1] * math.prod(self.output_grid), self.channels[0] * math.prod(self.grid)
+
+    @property
+    def pointwise(self) -> bool:
+        """Whether every output pixel is the same matrix times one input pixel: a 1x1 kernel without padding."""
+        return self.weight.shape[2:] == (1, 1) and not any(itertools.chain(*self.padding))
+
+    @property
+    def shift_invariant(self) -> bool:
+        """Whether it is a convolution on the torus: circular, the stride divides the grid, n = s m."""
+        return self.mode == "circular" and all(
+            n == s * m for n, s, m in zip(self.grid, self.stride, self.output_grid, strict=True)
+        )
+
+    def group(self, g: int) -> ConvOperator:
+        """Return block g, an operator without groups."""
+        rows = len(self.weight) // self.groups
+        weight = self.weight[g * rows : (g + 1) * rows]
+        return ConvOperator(weight, self.grid, self.stride, self.dilation, 1, self.padding, self.mode)
+
+    def __call__(self, x: Tensor) -> Tensor:
+        """Apply to images (N, c_in, height, width)."""
+        (top, bottom), (left, right) = self.padding
+        if self.mode == "zeros" and top == bottom and left == right:
+            return F.conv2d(x, self.weight, None, self.stride, (top, left), self.dilation, self.groups)
+        x = F.pad(x, (left, right, top, bottom), "constant" if self.mode == "zeros" else self.mode)
+        return F.conv2d(x, self.weight, None, self.stride, 0, self.dilation, self.groups)
+
+    def adjoint(self, y: Tensor) -> Tensor:
+        """Apply the transpose of a zero-padded operator to (N, c_out, height, width)."""
+        if self.mode != "zeros":
+            raise NotImplementedError("only zero padding has an adjoint here")
+        (top, _), (left, _) = self.padding
+        full = F.conv_transpose2d(y, self.weight, None, self.stride, 0, 0, self.groups, self.dilation)
+        height, width = self.grid
+        below, beside = (max(0, p + n - m) for p, n, m in zip((top, left), self.grid, full.shape[2:], strict=True))
+        return F.pad(full, (0, beside, 0, below))[..., top : top + height, left : left + width]
+
+    def dense(self) -> Tensor:
+        """Return the matrix, (c_out m1 m2) x (c_in n1 n2); for small grids only."""
+        columns = self.dimensions[1]
+        eye = torch.eye(columns, dtype=torch.float64).view(columns, self.channels[0], *self.grid)
+        return self(eye).flatten(1).T
