@@ -103,16 +103,12 @@ class Report:
             write_atomically(folder / name, content)
 
     def _page(self, plot: bytes) -> str:
-        from jinja2 import Environment, PackageLoader, StrictUndefined
+        from stabzoo.report.page import render_page
 
-        templates = Environment(
-            loader=PackageLoader("stabzoo.study"),
-            autoescape=True,
-            undefined=StrictUndefined,
-            trim_blocks=True,
-            lstrip_blocks=True,
-        )
-        return templates.get_template("report.html.j2").render(
+        return render_page(
+            "stabzoo.study",
+            "report.html.j2",
+            self.study.title,
             report=self,
             study=self.study,
             wording=wording,

@@ -1,0 +1,21 @@
+"""Self-contained HTML pages: the frame and style that every page shares, filled from a package's own template."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from jinja2 import ChoiceLoader, Environment, PackageLoader, StrictUndefined
+
+__all__ = ["render_page"]
+
+
+def render_page(package: str, template: str, title: str, **values: Any) -> str:
+    """Fill ``template`` of ``package``/templates, which extends ``page.html.j2``; text is escaped."""
+    templates = Environment(
+        loader=ChoiceLoader([PackageLoader(package), PackageLoader("stabzoo.report")]),
+        autoescape=True,
+        undefined=StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+    )
+    return templates.get_template(template).render(title=title, **values)
