@@ -30,7 +30,7 @@ __all__ = ["certified_below", "enclose_norm", "lanczos_lower", "row_matrix", "to
 
 _UNIT = 2.0**-53
 _WIDTH = 1e-6
-_BLOCK = 1600  # largest side of a Cholesky block: twelve seconds on one core for 56 of them
+_BLOCK = 1024  # largest side of a Cholesky block, one image row
 
 
 @torch.no_grad()

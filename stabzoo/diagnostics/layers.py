@@ -1,0 +1,293 @@
+"""Norms and singular values of a network's convolutions and linear layers, on the grids they meet.
+
+A layer whose operator is known exactly or enclosed gets a number; any other gets infinity and the reason.
+"""
+
+from __future__ import annotations
+
+import itertools
+import math
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, cast
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from stabzoo.diagnostics.capture import evaluating
+from stabzoo.diagnostics.measurement import Measurement
+from stabzoo.diagnostics.operators import ConvOperator
+from stabzoo.diagnostics.periodic import (
+    coarse_grid,
+    half_frequencies,
+    periodic_singular_values,
+    polyphase,
+    symbol_norms,
+)
+from stabzoo.diagnostics.smallest import smallest_singular_value
+from stabzoo.diagnostics.zero_padding import enclose_norm, torus_bound
+
+if TYPE_CHECKING:
+    from rich.table import Table
+
+__all__ = ["LayerNorm", "LayerNorms", "conv_norm", "layer_norms", "singular_values"]
+
+_DENSE = 2048  # largest dimension of a matrix that is decomposed as it is
+
+
+@dataclass(frozen=True)
+class LayerNorm:
+    """One layer on one grid.
+
+    Attributes:
+        name: As in `named_modules`.
+        shape: Of the weight.
+        grid: Height and width of the input; None for linear layers.
+        lower, upper: Of the norm; the same exact number where it is known.
+        smallest: The smallest of the min(rows, columns) singular values; None if it was not asked for or is not known.
+    """
+
+    name: str
+    shape: tuple[int, ...]
+    grid: tuple[int, int] | None
+    lower: Measurement
+    upper: Measurement
+    smallest: Measurement | None = None
+
+    @property
+    def condition(self) -> Measurement | None:
+        """Largest over smallest singular value."""
+        if self.smallest is None or not math.isfinite(self.upper.value):
+            return None
+        value = self.upper.value / self.smallest.value if self.smallest.value else math.inf
+        exact = self.upper.kind == self.smallest.kind == "exact"
+        return Measurement(value, "exact" if exact else "converged", "" if self.smallest.value else "singular")
+
+    def to_dict(self) -> dict[str, Any]:
+        """JSON-safe."""
+        numbers = {"lower": self.lower, "upper": self.upper, "smallest": self.smallest, "condition": self.condition}
+        return {
+            "name": self.name,
+            "shape": list(self.shape),
+            "grid": list(self.grid) if self.grid else None,
+            **{key: number.to_dict() for key, number in numbers.items() if number},
+        }
+
+
+@dataclass(frozen=True)
+class LayerNorms(Sequence[LayerNorm]):
+    """The layers of a network, in the order of their first use."""
+
+    layers: tuple[LayerNorm, ...]
+
+    def __len__(self) -> int:
+        return len(self.layers)
+
+    def __getitem__(self, index: Any) -> Any:
+        return self.layers[index]
+
+    def to_dict(self) -> dict[str, Any]:
+        """JSON-safe."""
+        return {"layers": [layer.to_dict() for layer in self.layers]}
+
+    def table(self) -> Table:
+        """Return a rich table: norm, what kind of number it is, and the condition number where it was asked for."""
+        from rich.table import Table
+
+        with_smallest = any(layer.smallest for layer in self.layers)
+        table = Table("layer", "weight", "grid", "norm", "kind", *(["smallest", "condition"] * with_smallest), "note")
+        for layer in self.layers:
+            pair = [f"{m.value:.4g}" if m else "-" for m in (layer.smallest, layer.condition)] * with_smallest
+            grid = "x".join(map(str, layer.grid)) if layer.grid else "-"
+            shape, upper = "x".join(map(str, layer.shape)), layer.upper
+            table.add_row(layer.name, shape, grid, f"{upper.value:.7g}", upper.kind, *pair, upper.note)
+        return table
+
+
+def conv_norm(conv: nn.Conv2d, grid: tuple[int, int], scale: Tensor | None = None) -> Measurement:
+    """Bound ||diag(scale) conv|| on inputs of one size, fast: exact if periodic or pointwise, else certified.
+
+    Args:
+        conv: Any stride, groups, dilation and padding mode; the bias does not matter.
+        grid: Height and width of the input.
+        scale: (c_out,), as of a batch norm folded into the convolution; its sign does not matter.
+
+    Raises:
+        ValueError: The kernel does not fit the grid, or weights are not finite.
+    """
+    return _upper(ConvOperator.of(conv, grid, scale))
+
+
+def layer_norms(
+    model: nn.Module, input_size: tuple[int, ...], *, tight: bool = True, smallest: bool = False
+) -> LayerNorms:
+    """Return the norm of every convolution and linear layer of a network.
+
+    One forward pass of noise in evaluation mode finds the grids; the model and its training flags stay as they are. A
+    layer used on several grids is listed once for each.
+
+    Args:
+        model: Any network that takes images.
+        input_size: (channels, height, width).
+        tight: Enclose the norms of zero-padded convolutions to 1e-6 where image rows are short enough: up to a second
+            for a layer of CIFAR size. Otherwise they have the torus' upper bound only.
+        smallest: Find the smallest singular values too.
+
+    Raises:
+        ValueError: The input has not three axes, or a layer's weights are not finite.
+    """
+    if len(input_size) != 3:
+        raise ValueError(f"expected input_size = (channels, height, width), got {tuple(input_size)}")
+    found = []
+    for name, layer, grid, refusal in _calls(model, input_size):
+        try:
+            found.append(_measure(name, layer, grid, refusal, tight=tight, smallest=smallest))
+        except ValueError as error:
+            raise ValueError(f"layer {name!r}: {error}") from None
+    return LayerNorms(tuple(found))
+
+
+@torch.no_grad()
+def singular_values(layer: nn.Module, input_size: tuple[int, int]) -> Tensor:
+    """Return all singular values of a layer, descending, exactly: min(rows, columns) of them, float64.
+
+    Args:
+        layer: Linear, Conv2d or Conv1d; periodic and pointwise convolutions of any size, others up to 2048 rows or
+            columns.
+        input_size: Height and width of the input; of no importance for linear layers.
+
+    Raises:
+        ValueError: The layer is of another kind, or neither periodic nor small.
+    """
+    if isinstance(layer, nn.Linear):
+        return torch.linalg.svdvals(layer.weight.detach().double().cpu())
+    if not isinstance(layer, nn.Conv2d | nn.Conv1d):
+        raise ValueError(f"expected Linear, Conv1d or Conv2d, got {type(layer).__name__}")
+    return _all_values(ConvOperator.of(layer, input_size))
+
+
+def _all_values(operator: ConvOperator) -> Tensor:
+    groups = [operator.group(g) for g in range(operator.groups)]
+    if operator.pointwise:
+        small = torch.linalg.svdvals(torch.stack([g.weight[..., 0, 0] for g in groups])).flatten()
+        values = small.repeat(math.prod(operator.output_grid)).sort(descending=True).values
+        return F.pad(values, (0, min(operator.dimensions) - len(values)))  # pixels that a stride skips
+    if operator.shift_invariant:
+        args = operator.grid, operator.stride, operator.dilation
+        return torch.cat([periodic_singular_values(g.weight, *args) for g in groups]).sort(descending=True).values
+    if max(operator.dimensions) > _DENSE:
+        raise ValueError(
+            f"expected periodic padding with a stride that divides the {operator.grid[0]}x{operator.grid[1]} grid, or "
+            f"at most {_DENSE} rows and columns; got {operator.mode!r} padding {operator.padding}, stride "
+            f"{operator.stride}, {operator.dimensions[0]} x {operator.dimensions[1]}: ask for the norm only, or choose "
+            "a smaller input"
+        )
+    return torch.linalg.svdvals(operator.dense())
+
+
+@torch.no_grad()
+def _upper(operator: ConvOperator) -> Measurement:
+    if operator.pointwise:
+        matrices = operator.weight.view(operator.groups, -1, operator.weight.shape[1])
+        return Measurement(float(torch.linalg.matrix_norm(matrices, 2).max()), "exact", "pointwise")
+    if operator.shift_invariant:
+        taps = polyphase(
+            operator.weight.view(operator.groups, -1, *operator.weight.shape[1:]), operator.stride, operator.dilation
+        )
+        frequencies, _ = half_frequencies(coarse_grid(operator.grid, operator.stride))
+        return Measurement(float(symbol_norms(taps, frequencies).max()), "exact", "periodic, by FFT")
+    if operator.mode == "zeros":
+        return torus_bound(operator)
+    padded, norm = _padding_norm(operator)
+    bound = torus_bound(padded)
+    note = f"{operator.mode} padding (norm {norm:.4g}) times the convolution of the padded image"
+    return Measurement(bound.value * norm * (1 + 1e-12), "certified_upper", note)
+
+
+def _padding_norm(operator: ConvOperator) -> tuple[ConvOperator, float]:
+    """Split into padding, whose norm is the root of how often a pixel is copied, and a convolution without it."""
+    (top, bottom), (left, right) = operator.padding
+    height, width = operator.grid
+    index = torch.arange(height * width, dtype=torch.float64).view(1, 1, height, width)
+    copies = F.pad(index, (left, right, top, bottom), operator.mode)
+    most = int(copies.flatten().long().bincount().max())
+    sizes = (height + top + bottom, width + left + right)
+    padded = ConvOperator(operator.weight, sizes, operator.stride, operator.dilation, operator.groups)
+    return padded, math.sqrt(most)
+
+
+def _measure(
+    name: str, layer: nn.Module, grid: tuple[int, int] | None, refusal: str, *, tight: bool, smallest: bool
+) -> LayerNorm:
+    weight = cast(Tensor, layer.weight)
+    row: Callable[..., LayerNorm] = lambda *numbers: LayerNorm(name, tuple(weight.shape), grid, *numbers)  # noqa: E731
+    if refusal:
+        return row(Measurement(0.0, "certified_lower", refusal), Measurement(math.inf, "certified_upper", refusal))
+    if isinstance(layer, nn.Linear):
+        values = singular_values(layer, (1, 1))
+        norm, least = (Measurement(float(values[i]), "exact", "dense") for i in (0, -1))
+        return row(norm, norm, least if smallest else None)
+    assert grid is not None
+    operator = ConvOperator.of(cast(nn.Conv2d, layer), grid)
+    if operator.pointwise or operator.shift_invariant:
+        norm = _upper(operator)
+        if not smallest:
+            return row(norm, norm)
+        return row(norm, norm, Measurement(float(_all_values(operator)[-1]), "exact", norm.note))
+    if operator.mode != "zeros":
+        return row(Measurement(0.0, "certified_lower", "not computed"), _upper(operator))
+    lower, upper = enclose_norm(operator) if tight else (Measurement(0.0, "certified_lower"), torus_bound(operator))
+    return row(lower, upper, _smallest(operator) if smallest else None)
+
+
+def _smallest(operator: ConvOperator) -> Measurement | None:
+    try:
+        return smallest_singular_value(operator)
+    except ValueError:  # image rows too long: not known
+        return None
+
+
+def _refusal(layer: nn.Module, x: Tensor, y: Tensor) -> str:
+    """Why a layer's weight does not tell its operator, or an empty string.
+
+    A subclass may do anything to its weight on the way (standardise it, say): there the result is compared with the
+    plain layer's on the input it got.
+    """
+    for plain in (nn.Linear, nn.Conv2d, nn.Conv1d):
+        if isinstance(layer, plain):
+            if type(layer) is plain:
+                return ""
+            expected = plain.forward(cast(Any, layer), x)
+            tolerance = 1e-4 * float(expected.abs().max())
+            same = expected.shape == y.shape and bool(((expected - y).abs() <= tolerance).all())
+            return "" if same else f"{type(layer).__name__} computes something else than a {plain.__name__}"
+    return f"{type(layer).__name__} is not supported"
+
+
+_KINDS = (nn.Linear, nn.modules.conv._ConvNd)
+
+
+def _calls(model: nn.Module, input_size: tuple[int, ...]) -> list[tuple[str, nn.Module, tuple[int, int] | None, str]]:
+    """Return (name, layer, grid, refusal) for each layer and grid it is called with, by one forward pass."""
+    names = {module: name for name, module in model.named_modules()}
+    seen: dict[tuple[nn.Module, tuple[int, int] | None], str] = {}
+
+    def note(module: nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any], output: Tensor) -> None:
+        x = args[0] if args else kwargs["input"]
+        grid = None
+        if not isinstance(module, nn.Linear):
+            height, width = (1, 1, *x.shape[2:])[-2:]
+            grid = int(height), int(width)
+        seen[module, grid] = seen.get((module, grid), "") or _refusal(module, x, output)
+
+    parameter = next(itertools.chain(model.parameters(), model.buffers()), torch.zeros(()))
+    image = torch.randn(1, *input_size, generator=torch.Generator().manual_seed(0)).to(parameter)
+    hooks = [m.register_forward_hook(note, with_kwargs=True) for m in names if isinstance(m, _KINDS)]
+    try:
+        with evaluating(model), torch.no_grad():
+            model(image)
+    finally:
+        for hook in hooks:
+            hook.remove()
+    return [(names[module], module, grid, refusal) for (module, grid), refusal in seen.items()]
