@@ -97,7 +97,8 @@ def median_angle(
     """
     if exact_up_to < 0 or samples < 1 or not 0 < confidence < 1:
         raise ValueError(
-            f"expected exact_up_to >= 0, samples >= 1 and 0 < confidence < 1; got {exact_up_to}, {samples}, {confidence}"
+            "expected exact_up_to >= 0, samples >= 1 and 0 < confidence < 1, "
+            f"got {exact_up_to}, {samples} and {confidence}"
         )
     sides = [u] if v is None else [u, v]
     for side in sides:
@@ -251,7 +252,7 @@ def _number(bits: int, dtype: torch.dtype) -> float:
 def _select(u: Tensor, v: Tensor | None, *ranks: int) -> list[float]:
     """The cosines of these ranks, from 0 for the smallest: a radix selection, 16 bits a pass."""
     width = 32 if u.dtype == torch.float32 else 64
-    prefixes = {rank: 0 for rank in ranks}
+    prefixes = dict.fromkeys(ranks, 0)
     before = {rank: rank for rank in ranks}  # rank among those of the prefix
     expected: dict[int, int] = {}
     for shift in range(width - 16, -1, -16):
@@ -270,7 +271,7 @@ def _select(u: Tensor, v: Tensor | None, *ranks: int) -> list[float]:
                 "settings whose products are reproducible, or exact_up_to=0 for a sampled median"
             )
         expected = {}
-        for rank in ranks:
+        for rank in before:
             histogram = histograms[prefixes[rank]]
             below = np.cumsum(histogram)
             digit = int(np.searchsorted(below, before[rank], side="right"))

@@ -1,0 +1,172 @@
+"""Condition numbers: the truth against numpy, the formula where it fails, and every kind of block."""
+
+import json
+import math
+
+import numpy as np
+import pytest
+import timm
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from torch import nn
+
+from stabzoo.diagnostics.conditioning import block_conditioning, condition_number, module_conditioning
+
+
+def random(*shape: int, seed: int = 0) -> torch.Tensor:
+    """Normal numbers, float64."""
+    return torch.randn(*shape, generator=torch.Generator().manual_seed(seed), dtype=torch.float64)
+
+
+def timm_block(width: int = 2, *, bottleneck: bool = False) -> nn.Module:
+    """A residual block of timm's ResNet, with batch norms that scale."""
+    from timm.models.resnet import BasicBlock, Bottleneck
+
+    torch.manual_seed(0)
+    block = Bottleneck(4 * width, width) if bottleneck else BasicBlock(width, width)
+    for module in block.modules():
+        if isinstance(module, nn.BatchNorm2d):
+            nn.init.uniform_(module.weight, 0.5, 1.5)
+            module.running_var.uniform_(0.5, 1.5)
+    return block
+
+
+class Gate(nn.Module):
+    """Squeeze and excitation, more or less: an activation that no module is."""
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        """Scale by the mean."""
+        return x * x.mean().sigmoid()
+
+
+@given(st.integers(1, 7), st.integers(1, 7), st.integers(0, 99))
+@settings(deadline=None, max_examples=60)
+def test_both_ways_agree_with_numpy(m: int, n: int, seed: int) -> None:
+    """Wide, tall and square matrices, dense and matrix-free."""
+    matrix = random(m, n, seed=seed)
+    values = np.linalg.svd(matrix.numpy(), compute_uv=False)
+    for limit, kind in ((2048, "exact"), (0, "converged")):
+        if limit == 0 and min(m, n) < 3:
+            continue  # Lanczos of dimension 1 is not an iteration
+        found = condition_number(lambda x, a=matrix: a @ x, torch.zeros(n, dtype=torch.float64), dense_limit=limit)
+        assert found.value.kind == kind
+        assert found.value.value == pytest.approx(values[0] / values[-1], rel=1e-6)
+        assert found.sigma_max.value == pytest.approx(values[0], rel=1e-9)
+        assert max(found.residuals) <= 1e-4
+
+
+@pytest.mark.parametrize("limit", [2048, 0])
+def test_a_singular_jacobian_has_an_infinite_condition_number(limit: int) -> None:
+    """Also one whose other singular values are harmless: a pseudo-inverse would not see it."""
+    matrix = torch.diag(torch.tensor([3.0, 2.0, 1.0, 1.5, 0.0], dtype=torch.float64))
+    for a in (matrix, matrix[:, :4].T @ torch.diag(matrix.diag()), 0 * matrix):
+        a = a.clone()
+        a[-1] = 0
+        found = condition_number(lambda x, a=a: a @ x, torch.zeros(5, dtype=torch.float64), dense_limit=limit)
+        assert found.value.value == math.inf
+        json.dumps(found.to_dict(), allow_nan=False)
+
+
+def test_the_jacobian_is_that_at_x() -> None:
+    """Of y^2, diag(2 y)."""
+    found = condition_number(torch.square, torch.tensor([1.0, -4.0, 2.0], dtype=torch.float64))
+    assert found.value.value == pytest.approx(4)
+    assert found.shape == (3, 3)
+
+
+def test_an_iteration_that_is_cut_short_says_so() -> None:
+    """Then the value is below the true one, and is not called converged."""
+    matrix = torch.diag(torch.logspace(-7, 0, 60, dtype=torch.float64))
+    found = condition_number(lambda x: matrix @ x, torch.zeros(60, dtype=torch.float64), dense_limit=0, max_products=40)
+    assert found.value.kind == "heuristic"
+    assert found.value.value < 1e7
+    assert "not converged" in found.value.note
+
+
+@pytest.mark.parametrize("bottleneck", [False, True])
+def test_the_linear_map_of_a_timm_block(bottleneck: bool) -> None:
+    """Against the matrices of its folded convolutions, column by column."""
+    block = timm_block(bottleneck=bottleneck).eval()
+    channels = 8 if bottleneck else 2
+    found = block_conditioning(block, torch.zeros(1, channels, 4, 4))
+    block.double().requires_grad_(False)
+    eye = torch.eye(16 * channels, dtype=torch.float64).unflatten(1, (channels, 4, 4))
+    branch = eye
+    maxima = []
+    for i in range(1, 4 if bottleneck else 3):
+        conv, norm = getattr(block, f"conv{i}"), getattr(block, f"bn{i}")
+        scale = (norm.weight / (norm.running_var + norm.eps).sqrt())[:, None, None]
+        size = torch.eye(conv.in_channels * 16, dtype=torch.float64).unflatten(1, (conv.in_channels, 4, 4))
+        maxima.append(torch.linalg.svdvals((conv(size) * scale).flatten(1)))
+        branch = conv(branch) * scale
+    values = torch.linalg.svdvals((eye + branch).flatten(1))
+    assert found.linear.value.value == pytest.approx(float(values[0] / values[-1]), rel=1e-8)
+    above = math.prod(float(s[0]) for s in maxima)
+    below = math.prod(float(s[-1]) for s in maxima)
+    assert found.formula.value == pytest.approx((above + 1) / (below + 1), rel=1e-8)
+    assert found.interval == pytest.approx(((above + 1) / (below + 1), above + 1), rel=1e-8)
+    if not bottleneck:
+        assert found.branch_bound.value == pytest.approx(above / below, rel=1e-4)
+        assert found.branch_bound.kind == "certified_upper"
+        values = torch.linalg.svdvals(branch.flatten(1))
+        assert found.branch_bound.value >= float(values[0] / values[-1])
+    else:
+        assert found.branch_bound.value == math.inf
+
+
+def test_the_formula_is_not_a_bound() -> None:
+    """I + diag(-1, 1) has formula 1 and is singular; a small branch has a proved bound that holds."""
+    block = timm_block(2)
+    for norm in (block.bn1, block.bn2):
+        nn.init.ones_(norm.weight)
+        norm.running_var.fill_(1 - norm.eps)
+    for conv in (block.conv1, block.conv2):
+        nn.init.dirac_(conv.weight)
+    block.conv2.weight.data[0] *= -1
+    found = block_conditioning(block, torch.ones(1, 2, 3, 3))
+    assert found.formula.value == pytest.approx(1)
+    assert found.formula.kind == "heuristic"
+    assert found.linear.value.value > 1e6
+    assert found.block_bound.value == math.inf
+    block.conv2.weight.data *= 0.5
+    found = block_conditioning(block, torch.ones(1, 2, 3, 3))
+    assert found.block_bound.value == pytest.approx(3, rel=1e-6)
+    assert found.block_bound.kind == "certified_upper"
+
+
+@pytest.mark.parametrize("name", ["preresnet20", "zerosnet20_opt", "lmresnet20", "preresnet18"])
+def test_every_block_of_a_network(name: str) -> None:
+    """JSON-safe; where the proved bound is finite it holds; flags and weights stay; changes of shape have no formula."""
+    torch.manual_seed(0)
+    model = timm.create_model(name, width=4).train()
+    weights = {key: value.clone() for key, value in model.state_dict().items()}
+    size = 16 if name.endswith("18") else 8
+    found = module_conditioning(model, torch.randn(1, 3, size, size))
+    assert [entry.name for entry in found] == [n for n, m in model.named_modules() if type(m).__name__ == "Block"]
+    for entry in found:
+        json.dumps(entry.to_dict(), allow_nan=False)
+        if math.isfinite(entry.block_bound.value):
+            assert entry.linear.value.value <= entry.block_bound.value
+    assert math.isnan(next(e for e in found if e.name == "stages.1.blocks.0").formula.value)
+    assert math.isfinite(found[1].formula.value)
+    assert all(module.training for module in model.modules())
+    assert all(torch.equal(value, weights[key]) for key, value in model.state_dict().items())
+
+
+def test_what_cannot_be_done_is_said() -> None:
+    """One sentence each."""
+    with pytest.raises(ValueError, match=r"expected float64 with at least one entry, got \(3,\) in torch.float32"):
+        condition_number(torch.square, torch.ones(3))
+    with pytest.raises(ValueError, match="not finite at x"):
+        condition_number(torch.log, torch.zeros(3, dtype=torch.float64))
+    with pytest.raises(ValueError, match="Jacobian is not finite at x"):
+        condition_number(torch.sqrt, torch.zeros(3, dtype=torch.float64))
+    with pytest.raises(ValueError, match="use condition_number for the Jacobian of another"):
+        block_conditioning(nn.Linear(3, 3), torch.ones(1, 3))
+    with pytest.raises(ValueError, match="expected one image"):
+        module_conditioning(timm.create_model("preresnet20"), torch.ones(2, 3, 8, 8))
+    block = timm_block()
+    block.se = Gate()
+    with pytest.raises(ValueError, match="not affine without its activation modules"):
+        block_conditioning(block, torch.ones(1, 2, 3, 3))
