@@ -1,0 +1,110 @@
+"""Forward-stable residual networks: ResNet-D and ResNet-S, a form of ResNet-S whose certificate is true, and ResNet.
+
+A block is a step of forward-backward splitting for the differential inclusion -y' - F(t, y) in the subdifferential of
+the indicator function of y >= 0: an explicit Euler step, then the projection onto y >= 0, which is relu. All four
+schemes therefore have the coefficients of the explicit Euler method.
+
+Source: Zhang and Schaeffer, Forward stability of ResNet and its variants. J. Math. Imaging Vis. 62, 2020.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Annotated, ClassVar, Literal
+
+from pydantic import Field
+
+from stabzoo import ExplicitMultistep, hookimpl
+
+if TYPE_CHECKING:
+    from torch import nn
+
+__all__ = ["ForwardBackward", "PostResNet", "ResNetD", "ResNetS", "ResNetSCert"]
+
+
+class ForwardBackward(ExplicitMultistep):
+    """y_{n+1} = relu(y_n + f(y_n)): an explicit Euler step, then the projection onto y >= 0.
+
+    Attributes:
+        layer: The residual layer: "D", eq. (14); "S", eq. (15); "post", the post-activation residual block.
+        is_normed: Whether batch norms follow the convolutions; otherwise there are biases.
+        residual_cap: Bound of the residual layers' norms ||A||_2 (``None``: free).
+        ends_cap: Bound of ||A_0||_2 and ||W||_2, of the first convolution and the classifier (``None``: free).
+        pool_cap: Bound of the pooling layers' norms ||A||_2 (``None``: free).
+    """
+
+    alpha: ClassVar = (1,)
+    beta: ClassVar = (1,)
+    boundary: ClassVar = "restart"
+    layer: ClassVar[Literal["D", "S", "post"]]
+    is_normed: ClassVar[bool] = True
+    residual_cap: ClassVar[float | None] = None
+    ends_cap: ClassVar[float | None] = 1.0
+    pool_cap: ClassVar[float | None]
+
+    def block(self, f: nn.Module) -> nn.Module:
+        """One step relu(y + f(y)) around any branch f (see `stabzoo.Discretization.block`)."""
+        from stabzoo_forward.layers import ForwardBackwardStep  # imports torch
+
+        return ForwardBackwardStep(f)
+
+    @classmethod
+    def network(cls) -> type[nn.Module]:
+        """The network of Fig. 1 (see `stabzoo.Discretization.network`)."""
+        from stabzoo_forward.network import StableResNet  # imports torch
+
+        return StableResNet
+
+
+class ResNetD(ForwardBackward):
+    """ResNet-D: y+ = relu(y - A2 relu(A1 y + b_1) + b_2) with A2 >= 0 elementwise, eq. (14).
+
+    Not to be confused with timm's ``resnet50d``. Features do not grow but by the biases (Theorem 5), for any A1.
+    """
+
+    name = "resnet_d"
+    layer = "D"
+    pool_cap = None
+
+
+class ResNetS(ForwardBackward):
+    """ResNet-S as the paper trains it, with batch norms: y+ = relu(y - A^T relu(A y + b_1) + b_2), eq. (15).
+
+    Not to be confused with timm's ``resnet50s``. ||A||_2 <= sqrt(2) is kept, but the batch norms scale A and A^T
+    differently, so Theorem 6 does not apply to the network that is computed; to `ResNetSCert` it does.
+    """
+
+    name = "resnet_s"
+    layer = "S"
+    residual_cap = 2**0.5
+    pool_cap = None
+
+
+class ResNetSCert(ForwardBackward):
+    """ResNet-S without batch norms: eq. (15) with biases, ||A||_2 <= sqrt(2), and a bound on the pooling layers' norms.
+
+    All hypotheses of Theorem 6 hold, and ``pool_cap`` bounds what (57) leaves free: whatever the depth and the weights,
+    the logits of two images x and x' differ by at most (1/2 + pool_cap)^2 ||x - x'||_2 (||P_2||_2 = 1/2).
+    """
+
+    name = "resnet_s_cert"
+    layer = "S"
+    is_normed = False
+    residual_cap = 2**0.5
+    pool_cap: Annotated[float, Field(gt=0, allow_inf_nan=False)] = 1.0  # type: ignore[misc]  # pyright: ignore
+
+
+class PostResNet(ForwardBackward):
+    """The post-activation ResNet of Fig. 2c, for comparison: y+ = relu(y + A2 relu(A1 y + b_1) + b_2); no bounds.
+
+    Source: He, Zhang, Ren, Sun, Deep residual learning for image recognition, CVPR 2016, section 4.2.
+    """
+
+    name = "postresnet"
+    layer = "post"
+    ends_cap = pool_cap = None
+
+
+@hookimpl
+def stabzoo_discretizations() -> list[type]:
+    """The discretizations of this plugin."""
+    return [ResNetD, ResNetS, ResNetSCert, PostResNet]

@@ -1,0 +1,168 @@
+"""The layers of eqs. (14), (15) and (18): what a block computes, with every convolution and norm under its own name.
+
+Convolutions are 3x3 on a torus (periodic padding). A block maps a list of tensors, the state first, to ``[y_{n+1}]``.
+
+Source: Zhang and Schaeffer, JMIV 2020, section 3.1 and appendix A.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import torch
+import torch.nn.functional as F
+from timm.layers import DropPath
+from torch import Tensor, nn
+
+__all__ = [
+    "DLayer",
+    "ForwardBackwardStep",
+    "PoolingLayer",
+    "PostLayer",
+    "SLayer",
+    "adjoint",
+    "centred",
+    "halved",
+    "wrapped",
+]
+
+
+def wrapped(x: Tensor) -> Tensor:
+    """Continue (B, C, H, W) by one pixel on each side, periodically."""
+    return F.pad(x, [1, 1, 1, 1], mode="circular")
+
+
+def adjoint(y: Tensor, kernel: Tensor) -> Tensor:
+    """A^T y, where A x is the periodic 3x3 convolution of x with ``kernel`` (C', C, 3, 3), stride 1.
+
+    The adjoint on a torus is the convolution with the kernel whose channels are swapped and whose taps are reflected:
+    <A x, y> = <x, A^T y>. (B, C', H, W) -> (B, C, H, W).
+    """
+    return F.conv2d(wrapped(y), kernel.transpose(0, 1).flip(2, 3))
+
+
+def centred(x: Tensor, channels: int) -> Tensor:
+    """E of eq. (31): zero channels on both sides, floor((d2 - d1) / 2) before. (B, d1, H, W) -> (B, d2, H, W)."""
+    before = (channels - x.shape[1]) // 2
+    return F.pad(x, [0, 0, 0, 0, before, channels - x.shape[1] - before])
+
+
+def halved(x: Tensor) -> Tensor:
+    """P_2 of eq. (33): means of 2x2 pixels, zeros beyond an odd edge. (B, C, H, W) -> (B, C, ceil(H/2), ceil(W/2))."""
+    return F.avg_pool2d(x, 2, ceil_mode=True, divisor_override=4)
+
+
+def periodic(channels: int, out: int, stride: int = 1, *, bias: bool = False, **dd: Any) -> nn.Conv2d:
+    """A 3x3 convolution on a torus."""
+    return nn.Conv2d(channels, out, 3, stride, 1, padding_mode="circular", bias=bias, **dd)
+
+
+def dropping(rate: float) -> nn.Module:
+    """Stochastic depth."""
+    return DropPath(rate) if rate else nn.Identity()
+
+
+class ForwardBackwardStep(nn.Module):
+    """relu(y + f(y)) around a branch f."""
+
+    slopes = 0
+
+    def __init__(self, f: nn.Module) -> None:
+        super().__init__()
+        self.f = f
+
+    def forward(self, y: Tensor, history: list[Tensor]) -> list[Tensor]:
+        """State and history -> the new state."""
+        return [F.relu(history[0] + self.f(y))]
+
+
+class DLayer(nn.Module):
+    """ResNet-D: y+ = relu(y - norm2(A2 relu(norm1(A1 y)))), A2 >= 0 elementwise, eq. (14).
+
+    ``norm1`` is a trained batch norm, its shift is b_1; ``norm2`` has gamma = 1 and beta = 0 fixed, which keeps the
+    sign of A2 (Remark 2). In evaluation mode A2/sigma_2 is the layer's second operator and mu_2/sigma_2 its b_2.
+    """
+
+    def __init__(self, channels: int, drop_path: float = 0.0, **dd: Any) -> None:
+        super().__init__()
+        self.conv1 = periodic(channels, channels, **dd)
+        self.norm1 = nn.BatchNorm2d(channels, **dd)
+        self.conv2 = periodic(channels, channels, **dd)
+        self.norm2 = nn.BatchNorm2d(channels, affine=False, **dd)
+        self.drop_path = dropping(drop_path)
+
+    def forward(self, history: list[Tensor]) -> list[Tensor]:
+        """[(B, C, H, W)] -> the same one step later."""
+        y = history[0]
+        branch = self.norm2(self.conv2(F.relu(self.norm1(self.conv1(y)))))
+        return [F.relu(y - self.drop_path(branch))]
+
+
+class SLayer(nn.Module):
+    """ResNet-S: y+ = relu(y - norm2(A^T relu(norm1(A y + b_1))) + b_2), one kernel, eq. (15).
+
+    Normed, as the paper trains it: ``norm1`` is a trained batch norm, ``norm2`` has gamma = 1 and beta = 0 fixed, and
+    there are no biases. Otherwise ``norm1`` and ``norm2`` are identities, b_1 is ``conv.bias``, b_2 is ``bias2``, and
+    the layer is non-expansive when ||A||_2 <= sqrt(2) (Lemma 2).
+    """
+
+    def __init__(self, channels: int, drop_path: float = 0.0, *, normed: bool = True, **dd: Any) -> None:
+        super().__init__()
+        self.conv = periodic(channels, channels, bias=not normed, **dd)
+        self.norm1 = nn.BatchNorm2d(channels, **dd) if normed else nn.Identity()
+        self.norm2 = nn.BatchNorm2d(channels, affine=False, **dd) if normed else nn.Identity()
+        self.bias2 = None if normed else nn.Parameter(torch.zeros(channels, **dd))
+        self.drop_path = dropping(drop_path)
+
+    def forward(self, history: list[Tensor]) -> list[Tensor]:
+        """[(B, C, H, W)] -> the same one step later."""
+        y = history[0]
+        kernel = self.conv.weight  # read once: under a parametrization, reading is computing
+        slope = F.relu(self.norm1(F.conv2d(wrapped(y), kernel, self.conv.bias)))
+        y = y - self.drop_path(self.norm2(adjoint(slope, kernel)))
+        if self.bias2 is not None:
+            y = y + self.bias2[:, None, None]
+        return [F.relu(y)]
+
+
+class PoolingLayer(nn.Module):
+    """The 2D pooling layer: y+ = relu(E(P_2(y)) - relu(norm(A|s=2 y + b))), eq. (18).
+
+    Half of the channels of y+ are relu(0 - relu(.)) = 0 whatever the input: the following layers' shifts fill them.
+    ``norm`` is a trained batch norm and there is no bias; if not ``normed``, an identity and ``conv.bias``.
+    """
+
+    def __init__(self, channels: int, out: int, *, normed: bool = True, **dd: Any) -> None:
+        super().__init__()
+        self.conv = periodic(channels, out, 2, bias=not normed, **dd)
+        self.norm = nn.BatchNorm2d(out, **dd) if normed else nn.Identity()
+        self.out = out
+
+    def forward(self, history: list[Tensor]) -> list[Tensor]:
+        """[(B, C, H, W)] -> [(B, C', ceil(H/2), ceil(W/2))]."""
+        y = history[0]
+        return [F.relu(centred(halved(y), self.out) - F.relu(self.norm(self.conv(y))))]
+
+
+class PostLayer(nn.Module):
+    """The post-activation residual block of Fig. 2c: y+ = relu(E(y|s) + norm2(A2 relu(norm1(A1|s y)))).
+
+    Zero padding and a shortcut without parameters: every second pixel and zero channels where the shape changes.
+
+    Source: He, Zhang, Ren, Sun, Deep residual learning for image recognition, CVPR 2016, section 4.2, option A.
+    """
+
+    def __init__(self, channels: int, out: int, stride: int = 1, drop_path: float = 0.0, **dd: Any) -> None:
+        super().__init__()
+        self.conv1 = nn.Conv2d(channels, out, 3, stride, 1, bias=False, **dd)
+        self.norm1 = nn.BatchNorm2d(out, **dd)
+        self.conv2 = nn.Conv2d(out, out, 3, 1, 1, bias=False, **dd)
+        self.norm2 = nn.BatchNorm2d(out, **dd)
+        self.drop_path = dropping(drop_path)
+        self.stride, self.out = stride, out
+
+    def forward(self, history: list[Tensor]) -> list[Tensor]:
+        """[(B, C, H, W)] -> [(B, C', ceil(H/stride), ceil(W/stride))]."""
+        y = history[0]
+        branch = self.norm2(self.conv2(F.relu(self.norm1(self.conv1(y)))))
+        return [F.relu(centred(y[:, :, :: self.stride, :: self.stride], self.out) + self.drop_path(branch))]
