@@ -146,7 +146,7 @@ def test_code_that_fails_is_told_with_its_plugin(install: Install, body: str, pr
     found = claims.check_claims()
     assert any(problem in text for text in found.problems)
     assert all("inverse" in text for text in found.problems)
-    assert len(found.schemes) == len(stabzoo.list_schemes())
+    assert len(found.schemes) == len(plugins.list_schemes())
 
 
 def test_a_scheme_without_defaults_cannot_be_claimed(install: Install) -> None:
