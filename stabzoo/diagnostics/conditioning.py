@@ -147,7 +147,7 @@ def block_conditioning(
     history = [entry.detach().double() for entry in history]
     y = history[0]
     jacobian = condition_number(_newest(block, inputs, history), y, **options)
-    factors, skip, scale, square = _factors(block)
+    factors, skip, scale = _factors(block)
     _remove_activations(block)
     step = _newest(block, inputs, history)
     _require_affine(step, y, name or type(block).__name__)
@@ -156,9 +156,9 @@ def block_conditioning(
     if skip is None:
         undefined = Measurement(math.nan, "heuristic", "the shortcut is not the identity: Lemma 1 says nothing")
         return BlockConditioning(name, undefined, (math.nan, math.nan), undefined, undefined, linear, jacobian)
-    largest, smallest, kind = abs(scale), abs(scale), cast(Kind, "exact")
+    largest = smallest = abs(scale)
     low = high = abs(scale)  # smallest from below and largest from above, rounding included
-    at, certain = y, True
+    at, certain, square = y, True, True
     for factor in factors:
         found = condition_number(factor, at, **options)
         largest, smallest = largest * found.sigma_max.value, smallest * found.sigma_min.value
@@ -169,7 +169,7 @@ def block_conditioning(
         certain = certain and found.value.kind == "exact"
         with torch.no_grad():
             at = factor(at)
-    kind = "certified_upper" if certain else "heuristic"
+    kind: Kind = "certified_upper" if certain else "heuristic"
     a = abs(skip)
     formula = Measurement(_ratio(largest + a, smallest + a), "heuristic", NOT_A_BOUND)
     interval = (_ratio(largest + a, smallest + a), _ratio(largest + a, a))
@@ -203,7 +203,7 @@ def module_conditioning(
         found[name] = argument.clone() if isinstance(argument, Tensor) else [entry.clone() for entry in argument]
 
     hooks = [
-        module.register_forward_pre_hook(lambda _m, args, name=name: keep(name, args[0]))
+        module.register_forward_pre_hook(lambda _m, args, name=name: keep(str(name), args[0]))
         for name, module in modules.items()
     ]
     try:
@@ -245,10 +245,10 @@ def _require_affine(function: Callable[[Tensor], Tensor], y: Tensor, name: str) 
         )
 
 
-def _factors(block: nn.Module) -> tuple[list[nn.Module], float | None, float, bool]:
+def _factors(block: nn.Module) -> tuple[list[nn.Sequential], float | None, float]:
     """The branch's convolutions with the scale of their batch norm, what multiplies the skip and the branch.
 
-    A skip that is not the identity is None.  The last value says whether nothing else stands in the branch.
+    What multiplies a skip that is not the identity is None.
     """
     modules = dict(block.named_modules())
     if "step" in modules and isinstance(getattr(modules["step"], "f", None), nn.Module):
@@ -262,12 +262,12 @@ def _factors(block: nn.Module) -> tuple[list[nn.Module], float | None, float, bo
         factors = [nn.Sequential(*pair) for pair in zip(norms, convs, strict=False)]
         plain = len(norms) == len(convs) and all(isinstance(s, nn.Identity) for s in cast(Any, block).shortcuts)
         skip = float(method.alpha[0]) if plain else None
-        return factors, skip, float(method.beta[0]), True
+        return factors, skip, float(method.beta[0])
     if "conv1" in modules and "bn1" in modules and "conv2" in modules and "bn2" in modules:
         count = 3 if "conv3" in modules else 2
         factors = [nn.Sequential(modules[f"conv{i}"], modules[f"bn{i}"]) for i in range(1, count + 1)]
         plain = getattr(block, "downsample", None) is None and getattr(block, "stride", 1) in (1, (1, 1))
-        return factors, 1.0 if plain else None, 1.0, True
+        return factors, 1.0 if plain else None, 1.0
     raise ValueError(
         f"{type(block).__name__}: expected a block of stabzoo's network or timm's ResNet BasicBlock or Bottleneck; "
         "use condition_number for the Jacobian of another"
@@ -366,7 +366,7 @@ def _iterative(products: _Products, shape: tuple[int, int], tolerance: float, ma
 def _top(forward: Any, backward: Any, n: int, random: np.random.Generator) -> tuple[NDArray[np.float64], bool]:
     gram = LinearOperator((n, n), matvec=lambda v: backward(forward(v)), dtype=np.float64)  # pyright: ignore[reportCallIssue]
     try:
-        _, vectors = eigsh(gram, k=1, which="LA", v0=random.standard_normal(n), tol=1e-13, maxiter=1000)
+        _, vectors = eigsh(gram, k=1, which="LA", v0=random.standard_normal(n), tol=cast(Any, 1e-13), maxiter=1000)
     except ArpackError:  # a zero matrix, or no convergence
         return random.standard_normal(n), False
     return vectors[:, 0], True
