@@ -16,7 +16,7 @@ from stabzoo.study.evaluations import Clean
 from stabzoo.study.pool import ATTEMPTS, Died, run_all
 from stabzoo.study.spec import Digits, Run, Training
 from stabzoo.study.store import Record
-from stabzoo.study.worker import EpochDone, Raised, work
+from stabzoo.study.worker import EpochDone, Raised, Wanted, work
 
 CLEAN = (Clean(kind="clean"),)
 
@@ -64,7 +64,9 @@ def test_a_run_whose_processes_always_die_is_given_up(
     monkeypatch.setattr(pool, "work", act)
     runs = [make_run(seed, act="live") for seed in range(4)]
     runs.insert(1, make_run(7, act=way))
-    outcomes = [(run.seed, event) for run, event in run_all(runs, CLEAN, workers) if not isinstance(event, EpochDone)]
+    outcomes = [
+        (run.seed, event) for run, event in run_all(runs, Wanted(CLEAN), workers) if not isinstance(event, EpochDone)
+    ]
     assert [event for seed, event in outcomes if seed == 7] == [Died(reason, n + 1) for n in range(ATTEMPTS)]
     assert sorted(seed for seed, event in outcomes if isinstance(event, Raised)) == [0, 1, 2, 3]
 
@@ -74,7 +76,7 @@ def test_processes_are_used_again_and_not_more_than_needed(monkeypatch: pytest.M
     monkeypatch.setattr(pool, "work", act)
 
     def processes(runs: int, workers: int) -> int:
-        events = run_all([make_run(seed, act="live") for seed in range(runs)], CLEAN, workers)
+        events = run_all([make_run(seed, act="live") for seed in range(runs)], Wanted(CLEAN), workers)
         return len({event.reason for _, event in events if isinstance(event, Raised)})
 
     assert processes(4, 1) == 1
@@ -86,7 +88,7 @@ def test_an_idle_process_that_died_costs_nothing(monkeypatch: pytest.MonkeyPatch
     """A process that is killed between two runs is replaced."""
     monkeypatch.setattr(pool, "work", act)
     finished: list[int] = []
-    for run, event in run_all([make_run(0, act="live"), make_run(1, act="live")], CLEAN, workers=1):
+    for run, event in run_all([make_run(0, act="live"), make_run(1, act="live")], Wanted(CLEAN), workers=1):
         if isinstance(event, Raised):
             finished.append(run.seed)
             os.kill(int(event.reason), signal.SIGKILL)
@@ -97,7 +99,7 @@ def test_an_idle_process_that_died_costs_nothing(monkeypatch: pytest.MonkeyPatch
 def test_closing_ends_the_processes(monkeypatch: pytest.MonkeyPatch):
     """Whatever stops the loop leaves no process behind."""
     monkeypatch.setattr(pool, "work", act)
-    with closing(run_all([make_run(0, act="sleep"), make_run(1, act="sleep")], CLEAN, workers=2)) as events:
+    with closing(run_all([make_run(0, act="sleep"), make_run(1, act="sleep")], Wanted(CLEAN), workers=2)) as events:
         assert isinstance(next(events)[1], EpochDone)
     assert multiprocessing.active_children() == []
 
@@ -119,7 +121,7 @@ def test_worker_reports_a_run_that_raises_and_goes_on_with_the_next(monkeypatch:
     thread, before = Thread(target=parent), signal.getsignal(signal.SIGINT)
     thread.start()
     try:
-        work(theirs, CLEAN)
+        work(theirs, Wanted(CLEAN))
     finally:
         signal.signal(signal.SIGINT, before)
         thread.join()

@@ -15,7 +15,7 @@ from stabzoo.study.report import REPORT_FILES, Failure, Report
 from stabzoo.study.spec import Network, Run, Study
 from stabzoo.study.store import Record, Store
 from stabzoo.study.terminal import RunProgress, say, show
-from stabzoo.study.worker import EpochDone, Raised
+from stabzoo.study.worker import EpochDone, Raised, Wanted
 
 __all__ = ["StudyResult", "run_study"]
 
@@ -87,7 +87,7 @@ def _processors() -> int:
 
 
 def _finished(study: Study, store: Store, runs: list[Run], console: Console) -> dict[str, Record]:
-    """The usable records, by key; a damaged one is announced, one without an evaluation asked for now is left out."""
+    """The usable records, by key; a damaged one is announced, one that lacks what is asked for now is left out."""
     records: dict[str, Record] = {}
     for run in runs:
         try:
@@ -95,7 +95,7 @@ def _finished(study: Study, store: Store, runs: list[Run], console: Console) -> 
         except ValueError as error:
             say(console, f"{error}; this run is done again", style="yellow")
             continue
-        if record and all(evaluation in record.evaluations for evaluation in study.evaluations):
+        if record and record.holds(study.evaluations, study.diagnostics):
             records[run.key] = record
     return records
 
@@ -117,7 +117,8 @@ def _train(
     processes = f"{workers} process{'es' if workers > 1 else ''} of one thread"
     say(console, f"{study.title}\n{len(missing)} of {total} runs to train, in {processes}")
     failures: list[Failure] = []
-    events = run_all([run for _, run in missing.values()], study.evaluations, workers)
+    wanted = Wanted(study.evaluations, study.diagnostics)
+    events = run_all([run for _, run in missing.values()], wanted, workers)
     with RunProgress(console, total, len(records), study.training.epochs) as progress, closing(events):
         for run, event in events:
             label = missing[run.key][0].label

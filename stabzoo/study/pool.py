@@ -12,10 +12,9 @@ from multiprocessing.connection import Connection, wait
 from multiprocessing.context import SpawnProcess
 from typing import TypeAlias
 
-from stabzoo.study.evaluations import Evaluation
 from stabzoo.study.spec import Run
 from stabzoo.study.store import Record
-from stabzoo.study.worker import EpochDone, Raised, work
+from stabzoo.study.worker import EpochDone, Raised, Wanted, work
 
 __all__ = ["ATTEMPTS", "Died", "run_all"]
 
@@ -37,10 +36,10 @@ Event: TypeAlias = Record | EpochDone | Raised | Died
 class _Lane:
     """A worker process, spawned so that it inherits neither threads nor an initialised torch, and the run it is at."""
 
-    def __init__(self, evaluations: tuple[Evaluation, ...]) -> None:
+    def __init__(self, wanted: Wanted) -> None:
         context = multiprocessing.get_context("spawn")
         self.connection, remote = context.Pipe()
-        self.process: SpawnProcess = context.Process(target=work, args=(remote, evaluations), daemon=True)
+        self.process: SpawnProcess = context.Process(target=work, args=(remote, wanted), daemon=True)
         self.process.start()
         remote.close()  # with our copy open, the death of the process would not close the pipe
         self.run: Run | None = None
@@ -61,7 +60,7 @@ class _Lane:
         return f"was killed by {signal.Signals(-code).name}" if code < 0 else f"ended with exit code {code}"
 
 
-def run_all(runs: Sequence[Run], evaluations: tuple[Evaluation, ...], workers: int) -> Generator[tuple[Run, Event]]:
+def run_all(runs: Sequence[Run], wanted: Wanted, workers: int) -> Generator[tuple[Run, Event]]:
     """Execute ``runs`` in at most ``workers`` processes; yield what happens to which run, as it happens.
 
     A run is over with its ``Record``, its ``Raised``, or its ``Died`` number ``ATTEMPTS``. Closing the generator ends
@@ -76,7 +75,7 @@ def run_all(runs: Sequence[Run], evaluations: tuple[Evaluation, ...], workers: i
                 if waiting and lane.run is None:
                     lane.start(waiting.popleft())
             while waiting and len(lanes) < workers:
-                lane = _Lane(evaluations)
+                lane = _Lane(wanted)
                 lanes[lane.connection] = lane
                 lane.start(waiting.popleft())
             busy = [connection for connection, lane in lanes.items() if lane.run]

@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from stabzoo.study import wording
+from stabzoo.study.findings import Finding, findings_of
 from stabzoo.study.spec import Study, software
 from stabzoo.study.statistics import Comparison, Row, compare, rows_of
 from stabzoo.study.store import Record, write_atomically
@@ -39,6 +40,7 @@ class Report:
     study: Study
     rows: tuple[Row, ...]
     comparisons: tuple[Comparison, ...]  # one an evaluation; empty unless both zero-stable and unstable runs exist
+    findings: tuple[Finding, ...]  # one a diagnostic
     failures: tuple[Failure, ...]
 
     @classmethod
@@ -46,12 +48,16 @@ class Report:
         """Prove and compare; ``records`` are the finished runs by their keys."""
         rows = rows_of(study, records)
         compared = [compare(rows, evaluation) for evaluation in study.evaluations]
-        return cls(study, tuple(rows), tuple(entry for entry in compared if entry), tuple(failures))
+        comparisons = tuple(entry for entry in compared if entry)
+        return cls(study, tuple(rows), comparisons, findings_of(study, rows), tuple(failures))
 
     @property
     def sentence(self) -> str:
-        """The study's answer."""
-        return wording.answer(self.comparisons)
+        """The study's answer: what its diagnostics say, and whether zero stability predicted performance."""
+        answers = [finding.sentence for finding in self.findings]
+        if self.comparisons or not answers:
+            answers.append(wording.answer(self.comparisons))
+        return " ".join(answers)
 
     @property
     def diverged(self) -> list[str]:
@@ -73,6 +79,7 @@ class Report:
             "comparisons": [
                 {**asdict(entry), "evaluation": entry.evaluation.model_dump(mode="json")} for entry in self.comparisons
             ],
+            "findings": [asdict(finding) for finding in self.findings],
             "failures": [asdict(failure) for failure in self.failures],
             "environment": environment(),
         }
@@ -94,15 +101,20 @@ class Report:
         }
 
     def write(self, folder: Path) -> None:
-        """Write ``REPORT_FILES`` into ``folder``."""
-        from stabzoo.study.plot import draw  # matplotlib is slow to import, and every worker process would pay for it
+        """Write ``REPORT_FILES`` into ``folder``, and ``angles.png`` where angles were measured."""
+        # matplotlib is slow to import, and every worker process would pay for it
+        from stabzoo.study.angles_plot import draw_angles
+        from stabzoo.study.plot import draw
 
-        plot = draw(self.study, self.rows, self.comparisons)
+        plot, angles = draw(self.study, self.rows, self.comparisons), draw_angles(self.study, self.rows)
         results = json.dumps(self.to_dict(), indent=1, allow_nan=False, ensure_ascii=False) + "\n"
-        for name, content in zip(REPORT_FILES, (self._page(plot).encode(), plot, results.encode()), strict=True):
+        page = self._page(plot, angles).encode()
+        for name, content in zip(REPORT_FILES, (page, plot, results.encode()), strict=True):
             write_atomically(folder / name, content)
+        if angles:
+            write_atomically(folder / "angles.png", angles)
 
-    def _page(self, plot: bytes) -> str:
+    def _page(self, plot: bytes, angles: bytes | None) -> str:
         from stabzoo.report.page import render_page
 
         return render_page(
@@ -113,6 +125,7 @@ class Report:
             study=self.study,
             wording=wording,
             plot=base64.b64encode(plot).decode(),
+            angles=angles and base64.b64encode(angles).decode(),
             environment=environment(),
         )
 

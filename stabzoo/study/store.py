@@ -6,13 +6,14 @@ import os
 import tempfile
 from pathlib import Path
 
-from pydantic import Field, ValidationError
+from pydantic import Field, JsonValue, ValidationError
 
 from stabzoo.config import Rational, Strict
+from stabzoo.study.diagnostics import Diagnostic
 from stabzoo.study.evaluations import Evaluation
 from stabzoo.study.spec import Run
 
-__all__ = ["Coefficients", "Measured", "Record", "Store", "write_atomically"]
+__all__ = ["Coefficients", "Diagnosed", "Measured", "Record", "Store", "write_atomically"]
 
 
 class Coefficients(Strict):
@@ -30,6 +31,13 @@ class Measured(Strict):
     accuracy: float = Field(ge=0, le=100)
 
 
+class Diagnosed(Strict):
+    """What was found of one diagnostic, as its observer gives it."""
+
+    diagnostic: Diagnostic
+    result: dict[str, JsonValue]
+
+
 class Record(Strict):
     """A finished run: its specification and everything it gave.
 
@@ -44,6 +52,7 @@ class Record(Strict):
     diverged: bool
     weights_sha256: str
     measured: tuple[Measured, ...]
+    diagnosed: tuple[Diagnosed, ...] = ()
     seconds: float
     cpu: str
 
@@ -51,6 +60,15 @@ class Record(Strict):
     def evaluations(self) -> tuple[Evaluation, ...]:
         """What was measured."""
         return tuple(entry.evaluation for entry in self.measured)
+
+    def holds(self, evaluations: tuple[Evaluation, ...], diagnostics: tuple[Diagnostic, ...]) -> bool:
+        """Whether all of these were measured."""
+        diagnosed = [entry.diagnostic for entry in self.diagnosed]
+        return all(entry in self.evaluations for entry in evaluations) and all(d in diagnosed for d in diagnostics)
+
+    def found(self, diagnostic: Diagnostic) -> dict[str, JsonValue]:
+        """What was found of ``diagnostic``, which must be one of those measured."""
+        return next(entry.result for entry in self.diagnosed if entry.diagnostic == diagnostic)
 
     def accuracy(self, evaluation: Evaluation) -> float:
         """Accuracy in percent under ``evaluation``, which must be one of those measured."""
@@ -111,6 +129,10 @@ class Store:
             earlier = None
         if earlier and earlier.weights_sha256 == record.weights_sha256:
             besides = tuple(entry for entry in earlier.measured if entry.evaluation not in record.evaluations)
-            record = record.model_copy(update={"measured": record.measured + besides})
+            diagnosed = [entry.diagnostic for entry in record.diagnosed]
+            further = tuple(entry for entry in earlier.diagnosed if entry.diagnostic not in diagnosed)
+            record = record.model_copy(
+                update={"measured": record.measured + besides, "diagnosed": record.diagnosed + further}
+            )
         write_atomically(self.path(record.run), record.model_dump_json(indent=1).encode() + b"\n")
         return record

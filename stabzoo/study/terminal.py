@@ -11,6 +11,7 @@ from rich.table import Table
 from rich.text import Text
 
 from stabzoo.study import wording
+from stabzoo.study.findings import Finding
 from stabzoo.study.report import Report
 from stabzoo.study.spec import Published
 
@@ -72,13 +73,18 @@ class RunProgress:
 
 def show(console: Console, report: Report) -> None:
     """Print the tables, the study's sentence, its limits, and the runs that failed."""
-    tables = [_measured(report), *(_published(report, published) for published in report.study.published)]
+    tables = [
+        _measured(report),
+        *(_found(finding) for finding in report.findings),
+        *(_published(report, published) for published in report.study.published),
+    ]
     for table in tables:
         console.print()
         console.print(table)
     console.print()
     say(console, report.sentence, style="bold")
-    say(console, wording.correlation_note(report.comparisons), style="dim")
+    if report.comparisons:
+        say(console, wording.correlation_note(report.comparisons), style="dim")
     if report.study.limits:
         say(console, "\nLimits")
         for limit in report.study.limits:
@@ -99,6 +105,15 @@ def _measured(report: Report) -> Table:
         style = "" if row.card is None else "blue" if row.card.is_zero_stable else "red"
         cells = [wording.accuracy_text(row, evaluation) for evaluation in report.study.evaluations]
         table.add_row(Text(row.network.label), Text(wording.proved_text(row), style=style), *cells)
+    return table
+
+
+def _found(finding: Finding) -> Table:
+    table = _table(finding.title)
+    for column in finding.columns:
+        table.add_column(Text(column), overflow="fold")
+    for row in finding.rows:
+        table.add_row(*map(Text, row))
     return table
 
 

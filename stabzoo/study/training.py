@@ -56,18 +56,24 @@ def schedule_of(optimizer: torch.optim.Optimizer, training: Training, steps: int
 
 
 def train(
-    network: PixelScale, images: Images, training: Training, seed: int, on_epoch: Callable[[], None] = lambda: None
+    network: PixelScale,
+    images: Images,
+    training: Training,
+    seed: int,
+    after_epoch: Callable[[int], None] = lambda epoch: None,
 ) -> Trained:
     """Train ``network`` in place; stop at the first loss that is not finite.
 
     Divergence is a result, not an error: some networks of a study are there because theory says they blow up.
-    ``on_epoch`` is called after each epoch, with the network in training mode before and after.
+    ``after_epoch`` is called with 0 before the first epoch, and with an epoch's number, from 1, after it; it leaves the
+    network's training flags as they are.
     """
     optimizer = optimizer_of(network, training)
     steps = len(batches_of(len(images.train), training.batch_size, seed, epoch=0))
     schedule = schedule_of(optimizer, training, training.epochs * steps)
     network.post_step()  # constraints hold from the start
     network.train()
+    after_epoch(0)
     losses: list[float] = []
     for epoch in range(training.epochs):
         torch.manual_seed(seed * 1_000_003 + epoch)  # dropout and drop path of networks that have them
@@ -86,5 +92,5 @@ def train(
             schedule.step()
             total += loss.item() * len(batch)
         losses.append(total / len(images.train))
-        on_epoch()
+        after_epoch(epoch + 1)
     return Trained(tuple(losses), diverged=False)

@@ -9,11 +9,20 @@ import traceback
 from dataclasses import dataclass
 from multiprocessing.connection import Connection
 
+from stabzoo.study.diagnostics import Diagnostic
 from stabzoo.study.evaluations import Evaluation
 from stabzoo.study.spec import Run
-from stabzoo.study.store import Measured, Record
+from stabzoo.study.store import Diagnosed, Measured, Record
 
-__all__ = ["EpochDone", "Raised", "work"]
+__all__ = ["EpochDone", "Raised", "Wanted", "work"]
+
+
+@dataclass(frozen=True)
+class Wanted:
+    """What is to be measured of every run."""
+
+    evaluations: tuple[Evaluation, ...]
+    diagnostics: tuple[Diagnostic, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -29,7 +38,7 @@ class Raised:
     traceback: str
 
 
-def work(connection: Connection, evaluations: tuple[Evaluation, ...]) -> None:
+def work(connection: Connection, wanted: Wanted) -> None:
     """Receive runs until the pipe closes; answer each with ``EpochDone``s, then a ``Record`` or a ``Raised``."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C reaches the whole group; the parent decides what stops
     os.environ["OMP_NUM_THREADS"] = "1"  # read once, when torch is imported
@@ -37,7 +46,7 @@ def work(connection: Connection, evaluations: tuple[Evaluation, ...]) -> None:
         while True:
             run = connection.recv()
             try:
-                answer = execute(run, evaluations, connection)
+                answer = execute(run, wanted, connection)
             except Exception as error:
                 answer = Raised(f"{type(error).__name__}: {error}", traceback.format_exc())
             connection.send(answer)
@@ -45,7 +54,7 @@ def work(connection: Connection, evaluations: tuple[Evaluation, ...]) -> None:
         return  # the parent has closed the pipe, or is gone
 
 
-def execute(run: Run, evaluations: tuple[Evaluation, ...], connection: Connection) -> Record:
+def execute(run: Run, wanted: Wanted, connection: Connection) -> Record:
     """Train and evaluate one run on one thread."""
     import torch
 
@@ -58,7 +67,20 @@ def execute(run: Run, evaluations: tuple[Evaluation, ...], connection: Connectio
     started = time.perf_counter()
     images = load_images(run.data)
     network = build(run)
-    trained = train(network, images, run.training, run.seed, on_epoch=lambda: connection.send(EpochDone()))
+    observers = []
+    if wanted.diagnostics:
+        from stabzoo.study.diagnosing import observers_of  # imports what other studies do not need
+
+        observers = observers_of(wanted.diagnostics, images)
+
+    def after_epoch(epoch: int) -> None:
+        for observer in observers:
+            observer.after_epoch(network, epoch)
+        if epoch:
+            connection.send(EpochDone())
+
+    trained = train(network, images, run.training, run.seed, after_epoch)
+    network.eval()
     return Record(
         run=run,
         coefficients=coefficients_of(network),
@@ -71,7 +93,11 @@ def execute(run: Run, evaluations: tuple[Evaluation, ...], connection: Connectio
                 evaluation=evaluation,
                 accuracy=accuracy(network, perturb(images.test, evaluation), images.test_labels),
             )
-            for evaluation in evaluations
+            for evaluation in wanted.evaluations
+        ),
+        diagnosed=tuple(
+            Diagnosed(diagnostic=diagnostic, result=observer.result(network))
+            for diagnostic, observer in zip(wanted.diagnostics, observers, strict=True)
         ),
         seconds=time.perf_counter() - started,
         cpu=torch.backends.cpu.get_cpu_capability(),

@@ -1,0 +1,99 @@
+"""Measuring what a study asks of its networks besides accuracy: while they train, and when they are trained."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any, Protocol
+
+import torch
+
+from stabzoo.diagnostics.angles import PrincipalAngles
+from stabzoo.study.data import Images
+from stabzoo.study.diagnostics import Angles, Constraints, Diagnostic, Sensitivity
+from stabzoo.study.pixel_scale import PixelScale
+
+__all__ = ["Observer", "observers_of"]
+
+
+class Observer(Protocol):
+    """Measures one diagnostic of one network."""
+
+    def after_epoch(self, network: PixelScale, epoch: int) -> None:
+        """``epoch`` (from 1) of its training is over; 0 before the first."""
+        ...
+
+    def result(self, network: PixelScale) -> dict[str, Any]:
+        """What was found, JSON-safe; ``network`` is trained."""
+        ...
+
+
+class _Constraints:
+    def __init__(self) -> None:
+        self.epochs, self.violations = 0, list[str]()
+
+    def after_epoch(self, network: PixelScale, epoch: int) -> None:
+        self.epochs += 1
+        self.violations += [f"epoch {epoch}: {violation}" for violation in network.violations()]
+
+    def result(self, network: PixelScale) -> dict[str, Any]:
+        return {
+            "constraints": network.constraints(),
+            "checks": self.epochs,
+            "violations": self.violations,
+        }
+
+
+class _Sensitivity:
+    def __init__(self, diagnostic: Sensitivity, images: Images) -> None:
+        generator = torch.Generator().manual_seed(diagnostic.seed)
+        self.pixels = images.test[torch.randperm(len(images.test), generator=generator)[: diagnostic.starts]]
+        self.diagnostic = diagnostic
+
+    def after_epoch(self, network: PixelScale, epoch: int) -> None:
+        pass
+
+    def result(self, network: PixelScale) -> dict[str, Any]:
+        from stabzoo.diagnostics.attack import sensitivity_attack
+        from stabzoo.diagnostics.bounds import forward_bounds
+
+        inputs = network.normalise(self.pixels)
+        channels, height, width = inputs.shape[1:]
+        network.eval()
+        bounds = forward_bounds(network.network, (channels, height, width))
+        attack = sensitivity_attack(
+            network.network, inputs, iterations=self.diagnostic.iterations, seed=self.diagnostic.seed
+        )
+        return {
+            "certified": bounds.sensitivity.to_dict(),
+            "growth": [bounds.growth.to_dict(), bounds.offset.to_dict()],
+            "attacked": attack.sensitivity.to_dict(),
+            "evaluations": attack.evaluations,
+        }
+
+
+class _Angles:
+    def __init__(self, images: Images) -> None:
+        self.images = images
+        self.angles: PrincipalAngles | None = None
+
+    def after_epoch(self, network: PixelScale, epoch: int) -> None:
+        if self.angles is None:
+            self.angles = PrincipalAngles(network.normalise(self.images.test), self.images.test_labels)
+        self.angles(network.network, epoch)
+
+    def result(self, network: PixelScale) -> dict[str, Any]:
+        return {"history": self.angles.history if self.angles else []}
+
+
+def observers_of(diagnostics: Sequence[Diagnostic], images: Images) -> list[Observer]:
+    """One observer for each diagnostic, in their order."""
+    observers: list[Observer] = []
+    for diagnostic in diagnostics:
+        match diagnostic:
+            case Constraints():
+                observers.append(_Constraints())
+            case Sensitivity():
+                observers.append(_Sensitivity(diagnostic, images))
+            case Angles():
+                observers.append(_Angles(images))
+    return observers

@@ -1,0 +1,147 @@
+"""What a study's diagnostics come to: a table and a sentence each, the same on the terminal and on the page."""
+
+from __future__ import annotations
+
+import math
+import statistics
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from stabzoo.study.diagnostics import Angles, Constraints, Diagnostic, Sensitivity
+from stabzoo.study.spec import Study
+from stabzoo.study.statistics import Row
+
+__all__ = ["Finding", "angle_history", "findings_of"]
+
+
+@dataclass(frozen=True)
+class Finding:
+    """One diagnostic over all networks: ``columns`` head the cells of ``rows``, of which the first is the network."""
+
+    title: str
+    columns: tuple[str, ...]
+    rows: tuple[tuple[str, ...], ...]
+    sentence: str
+
+
+def findings_of(study: Study, rows: Sequence[Row]) -> tuple[Finding, ...]:
+    """One finding a diagnostic of ``study``; networks without a finished run are left out."""
+    finished = [row for row in rows if row.records]
+    return tuple(_finding(diagnostic, finished) for diagnostic in study.diagnostics) if finished else ()
+
+
+def _finding(diagnostic: Diagnostic, rows: Sequence[Row]) -> Finding:
+    match diagnostic:
+        case Constraints():
+            return _constraints(diagnostic, rows)
+        case Sensitivity():
+            return _sensitivity(diagnostic, rows)
+        case Angles():
+            return _angles(diagnostic, rows)
+
+
+def _results(row: Row, diagnostic: Diagnostic) -> list[Any]:
+    return [record.found(diagnostic) for record in row.records]
+
+
+def _constraints(diagnostic: Constraints, rows: Sequence[Row]) -> Finding:
+    cells, checks, violations = [], 0, list[str]()
+    for row in rows:
+        results = _results(row, diagnostic)
+        count = sum(result["checks"] for result in results)
+        broken = [f"{row.network.label}: {text}" for result in results for text in result["violations"]]
+        constraints = ", ".join(results[0]["constraints"])
+        cells.append((row.network.label, constraints or "none", str(count), str(len(broken))))
+        checks += count if constraints else 0
+        violations += broken
+    sentence = (
+        f"All constraints held, by exact norms, before training and after every epoch ({checks} checks)."
+        if not violations
+        else f"Constraints were violated {len(violations)} times, first: {violations[0]}."
+    )
+    return Finding("Constraints", ("network", "constraints", "checks", "violations"), tuple(cells), sentence)
+
+
+def _sensitivity(diagnostic: Sensitivity, rows: Sequence[Row]) -> Finding:
+    cells, evaluations, exceeded = [], 0, list[str]()
+    for row in rows:
+        results = _results(row, diagnostic)
+        certified = [_number(result["certified"]["value"]) for result in results]
+        attacked = [_number(result["attacked"]["value"]) for result in results]
+        ratios = [c / a if a else math.inf for c, a in zip(certified, attacked, strict=True)]
+        refused = next((r["certified"]["note"] for r in results if r["certified"].get("note")), "")
+        cells.append((row.network.label, _mean(certified), _mean(attacked), _mean(ratios), refused))
+        evaluations += sum(result["evaluations"] for result in results)
+        exceeded += [row.network.label for c, a in zip(certified, attacked, strict=True) if a > c]
+    sentence = (
+        f"No attack exceeded a certified bound, in {evaluations:,} evaluations.".replace(",", " ")
+        if not exceeded
+        else f"A certified bound was exceeded, of {', '.join(dict.fromkeys(exceeded))}: please report this."
+    )
+    return Finding(
+        "Sensitivity ||f(x) - f(y)|| / ||x - y||, from the normalised image to the logits",
+        ("network", "certified", "attacked", "certified / attacked", "how it is certified"),
+        tuple(cells),
+        sentence,
+    )
+
+
+def angle_history(row: Row, diagnostic: Angles) -> Iterator[tuple[str, list[int], list[float], list[float]]]:
+    """Layer, epochs, and the mean over classes and seeds of the median angles within and between, in degrees."""
+    results = _results(row, diagnostic)
+    for layer in results[0]["history"][0]["layers"]:
+        epochs = min((result["history"] for result in results), key=len)
+        within, between = (
+            [
+                statistics.fmean(
+                    math.degrees(_number(angle["value"]))
+                    for result in results
+                    for angle in result["history"][position]["layers"][layer][kind].values()
+                    if math.isfinite(_number(angle["value"]))
+                )
+                for position in range(len(epochs))
+            ]
+            for kind in ("within", "between")
+        )
+        yield layer, [entry["epoch"] for entry in epochs], within, between
+
+
+def _angles(diagnostic: Angles, rows: Sequence[Row]) -> Finding:
+    cells, clauses = [], []
+    for row in rows:
+        label = row.network.label
+        histories = list(angle_history(row, diagnostic))
+        for layer, _, within, between in histories:
+            gap = (between[0] - within[0], between[-1] - within[-1])
+            cells.append((label, layer, _change(within), _change(between), _change(gap)))
+        _, _, within, between = histories[-1]
+        last_within, last_between = within[-1] - within[0], between[-1] - between[0]
+        verbs = ("fell" if last_within < 0 else "rose"), ("rose" if last_between > 0 else "fell")
+        clauses.append(
+            f"{label}: within classes the angle {verbs[0]} by {abs(last_within):.0f}°, between them it {verbs[1]} "
+            f"by {abs(last_between):.0f}°"
+        )
+    return Finding(
+        "Median principal angles of the features of test images, before and after training, in degrees",
+        ("network", "layer", "within classes", "between classes", "between - within"),
+        tuple(cells),
+        f"Before the classifier, {'; '.join(clauses)}.",
+    )
+
+
+def _change(values: Sequence[float]) -> str:
+    return f"{values[0]:.1f} → {values[-1]:.1f}"
+
+
+def _mean(values: Sequence[float]) -> str:
+    if not all(math.isfinite(value) for value in values):
+        return "∞"
+    mean = statistics.fmean(values)
+    deviation = f" ± {statistics.stdev(values):.2g}" if len(values) > 1 else ""
+    return f"{mean:.3g}{deviation}"
+
+
+def _number(value: Any) -> float:
+    """A measured value: infinite ones are strings in JSON."""
+    return float(value)
