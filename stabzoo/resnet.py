@@ -20,6 +20,7 @@ from timm.layers import DropPath, calculate_drop_path_rates
 from torch import Tensor, nn
 
 from stabzoo.checkpoints import checkpoint_filter_fn
+from stabzoo.config import ConfigError
 from stabzoo.discretization import Boundary, Discretization
 from stabzoo.multistep import LinearMultistep
 from stabzoo.network import Shape, StagedNetwork
@@ -69,8 +70,10 @@ class Projection(nn.Conv2d):
         return torch.bmm(kernel, x.flatten(2)).unflatten(2, (x.shape[2], x.shape[3]))
 
 
-def preactivation(channels: int, **dd: Any) -> nn.Sequential:
-    """BN-ReLU."""
+def preactivation(channels: int, *, norm: bool, **dd: Any) -> nn.Sequential:
+    """BN-ReLU, or a ReLU alone: that acts on a state itself, which others read too, so not in place."""
+    if not norm:
+        return nn.Sequential(OrderedDict(act=nn.ReLU()))
     return nn.Sequential(OrderedDict(norm=nn.BatchNorm2d(channels, **dd), act=nn.ReLU(inplace=True)))
 
 
@@ -84,7 +87,10 @@ class ScaledConv2d(nn.Conv2d):
 
 
 class Branch(nn.Module):
-    """The residual branch f: two BN-ReLU-conv triplets, three if ``bottleneck``; the first BN-ReLU may be done."""
+    """The residual branch f: two BN-ReLU-conv triplets, three if ``bottleneck``; the first BN-ReLU may be done.
+
+    Without ``norm`` the ReLU-conv pairs alone; the first ReLU then acts on the state itself, so not in place.
+    """
 
     def __init__(
         self,
@@ -95,6 +101,7 @@ class Branch(nn.Module):
         *,
         bottleneck: bool,
         preactivated: bool,
+        norm: bool,
         drop_path: float,
         **dd: Any,
     ) -> None:
@@ -105,10 +112,14 @@ class Branch(nn.Module):
         layers: OrderedDict[str, nn.Module] = OrderedDict()
         for i, (a, b, kernel, s) in enumerate(plan, start=1):
             if i > 1 or not preactivated:
-                layers[f"norm{i}"], layers[f"act{i}"] = nn.BatchNorm2d(a, **dd), nn.ReLU(inplace=True)
+                if norm:
+                    layers[f"norm{i}"] = nn.BatchNorm2d(a, **dd)
+                layers[f"act{i}"] = nn.ReLU(inplace=norm or i > 1)
             layers[f"conv{i}"] = nn.Conv2d(a, b, kernel, s, kernel // 2, bias=False, **dd)
         last = len(plan) + 1
-        layers[f"norm{last}"], layers[f"act{last}"] = nn.BatchNorm2d(width, **dd), nn.ReLU(inplace=True)
+        if norm:
+            layers[f"norm{last}"] = nn.BatchNorm2d(width, **dd)
+        layers[f"act{last}"] = nn.ReLU(inplace=True)
         self.body = nn.Sequential(layers)
         self.conv = ScaledConv2d(width, cout, 1 if bottleneck else 3, padding=0 if bottleneck else 1, bias=False, **dd)
         self.drop_path = DropPath(drop_path) if drop_path else nn.Identity()
@@ -168,9 +179,12 @@ class Block(nn.Module):
 class BlockBuilder:
     """Builds the blocks of a network one after the other and knows the history that the next one will find."""
 
-    def __init__(self, scheme: Discretization, form: Form, stem: Shape, *, bottleneck: bool, **dd: Any) -> None:
+    def __init__(
+        self, scheme: Discretization, form: Form, stem: Shape, *, bottleneck: bool, norm: bool, **dd: Any
+    ) -> None:
         method = scheme.coefficients()
-        self.scheme, self.form, self.bottleneck, self.dd = scheme, form, bottleneck, dd
+        self.scheme, self.form, self.bottleneck, self.norm, self.dd = scheme, form, bottleneck, norm, dd
+        self.skips = method.steps > 1 or any(method.alpha)
         self.steps, self.slopes = method.steps, slopes_kept(method)
         self.boundary: Boundary = scheme.boundary
         self.history = History((stem,))
@@ -182,7 +196,7 @@ class BlockBuilder:
         conv = Projection(here.channels, there.channels, there.reduction // here.reduction, **self.dd)
         if bare:
             return conv
-        layers = preactivation(here.channels, **self.dd)
+        layers = preactivation(here.channels, norm=self.norm, **self.dd)
         layers.add_module("conv", conv)
         return layers
 
@@ -197,6 +211,8 @@ class BlockBuilder:
             found = self.history
             starting = len(found.states) < self.steps
         used = found.states[:1] if starting else found.states + found.slopes
+        if not self.skips:  # y_{n+1} = f(y_n): no state enters beside the branch, and none is kept
+            used = ()
         shared = self.form.shared_preactivation and out != newest
         multistep = not starting and self.boundary == "project"
         shortcuts = [self.shortcut(here, out, bare=multistep or self.form.shared_preactivation) for here in used]
@@ -209,6 +225,7 @@ class BlockBuilder:
             stride,
             bottleneck=self.bottleneck,
             preactivated=shared,
+            norm=self.norm,
             drop_path=drop_path,
             **self.dd,
         )
@@ -216,7 +233,7 @@ class BlockBuilder:
         handed = found.states if raw else ((out,) * len(used) + found.states[len(used) :])[: len(found.states)]
         slopes = found.slopes if starting else (out,) * len(found.slopes)
         self.history = History((out, *handed)[: self.steps], (out, *slopes)[: self.slopes])
-        preact = preactivation(newest.channels, **self.dd) if shared else nn.Identity()
+        preact = preactivation(newest.channels, norm=self.norm, **self.dd) if shared else nn.Identity()
         return Block(step, preact, shortcuts, found, self.history, hands_on_raw=raw)
 
 
@@ -232,6 +249,8 @@ class DiscretizedResNet(StagedNetwork):
         width: Channels of the first stage; by default 16 (cifar) or 64 (imagenet).  Each further stage doubles them.
         num_classes: Classes; 0 leaves the classifier out.
         in_chans: Channels of the input image.
+        norm: ``"batch"``, or ``"none"`` for a network without any batch norm.  No convolution gains a bias in its place
+            (the paper's blocks have none), and the last kernels of the branches start smaller: see `init_weights`.
         global_pool: Pooling before the classifier, as timm names it; ``""`` for none.
         drop_rate: Dropout before the classifier.
         drop_path_rate: Stochastic depth: the rate of the last block; it grows linearly from 0.
@@ -248,12 +267,16 @@ class DiscretizedResNet(StagedNetwork):
         width: int | None = None,
         num_classes: int = 10,
         in_chans: int = 3,
+        norm: str = "batch",
         global_pool: str = "avg",
         drop_rate: float = 0.0,
         drop_path_rate: float = 0.0,
         device: Any = None,
         dtype: Any = None,
     ) -> None:
+        if norm not in ("batch", "none"):
+            raise ConfigError(f"norm: expected 'batch' or 'none', got {norm!r}")
+        normed = norm == "batch"
         dd = {"device": device, "dtype": dtype}
         shape = FORMS[form]
         width = width or shape.width
@@ -262,12 +285,13 @@ class DiscretizedResNet(StagedNetwork):
             stem.add_module("conv", nn.Conv2d(in_chans, width, 3, padding=1, bias=False, **dd))
         else:
             stem.add_module("conv", nn.Conv2d(in_chans, width, 7, stride=2, padding=3, bias=False, **dd))
-            stem.add_module("norm", nn.BatchNorm2d(width, **dd))
+            if normed:
+                stem.add_module("norm", nn.BatchNorm2d(width, **dd))
             stem.add_module("act", nn.ReLU(inplace=True))
         shapes = [Shape(width, 1 if form == "cifar" else 2)]
 
         first = Shape(width, 1 if form == "cifar" else 4)
-        builder = BlockBuilder(scheme, shape, first, bottleneck=bottleneck, **dd)
+        builder = BlockBuilder(scheme, shape, first, bottleneck=bottleneck, norm=normed, **dd)
         drop_paths = iter(cast(list[float], calculate_drop_path_rates(drop_path_rate, sum(layers))))
         stages = []
         for i, (count, stride) in enumerate(zip(layers, shape.strides, strict=True)):
@@ -278,7 +302,7 @@ class DiscretizedResNet(StagedNetwork):
             stem,
             stages,
             shapes,
-            norm=preactivation(shapes[-1].channels, **dd) if shape.final_norm else nn.Identity(),
+            norm=preactivation(shapes[-1].channels, norm=normed, **dd) if shape.final_norm else nn.Identity(),
             stem_pool=None if form == "cifar" else nn.MaxPool2d(3, stride=2, padding=1),
             num_classes=num_classes,
             in_chans=in_chans,
@@ -294,13 +318,22 @@ class DiscretizedResNet(StagedNetwork):
 
         Each block adds a branch of about unit variance to the state.  The running variances of the norms that see
         states start at what that makes, or an untrained network of hundreds of layers overflows in evaluation mode.
+        Without norms a branch is about as large as its state: the last kernel of each of L blocks is divided by
+        sqrt(L), so that the variance grows by (1 + 1/L)^L < e in all.  Neither where no state is added to the branch.
         """
         for module in self.modules():
             if isinstance(module, nn.Conv2d):
                 nn.init.kaiming_normal_(module.weight, mode="fan_out", nonlinearity="relu")
             elif isinstance(module, nn.BatchNorm2d | nn.Linear | LearnableStep):
                 module.reset_parameters()
-        for n, reader in enumerate([*self.blocks(), self.norm]):
+        method, blocks = self.scheme.coefficients(), self.blocks()
+        if method.steps == 1 and not any(method.alpha):
+            return
+        if not any(isinstance(module, nn.BatchNorm2d) for module in self.modules()):
+            with torch.no_grad():
+                for block in blocks:
+                    cast(Any, block).step.f.conv.weight.mul_(len(blocks) ** -0.5)
+        for n, reader in enumerate([*blocks, self.norm]):
             for name, module in reader.named_modules():
                 if isinstance(module, nn.BatchNorm2d) and name.rpartition(".")[2] in ("norm", "norm1"):
                     assert module.running_var is not None

@@ -30,7 +30,9 @@ class MultistepStep(nn.Module):
         """Wrap ``f``; ``method`` is explicit.  ``returns_slope``: return f_n even if this step needs no past slope."""
         super().__init__()
         self.f = f
-        self.alpha = [float(alpha) for alpha in method.alpha]
+        # y_{n+1} = f(y_n) reads no state beside f.  Of more steps all are read, for a network hands all of them on.
+        used = method.alpha if method.steps > 1 or any(method.alpha) else ()
+        self.alpha = [float(alpha) for alpha in used]
         self.slopes = slopes_kept(method)
         self.beta = [float(beta) for beta in method.beta[: self.slopes + 1]]
         self.returns_slope = returns_slope or self.slopes > 0

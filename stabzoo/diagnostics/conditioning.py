@@ -254,15 +254,12 @@ def _factors(block: nn.Module) -> tuple[list[nn.Sequential], float | None, float
     if "step" in modules and isinstance(getattr(modules["step"], "f", None), nn.Module):
         step: Any = modules["step"]
         method = step.coefficients()
-        branch = step.f
-        body = dict(branch.body.named_children())
-        layers = [*body.items(), ("conv", branch.conv)]
+        layers = [*cast(Any, block).preact.named_children(), *step.f.body.named_children(), ("conv", step.f.conv)]
         norms = [layer for key, layer in layers if key.startswith("norm")]
         convs = [layer for key, layer in layers if key.startswith("conv")]
-        factors = [nn.Sequential(*pair) for pair in zip(norms, convs, strict=False)]
-        plain = len(norms) == len(convs) and all(isinstance(s, nn.Identity) for s in cast(Any, block).shortcuts)
-        skip = float(method.alpha[0]) if plain else None
-        return factors, skip, float(method.beta[0])
+        factors = [nn.Sequential(*pair) for pair in (zip(norms, convs, strict=True) if norms else zip(convs))]
+        plain = all(isinstance(shortcut, nn.Identity) for shortcut in cast(Any, block).shortcuts)
+        return factors, float(method.alpha[0]) if plain else None, float(method.beta[0])
     if "conv1" in modules and "bn1" in modules and "conv2" in modules and "bn2" in modules:
         count = 3 if "conv3" in modules else 2
         factors = [nn.Sequential(modules[f"conv{i}"], modules[f"bn{i}"]) for i in range(1, count + 1)]
