@@ -50,9 +50,9 @@ def _smallest_of_block(operator: ConvOperator) -> float:
             f"{MAX_BLOCK} (block QR would take too long); ask for a smaller input"
         )
     factor = _triangular_rows(lines, size)
-    if any(not row[:, :size].diagonal().all() for row in factor):
-        return 0.0
     dimension = min(rows, columns)
+    if len(factor) * size < dimension or any(not row[:, :size].diagonal().all() for row in factor):
+        return 0.0  # pixels that no tap reads, or a singular R
 
     def product(vector: np.ndarray) -> np.ndarray:
         return _solve(factor, _solve_transposed(factor, torch.from_numpy(vector).reshape(-1, size))).flatten().numpy()
