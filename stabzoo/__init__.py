@@ -19,6 +19,13 @@ import wrapt
 if TYPE_CHECKING:
     from stabzoo.checkpoints import checkpoint_filter_fn
     from stabzoo.config import Rational
+    from stabzoo.diagnostics.bounds import forward_bounds
+    from stabzoo.diagnostics.joint import Kernel, ReluStep, joint_sensitivity
+    from stabzoo.diagnostics.layers import conv_norm
+    from stabzoo.diagnostics.measurement import Measurement
+    from stabzoo.diagnostics.parts import fold_batch_norm
+    from stabzoo.diagnostics.periodic import periodic_norms
+    from stabzoo.diagnostics.step_bound import StepBound
     from stabzoo.discretization import Discretization, ExplicitMultistep, LearnableMultistep
     from stabzoo.hookspecs import hookimpl
     from stabzoo.multistep import LinearMultistep
@@ -31,18 +38,27 @@ __version__ = "0.1.0"
 _PUBLIC = {
     "Discretization": "discretization",
     "ExplicitMultistep": "discretization",
+    "Kernel": "diagnostics.joint",
     "LearnableMultistep": "discretization",
     "LinearMultistep": "multistep",
+    "Measurement": "diagnostics.measurement",
     "Rational": "config",
+    "ReluStep": "diagnostics.joint",
     "Shape": "network",
     "StagedNetwork": "network",
+    "StepBound": "diagnostics.step_bound",
     "card": "stability",
     "checkpoint_filter_fn": "checkpoints",
+    "conv_norm": "diagnostics.layers",
+    "fold_batch_norm": "diagnostics.parts",
+    "forward_bounds": "diagnostics.bounds",
     "get_scheme": "plugins",
     "hookimpl": "hookspecs",
     "is_zero_stable": "stability",
+    "joint_sensitivity": "diagnostics.joint",
     "list_models": "plugins",
     "list_schemes": "plugins",
+    "periodic_norms": "diagnostics.periodic",
     "refresh": "plugins",
     "sweep": "stability",
     "verify_certificate": "stability",
@@ -51,18 +67,27 @@ _PUBLIC = {
 __all__ = [  # timm appends the names of the models; a literal, for type checkers
     "Discretization",
     "ExplicitMultistep",
+    "Kernel",
     "LearnableMultistep",
     "LinearMultistep",
+    "Measurement",
     "Rational",
+    "ReluStep",
     "Shape",
     "StagedNetwork",
+    "StepBound",
     "card",
     "checkpoint_filter_fn",
+    "conv_norm",
+    "fold_batch_norm",
+    "forward_bounds",
     "get_scheme",
     "hookimpl",
     "is_zero_stable",
+    "joint_sensitivity",
     "list_models",
     "list_schemes",
+    "periodic_norms",
     "refresh",
     "sweep",
     "verify_certificate",

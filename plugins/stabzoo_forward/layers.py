@@ -14,6 +14,8 @@ import torch.nn.functional as F
 from timm.layers import DropPath
 from torch import Tensor, nn
 
+from stabzoo import StepBound
+
 __all__ = [
     "DLayer",
     "ForwardBackwardStep",
@@ -97,6 +99,13 @@ class DLayer(nn.Module):
         branch = self.norm2(self.conv2(F.relu(self.norm1(self.conv1(y)))))
         return [F.relu(y - self.drop_path(branch))]
 
+    @torch.jit.ignore()
+    def bound(self, grid: tuple[int, int]) -> StepBound:
+        """What is proved of this layer (`stabzoo_forward.bounds.d_bound`)."""
+        from stabzoo_forward.bounds import d_bound
+
+        return d_bound(self, grid)
+
 
 class SLayer(nn.Module):
     """ResNet-S: y+ = relu(y - norm2(A^T relu(norm1(A y + b_1))) + b_2), one kernel, eq. (15).
@@ -124,6 +133,13 @@ class SLayer(nn.Module):
             y = y + self.bias2[:, None, None]
         return [F.relu(y)]
 
+    @torch.jit.ignore()
+    def bound(self, grid: tuple[int, int]) -> StepBound:
+        """What is proved of this layer (`stabzoo_forward.bounds.s_bound`)."""
+        from stabzoo_forward.bounds import s_bound
+
+        return s_bound(self, grid)
+
 
 class PoolingLayer(nn.Module):
     """The 2D pooling layer: y+ = relu(E(P_2(y)) - relu(norm(A|s=2 y + b))), eq. (18).
@@ -142,6 +158,13 @@ class PoolingLayer(nn.Module):
         """[(B, C, H, W)] -> [(B, C', ceil(H/2), ceil(W/2))]."""
         y = history[0]
         return [F.relu(centred(halved(y), self.out) - F.relu(self.norm(self.conv(y))))]
+
+    @torch.jit.ignore()
+    def bound(self, grid: tuple[int, int]) -> StepBound:
+        """What is proved of this layer (`stabzoo_forward.bounds.pooling_bound`)."""
+        from stabzoo_forward.bounds import pooling_bound
+
+        return pooling_bound(self, grid)
 
 
 class PostLayer(nn.Module):
@@ -166,3 +189,10 @@ class PostLayer(nn.Module):
         y = history[0]
         branch = self.norm2(self.conv2(F.relu(self.norm1(self.conv1(y)))))
         return [F.relu(centred(y[:, :, :: self.stride, :: self.stride], self.out) + self.drop_path(branch))]
+
+    @torch.jit.ignore()
+    def bound(self, grid: tuple[int, int]) -> StepBound:
+        """What is proved of this layer (`stabzoo_forward.bounds.post_bound`)."""
+        from stabzoo_forward.bounds import post_bound
+
+        return post_bound(self, grid)

@@ -5,7 +5,8 @@
     stages.1, stages.2   a pooling layer (half the resolution, twice the channels) and m - 1 residual layers
     norm, head           relu, global average pooling, a classifier without bias
 
-Depth counts the distinct filters and weights: 6m for ResNet-D, 3m + 2 for ResNet-S.
+Depth counts the distinct filters and weights: 6m for ResNet-D, 3m + 2 for ResNet-S. What the theorems assume of the
+weights holds from the start, and after every `StableResNet.post_step`.
 
 Source: Zhang and Schaeffer, JMIV 2020, section 3.1, Fig. 1, eqs. (14)-(19), initialisation as in section 4.
 """
@@ -16,10 +17,14 @@ from typing import TYPE_CHECKING, Any, cast
 
 import torch
 from timm.layers import calculate_drop_path_rates, get_device_dtype
-from torch import nn
+from torch import Tensor, nn
+from torch.nn.utils import parametrize as parametrizations
+from torch.utils.hooks import RemovableHandle
 
 from stabzoo import Shape, StagedNetwork, checkpoint_filter_fn
+from stabzoo_forward.constraints import Constraint, NonNegative, NormBound, Projected, Projector
 from stabzoo_forward.layers import DLayer, PoolingLayer, PostLayer, SLayer, periodic
+from stabzoo_forward.regularization import regularizer
 
 if TYPE_CHECKING:
     from stabzoo_forward import ForwardBackward
@@ -30,10 +35,16 @@ __all__ = ["StableResNet", "checkpoint_filter_fn"]  # timm looks for the filter 
 class StableResNet(StagedNetwork):
     """ResNet-D, ResNet-S or the post-activation ResNet, as ``scheme`` says.
 
+    Norms, and with them the constraints, are those on the grids of ``img_size``. They hold for images whose sides
+    divide it, too (16x16 for the default 32x32), and for no other size, which the network computes with all the same.
+
     Args:
         scheme: The discretization: which residual layer, normed or not, and what is bounded.
         layers: Blocks per stage; a pooling layer is one.
         width: Channels of the first stage; each further stage doubles them.
+        img_size: Side of the images, or height and width.
+        parametrize: Keep the constraints by parametrizations (`torch.nn.utils.parametrize`) instead of projections
+            after every step: for training loops that call no `post_step`.
         num_classes: Classes; 0 leaves the classifier out.
         in_chans: Channels of the input image.
         global_pool: Pooling before the classifier, as timm names it; ``""`` for none.
@@ -41,6 +52,9 @@ class StableResNet(StagedNetwork):
         drop_path_rate: Stochastic depth: the rate of the last block; it grows linearly from 0.
         device: Where parameters are created.
         dtype: Their type.
+
+    Raises:
+        ValueError: ``img_size`` is not positive, or pooling norms are bounded and a pooling layer meets an odd grid.
     """
 
     def __init__(
@@ -48,6 +62,8 @@ class StableResNet(StagedNetwork):
         scheme: ForwardBackward,
         layers: tuple[int, ...],
         width: int | None = None,
+        img_size: int | tuple[int, int] = 32,
+        parametrize: bool = False,
         num_classes: int = 10,
         in_chans: int = 3,
         global_pool: str = "avg",
@@ -58,6 +74,7 @@ class StableResNet(StagedNetwork):
     ) -> None:
         dd = {"device": device, "dtype": dtype}
         width = width or 16
+        grids = grids_of(img_size, len(layers), even=scheme.pool_cap is not None)
         is_post = scheme.layer == "post"
         stem = nn.Sequential()
         if is_post:
@@ -96,8 +113,13 @@ class StableResNet(StagedNetwork):
             drop_rate=drop_rate,
             **dd,
         )
+        self.grids, self.parametrize, self.projector = grids, False, Projector()
         self.bare_classifier()
         self.init_weights()
+        if parametrize:
+            self.parametrize = True
+            for name, constraint in self.constraints().items():
+                self._register(name, constraint)
 
     @torch.jit.ignore()
     def bare_classifier(self) -> None:
@@ -105,6 +127,59 @@ class StableResNet(StagedNetwork):
         fc = self.head.fc
         if self.scheme.layer != "post" and isinstance(fc, nn.Linear):
             self.head.fc = nn.Linear(fc.in_features, fc.out_features, bias=False, **get_device_dtype(fc))
+
+    @torch.jit.ignore()
+    def constraints(self) -> dict[str, Constraint]:
+        """What is kept of which weight, by the weight's name: ``{"stem.conv.weight": NormBound(...), ...}``."""
+        scheme, kept = cast("ForwardBackward", self.scheme), dict[str, Constraint]()
+        if scheme.ends_cap is not None:
+            kept["stem.conv.weight"] = NormBound(scheme.ends_cap, self.grids[0])
+            if isinstance(self.head.fc, nn.Linear):
+                kept["head.fc.weight"] = NormBound(scheme.ends_cap)
+        for i, stage in enumerate(self.stages):
+            for j, block in enumerate(cast(Any, stage).blocks):
+                name = f"stages.{i}.blocks.{j}"
+                if isinstance(block, DLayer):
+                    kept[f"{name}.conv2.weight"] = NonNegative()
+                elif isinstance(block, SLayer) and scheme.residual_cap is not None:
+                    kept[f"{name}.conv.weight"] = NormBound(scheme.residual_cap, self.grids[i])
+                elif isinstance(block, PoolingLayer) and scheme.pool_cap is not None:
+                    kept[f"{name}.conv.weight"] = NormBound(scheme.pool_cap, self.grids[i - 1], 2)
+        return kept
+
+    @torch.jit.ignore()
+    def post_step(self) -> None:
+        """Project the weights onto the constraints; call it after every step of an optimizer, or see `constrain`.
+
+        Afterwards the exact norm of every bounded weight, as stored, is at most its bound. Weights that satisfy their
+        constraint are not touched, nor are those that are no longer finite. Nothing is left to do under
+        ``parametrize``.
+        """
+        if not self.parametrize:
+            self.projector.project({n: (self.get_parameter(n), c) for n, c in self.constraints().items()})
+
+    @torch.jit.ignore()
+    def constrain(self, optimizer: torch.optim.Optimizer) -> RemovableHandle:
+        """Project now, and after every step that ``optimizer`` takes; the handle's ``remove()`` ends it."""
+        self.post_step()
+        return optimizer.register_step_post_hook(lambda *_: self.post_step())
+
+    @torch.jit.ignore()
+    def remove_parametrizations(self) -> None:
+        """Make the projections the weights themselves: an ordinary network, whose names are those of `constraints`."""
+        for name in self.constraints() if self.parametrize else ():
+            module, _, tensor = name.rpartition(".")
+            parametrizations.remove_parametrizations(self.get_submodule(module), tensor)
+        self.parametrize = False
+
+    @torch.jit.ignore()
+    def regularizer(self, alpha: float = 1e-4) -> Tensor | float:
+        """The paper's regulariser (`stabzoo_forward.regularization.regularizer`)."""
+        return regularizer(self, alpha)
+
+    def _register(self, name: str, constraint: Constraint) -> None:
+        module, _, tensor = name.rpartition(".")
+        parametrizations.register_parametrization(self.get_submodule(module), tensor, Projected(constraint))
 
     @torch.jit.ignore()
     def init_weights(self) -> None:
@@ -128,8 +203,30 @@ class StableResNet(StagedNetwork):
         if isinstance(fc, nn.Linear) and not is_post:
             deviation = 1 / fc.weight.numel()
             nn.init.trunc_normal_(fc.weight, std=deviation, a=-2 * deviation, b=2 * deviation)
+        if not self.stem[0].weight.is_meta:
+            self.post_step()
 
     def reset_classifier(self, num_classes: int, global_pool: str | None = None) -> None:
         """Replace the classifier; ``global_pool`` None keeps the pooling."""
         super().reset_classifier(num_classes, global_pool)
         self.bare_classifier()
+        if self.parametrize and "head.fc.weight" in (kept := self.constraints()):
+            self._register("head.fc.weight", kept["head.fc.weight"])
+
+
+def grids_of(img_size: int | tuple[int, int], stages: int, *, even: bool) -> list[tuple[int, int]]:
+    """Return height and width of the feature maps of each stage, half of the stage's before, rounded up.
+
+    Raises:
+        ValueError: A side is not a positive whole number, or it is odd where it is halved although ``even``.
+    """
+    grid = (img_size, img_size) if isinstance(img_size, int) else tuple(img_size)
+    if len(grid) != 2 or any(not isinstance(side, int) or side < 1 for side in grid):
+        raise ValueError(f"img_size: expected the images' side, or height and width, in pixels; got {img_size!r}")
+    unit = 2 ** (stages - 1)
+    if even and any(side % unit for side in grid):
+        raise ValueError(
+            f"img_size: the norm of a convolution with stride 2 is bounded on even grids only, expected multiples of "
+            f"{unit}, got {img_size!r}; resize or pad the images"
+        )
+    return [(-(-grid[0] // 2**i), -(-grid[1] // 2**i)) for i in range(stages)]

@@ -1,0 +1,191 @@
+"""What the theorems assume of the weights, kept: by projection after every step, or by construction.
+
+A kernel K with too large a norm is scaled back, K <- s K; negative weights are set to 0. Both sets are convex, so
+averages of constrained weights (EMA) satisfy the constraints too.
+
+The norm is that of the periodic convolution, the maximum of sigma_max(F(w)) over the frequencies w of a grid. The
+frequencies of a grid whose sides divide n1, n2 are among those of n1 x n2: a bound on 32x32 holds on 16x16.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from stabzoo import periodic_norms
+
+__all__ = ["Constraint", "NonNegative", "NormBound", "Projected", "Projector", "size_bounds"]
+
+SLACK = 0.01  # a kernel out of bounds is scaled to 0.99 of its bound: the next steps can then be proved harmless
+ROUNDED = 1 + 1e-12  # float64
+
+
+@dataclass(frozen=True)
+class NonNegative:
+    """K >= 0 elementwise, of ResNet-D's second kernels."""
+
+    def project(self, weight: Tensor) -> Tensor:
+        """The nearest non-negative weights."""
+        return weight.clamp(min=0)
+
+
+@dataclass(frozen=True)
+class NormBound:
+    """||A||_2 <= cap for the periodic convolution A with a kernel; on the 1x1 grid, for a matrix.
+
+    Attributes:
+        cap: The bound.
+        grid: Height and width of the input.
+        stride: The convolution's; it divides both.
+    """
+
+    cap: float
+    grid: tuple[int, int] = (1, 1)
+    stride: int = 1
+
+    def norms(self, weights: Tensor) -> Tensor:
+        """Return the exact norms, in float64, of weights (L, C', C, k, k) or (L, C', C): (L,)."""
+        kernels = weights.double()
+        return periodic_norms(kernels if kernels.ndim == 5 else kernels[..., None, None], self.grid, self.stride)
+
+    def scales(self, weights: Tensor, norms: Tensor) -> Tensor:
+        """Return the factors, 1 or less, that bring weights (L, ...) of these norms below the bound even when rounded.
+
+        A product rounded to the weights' type has an elementwise relative error of eps at most, hence an error of
+        eps sum_t ||K_t||_F in the operator norm, K_t the taps.
+        """
+        rounding = 2 * torch.finfo(weights.dtype).eps * tap_sums(weights.double())
+        inside = (1 - SLACK) * self.cap / (norms * ROUNDED + rounding)
+        return inside.where(norms * ROUNDED > self.cap, 1)
+
+    def project(self, weight: Tensor) -> Tensor:
+        """Scale one weight (C', C, k, k) or (C', C) to within the bound; one that is not finite stays as it is."""
+        if not weight.isfinite().all():
+            return weight
+        return weight * self.scales(weight[None], self.norms(weight[None]))[0].to(weight.dtype)
+
+
+Constraint = NonNegative | NormBound
+
+
+def tap_sums(weights: Tensor) -> Tensor:
+    """Return sum_t ||K_t||_F >= ||A||_2 over the taps of weights (L, C', C, ...): (L,)."""
+    return torch.linalg.vector_norm(weights.flatten(3) if weights.ndim > 3 else weights[..., None], dim=(1, 2)).sum(-1)
+
+
+def size_bounds(weights: Tensor, squarings: int = 3) -> Tensor:
+    """Return upper bounds of the norms, on any grid and for any stride, of weights (L, C', C, k, k): (L,).
+
+    ||A|| <= k ||M|| with M the kernel as a matrix C' x C k k, and ||M||^2 = ||G|| <= ||G^p||_F^(1/p), G = M M^T,
+    p = 2^squarings (Gram iteration). Accurate to the type, from above: twice the rounding of n^2 terms is added.
+
+    Source: Delattre, Barthelemy, Araujo, Allauzen, ICML 2023 (Gram iteration).
+    """
+    matrices = weights.flatten(2)
+    gram = matrices @ matrices.mT
+    log, n = gram.new_zeros(len(weights)), gram.shape[-1]
+    tiny, eps = torch.finfo(gram.dtype).tiny, torch.finfo(gram.dtype).eps
+    for i in range(squarings + 1):
+        gram = gram if i == 0 else gram @ gram
+        size = torch.linalg.vector_norm(gram, dim=(1, 2))
+        log = log + size.log() / 2**i
+        gram = gram / size.clamp(min=tiny)[:, None, None]
+    taps = matrices.shape[2] // weights.shape[2]
+    return (log / 2).exp() * (taps**0.5 * (1 + 2 * eps * n * (n + matrices.shape[2])))
+
+
+class Projector:
+    """Projects weights onto their constraints, and computes norms only where nothing cheaper proves a bound.
+
+    Of every kernel it keeps the value K' whose norm was last computed. ||A|| <= ||A'|| + ||A - A'||, and `size_bounds`
+    bounds the last term by a few small matrix products; a kernel is looked at again when that no longer proves its
+    bound. Where the weights come from does not matter: after a checkpoint is loaded, A - A' is merely large.
+    """
+
+    def __init__(self) -> None:
+        self.proved: dict[Any, tuple[Tensor, Tensor]] = {}  # by bound and shape: kernels and their norms, float64
+        self.computed = self.skipped = 0  # kernels, for the benchmark
+
+    @torch.no_grad()
+    def project(self, constrained: Mapping[str, tuple[Tensor, Constraint]]) -> None:
+        """Project every weight in place; kernels of one shape and bound together."""
+        groups: dict[Any, list[Tensor]] = {}
+        for weight, constraint in constrained.values():
+            if isinstance(constraint, NonNegative):
+                weight.clamp_(min=0)
+            else:
+                groups.setdefault((constraint, weight.shape), []).append(weight)
+        for (bound, shape), weights in groups.items():
+            self._project(bound, shape, weights)
+
+    def _project(self, bound: NormBound, shape: torch.Size, weights: list[Tensor]) -> None:
+        kernels = torch.stack(weights)
+        kept, norms = self.proved.get((bound, shape), (None, None))
+        if kept is None or norms is None or kept.shape != kernels.shape or kept.dtype != kernels.dtype:
+            kept, norms = torch.zeros_like(kernels), kernels.new_zeros(len(kernels), dtype=torch.float64)
+        elif kept.device != kernels.device:
+            kept, norms = kept.to(kernels.device), norms.to(kernels.device)
+        open_ = ~(norms + size_bounds(kernels - kept) <= bound.cap)
+        open_ &= kernels.isfinite().flatten(1).all(1)  # a diverged kernel has no norm, and no projection
+        chosen = open_.nonzero()[:, 0].tolist()
+        self.computed, self.skipped = self.computed + len(chosen), self.skipped + len(weights) - len(chosen)
+        if chosen:
+            looked_at = kernels[chosen]
+            exact = bound.norms(looked_at)
+            scales = bound.scales(looked_at, exact)
+            for i, scale in zip(chosen, scales.tolist(), strict=True):
+                if scale < 1:
+                    weights[i].mul_(scale)
+                    kernels[i] = weights[i]
+            kept, norms = kept.clone(), norms.clone()
+            kept[chosen] = kernels[chosen]
+            norms[chosen] = torch.where(scales < 1, (1 - SLACK) * bound.cap, exact * ROUNDED)
+        self.proved[bound, shape] = kept, norms
+
+
+class StraightThrough(torch.autograd.Function):
+    """The projection of a weight; the gradient passes unchanged."""
+
+    @staticmethod
+    def forward(ctx: Any, weight: Tensor, projected: Tensor) -> Tensor:
+        """The projection."""
+        return projected.clone()
+
+    @staticmethod
+    def backward(ctx: Any, *gradients: Tensor) -> tuple[Tensor, None]:
+        """The gradient."""
+        return gradients[0], None
+
+
+class Projected(nn.Module):
+    """A parametrization (`torch.nn.utils.parametrize`): the module computes with the projection of what is trained.
+
+    The gradient at the projection is applied to the unprojected weight: lazy projection, or dual averaging. A weight at
+    0 or at its bound can therefore leave it again.
+
+    Source: Nesterov, Primal-dual subgradient methods for convex problems, Math. Program. 120, 2009.
+    """
+
+    def __init__(self, constraint: Constraint) -> None:
+        super().__init__()
+        self.constraint = constraint
+
+    def forward(self, weight: Tensor) -> Tensor:
+        """Weights -> weights that satisfy the constraint."""
+        if weight.is_meta:
+            return weight
+        with torch.no_grad():
+            projected = self.constraint.project(weight)
+        return StraightThrough.apply(weight, projected)
+
+    def right_inverse(self, weight: Tensor) -> Tensor:
+        """A weight that is assigned is what is trained."""
+        return weight
+
+    def extra_repr(self) -> str:
+        """Show the constraint."""
+        return repr(self.constraint)
