@@ -19,7 +19,7 @@ from stabzoo.diagnostics.smallest import smallest_singular_value
 from stabzoo.diagnostics.zero_padding import certified_below, enclose_norm, torus_bound
 
 GOLDEN = json.loads((Path(__file__).parent / "data" / "spectra.json").read_text())["cases"]
-ROTATION = torch.tensor([[1.0, 1, 1], [1, 1, 1], [1, 1, 1]], dtype=torch.float64)
+ONES = torch.tensor([[1.0, 1, 1], [1, 1, 1], [1, 1, 1]], dtype=torch.float64)
 LAPLACE = torch.tensor([[1.0, -2, 1], [-2, 4, -2], [1, -2, 1]], dtype=torch.float64)
 SIDES = st.sampled_from([1, 2, 3, 4, 5, 7, 8])
 
@@ -130,7 +130,7 @@ def test_enclosures_enclose(data: st.DataObject) -> None:
 
 @pytest.mark.parametrize("n", [1, 2, 4, 7, 8])
 @pytest.mark.parametrize(
-    "weight", [ROTATION, LAPLACE, torch.outer(torch.tensor([1.0, 0, -1]), torch.tensor([1.0, 0, -1])).double()]
+    "weight", [ONES, LAPLACE, torch.outer(torch.tensor([1.0, 0, -1]), torch.tensor([1.0, 0, -1])).double()]
 )
 def test_the_same_grid_is_no_bound_for_zero_padding(n: int, weight: Tensor) -> None:
     """Sharp kernels on small grids: the periodic norm may be smaller than the zero-padded one, the bound may not."""
@@ -150,7 +150,7 @@ def test_periodic_norms_do_fall_below_zero_padded_ones() -> None:
     truth = float(torch.linalg.matrix_norm(ConvOperator.of(conv(weight, padding=1), (4, 4)).dense(), 2))
     assert truth == pytest.approx((1 + 2 * math.cos(math.pi / 5)) ** 2, rel=1e-13)
     ratio = float(periodic_norms(weight[None], (4, 4))) / truth
-    assert ratio == pytest.approx(9 / truth if ratio > 1 else ratio)
+    assert ratio == pytest.approx(0.850, abs=1e-3)
     assert truth <= conv_norm(conv(weight, padding=1), (4, 4)).value
 
 
