@@ -144,13 +144,14 @@ def test_the_same_grid_is_no_bound_for_zero_padding(n: int, weight: Tensor) -> N
 
 def test_periodic_norms_do_fall_below_zero_padded_ones() -> None:
     """The pitfall exists: rotations in each channel pair, (1 + 2 cos(pi / 5))^2 against less."""
-    turn = torch.tensor([[0.0, -1], [1, 0]], dtype=torch.float64)
-    line = torch.stack([-turn, torch.eye(2, dtype=torch.float64), turn])
+    turn = torch.tensor([[1.0, -1], [1, 1]], dtype=torch.float64) / math.sqrt(2)  # by pi/4: between the frequencies
+    line = torch.stack([turn.T, torch.eye(2, dtype=torch.float64), turn])
     weight = torch.einsum("aij,bkl->ikjlab", line, line).reshape(4, 4, 3, 3)
     truth = float(torch.linalg.matrix_norm(ConvOperator.of(conv(weight, padding=1), (4, 4)).dense(), 2))
     assert truth == pytest.approx((1 + 2 * math.cos(math.pi / 5)) ** 2, rel=1e-13)
     ratio = float(periodic_norms(weight[None], (4, 4))) / truth
-    assert ratio == pytest.approx(0.850, abs=1e-3)
+    assert ratio == pytest.approx((1 + math.sqrt(2)) ** 2 / truth)
+    assert ratio < 0.851
     assert truth <= conv_norm(conv(weight, padding=1), (4, 4)).value
 
 
