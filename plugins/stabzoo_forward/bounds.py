@@ -85,14 +85,18 @@ def s_bound(layer: SLayer, grid: Grid) -> StepBound:
     text = "Lemma 2: ||A||^2 <= 2" if step <= _SLACK else "max(1 + ||A-||^2, ||A+||^2 - 1)"
     if spread > 1 + 1e-12:
         text = f"in the norm ||D2^(-1/2) x||, changed at a cost of {math.sqrt(spread):.3g}"
-    form = _form(d1[:, None, None, None] * a, _scaled(Kernel(a, -1).adjoint(), d2))
+    if spread <= 1 + 1e-12 and float(d1.min()) >= 0:
+        root = (d1 * d2).sqrt()[:, None, None, None]  # D1 absorbed into both sides
+        form = _form(root * a, Kernel(root * a, -1).adjoint())
+    else:
+        form = _form(d1[:, None, None, None] * a, _scaled(Kernel(a, -1).adjoint(), d2))
     candidates = {text: step * math.sqrt(spread)}
     if candidates[text] > _SLACK:
         general = 1 + _norm(d1[:, None, None, None] * a, grid) * _norm(a * d2[:, None, None], grid)
         candidates |= {"1 + ||D1 A|| ||A^T D2||": general * _UP, "joint step": joint_sensitivity(None, [form], grid)}
     sensitivity, theorem = _least(candidates)
     points = math.sqrt(math.prod(grid))
-    offset = _at_zero(form.outer.weight, b1, b2) * points * _UP
+    offset = _at_zero(_scaled(Kernel(a, -1).adjoint(), d2).weight, b1, b2) * points * _UP
     printed = (math.sqrt(2) * float(b1.norm()) + float(b2.norm())) * points * _UP
     return StepBound(theorem, sensitivity, grid, sensitivity, offset, tuple(refused), 1.0, printed, form)
 

@@ -1,0 +1,277 @@
+"""Forward stability: how far a network's logits can move when its image moves, and how large they can get.
+
+The bound is put together block by block, from what each block proves about itself, and where every block is a step of
+periodic convolutions also for all of them at once (`stabzoo.diagnostics.joint`). Each hypothesis is checked; one that
+does not hold costs its block the theorem's factor, is named, and leaves an honest larger factor, or infinity.
+
+Bounds hold on all of R^n, for images of one size, in evaluation mode, with the weights as they are, in real arithmetic;
+they are rounded up.
+
+Source: Zhang and Schaeffer, Forward stability of ResNet and its variants, JMIV 2020, eqs. (45), (51), (55), (57).
+"""
+
+from __future__ import annotations
+
+import copy
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING, Any, cast
+
+import torch
+from torch import Tensor, nn
+from torch.nn.utils.parametrize import type_before_parametrizations
+
+from stabzoo.diagnostics.history_bounds import history_bounds
+from stabzoo.diagnostics.joint import Kernel, ReluStep, joint_sensitivity
+from stabzoo.diagnostics.measurement import Measurement
+from stabzoo.diagnostics.parts import altered, chain, fold_batch_norm, sequence_bound
+from stabzoo.diagnostics.step_bound import HasBound, StepBound, rounded_up
+from stabzoo.network import Stage, StagedNetwork
+from stabzoo.resnet import Block
+
+if TYPE_CHECKING:
+    from rich.table import Table
+
+__all__ = ["ForwardBounds", "forward_bounds"]
+
+
+@dataclass(frozen=True)
+class ForwardBounds:
+    """What is proved of a network.
+
+    Attributes:
+        blocks: Its pieces from the image to the logits; the head's is one piece.
+        input_size: (channels, height, width).
+        joint: Bound of the whole map by `joint_sensitivity`; None where a piece is not a step of periodic convolutions.
+        at_zero: ||f(0)||, rounded up; None of a network that is not bounded.
+    """
+
+    blocks: tuple[StepBound, ...]
+    input_size: tuple[int, int, int]
+    joint: float | None = None
+    at_zero: float | None = None
+
+    @property
+    def sensitivity(self) -> Measurement:
+        """a: ||f(x) - f(y)|| <= a ||x - y|| for the logits (or the last state, without a classifier)."""
+        product = chain(self.blocks)[0]
+        if self.joint is not None and self.joint < product:
+            return Measurement(self.joint, "certified_upper", "all layers at once")
+        return self._measurement(product, "product over the blocks")
+
+    @property
+    def feature_sensitivity(self) -> Measurement:
+        """The same for the unpooled features, before the final norm."""
+        return self._measurement(chain([b for b in self.blocks if b.name != "head"])[0], "product over the blocks")
+
+    @property
+    def _size(self) -> tuple[float, float, str]:
+        """Growth, offset and how they were found: block by block, or ||f(x)|| <= a ||x|| + ||f(0)|| where that fails."""
+        _, growth, offset = chain(self.blocks)
+        if math.isfinite(growth) and math.isfinite(offset):
+            return growth, offset, "block by block"
+        if self.at_zero is None:
+            return math.inf, math.inf, ""
+        return self.sensitivity.value, self.at_zero, "sensitivity and f(0)"
+
+    @property
+    def growth(self) -> Measurement:
+        """g: ||f(x)|| <= g ||x|| + c."""
+        return self._measurement(self._size[0], self._size[2])
+
+    @property
+    def offset(self) -> Measurement:
+        """c, from the biases; eqs. (45), (55) with every bias taken at every pixel."""
+        return self._measurement(self._size[1], self._size[2])
+
+    @property
+    def paper_sensitivity(self) -> float | None:
+        """Eqs. (51), (57) as printed, whether or not their hypotheses hold; None where a block has no formula."""
+        factors = [b.paper for b in self.blocks]
+        return None if None in factors else math.prod(cast(list[float], factors))
+
+    @property
+    def paper_offset(self) -> float | None:
+        """Eqs. (45), (55), every bias at every pixel; None where a block has no formula."""
+        parts = [b.paper_offset if b.paper_offset is not None else b.offset for b in self.blocks]
+        return None if self.paper_sensitivity is None else sum(parts)
+
+    @property
+    def refused(self) -> tuple[str, ...]:
+        """Every hypothesis that does not hold, with the block's name."""
+        return tuple(f"{b.name}: {reason}" for b in self.blocks for reason in b.refused)
+
+    def _measurement(self, value: float, note: str) -> Measurement:
+        if math.isfinite(value):
+            return Measurement(value, "certified_upper", note)
+        return Measurement(math.inf, "certified_upper", "; ".join(self.refused) or "no bound of the size")
+
+    def to_dict(self) -> dict[str, Any]:
+        """JSON-safe: infinite numbers are strings."""
+        names = ("sensitivity", "feature_sensitivity", "growth", "offset")
+        paper = {"sensitivity": self.paper_sensitivity, "offset": self.paper_offset}
+        return {
+            "input_size": list(self.input_size),
+            **{name: getattr(self, name).to_dict() for name in names},
+            "paper": {k: v if v is None or math.isfinite(v) else str(v) for k, v in paper.items()},
+            "refused": list(self.refused),
+            "blocks": [block.to_dict() for block in self.blocks],
+        }
+
+    def table(self) -> Table:
+        """Return a rich table: each piece's theorem and factors, the paper's factor beside ours, and the totals."""
+        from rich.table import Table
+
+        table = Table("block", "by", "sensitivity", "paper", "growth", "offset", "refused", title="forward bounds")
+        for block in self.blocks:
+            numbers = (block.sensitivity, block.paper, block.growth, block.offset)
+            table.add_row(block.name, block.theorem, *map(_shown, numbers), "; ".join(block.refused))
+        table.add_section()
+        totals = (self.sensitivity.value, self.paper_sensitivity, self.growth.value, self.offset.value)
+        table.add_row("network", self.sensitivity.note, *map(_shown, totals), f"{len(self.refused)} in all")
+        return table
+
+
+def _shown(value: float | None) -> str:
+    return "-" if value is None else f"{value:.4g}"
+
+
+def forward_bounds(model: nn.Module, input_size: tuple[int, int, int], *, iterations: int = 0) -> ForwardBounds:
+    """Bound a network's sensitivity and growth from above.
+
+    Args:
+        model: A network of this package, or any composition of torch modules; what is not known is infinite.
+        input_size: (channels, height, width): the bounds are those for this grid.
+        iterations: Gradient steps of the joint bound, where there is one: more give a smaller bound.
+
+    Raises:
+        ValueError: The input size is not three positive numbers, or has another number of channels than the network.
+    """
+    if len(input_size) != 3 or min(input_size) < 1:
+        raise ValueError(f"expected input_size = (channels, height, width), got {tuple(input_size)}")
+    if isinstance(model, StagedNetwork) and model.in_chans != input_size[0]:
+        raise ValueError(f"expected {model.in_chans} channels, as the network has, got {input_size[0]}")
+    grid = (input_size[1], input_size[2])
+    if model.training:
+        reason = "training mode: batch norms couple the images of a batch and dropout draws at random; call model.eval()"
+        blocks: Sequence[StepBound] = [replace(StepBound.unknown(reason), name="network")]
+    elif reason := altered(model):
+        blocks = [replace(StepBound.unknown(reason), name="network")]
+    elif isinstance(model, StagedNetwork):
+        blocks = _network(model, grid)
+    else:
+        blocks = sequence_bound([("network" if type(model) is not nn.Sequential else "", model)], grid)
+        blocks = [replace(b, name=b.name.lstrip(".")) for b in blocks]
+    joint = _joint(model, blocks, grid, iterations)
+    at_zero = _at_zero(model, input_size) if math.isfinite(chain(blocks)[0]) else None
+    return ForwardBounds(tuple(blocks), input_size, joint, at_zero)
+
+
+@torch.no_grad()
+def _at_zero(model: nn.Module, input_size: tuple[int, int, int]) -> float:
+    exact = copy.deepcopy(model).to("cpu", torch.float64)
+    return float(exact(torch.zeros(1, *input_size, dtype=torch.float64)).norm()) * (1 + 1e-8) + 1e-12
+
+
+def _network(model: StagedNetwork, grid: tuple[int, int]) -> list[StepBound]:
+    overridden = [n for n in ("forward", "forward_features", "forward_head") if getattr(type(model), n) is not getattr(StagedNetwork, n)]
+    if overridden:
+        return [replace(StepBound.unknown(f"{type(model).__name__} has its own {overridden[0]}"), name="network")]
+    found = sequence_bound([("stem", model.stem), ("stem_pool", model.stem_pool)], grid)
+    here = found[-1].grid
+    if here is None:
+        return found
+    named = [
+        (f"stages.{i}.blocks.{j}", block)
+        for i, stage in enumerate(model.stages)
+        for j, block in enumerate(cast(Stage, stage).blocks)
+    ]
+    uses_history = any(isinstance(block, Block) for _, block in named)
+    if uses_history:
+        found += list(history_bounds(named, here))
+    else:
+        for name, block in named:
+            if not isinstance(block, HasBound):
+                bound = StepBound.unknown(f"{type(block).__name__}: nothing is known about what it computes")
+            else:
+                try:
+                    bound = block.bound(here)
+                except ValueError as error:
+                    bound = StepBound.unknown(str(error))
+            found.append(replace(bound, name=name))
+            if bound.grid is None:
+                return found
+            here = bound.grid
+        if isinstance(found[0].form, Kernel):
+            found[0] = _with_cap(found[0], "||A_0|| <= 1, (20a)", found[0].sensitivity)
+    if found[-1].grid is None:
+        return found
+    head = _head(model, found[-1].grid)
+    return [*found, head if uses_history else _with_cap(head, "||W|| <= 1, (20b)", _norm_of_classifier(model))]
+
+
+def _with_cap(bound: StepBound, hypothesis: str, norm: float) -> StepBound:
+    """Note that an end of the network is not bounded by 1, as the theorems assume: its norm enters as a factor."""
+    if norm <= 1 + 1e-8:
+        return bound
+    return replace(bound, refused=(*bound.refused, f"{hypothesis}: it is {norm:.6g}, taken as a factor"))
+
+
+def _norm_of_classifier(model: StagedNetwork) -> float:
+    return float(torch.linalg.matrix_norm(_classifier(model), 2))
+
+
+def _head(model: StagedNetwork, grid: tuple[int, int]) -> StepBound:
+    """Bound final norm, pooling and classifier together: ||W diag(s)|| / sqrt(h w) with a BN-relu before the mean."""
+    norm = list(model.norm.children()) if type(model.norm) is nn.Sequential else [model.norm]
+    fc = model.head.fc
+    pools_mean = model.head.global_pool.pool_type in ("avg", "fast", "fastavg")
+    parts = sequence_bound(
+        [*((f"norm.{i}", m) for i, m in enumerate(norm)), *model.head.named_children()], grid
+    )
+    sensitivity, growth, offset = chain(parts)
+    refused = tuple(reason for part in parts for reason in part.refused)
+    theorem = " · ".join(p.theorem for p in parts if p.theorem != "identity")
+    if math.isfinite(sensitivity) and isinstance(fc, nn.Linear) and pools_mean:
+        scale = next((folded[0] for m in norm if type(m) is nn.BatchNorm2d and (folded := fold_batch_norm(m))), None)
+        matrix = fc.weight.detach().double().cpu()
+        if scale is not None:
+            value = float(torch.linalg.matrix_norm(matrix * scale, 2))
+            joint = rounded_up(value / math.sqrt(math.prod(grid)))
+            if joint < sensitivity:
+                sensitivity, theorem = joint, "||W diag(gamma/sigma)||/sqrt(h w)"
+    bias = float(fc.bias.detach().double().norm()) if isinstance(fc, nn.Linear) and fc.bias is not None else 0.0
+    return StepBound(theorem, sensitivity, None, growth, offset, refused, 1.0, bias, name="head")
+
+
+def _joint(
+    model: nn.Module, blocks: Sequence[StepBound], grid: tuple[int, int], iterations: int
+) -> float | None:
+    """Return the joint bound of the logits, where all pieces are steps of the right form."""
+    body = [b for b in blocks if b.name != "head" and b.theorem != "identity"]
+    if not isinstance(model, StagedNetwork) or len(body) < 2 or not isinstance(body[0].form, Kernel):
+        return None
+    steps = [b.form for b in body[1:] if isinstance(b.form, ReluStep)]
+    total = math.prod(step.inner.stride for step in steps)
+    if len(steps) < len(body) - 1 or not _reads_mean(model) or grid[0] % total or grid[1] % total:
+        return None
+    constants = [b.sensitivity for b in body[1:]]
+    return joint_sensitivity(body[0].form, steps, grid, _classifier(model), iterations, constants)
+
+
+def _reads_mean(model: StagedNetwork) -> bool:
+    """Whether the head is a mean over pixels and a linear classifier, with at most a relu before (states are >= 0)."""
+    norms = model.norm.modules()
+    return (
+        all(type(m) in (nn.Identity, nn.ReLU) for m in norms)
+        and model.head.global_pool.pool_type in ("avg", "fast", "fastavg")
+        and type_before_parametrizations(model.head.fc) in (nn.Linear, nn.Identity)
+    )
+
+
+def _classifier(model: StagedNetwork) -> Tensor:
+    fc = model.head.fc
+    if isinstance(fc, nn.Linear):
+        return fc.weight.detach().double().cpu()
+    return torch.eye(model.num_features, dtype=torch.float64)

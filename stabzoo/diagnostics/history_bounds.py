@@ -1,0 +1,129 @@
+"""Lipschitz constants of explicit multistep networks: how far each state moves when the image does.
+
+Within a stage, y_{n+1} = sum_j alpha_j y_{n-j} + sum_j beta_j f(y_{n-j}) is linear in the states and the slopes: every
+state is a combination of *sources* (the stem's output, what a shortcut's convolution gave, each f(y_k)), whose
+coefficients are entries of products of companion matrices. A source's constant is known when it arises:
+Lip(f_k) Lip(y_k). So
+
+    Lip(y_n) <= sum over sources of |coefficient| Lip(source),
+
+in which the signs within the products cancel as they do in the network: never more than the recursion
+e_{n+1} <= sum_j |alpha_j| e_{n-j} + sum_j |beta_j| Lip(f) e_{n-j}, and bounded in depth for small f where that one grows
+like (sum_j |alpha_j|)^n.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator
+from dataclasses import dataclass
+from fractions import Fraction
+
+from torch import nn
+
+from stabzoo.diagnostics.parts import altered, preactivated_chain, rounded_up
+from stabzoo.diagnostics.step_bound import StepBound
+from stabzoo.resnet import Block, Branch, Projection
+from stabzoo.steps import LearnableStep, MultistepStep
+
+__all__ = ["history_bounds"]
+
+Grid = tuple[int, int]
+
+
+@dataclass
+class _Entry:
+    """A state or slope: coefficients of the sources, and the grid it lives on."""
+
+    sources: dict[int, Fraction]
+    grid: Grid
+
+
+class _History:
+    def __init__(self, grid: Grid) -> None:
+        self.constants = [1.0]  # of the sources; 0 is the first state
+        self.entries = [_Entry({0: Fraction(1)}, grid)]
+
+    def constant(self, entry: _Entry) -> float:
+        return rounded_up(sum(float(abs(c)) * self.constants[s] for s, c in entry.sources.items()))
+
+    def source(self, constant: float, grid: Grid) -> _Entry:
+        self.constants.append(constant)
+        return _Entry({len(self.constants) - 1: Fraction(1)}, grid)
+
+
+def history_bounds(named_blocks: list[tuple[str, nn.Module]], grid: Grid) -> Iterator[StepBound]:
+    """Yield for each block how much it adds: Lip(y_{n+1}) / Lip(y_n), both with respect to the first state.
+
+    Their product is the constant of the last state; a single ratio bounds nothing by itself, for a block acts on the
+    whole history.
+    """
+    history = _History(grid)
+    before = 1.0
+    for name, block in named_blocks:
+        try:
+            assert isinstance(block, Block)
+            lipschitz = _advance(block, history)
+        except ValueError as error:
+            yield StepBound("none", math.inf, None, refused=(str(error),), name=name)
+            return
+        after = history.constant(history.entries[0])
+        ratio = rounded_up(after / before) if before else (0.0 if after == 0 else math.inf)
+        text = f"companion product, Lip(f) <= {lipschitz:.4g}"
+        yield StepBound(text, ratio, history.entries[0].grid, name=name)
+        before = after
+
+
+def _advance(block: Block, history: _History) -> float:
+    """Take one step as `Block.forward` does; return Lip(f)."""
+    if reason := altered(block):
+        raise ValueError(reason)
+    entries = history.entries[: block.found_entries]
+    shared = [] if type(block.preact) is nn.Identity else list(block.preact.children())
+    used = [_shortcut(s, shared if i == 0 else [], entries[i], history) for i, s in enumerate(block.shortcuts)]
+
+    step = block.step
+    if type(step) not in (MultistepStep, LearnableStep):
+        raise ValueError(f"{type(step).__name__}: nothing is known about the step")
+    assert isinstance(step, MultistepStep | LearnableStep)
+    branch = step.f
+    if type(branch) is not Branch:
+        raise ValueError(f"{type(branch).__name__}: nothing is known about the residual branch")
+    if branch.drop_path.training and type(branch.drop_path) is not nn.Identity:
+        raise ValueError("stochastic depth draws at random: call model.eval()")
+    lipschitz, out = preactivated_chain([*shared, *branch.body.children(), branch.conv], entries[0].grid)
+    slope = history.source(rounded_up(lipschitz * history.constant(entries[0])), out)
+
+    method = step.coefficients()
+    read = len(step.alpha) if isinstance(step, MultistepStep) else len(method.alpha)  # none without a shortcut
+    alpha, beta = method.alpha[:read], method.beta[: step.slopes + 1]
+    terms = [(beta[0], slope)]
+    terms += list(zip(alpha, used[: len(alpha)], strict=True))
+    terms += list(zip(beta[1:], used[len(alpha) : len(alpha) + step.slopes], strict=True))
+    if any(entry.grid != out for _, entry in terms):
+        raise ValueError("the history has another number of pixels than the new state: choose an even input size")
+    new = [_combination(terms, out)] + ([slope] if not isinstance(step, LearnableStep) or step.slopes else [])
+    new = new if isinstance(step, LearnableStep) or step.returns_slope else new[:1]
+    handed = entries if block.hands_on_raw else used + entries[len(used) :]
+    states, slopes = handed[: block.found_states], handed[block.found_states :]
+    history.entries = (new[:1] + states)[: block.states] + (new[1:] + slopes)[: block.slopes]
+    return lipschitz
+
+
+def _combination(terms: list[tuple[Fraction, _Entry]], grid: Grid) -> _Entry:
+    total: dict[int, Fraction] = {}
+    for factor, entry in terms:
+        for source, coefficient in entry.sources.items():
+            total[source] = total.get(source, Fraction(0)) + factor * coefficient
+    return _Entry(total, grid)
+
+
+def _shortcut(shortcut: nn.Module, shared: list[nn.Module], entry: _Entry, history: _History) -> _Entry:
+    if type(shortcut) is nn.Identity and not shared:
+        return entry
+    modules = list(shortcut.children()) if type(shortcut) is nn.Sequential else [shortcut]
+    modules = [*shared, *modules]
+    if any(not isinstance(m, nn.BatchNorm2d | nn.ReLU | Projection) for m in modules):
+        raise ValueError(f"{type(shortcut).__name__}: nothing is known about the shortcut")
+    norm, grid = preactivated_chain(modules, entry.grid)
+    return history.source(rounded_up(norm * history.constant(entry)), grid)

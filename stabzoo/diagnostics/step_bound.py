@@ -1,0 +1,72 @@
+"""What is proved of one piece of a network: how far it spreads two inputs, and how much it lets one grow."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from typing import Any, Protocol, runtime_checkable
+
+from stabzoo.diagnostics.joint import Kernel, ReluStep
+
+__all__ = ["HasBound", "StepBound", "rounded_up"]
+
+
+def rounded_up(value: float) -> float:
+    """Return value (1 + 1e-10): above a float64 result that a few hundred roundings may have lowered."""
+    return value * (1 + 1e-10)
+
+
+@dataclass(frozen=True)
+class StepBound:
+    """||F(x) - F(y)|| <= sensitivity ||x - y|| and ||F(x)|| <= growth ||x|| + offset, for all x, y of one image size.
+
+    Norms are Euclidean, over channels and pixels. The numbers are upper bounds, rounded up; infinite ones mean that
+    nothing is proved, and `refused` says why.
+
+    Attributes:
+        theorem: What proves the sensitivity, with the condition under which it does.
+        sensitivity: Lipschitz constant.
+        grid: Height and width of the result; None where it has no pixels, or they are not known.
+        growth, offset: Bound of the result's size; the offset takes the bias at every pixel.
+        refused: Hypotheses of the literature's theorem that do not hold here, each with what was found.
+        paper: The literature's sensitivity factor, whether or not its hypotheses hold; None where it has none.
+        paper_offset: The literature's contribution to c; None where it has none.
+        form: The piece as a step of `joint_sensitivity`, where it is one.
+        name: Of the module, given by `forward_bounds`.
+    """
+
+    theorem: str
+    sensitivity: float
+    grid: tuple[int, int] | None
+    growth: float = math.inf
+    offset: float = math.inf
+    refused: tuple[str, ...] = ()
+    paper: float | None = None
+    paper_offset: float | None = None
+    form: ReluStep | Kernel | None = None
+    name: str = ""
+
+    @classmethod
+    def unknown(cls, reason: str) -> StepBound:
+        """Nothing is proved, for this reason."""
+        return cls("none", math.inf, None, refused=(reason,))
+
+    def to_dict(self) -> dict[str, Any]:
+        """JSON-safe: infinite numbers are strings."""
+        numbers = {k: getattr(self, k) for k in ("sensitivity", "growth", "offset", "paper", "paper_offset")}
+        return {
+            "name": self.name,
+            "theorem": self.theorem,
+            **{k: v if v is None or math.isfinite(v) else str(v) for k, v in numbers.items()},
+            "grid": list(self.grid) if self.grid else None,
+            "refused": list(self.refused),
+        }
+
+
+@runtime_checkable
+class HasBound(Protocol):
+    """A module that knows its own bound."""
+
+    def bound(self, grid: tuple[int, int]) -> StepBound:
+        """Return what is proved for inputs of this height and width, in evaluation mode, with the weights as they are."""
+        ...
