@@ -28,7 +28,8 @@ from torch import Tensor, nn
 from torch.profiler import ProfilerActivity, profile
 
 import stabzoo
-from stabzoo.resnet import Projection, preactivation
+from stabzoo.resnet import Block, Projection, preactivation
+from stabzoo.steps import MultistepStep
 
 ALLOCATOR = {
     "MALLOC_TRIM_THRESHOLD_": "8000000000",
@@ -121,6 +122,64 @@ def peak_memory(name: str, batch: int, device: str, train: bool) -> int:
     return max(accumulate(e.nbytes() for e in sorted(events, key=lambda e: e.start_ns())))
 
 
+def floor(depth: int, batch: int, rounds: int, device: str) -> None:
+    """Print the least that the history can cost in an inference of eager torch, each kernel alone in a warm cache.
+
+    A multistep block needs two binary sums more than a plain residual block (eager torch has no kernel of more terms:
+    a product of the stacked states with the coefficients takes longer, which is measured too), a change of shape two
+    shortcuts more, which the reference releases fix.  Nothing else is counted.
+    """
+    torch.manual_seed(0)
+    plain, ours = (timm.create_model(n).to(device).eval() for n in (f"preresnet{depth}", f"zerosnet{depth}_opt"))
+    x = torch.randn(batch, 3, 32, 32, device=device)
+    calls: list[tuple[str, nn.Module, Tensor]] = []
+
+    hooks = []
+
+    def watch(model: nn.Module, kind: str) -> None:
+        for module in model.modules():
+            if isinstance(module, MultistepStep) and module.method.steps > 1:
+                keep = lambda m, args, result: calls.append(("sum", m, result[0].clone()))  # noqa: E731
+                hooks.append(module.register_forward_hook(keep))
+            elif isinstance(module, Block):
+                for shortcut in module.shortcuts:
+                    if not isinstance(shortcut, nn.Identity):
+                        keep = lambda m, args: calls.append((kind, m, args[0].clone()))  # noqa: E731
+                        hooks.append(shortcut.register_forward_pre_hook(keep))
+
+    def median(run: Callable[[], object]) -> float:
+        return statistics.median([seconds(run, device) for _ in range(48)][8:])
+
+    with torch.no_grad():
+        whole = statistics.median([seconds(lambda: plain(x), device) for _ in range(rounds + 2)][2:])
+        watch(plain, "plain shortcut")
+        watch(ours, "our shortcut")
+        plain(x)
+        ours(x)
+        for hook in hooks:
+            hook.remove()
+        sums: dict[torch.Size, tuple[float, float]] = {}
+        cost = {"sum": 0.0, "plain shortcut": 0.0, "our shortcut": 0.0}
+        fused = 0.0
+        for kind, module, y in calls:
+            if kind != "sum":
+                cost[kind] += median(lambda: module(y))  # noqa: B023
+                continue
+            if y.shape not in sums:
+                states = torch.randn(3, y.numel(), device=device)
+                flat, weights = y.flatten(), torch.tensor([0.3, 0.5, 0.1], device=device)
+                one = median(lambda: flat.add_(states[0], alpha=0.1))  # noqa: B023
+                sums[y.shape] = one, median(lambda: flat.addmv_(states.t(), weights))  # noqa: B023
+            cost["sum"] += 2 * sums[y.shape][0]
+            fused += sums[y.shape][1] - sums[y.shape][0]
+    extra = cost["sum"] + cost["our shortcut"] - cost["plain shortcut"]
+    print(
+        f"depth {depth:4d} infer: preresnet{depth} {whole * 1e3:.1f} ms; the history needs at least "
+        f"{cost['sum'] * 1e3:.2f} ms for sums (as one product {fused * 1e3:.2f} ms) and "
+        f"{(cost['our shortcut'] - cost['plain shortcut']) * 1e3:.2f} ms for shortcuts: ratio at least {1 + extra / whole:.3f}"
+    )
+
+
 def parts(batch: int, device: str) -> None:
     """Print what the pieces of the history cost alone, in a warm cache: the median of 60 calls."""
 
@@ -157,6 +216,7 @@ def main() -> None:
     parser.add_argument("--device", choices=("cpu", "cuda"), default="cpu")
     parser.add_argument("--keep-memory", action="store_true")
     parser.add_argument("--parts", action="store_true", help="only what the pieces of the history cost alone")
+    parser.add_argument("--floor", action="store_true", help="only the least that the history can cost an inference")
     parser.add_argument(
         "--compile", action="store_true", help="torch.compile the networks (inference only is of interest)"
     )
@@ -174,6 +234,10 @@ def main() -> None:
     )
     if options.parts:
         parts(options.batch, options.device)
+        return
+    if options.floor:
+        for depth in options.depths:
+            floor(depth, options.batch, options.rounds, options.device)
         return
     for depth in options.depths:
         compare(depth, options.batch, options.rounds, options.device, compiled=options.compile)
