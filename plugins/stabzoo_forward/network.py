@@ -102,7 +102,7 @@ class StableResNet(StagedNetwork):
             shapes.append(Shape(width << i, 1 << i))
             stages.append(blocks)
         super().__init__(
-            scheme,
+            cast(Any, scheme),  # its ClassVars are the protocol's properties
             stem,
             stages,
             shapes,
@@ -113,6 +113,7 @@ class StableResNet(StagedNetwork):
             drop_rate=drop_rate,
             **dd,
         )
+        self.layer = scheme.layer
         self.grids, self.parametrize, self.projector = grids, False, Projector()
         self.bare_classifier()
         self.init_weights()
@@ -125,7 +126,7 @@ class StableResNet(StagedNetwork):
     def bare_classifier(self) -> None:
         """Leave out the classifier's bias, as the paper's parameter counts do; ResNet's classifier has one."""
         fc = self.head.fc
-        if self.scheme.layer != "post" and isinstance(fc, nn.Linear):
+        if self.layer != "post" and isinstance(fc, nn.Linear):
             self.head.fc = nn.Linear(fc.in_features, fc.out_features, bias=False, **get_device_dtype(fc))
 
     @torch.jit.ignore()
@@ -189,7 +190,7 @@ class StableResNet(StagedNetwork):
         classifier: normal with deviation 1/(d_3 C), cut at two deviations. Biases 0, batch norms gamma = 1, beta = 0.
         ResNet's, after its own paper: normal with variance 2/fan-out, the classifier as torch has it.
         """
-        is_post = self.scheme.layer == "post"
+        is_post = self.layer == "post"
         for name, module in self.named_modules():
             if isinstance(module, nn.Conv2d):
                 nn.init.kaiming_normal_(module.weight, mode="fan_out" if is_post else "fan_in", nonlinearity="relu")
@@ -203,7 +204,7 @@ class StableResNet(StagedNetwork):
         if isinstance(fc, nn.Linear) and not is_post:
             deviation = 1 / fc.weight.numel()
             nn.init.trunc_normal_(fc.weight, std=deviation, a=-2 * deviation, b=2 * deviation)
-        if not self.stem[0].weight.is_meta:
+        if not next(self.parameters()).is_meta:
             self.post_step()
 
     def reset_classifier(self, num_classes: int, global_pool: str | None = None) -> None:

@@ -14,6 +14,7 @@ from stabzoo.claims import ModelReport, SchemeReport, model_problems, model_repo
 from stabzoo.cli.commands import Status
 from stabzoo.cli.console import brief, output, print_json, status_text, table
 from stabzoo.plugins import Plugin, catalogue, unknown_name
+from stabzoo.registry import SchemeClaim
 from stabzoo.stability import StabilityCard
 from stabzoo.stability.enclosure import real_to_json
 
@@ -66,7 +67,8 @@ def list_all(patterns: Sequence[str], status: Status | None, *, schemes: bool, m
 
 def schemes_markdown() -> str:
     """The schemes and their models as a Markdown table; the README's is this one."""
-    header = ["scheme", "step", "order", "zero stability", "zero-stable exactly when", "parasitic radius", "models"]
+    header = ["scheme", "step", "order", "zero stability", "zero-stable exactly when", "parasitic radius", "certified"]
+    header.append("models")
     rows = [header, ["---"] * len(header)]
     models = model_reports()
     for report in scheme_reports():
@@ -80,7 +82,8 @@ def schemes_markdown() -> str:
         name = f"`{report.name}`" + (" (trained)" if report.is_learnable else "")
         condition = f"`{report.claim.condition}`" if report.claim.condition else ""
         radius, order = brief(card.parasitic_radius), str(card.order or "-")
-        rows.append([name, f"`{card.method}`", order, card.status, condition, radius, "; ".join(families)])
+        certified = ", ".join(report.claim.certified)
+        rows.append([name, f"`{card.method}`", order, card.status, condition, radius, certified, "; ".join(families)])
     return "\n".join(f"| {' | '.join(row)} |" for row in rows)
 
 
@@ -98,9 +101,10 @@ def _print_schemes(console: Console, reports: Sequence[SchemeReport], unread: Se
         "scheme": [*names, *(f"(plugin {plugin.name})" for plugin in unread)],
         **_proved(cards),
         "error constant": [brief(card.error_constant) if card else "-" for card in cards],
+        "certified": [*(_certified(report.claim) for report in reports), *("-" for _ in unread)],
         **_owned(owners),
     }
-    table(console, columns, expendable=("distribution", "error constant"))
+    table(console, columns, expendable=("distribution", "error constant", "certified"))
     if any(report.is_learnable for report in reports):
         console.print("* every block trains coefficients of its own; shown are those at initialisation", style="dim")
 
@@ -112,7 +116,7 @@ def _print_models(console: Console, reports: Sequence[ModelReport]) -> None:
         alike = _family(report), report.plugin.name, report.config.form, report.config.block, id(report.card)
         groups.setdefault(alike, []).append(report)
     rows = list(groups.values())
-    configs = [row[0].config for row in rows]
+    configs, claims = [row[0].config for row in rows], catalogue().schemes
     columns: dict[str, Sequence[str | Text]] = {
         "model": [row[0].name if len(row) == 1 else _family(row[0]) for row in rows],
         "depth": [", ".join(str(report.config.depth) for report in row) for row in rows],
@@ -120,9 +124,16 @@ def _print_models(console: Console, reports: Sequence[ModelReport]) -> None:
         "blocks": [config.block for config in configs],
         "scheme": [config.scheme for config in configs],
         **_proved([row[0].card for row in rows]),
+        "certified": [_certified(claims[config.scheme][1]) if config.scheme in claims else "-" for config in configs],
         **_owned([row[0].plugin for row in rows]),
     }
-    table(console, columns, ("distribution", "plugin", "steps", "order", "parasitic radius", "blocks", "form"))
+    expendable = ("distribution", "plugin", "steps", "order", "parasitic radius", "blocks", "form", "certified")
+    table(console, columns, expendable)
+
+
+def _certified(claim: SchemeClaim) -> str:
+    """What is certified of the scheme's networks; `stabzoo show` says under which condition."""
+    return ", ".join(claim.certified) or "-"
 
 
 def _family(report: ModelReport) -> str:
@@ -166,10 +177,14 @@ def _scheme_json(report: SchemeReport) -> dict[str, Any]:
         **_proved_json(report.card, report.error),
         "error_constant": report.card and real_to_json(report.card.error_constant),
         "claim": report.claim.model_dump(mode="json", include={"order", "stability", "condition"}),
+        "certified": report.claim.certified,
         "false_claims": list(report.false_claims),
     }
 
 
 def _model_json(report: ModelReport) -> dict[str, Any]:
     config = report.config.model_dump(mode="json", include={"scheme", "depth", "form", "block", "width", "parameters"})
-    return {"name": report.name, **_owner_json(report.plugin), **config, **_proved_json(report.card, report.error)}
+    scheme = catalogue().schemes.get(report.config.scheme)
+    certified = {"certified": scheme[1].certified if scheme else {}}
+    proved = _proved_json(report.card, report.error)
+    return {"name": report.name, **_owner_json(report.plugin), **config, **proved, **certified}

@@ -125,6 +125,8 @@ def _print_literature(console: Console, claim: SchemeClaim) -> None:
         _print_wrapped(
             console, "zero-stable exactly when  ", f"{claim.condition}  (claimed; `stabzoo check` recomputes it)"
         )
+    for what, condition in claim.certified.items():
+        _print_wrapped(console, f"certified {what}  ", condition)
     if claim.reference:
         _print_wrapped(console, "reference  ", claim.reference)
     if claim.corrections:
