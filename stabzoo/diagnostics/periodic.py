@@ -121,8 +121,8 @@ def periodic_norms(weights: Tensor, grid: tuple[int, int], stride: int = 1) -> T
 
 
 @torch.no_grad()
-def symbol_norms(taps: Taps, frequencies: Tensor) -> Tensor:
-    """Return the largest sigma_max(F(w)) over the frequencies (F, 2), for each of L kernels: (L,).
+def symbol_norms(taps: Taps, *tori: Tensor) -> Tensor:
+    """Return the largest sigma_max(F(w)) of each of L kernels, the least over tori of frequencies (F, 2): (L,).
 
     Eigenvalues of the Gram matrices H(w) are computed where a power iteration expects the maximum t;
     a Cholesky factorisation of t I - H(w) proves, several times faster, that the others lie below; where none
@@ -134,15 +134,16 @@ def symbol_norms(taps: Taps, frequencies: Tensor) -> Tensor:
     scale = scale.where(scale > 0, 1)
     offsets, kernels = _gram_taps(Taps(taps.kernels / scale[:, None, None, None], taps.offsets))
     n = kernels.shape[-1]
-    flat, largest = kernels.flatten(-2), torch.zeros_like(scale)
-    for part in frequencies.to(scale.device).split(max(1, _CHUNK // max(1, len(scale) * n * n))):
-        angles = part @ offsets.T.to(part)
-        real, imaginary = (
-            f(angles).to(flat.dtype) @ parts for f, parts in ((torch.cos, flat[0]), (torch.sin, flat[1]))
-        )
-        gram = torch.complex(real, imaginary).view(len(scale), len(part), n, n)
-        largest = _largest_eigenvalues(gram, largest)
-    return largest.sqrt() * scale
+    flat, least = kernels.flatten(-2), torch.full_like(scale, math.inf)
+    for frequencies in tori:
+        largest = torch.zeros_like(scale)
+        for part in frequencies.to(scale.device).split(max(1, _CHUNK // (len(scale) * n * n))):
+            angles = part @ offsets.T.to(part)
+            parts = [f(angles).to(flat.dtype) @ half for f, half in zip((torch.cos, torch.sin), flat, strict=True)]
+            gram = torch.complex(*parts).view(len(scale), len(part), n, n)
+            largest = _largest_eigenvalues(gram, largest)
+        least = torch.minimum(least, largest)
+    return least.sqrt() * scale
 
 
 def _gram_taps(taps: Taps) -> tuple[Tensor, Tensor]:
