@@ -65,13 +65,15 @@ def test_list_shows_every_scheme_and_model_with_its_owner(run: Run) -> None:
     assert (status, err) == (0, "")
     assert "\x1b" not in out
     lines = [line.split() for line in out.splitlines()]
-    assert ["zerosnet_opt", "3", "2", "strong", "1/3", "11/48", "zerosnet", "stabzoo", "0.1.0"] in lines
-    assert ["lm_resnet*", "2", "-", "strong", "1/20", "-", "multistep", "stabzoo", "0.1.0"] in lines
+    assert ["zerosnet_opt", "3", "2", "strong", "1/3", "11/48", "-", "zerosnet", "stabzoo", "0.1.0"] in lines
+    assert ["lm_resnet*", "2", "-", "strong", "1/20", "-", "-", "multistep", "stabzoo", "0.1.0"] in lines
     assert any("at initialisation" in line for line in out.splitlines())
     family = (
-        "zerosnet{depth}_opt 164, 326, 650, 1298 cifar bottleneck zerosnet_opt 3 2 strong 1/3 zerosnet stabzoo 0.1.0"
+        "zerosnet{depth}_opt 164, 326, 650, 1298 cifar bottleneck zerosnet_opt 3 2 strong 1/3 - zerosnet stabzoo 0.1.0"
     )
     assert family.split() in lines
+    certified = "resnet_s_cert 1 1 strong 0 1/2 growth, sensitivity forward stabzoo 0.1.0"
+    assert certified.split() in lines
     assert sum(line[:1] == ["preresnet{depth}"] for line in lines) == 4
 
 
@@ -95,8 +97,10 @@ def test_list_json_is_one_document_with_every_name(run: Run) -> None:
         "error": None,
         "error_constant": "11/48",
         "claim": {"order": 2, "stability": "strong", "condition": None},
+        "certified": {},
         "false_claims": [],
     }
+    assert list(models["stable_resnet_s11_cert"]["certified"]) == ["growth", "sensitivity"]
     assert schemes["zerosnet_tra"]["learnable"]
     assert schemes["zerosnet_tra"]["parasitic_radius"]["approximately"] == pytest.approx(0.5**0.5)
     model = models["zerosnet164"]
@@ -128,7 +132,7 @@ def test_list_filters(run: Run) -> None:
 def test_list_knows_weak_and_unstable_schemes(install: Install, run: Run) -> None:
     """A third party's scheme is listed as ours are, by what is proved of it, a false claim beside it."""
     install()
-    leapfrog = ["leapfrog", "2", "2", "weak", "1", "1/6", "leapfrog", "stabzoo-leapfrog", "9.0"]
+    leapfrog = ["leapfrog", "2", "2", "weak", "1", "1/6", "-", "leapfrog", "stabzoo-leapfrog", "9.0"]
     assert leapfrog in [line.split() for line in run("list --status weak").out.splitlines()]
     install("other", GROWING, "other: {schemes: {growing: {order: 1, stability: strong}}}")
     result = run("list growing")
@@ -158,7 +162,7 @@ def test_a_plugin_that_fails_to_load_is_a_row(install: Install, run: Run) -> Non
     status, out, err = run("list")
     assert (status, err) == (0, "")
     lines = [line.split() for line in out.splitlines()]
-    assert ["leapfrog", "-", "-", "broken", "-", "-", "leapfrog", "stabzoo-leapfrog", "9.0"] in lines
+    assert ["leapfrog", "-", "-", "broken", "-", "-", "-", "leapfrog", "stabzoo-leapfrog", "9.0"] in lines
     assert ["leapfrog20", "20", "cifar", "basic", "leapfrog", "-", "-", "broken", "-"] in [line[:9] for line in lines]
     reason = (
         "plugin 'leapfrog' (stabzoo-leapfrog 9.0) failed to load: ModuleNotFoundError: No module named 'nothing_of_"
