@@ -32,6 +32,9 @@ class NonNegative:
         """The nearest non-negative weights."""
         return weight.clamp(min=0)
 
+    def __str__(self) -> str:
+        return "K >= 0"
+
 
 @dataclass(frozen=True)
 class NormBound:
@@ -67,6 +70,9 @@ class NormBound:
         if not weight.isfinite().all():
             return weight
         return weight * self.scales(weight[None], self.norms(weight[None]))[0].to(weight.dtype)
+
+    def __str__(self) -> str:
+        return f"||A|| <= {self.cap:.4g}"
 
 
 Constraint = NonNegative | NormBound

@@ -17,6 +17,7 @@ EXAMPLES = """Examples:
   stabzoo analyze --alpha 1/3 5/9 1/9 --beta 16/9
   stabzoo check
   stabzoo study quickstart --workers 2
+  stabzoo diagnose stable_resnet_s11_cert --folder runs/diagnosis
 """
 
 app = App(
@@ -137,3 +138,38 @@ def study(
 
     loaded = load_study(name)
     return int(not run_study(loaded, folder or Path("runs") / loaded.name, workers, output()).ok)
+
+
+@app.command(help_epilogue="")
+def diagnose(
+    name: Annotated[str, _option("Any timm model.")],
+    /,
+    *,
+    data: Annotated[str, _option("digits, cifar10, or a folder with a folder of images a class.")] = "digits",
+    root: Annotated[Path, _option("Where cifar-10-batches-py lies; by default data.")] = Path("data"),
+    checkpoint: Annotated[Path | None, _option("Its weights: .safetensors, .pt, .pth; by default random.")] = None,
+    images: Annotated[int, _option("How many test images; by default 256.")] = 256,
+    sigma: Annotated[float, _option("Noise whose growth is measured, on pixels in [0, 1]; by default 0.1.")] = 0.1,
+    condition_numbers: Annotated[bool, _option("Also of each block: minutes for a deep network.")] = False,
+    smallest: Annotated[bool, _option("Also each layer's smallest singular value.")] = False,
+    folder: Annotated[Path | None, _option("Also write diagnosis.html and diagnosis.json there.")] = None,
+    as_json: Json = False,
+) -> None:
+    """Measure norms, bounds, condition numbers, angles, noise growth.
+
+    Example: stabzoo diagnose stable_resnet_s11_cert --folder runs/diagnosis
+    """
+    from stabzoo.cli.diagnosing import diagnose_model
+
+    diagnose_model(
+        name,
+        data=data,
+        root=root,
+        checkpoint=checkpoint,
+        images=images,
+        sigma=sigma,
+        condition_numbers=condition_numbers,
+        smallest=smallest,
+        folder=folder,
+        as_json=as_json,
+    )

@@ -8,6 +8,7 @@ from collections.abc import Sequence
 from matplotlib.axes import Axes
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
+from matplotlib.ticker import MaxNLocator
 
 from stabzoo.study.diagnostics import Angles
 from stabzoo.study.findings import angle_history
@@ -34,7 +35,7 @@ def draw_angles(study: Study, rows: Sequence[Row]) -> bytes | None:
         axis.set_xlabel("epoch", fontsize=9)
         axis.set_ylim(0, 95)
         axis.set_yticks([0, 30, 60, 90])
-        axis.xaxis.get_major_locator().set_params(integer=True)
+        axis.xaxis.set_major_locator(MaxNLocator(integer=True))
         axis.grid(axis="y", color="#e4e4e4", linewidth=0.8)
         axis.spines[["top", "right"]].set_visible(False)
     axes[0].set_ylabel("median principal angle (degrees)", fontsize=9)

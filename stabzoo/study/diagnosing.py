@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+from collections import Counter
 from collections.abc import Sequence
 from typing import Any, Protocol
 
@@ -37,7 +39,7 @@ class _Constraints:
 
     def result(self, network: PixelScale) -> dict[str, Any]:
         return {
-            "constraints": network.constraints(),
+            "constraints": [f"{n} x {text}" for text, n in Counter(map(str, network.constraints().values())).items()],
             "checks": self.epochs,
             "violations": self.violations,
         }
@@ -59,13 +61,15 @@ class _Sensitivity:
         inputs = network.normalise(self.pixels)
         channels, height, width = inputs.shape[1:]
         network.eval()
-        bounds = forward_bounds(network.network, (channels, height, width))
-        attack = sensitivity_attack(
-            network.network, inputs, iterations=self.diagnostic.iterations, seed=self.diagnostic.seed
-        )
+        bounds = forward_bounds(network.network, (channels, height, width), iterations=self.diagnostic.steps)
+        rounds = self.diagnostic.rounds
+        attack = sensitivity_attack(network.network, inputs, rounds=rounds, seed=self.diagnostic.seed)
         return {
             "certified": bounds.sensitivity.to_dict(),
-            "growth": [bounds.growth.to_dict(), bounds.offset.to_dict()],
+            "paper": bounds.paper_sensitivity if math.isfinite(bounds.paper_sensitivity or math.inf) else None,
+            "refused": list(bounds.refused),
+            "growth": bounds.growth.to_dict(),
+            "offset": bounds.offset.to_dict(),
             "attacked": attack.sensitivity.to_dict(),
             "evaluations": attack.evaluations,
         }

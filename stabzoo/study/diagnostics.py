@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Annotated, Literal
 
-from pydantic import Field, PositiveInt
+from pydantic import Field, NonNegativeInt, PositiveInt
 
 from stabzoo.config import Strict
 from stabzoo.study.evaluations import Seed
@@ -21,12 +21,14 @@ class Constraints(Strict):
 class Sensitivity(Strict):
     """Certified bound of ||f(x) - f(y)|| / ||x - y||, f from normalised images to logits, and the largest value found.
 
-    The search ascends from ``starts`` test images drawn with ``seed``, ``iterations`` steps each.
+    The search ascends from ``starts`` test images drawn with ``seed``, in ``rounds`` of power iteration and ascent; the
+    bound of all layers at once is improved by ``steps`` gradient steps.
     """
 
     kind: Literal["sensitivity"]
     starts: PositiveInt
-    iterations: PositiveInt
+    rounds: PositiveInt
+    steps: NonNegativeInt = 0
     seed: Seed
 
 

@@ -70,8 +70,11 @@ def _sensitivity(diagnostic: Sensitivity, rows: Sequence[Row]) -> Finding:
         certified = [_number(result["certified"]["value"]) for result in results]
         attacked = [_number(result["attacked"]["value"]) for result in results]
         ratios = [c / a if a else math.inf for c, a in zip(certified, attacked, strict=True)]
-        refused = next((r["certified"]["note"] for r in results if r["certified"].get("note")), "")
-        cells.append((row.network.label, _mean(certified), _mean(attacked), _mean(ratios), refused))
+        paper = [math.inf if result["paper"] is None else result["paper"] for result in results]
+        refused = results[0]["refused"]
+        why = f"{refused[0]}{f' (and {len(refused) - 1} more)' if len(refused) > 1 else ''}" if refused else "–"
+        formula = "refused" if refused else _mean(paper)
+        cells.append((row.network.label, _mean(certified), _mean(attacked), _mean(ratios), formula, why))
         evaluations += sum(result["evaluations"] for result in results)
         exceeded += [row.network.label for c, a in zip(certified, attacked, strict=True) if a > c]
     sentence = (
@@ -81,7 +84,7 @@ def _sensitivity(diagnostic: Sensitivity, rows: Sequence[Row]) -> Finding:
     )
     return Finding(
         "Sensitivity ||f(x) - f(y)|| / ||x - y||, from the normalised image to the logits",
-        ("network", "certified", "attacked", "certified / attacked", "how it is certified"),
+        ("network", "certified", "attacked", "certified / attacked", "the paper's bound", "refused because"),
         tuple(cells),
         sentence,
     )

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from typing import Any
+
+import torch
 from torch import Tensor, nn
 
 from stabzoo.study.data import Images
@@ -32,6 +35,21 @@ class PixelScale(nn.Module):
         """Project the weights onto the constraints of the network's scheme, if it has any."""
         if (project := getattr(self.network, "post_step", None)) is not None:
             project()
+
+    def constraints(self) -> dict[str, Any]:
+        """The constraints of the network's scheme, by the names of the weights; empty where it has none."""
+        constraints = getattr(self.network, "constraints", None)
+        return {} if constraints is None else constraints()
+
+    @torch.no_grad()
+    def violations(self) -> list[str]:
+        """Weights that their constraint's projection would change, or that are not finite, with the constraint."""
+        weights = {name: self.network.get_parameter(name) for name in self.constraints()}
+        return [
+            f"{name}: {constraint}"
+            for name, constraint in self.constraints().items()
+            if not (weights[name].isfinite().all() and torch.equal(constraint.project(weights[name]), weights[name]))
+        ]
 
     def regularizer(self, alpha: float) -> Tensor | float:
         """The regulariser of the network's scheme, with weight ``alpha``; 0 where it has none."""

@@ -1,0 +1,120 @@
+"""Everything measured of one network at once: norms, bounds, condition numbers, angles, perturbation growth."""
+
+from __future__ import annotations
+
+import copy
+import platform
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import nn
+
+from stabzoo.diagnostics.angles import ClassAngles, layer_angles
+from stabzoo.diagnostics.attack import SensitivityAttack, sensitivity_attack
+from stabzoo.diagnostics.bounds import ForwardBounds, forward_bounds
+from stabzoo.diagnostics.conditioning import BlockConditioning, module_conditioning
+from stabzoo.diagnostics.growth import PerturbationGrowth, perturbation_growth
+from stabzoo.diagnostics.images import LabelledImages
+from stabzoo.diagnostics.layers import LayerNorms, layer_norms
+
+__all__ = ["Diagnosis", "diagnose"]
+
+
+@dataclass(frozen=True)
+class Diagnosis:
+    """What `diagnose` found; ``skipped`` says why a part is missing."""
+
+    model: str
+    parameters: int
+    checkpoint: str | None
+    data: str
+    images: int
+    input_size: tuple[int, int, int]
+    sigma: float
+    norms: LayerNorms
+    bounds: ForwardBounds
+    attack: SensitivityAttack
+    conditioning: tuple[BlockConditioning, ...]
+    angles: dict[str, ClassAngles]
+    growth: PerturbationGrowth | None
+    skipped: dict[str, str]
+
+    def to_dict(self) -> dict[str, Any]:
+        """JSON-safe."""
+        return {
+            "format": 1,
+            "model": self.model,
+            "parameters": self.parameters,
+            "checkpoint": self.checkpoint,
+            "data": self.data,
+            "images": self.images,
+            "input_size": list(self.input_size),
+            "layer_norms": self.norms.to_dict(),
+            "forward_bounds": self.bounds.to_dict(),
+            "attack": {**self.attack.sensitivity.to_dict(), "evaluations": self.attack.evaluations},
+            "conditioning": [block.to_dict() for block in self.conditioning],
+            "angles": {layer: angles.to_dict() for layer, angles in self.angles.items()},
+            "perturbation_growth": {"sigma": self.sigma, **(self.growth.to_dict() if self.growth else {})},
+            "skipped": self.skipped,
+            "environment": {
+                "torch": torch.__version__,
+                "python": platform.python_version(),
+                "threads": torch.get_num_threads(),
+            },
+        }
+
+
+def diagnose(
+    model: nn.Module,
+    data: LabelledImages,
+    *,
+    name: str,
+    checkpoint: str | None = None,
+    sigma: float = 0.1,
+    condition_numbers: bool = True,
+    smallest: bool = False,
+) -> Diagnosis:
+    """Measure ``model`` on ``data``, in evaluation mode.
+
+    Args:
+        model: Any timm model.
+        data: What it is measured on.
+        name: What it is called in the report.
+        checkpoint: Where its weights are from, for the report.
+        sigma: Deviation of the Gaussian noise whose growth is measured, on the pixel scale [0, 1]; drawn with seed 0.
+        condition_numbers: Of blocks, at the first image: the slowest part.
+        smallest: The smallest singular value of each layer, too.
+    """
+    skipped: dict[str, str] = {}
+    noise = sigma * data.scale * torch.randn(data.images.shape, generator=torch.Generator().manual_seed(0))
+    conditioning: tuple[BlockConditioning, ...] = ()
+    growth: PerturbationGrowth | None = None
+    if condition_numbers:
+        try:
+            exact = copy.deepcopy(model).double()  # smallest singular values need it
+            conditioning = tuple(module_conditioning(exact, data.images[:1].double()))
+        except ValueError as error:
+            skipped["condition numbers"] = str(error)
+    else:
+        skipped["condition numbers"] = "not asked for"
+    try:
+        growth = perturbation_growth(model, data.images, noise)
+    except ValueError as error:
+        skipped["perturbation growth"] = str(error)
+    return Diagnosis(
+        model=name,
+        parameters=sum(parameter.numel() for parameter in model.parameters()),
+        checkpoint=checkpoint,
+        data=data.name,
+        images=len(data.images),
+        input_size=data.input_size,
+        sigma=sigma,
+        norms=layer_norms(model, data.input_size, smallest=smallest),
+        bounds=forward_bounds(model, data.input_size),
+        attack=sensitivity_attack(model, data.images[:8]),
+        conditioning=conditioning,
+        angles=layer_angles(model, data.images, data.labels),
+        growth=growth,
+        skipped=skipped,
+    )
