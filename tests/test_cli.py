@@ -270,7 +270,7 @@ def test_show_has_all_there_is_to_say_of_a_scheme(name: str, run: Run) -> None:
     assert (
         "certificate (verified: rho is rebuilt from it)\n- reflection coefficients of Miller's reduction: k = (" in out
     )
-    for text in (claim.reference, claim.condition or "", *claim.corrections):
+    for text in (claim.reference, claim.condition or "", *claim.certified.values(), *claim.corrections):
         assert text in out
     assert ("at initialisation" in out) == (name in ("lm_resnet", "zerosnet_tra"))
     data = json.loads(run(f"show {name} --json").out)

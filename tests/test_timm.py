@@ -10,7 +10,7 @@ import stabzoo
 from stabzoo.multistep import LinearMultistep
 
 FAMILIES = ["preresnet20", "lmresnet20", "lmresnet20_shared", "multistep20", "zerosnet20", "zerosnet20_opt", "zerosnet20_tra", "zerosnet164_opt",
-            "preresnet18", "zerosnet50_opt"]  # fmt: skip
+            "preresnet18", "zerosnet50_opt", "stable_resnet_d18", "stable_resnet_s11", "stable_resnet_s11_cert", "postresnet20"]  # fmt: skip
 NARROW = {"width": 4}
 
 
@@ -28,6 +28,10 @@ def test_every_promised_model_is_registered() -> None:
         "zerosnet{}": (20, 32, 44, 56, 110),
         "zerosnet{}_opt": (20, 32, 44, 56, 110, 164, 326, 650, 1298, 18, 34, 50, 101, 152),
         "zerosnet{}_tra": (20, 32, 44, 56, 110, 164, 326, 650, 1298, 18, 34, 50, 101, 152),
+        "stable_resnet_d{}": (18, 36, 54, 72),
+        "stable_resnet_s{}": (11, 20, 29, 38),
+        "stable_resnet_s{}_cert": (11, 20, 29, 38),
+        "postresnet{}": (20, 32, 44, 56),
     }
     names = {pattern.format(n) for pattern, numbers in depths.items() for n in numbers}
     assert names <= set(stabzoo.list_models()) == set(timm.list_models(module="stabzoo"))
@@ -106,7 +110,7 @@ def test_weights_travel_through_timms_formats(tmp_path) -> None:
     )
 
 
-@pytest.mark.parametrize("name", ["zerosnet20_opt", "zerosnet20_tra", "multistep20"])
+@pytest.mark.parametrize("name", ["zerosnet20_opt", "zerosnet20_tra", "multistep20", "stable_resnet_d18", "stable_resnet_s11_cert"])
 def test_graphs(name: str) -> None:
     """torch.export, torch.fx and torch.compile see the whole network."""
     model = timm.create_model(name, **NARROW).eval()

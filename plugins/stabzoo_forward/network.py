@@ -16,7 +16,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any, cast
 
 import torch
-from timm.layers import calculate_drop_path_rates, get_device_dtype
+from timm.layers import calculate_drop_path_rates
 from torch import Tensor, nn
 from torch.nn.utils import parametrize as parametrizations
 from torch.utils.hooks import RemovableHandle
@@ -125,9 +125,8 @@ class StableResNet(StagedNetwork):
     @torch.jit.ignore()
     def bare_classifier(self) -> None:
         """Leave out the classifier's bias, as the paper's parameter counts do; ResNet's classifier has one."""
-        fc = self.head.fc
-        if self.layer != "post" and isinstance(fc, nn.Linear):
-            self.head.fc = nn.Linear(fc.in_features, fc.out_features, bias=False, **get_device_dtype(fc))
+        if self.layer != "post" and isinstance(self.head.fc, nn.Linear):
+            self.head.fc.register_parameter("bias", None)
 
     @torch.jit.ignore()
     def constraints(self) -> dict[str, Constraint]:
