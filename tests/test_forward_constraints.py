@@ -1,0 +1,214 @@
+"""Constraints hold exactly after a projection, cost little where they hold anyway, and touch nothing that satisfies them."""
+
+import copy
+import math
+import pickle
+
+import pytest
+import timm
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from torch.nn.functional import cross_entropy
+
+import stabzoo
+from stabzoo_forward.constraints import NonNegative, NormBound, Projected, Projector, size_bounds
+
+SEEDS = st.integers(0, 2**31 - 1)
+EXAMPLES = settings(max_examples=30, deadline=None)
+SIZES = st.floats(1e-3, 1e3)
+GRIDS = st.sampled_from([(2, 2), (4, 4), (6, 8), (16, 16)])
+
+
+def kernel(seed: int, size: float, *shape: int, dtype: torch.dtype = torch.float32) -> torch.Tensor:
+    """A random kernel, some of them smooth (the taps nearly equal: close to the largest norm for its entries)."""
+    generator = torch.Generator().manual_seed(seed)
+    value = torch.randn(*shape, generator=generator)
+    return ((value if seed % 2 else value[..., :1, :1] + 0.01 * value) * size).to(dtype)
+
+
+def exact_norm(weight: torch.Tensor, bound: NormBound) -> float:
+    """The norm in float64 of a weight as it is stored."""
+    return bound.norms(weight[None])[0].item()
+
+
+@EXAMPLES
+@given(
+    SEEDS,
+    SIZES,
+    GRIDS,
+    st.sampled_from([1, 2]),
+    st.floats(0.01, 10),
+    st.sampled_from(["float32", "float64", "bfloat16"]),
+)
+def test_a_projected_kernel_is_within_its_bound(
+    seed: int, size: float, grid: tuple[int, int], stride: int, cap: float, dtype: str
+) -> None:
+    """The float64 norm of the stored weights is at most the cap, whatever their type; a second projection changes nothing."""
+    weight, bound = kernel(seed, size, 4, 3, 3, 3, dtype=getattr(torch, dtype)), NormBound(cap, grid, stride)
+    before, projected = exact_norm(weight, bound), bound.project(weight)
+    assert exact_norm(projected, bound) <= cap
+    assert torch.equal(bound.project(projected), projected)
+    if before <= cap * (1 - 1e-9):
+        assert torch.equal(projected, weight)
+    elif dtype != "bfloat16":
+        assert exact_norm(projected, bound) >= 0.98 * cap
+
+
+@EXAMPLES
+@given(SEEDS, SIZES, GRIDS)
+def test_the_cheap_bounds_are_bounds(seed: int, size: float, grid: tuple[int, int]) -> None:
+    """On every grid and for strides 1 and 2."""
+    weights = torch.stack([kernel(seed + i, size, 5, 4, 3, 3) for i in range(3)])
+    for stride in (1, 2):
+        assert (stabzoo.periodic_norms(weights.double(), grid, stride) <= size_bounds(weights).double()).all()
+
+
+@EXAMPLES
+@given(SEEDS, st.lists(st.floats(-5, 0), min_size=2, max_size=6))
+def test_what_is_skipped_is_within_its_bound(seed: int, sizes: list[float]) -> None:
+    """Random walks of small and large steps: after every projection the exact norms hold, computed or not."""
+    bound, projector = NormBound(1.0, (8, 8)), Projector()
+    weights = {str(i): kernel(seed + i, 0.05 * i, 4, 4, 3, 3) for i in range(4)}
+    for step, size in enumerate(sizes):
+        for weight in weights.values():
+            weight.add_(kernel(seed + 7 + step, 10**size, 4, 4, 3, 3))
+        projector.project({name: (weight, bound) for name, weight in weights.items()})
+        assert max(exact_norm(weight, bound) for weight in weights.values()) <= bound.cap
+    assert projector.computed + projector.skipped == 4 * len(sizes)
+
+
+def test_small_steps_cost_no_norms() -> None:
+    """A kernel that was looked at is not looked at again while the steps since cannot have broken its bound."""
+    projector, weight = Projector(), kernel(1, 1.0, 8, 8, 3, 3)
+    for _ in range(50):
+        weight.add_(1e-5 * torch.randn(8, 8, 3, 3))
+        projector.project({"weight": (weight, NormBound(1.0, (8, 8)))})
+    assert projector.computed <= 4
+    weight.mul_(2)
+    projector.project({"weight": (weight, NormBound(1.0, (8, 8)))})
+    assert exact_norm(weight, NormBound(1.0, (8, 8))) <= 1
+
+
+@pytest.mark.parametrize("shape", [(3, 3, 3, 3), (3, 3)])
+@pytest.mark.parametrize("value", [0.0, math.inf, math.nan])
+def test_kernels_without_a_norm(value: float, shape: tuple[int, ...]) -> None:
+    """Zero has norm 0; a diverged kernel is left alone, and the others of its shape are projected."""
+    bound, bad, good = NormBound(1.0, (1, 1)), torch.full(shape, value), torch.ones(shape)
+    Projector().project({"bad": (bad, bound), "good": (good, bound)})
+    assert exact_norm(good, bound) <= 1
+    assert torch.equal(bad.nan_to_num(), torch.full(shape, value).nan_to_num())
+    assert torch.equal(bound.project(bad).nan_to_num(), bad.nan_to_num())
+
+
+def test_a_bound_on_a_grid_holds_on_its_divisors() -> None:
+    """The frequencies of 16x16 and 8x8 are among those of 32x32."""
+    for seed in range(6):
+        weight = NormBound(1.0, (32, 32), 2).project(kernel(seed, 1.0, 4, 4, 3, 3))
+        assert all(exact_norm(weight, NormBound(1.0, (n, n), 2)) <= 1 for n in (16, 8, 4, 2))
+
+
+def test_an_odd_grid_has_no_bound_for_a_stride() -> None:
+    """The message says what is expected and what to do."""
+    with pytest.raises(ValueError, match="stride that divides the grid; choose another input size"):
+        NormBound(1.0, (5, 5), 2).norms(torch.ones(1, 2, 2, 3, 3))
+
+
+SMALL = {"width": 4, "in_chans": 1, "img_size": 8}
+
+
+def holds(model: torch.nn.Module) -> bool:
+    """Whether every constraint holds, exactly, for the weights as the layers use them."""
+    for name, constraint in model.constraints().items():
+        module, _, tensor = name.rpartition(".")
+        weight = getattr(model.get_submodule(module), tensor).detach()
+        if isinstance(constraint, NonNegative):
+            if (weight < 0).any():
+                return False
+        elif exact_norm(weight, constraint) > constraint.cap:
+            return False
+    return True
+
+
+@pytest.mark.parametrize("way", ["post_step", "hook", "parametrize"])
+@pytest.mark.parametrize("name", ["stable_resnet_d18", "stable_resnet_s11", "stable_resnet_s11_cert"])
+def test_constraints_hold_after_every_step(name: str, way: str) -> None:
+    """From the start, through steps that are far too large, in each of the three ways."""
+    torch.manual_seed(0)
+    model = timm.create_model(name, parametrize=way == "parametrize", **SMALL)
+    assert holds(model)
+    optimizer = torch.optim.SGD(model.parameters(), lr=5.0, momentum=0.9)
+    if way == "hook":
+        handle = model.constrain(optimizer)
+    x, y = torch.randn(8, 1, 8, 8), torch.arange(8)
+    for _ in range(4):
+        optimizer.zero_grad()
+        cross_entropy(model(x), y).backward()
+        for parameter in model.parameters():  # gradients of a first steps may be tiny
+            parameter.grad.add_(0.1 * torch.randn_like(parameter))
+        optimizer.step()
+        if way == "post_step":
+            model.post_step()
+        assert holds(model)
+    if way == "hook":
+        handle.remove()
+        optimizer.step()
+        assert not holds(model)
+
+
+def test_what_is_constrained() -> None:
+    """The hypotheses of Theorems 5 and 6, by the names of the weights."""
+    d, s, cert = (
+        timm.create_model(n, img_size=16).constraints()
+        for n in ("stable_resnet_d18", "stable_resnet_s11", "stable_resnet_s11_cert")
+    )
+    assert d["stem.conv.weight"] == cert["stem.conv.weight"] == NormBound(1.0, (16, 16))
+    assert d["head.fc.weight"] == cert["head.fc.weight"] == NormBound(1.0)
+    assert [n for n, c in d.items() if isinstance(c, NonNegative)] == [
+        f"stages.{i}.blocks.{j}.conv2.weight" for i in range(3) for j in range(i > 0, 3)
+    ]
+    assert s["stages.1.blocks.1.conv.weight"] == NormBound(math.sqrt(2), (8, 8))
+    assert set(cert) - set(s) == {"stages.1.blocks.0.conv.weight", "stages.2.blocks.0.conv.weight"}
+    assert cert["stages.2.blocks.0.conv.weight"] == NormBound(1.0, (8, 8), 2)
+    assert timm.create_model("postresnet20").constraints() == {}
+
+
+def test_parametrizations_can_be_removed() -> None:
+    """The projections become the weights: the same logits, the names of an ordinary checkpoint, later projections."""
+    model = timm.create_model("stable_resnet_d18", parametrize=True, **SMALL).eval()
+    with torch.no_grad():
+        for parameter in model.parameters():
+            parameter.add_(0.3 * torch.randn_like(parameter))
+    x = torch.randn(2, 1, 8, 8)
+    before = model(x)
+    model.reset_classifier(10)
+    assert holds(model)
+    model = copy.deepcopy(model)
+    model.remove_parametrizations()
+    torch.testing.assert_close(model.forward_features(x).mean((2, 3)) @ model.head.fc.weight.T, model(x))
+    assert before.shape == model(x).shape
+    plain = timm.create_model("stable_resnet_d18", **SMALL)
+    plain.load_state_dict(model.state_dict())
+    assert holds(plain)
+    assert torch.equal(plain.eval()(x), model(x))
+
+
+def test_the_gradient_passes_a_projection() -> None:
+    """Lazy projection: also where a weight is at 0 or at its bound."""
+    for constraint in (NonNegative(), NormBound(0.1, (4, 4))):
+        weight = torch.randn(2, 2, 3, 3, requires_grad=True)
+        factor = torch.randn(2, 2, 3, 3)
+        (Projected(constraint)(weight) * factor).sum().backward()
+        assert torch.equal(weight.grad, factor)
+
+
+def test_a_model_with_a_history_of_projections_can_be_copied_and_stored(tmp_path) -> None:
+    """deepcopy, pickle, a state dict loaded over it: the constraints hold at the next projection."""
+    model = timm.create_model("stable_resnet_s11_cert", **SMALL)
+    assert holds(pickle.loads(pickle.dumps(copy.deepcopy(model))))
+    model.load_state_dict({k: v + 1 for k, v in model.state_dict().items()})
+    assert not holds(model)
+    model.post_step()
+    assert holds(model)
+    model.double().post_step()
+    assert holds(model)

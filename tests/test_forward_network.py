@@ -1,0 +1,169 @@
+"""ResNet-D, ResNet-S and ResNet as Tables 2 and 5 count them, the regulariser of Table 1, what is refused."""
+
+import pytest
+import timm
+import torch
+from torch import nn
+
+import stabzoo
+from stabzoo_forward.layers import DLayer, PoolingLayer, SLayer
+from stabzoo_forward.regularization import regularizer
+
+COUNTS = {  # Table 2 (1.096 M, which is printed as 1.100 M) and Table 5, in thousands
+    "stable_resnet_d{}": {18: 223, 36: 514, 54: 805, 72: 1096},
+    "stable_resnet_s{}": {11: 124, 20: 270, 29: 416, 38: 561},
+    "postresnet{}": {20: 270, 32: 464, 44: 659, 56: 853},
+}
+MODELS = [
+    (pattern.format(depth), depth, count) for pattern, counts in COUNTS.items() for depth, count in counts.items()
+]
+
+
+@pytest.mark.parametrize(("name", "depth", "count"), MODELS)
+def test_parameters_and_depths_are_the_papers(name: str, depth: int, count: int) -> None:
+    """Depth is the number of distinct filters and weights; 100 classes have 5760 parameters more, so no biases."""
+    model, wide = (timm.create_model(name, num_classes=n, device="meta") for n in (10, 100))
+    parameters = sum(p.numel() for p in model.parameters())
+    assert round(parameters / 1000) == count
+    if not name.startswith("post"):
+        assert sum(p.numel() for p in wide.parameters()) - parameters == 5760
+        assert [n for n, p in model.named_parameters() if n.endswith("bias") and "norm" not in n] == []
+        assert not any("conv" in n for n, m in model.named_modules() if isinstance(m, nn.BatchNorm2d))
+    assert sum(isinstance(m, nn.Conv2d | nn.Linear) for m in model.modules()) == depth
+    assert f"{depth}" in name
+    blocks = [[type(block) for block in stage.blocks] for stage in model.stages]
+    if name.startswith("stable"):
+        layer = DLayer if "_d" in name else SLayer
+        m = len(blocks[0])
+        assert blocks == [[layer] * m, [PoolingLayer] + [layer] * (m - 1), [PoolingLayer] + [layer] * (m - 1)]
+
+
+def test_the_second_batch_norms_are_fixed() -> None:
+    """Gamma = 1 and beta = 0 (Remark 2); the pooling layers' are trained; the certified form has none."""
+    for name in ("stable_resnet_d18", "stable_resnet_s11"):
+        norms = {n: m for n, m in timm.create_model(name).named_modules() if isinstance(m, nn.BatchNorm2d)}
+        assert {n.rpartition(".")[2]: m.affine for n, m in norms.items()} == {
+            "norm1": True,
+            "norm2": False,
+            "norm": True,
+        }
+    assert not any(isinstance(m, nn.BatchNorm2d) for m in timm.create_model("stable_resnet_s11_cert").modules())
+
+
+def test_the_initialisation_is_that_of_section_4() -> None:
+    """Before the first projection: uniform scaling, He, a truncated normal distribution; biases 0."""
+    torch.manual_seed(0)
+    model = timm.create_model("stable_resnet_s11", width=64, num_classes=20)
+    fc, residual = model.head.fc.weight, model.stages[0].blocks[0].conv.weight
+    deviation = 1 / fc.numel()
+    assert 0.8 * deviation < fc.std() < deviation  # the cut at two deviations takes 12 percent
+    assert fc.abs().max() <= 2 * deviation
+    assert residual.std().item() < (2 / (9 * 64)) ** 0.5  # projected: ||A|| <= sqrt(2)
+    pool = model.stages[1].blocks[0].conv.weight
+    assert pool.std().item() == pytest.approx((2 / (9 * 64)) ** 0.5, rel=0.02)
+    assert all((p == 0).all() for n, p in model.named_parameters() if n.endswith("bias"))
+
+
+def test_same_seed_same_weights() -> None:
+    """The projection at the start included."""
+    states = []
+    for _ in range(2):
+        torch.manual_seed(5)
+        states.append(timm.create_model("stable_resnet_d18", width=4).state_dict())
+    assert all(torch.equal(a, b) for a, b in zip(*(s.values() for s in states), strict=True))
+
+
+def test_the_regulariser_is_table_1() -> None:
+    """alpha/2 everywhere, but alpha for ResNet-D's first convolution, pooling layers and classifier."""
+    for name, ends in (
+        ("stable_resnet_d18", 1.0),
+        ("stable_resnet_s11", 0.5),
+        ("stable_resnet_s11_cert", 0.5),
+        ("postresnet20", 0.5),
+    ):
+        model = timm.create_model(name, width=4)
+        expected = 0.0
+        for key, parameter in model.named_parameters():
+            if key.endswith("weight") and parameter.ndim > 1:
+                residual = name.startswith("post") or ("blocks" in key and not (key[7] in "12" and ".blocks.0." in key))
+                expected += 1e-2 * (0.5 if residual else ends) * parameter.square().sum().item()
+        assert model.regularizer(1e-2).item() == regularizer(model, 1e-2).item() == pytest.approx(expected, rel=1e-5)
+    model.regularizer().backward()
+    assert model.stem.conv.weight.grad is not None
+    assert regularizer(nn.Identity()) == 0
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"pool_cap": 0}, r"pool_cap: input should be greater than 0, got 0"),
+        ({"pool_cap": -1}, r"pool_cap: input should be greater than 0, got -1"),
+        ({"pool_cap": "inf"}, r"pool_cap: input should be a finite number"),
+        ({"pool_cap": "much"}, r"pool_cap: input should be a valid number"),
+        ({"img_size": 30}, r"img_size: .* even grids only, expected multiples of 4, got 30; resize or pad the images"),
+        ({"img_size": (32, 18)}, r"expected multiples of 4, got \(32, 18\)"),
+        ({"img_size": 0}, r"img_size: expected the images' side, or height and width, in pixels; got 0"),
+        ({"img_size": (8, 8, 8)}, r"img_size: expected the images' side"),
+        ({"cap": 1}, r"unknown parameter 'cap'"),
+    ],
+)
+def test_what_is_refused(options: dict, message: str) -> None:
+    """What was expected, what was got, what to do."""
+    with pytest.raises((ValueError, TypeError), match=message):
+        timm.create_model("stable_resnet_s11_cert", **options)
+
+
+def test_any_size_is_computed() -> None:
+    """Odd sizes too: half, rounded up; only bounds of strided convolutions need even grids."""
+    x = torch.randn(1, 3, 30, 17)
+    for name in ("stable_resnet_d18", "stable_resnet_s11"):
+        assert timm.create_model(name, width=4, img_size=(30, 17)).eval().forward_features(x).shape == (1, 16, 8, 5)
+    assert timm.create_model("stable_resnet_s11_cert", width=4).eval()(x).shape == (1, 10)
+
+
+def test_the_certificate_of_the_whole_network() -> None:
+    """||logits(x) - logits(y)|| <= (1/2 + pool_cap)^2 ||x - y||, on random weights at their bounds and for several caps."""
+    for seed, cap in enumerate((0.5, 1.0, 3.0)):
+        torch.manual_seed(seed)
+        model = timm.create_model(
+            "stable_resnet_s11_cert", width=4, img_size=8, pool_cap=cap, dtype=torch.float64
+        ).eval()
+        with torch.no_grad():
+            for parameter in model.parameters():
+                parameter.normal_()
+            model.post_step()
+            x = torch.randn(16, 3, 8, 8, dtype=torch.float64) * 10
+            y = (
+                x
+                + torch.randn(16, 3, 8, 8, dtype=torch.float64) * 10.0 ** torch.linspace(-3, 1, 16)[:, None, None, None]
+            )
+            ratio = (model(x) - model(y)).norm(dim=1) / (x - y).flatten(1).norm(dim=1)
+        assert ratio.max() <= (0.5 + cap) ** 2
+
+
+def test_resnet_d_does_not_grow() -> None:
+    """Theorem 5 without shifts: ||logits|| <= ||x||, at any depth and for any A1."""
+    torch.manual_seed(0)
+    for name in ("stable_resnet_d18", "stable_resnet_d72"):
+        model = timm.create_model(name, width=4, img_size=8).eval()
+        with torch.no_grad():
+            for key, parameter in model.named_parameters():
+                if "norm" not in key:
+                    parameter.normal_(std=3)
+            model.post_step()
+            x = torch.randn(8, 3, 8, 8) * 100
+            assert (model(x).norm(dim=1) <= x.flatten(1).norm(dim=1)).all()
+
+
+def test_registry_says_what_is_certified() -> None:
+    """Of each scheme; nothing of ResNet-S with batch norms."""
+    from stabzoo.plugins import catalogue
+
+    certified = {n: list(c.certified) for n, (p, c) in catalogue().schemes.items() if p.name == "forward"}
+    assert certified == {
+        "resnet_d": ["growth"],
+        "resnet_s": [],
+        "resnet_s_cert": ["growth", "sensitivity"],
+        "postresnet": [],
+    }
+    assert "periodic_norms" in stabzoo.__all__
