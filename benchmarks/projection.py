@@ -17,12 +17,12 @@ from collections.abc import Callable
 
 import timm
 import torch
-from stabzoo_forward.constraints import NormBound, Projector
 from torch.nn.functional import cross_entropy, interpolate
 
 import stabzoo
 from stabzoo.study.data import load_images
 from stabzoo.study.spec import Digits
+from stabzoo_forward.constraints import NormBound, Projector
 
 CASES = [
     ("stable_resnet_s20_cert", 32, 3),
