@@ -103,17 +103,28 @@ class _Search:
         """Turn d to the direction in which f moves most near x."""
         direction = _scaled(self.d, torch.ones_like(self.length))
         for _ in range(steps):
-            x = self.x.detach().requires_grad_()
-            value, pull = torch.func.vjp(self.f, x)
-            _, moved = torch.func.jvp(self.f, (self.x,), (direction,))
-            (back,) = pull(moved)
-            self.evaluations += 3 * len(value)
+            back = self._round(direction)
             size = _norm(back)
             alive = (size > 0).view(-1, *[1] * (back.ndim - 1))
             direction = torch.where(alive, _scaled(back.detach(), torch.ones_like(size)), direction)
         for length in (self.length, 1e-2 * self.length):
             self._record(self.x, self.x + _scaled(direction, length))
         self.d = _scaled(direction, self.length)
+
+    def _round(self, direction: Tensor) -> Tensor:
+        """Return J' J direction; J direction is the derivative of u -> J' u, which is linear."""
+        x = self.x.detach().requires_grad_()
+        value = self.f(x)
+        u = torch.zeros_like(value, requires_grad=True)
+        if not value.requires_grad:  # constant
+            return torch.zeros_like(x)
+        (pulled,) = torch.autograd.grad(value, x, u, create_graph=True, materialize_grads=True)
+        moved = torch.zeros_like(u)
+        if pulled.requires_grad:
+            (moved,) = torch.autograd.grad(pulled, u, direction, retain_graph=True, materialize_grads=True)
+        (back,) = torch.autograd.grad(value, x, moved, materialize_grads=True)
+        self.evaluations += 4 * len(value)
+        return back.detach()
 
     def ascend(self, steps: int) -> None:
         """Move x and d uphill; relu's kinks lie between x and x + d, so that d grows and shrinks freely."""

@@ -20,6 +20,8 @@ from stabzoo.diagnostics.layers import LayerNorms, layer_norms
 
 __all__ = ["Diagnosis", "diagnose"]
 
+TIGHT = 64  # pixels a side up to which zero-padded norms are enclosed to 1e-6: beyond, a report would take minutes
+
 
 @dataclass(frozen=True)
 class Diagnosis:
@@ -110,7 +112,7 @@ def diagnose(
         images=len(data.images),
         input_size=data.input_size,
         sigma=sigma,
-        norms=layer_norms(model, data.input_size, smallest=smallest),
+        norms=layer_norms(model, data.input_size, tight=max(data.input_size[1:]) <= TIGHT, smallest=smallest),
         bounds=forward_bounds(model, data.input_size),
         attack=sensitivity_attack(model, data.images[:8]),
         conditioning=conditioning,

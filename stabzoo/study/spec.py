@@ -77,7 +77,8 @@ class Training(Strict):
 
     ``one-cycle``: torch's, with maximum ``lr``.  ``step``: ``lr``, divided by 10 at each of the ``milestones``, which
     are fractions of all steps.  A network with constraints is projected onto them after every step; ``regularization``
-    is the weight of the regulariser that a network's scheme may have, beside the optimizer's weight decay.
+    is the weight of the regulariser that a network's scheme may have, beside the optimizer's weight decay.  The loss is
+    the cross-entropy of ``logit_scale`` times the logits: a network of bounded sensitivity has small logits.
     """
 
     epochs: PositiveInt
@@ -89,6 +90,7 @@ class Training(Strict):
     schedule: Literal["one-cycle", "step"]
     milestones: tuple[Annotated[float, Field(gt=0, lt=1)], ...] = ()
     regularization: NonNegativeFloat = 0.0
+    logit_scale: PositiveFloat = 1.0
 
     @model_validator(mode="after")
     def _milestones_of_steps(self) -> Training:

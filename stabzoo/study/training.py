@@ -79,7 +79,8 @@ def train(
         torch.manual_seed(seed * 1_000_003 + epoch)  # dropout and drop path of networks that have them
         total = 0.0
         for batch in batches_of(len(images.train), training.batch_size, seed, epoch):
-            loss = functional.cross_entropy(network(images.train[batch]), images.train_labels[batch])
+            logits = training.logit_scale * network(images.train[batch])
+            loss = functional.cross_entropy(logits, images.train_labels[batch])
             if not math.isfinite(loss.item()):
                 return Trained(tuple(losses), diverged=True)
             optimizer.zero_grad()
