@@ -70,15 +70,15 @@ def _sensitivity(diagnostic: Sensitivity, rows: Sequence[Row]) -> Finding:
         certified = [_number(result["certified"]["value"]) for result in results]
         attacked = [_number(result["attacked"]["value"]) for result in results]
         ratios = [c / a if a else math.inf for c, a in zip(certified, attacked, strict=True)]
-        paper = [math.inf if result["paper"] is None else result["paper"] for result in results]
+        paper = [result["paper"] for result in results if result["paper"] is not None]
         refused = results[0]["refused"]
         why = f"{refused[0]}{f' (and {len(refused) - 1} more)' if len(refused) > 1 else ''}" if refused else "–"
-        formula = "refused" if refused else _mean(paper)
+        formula = "refused" if refused else _mean(paper) if paper else "–"
         cells.append((row.network.label, _mean(certified), _mean(attacked), _mean(ratios), formula, why))
         evaluations += sum(result["evaluations"] for result in results)
         exceeded += [row.network.label for c, a in zip(certified, attacked, strict=True) if a > c]
     sentence = (
-        f"No attack exceeded a certified bound, in {evaluations:,} evaluations.".replace(",", " ")
+        f"No attack exceeded a certified bound, in {_counted(evaluations)} evaluations."
         if not exceeded
         else f"A certified bound was exceeded, of {', '.join(dict.fromkeys(exceeded))}: please report this."
     )
@@ -131,6 +131,10 @@ def _angles(diagnostic: Angles, rows: Sequence[Row]) -> Finding:
         tuple(cells),
         f"Before the classifier, {'; '.join(clauses)}.",
     )
+
+
+def _counted(number: int) -> str:
+    return f"{number:,}".replace(",", " ")
 
 
 def _change(values: Sequence[float]) -> str:

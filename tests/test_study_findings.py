@@ -1,0 +1,174 @@
+"""A study's diagnostics: measured in the workers, kept with the runs, told in tables and sentences that follow from them."""
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+import yaml
+from rich.console import Console
+
+from stabzoo.study import load_study, run_study, shipped_studies
+from stabzoo.study.data import load_images
+from stabzoo.study.diagnosing import observers_of
+from stabzoo.study.diagnostics import Angles, Constraints, Sensitivity
+from stabzoo.study.engine import StudyResult
+from stabzoo.study.findings import findings_of
+from stabzoo.study.networks import build
+from stabzoo.study.spec import Digits, Run, Training
+from stabzoo.study.statistics import Row
+from stabzoo.study.store import Diagnosed
+from stabzoo.study.training import train
+
+FEW = Digits(name="digits", size=8, test_images=1497, split_seed=0)
+TRAINING = Training(
+    epochs=2, batch_size=50, optimizer="adamw", lr=0.002, momentum=0.9, weight_decay=0.0, schedule="step",
+    milestones=(0.5,), regularization=1e-4, logit_scale=30,
+)  # fmt: skip
+
+
+def study_file(place: Path, **changes: Any) -> Path:
+    """A study of two narrow networks, one with constraints."""
+    content = {
+        "title": "Tiny",
+        "description": "Two networks.",
+        "networks": [
+            {"label": "certified", "model": "stable_resnet_s11_cert", "args": {"width": 8}},
+            {"label": "plain", "model": "preresnet20", "args": {"width": 4}},
+        ],
+        "data": FEW.model_dump(mode="json"),
+        "training": TRAINING.model_dump(mode="json"),
+        "seeds": [0, 1],
+        "evaluations": [{"kind": "clean"}, {"kind": "structured", "epsilon": 0.5, "image": 3}],
+        "diagnostics": [
+            {"kind": "constraints"},
+            {"kind": "sensitivity", "starts": 3, "rounds": 1, "seed": 0},
+            {"kind": "angles"},
+        ],
+        "published": [
+            {
+                "reference": "r",
+                "setting": "s",
+                "columns": ["a", "b", "c"],
+                "accuracy": {"plain": [91.25, [90, 0.5], None]},
+            }
+        ],
+        **changes,
+    }
+    path = place / "tiny.yaml"
+    path.write_text(yaml.safe_dump(content), encoding="utf-8")
+    return path
+
+
+@pytest.fixture(scope="module")
+def done(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, StudyResult, str]:
+    """The tiny study, run: its file, its result, what it printed."""
+    place = tmp_path_factory.mktemp("findings")
+    console = Console(record=True, width=200)
+    result = run_study(load_study(study_file(place)), place / "runs", workers=2, console=console)
+    return place, result, console.export_text()
+
+
+def test_every_diagnostic_is_a_table_and_a_sentence(done: tuple[Path, StudyResult, str]) -> None:
+    """On the terminal, on the page and in the results; the figure of the angles is a file too."""
+    place, result, printed = done[0], done[1], " ".join(done[2].split())
+    constraints, sensitivity, angles = result.report.findings
+    assert constraints.rows == (
+        ("certified", "4 x ||A|| <= 1, 7 x ||A|| <= 1.414", "6", "0"),
+        ("plain", "none", "6", "0"),
+    )
+    assert constraints.sentence.endswith("after every epoch (6 checks).")
+    assert [row[0] for row in sensitivity.rows] == ["certified", "plain"]
+    assert sensitivity.sentence.startswith("No attack exceeded a certified bound, in ")
+    assert {row[1] for row in angles.rows} == {"stages.0", "stages.1", "stages.2", "penultimate"}
+    page = (place / "runs" / "report.html").read_text(encoding="utf-8")
+    results = (place / "runs" / "results.json").read_text(encoding="utf-8")
+    assert (place / "runs" / "angles.png").stat().st_size > 10_000
+    for finding in result.report.findings:
+        assert finding.title in printed
+        assert finding.sentence in page
+        assert finding.title in results
+    for text in ("91.25", "90.00±0.50", "structured ε = 0.5"):
+        assert text in page
+        assert text in printed or text.startswith("structured")  # whose level stands below it
+
+
+def test_bounds_lie_above_attacks(done: tuple[Path, StudyResult, str]) -> None:
+    """In every run, with the constraints checked before training and after both epochs."""
+    for row in done[1].report.rows:
+        for record in row.records:
+            found = {entry.diagnostic.kind: entry.result for entry in record.diagnosed}
+            certified, attacked = (float(found["sensitivity"][k]["value"]) for k in ("certified", "attacked"))  # type: ignore[index,call-overload]  # pyright: ignore
+            assert 0 < attacked <= certified
+            assert found["constraints"]["checks"] == 3
+            epochs = [entry["epoch"] for entry in found["angles"]["history"]]  # type: ignore[index,union-attr,call-overload]  # pyright: ignore
+            assert epochs == [0, 1, 2]
+
+
+def test_nothing_is_measured_twice_and_a_new_diagnostic_is(done: tuple[Path, StudyResult, str]) -> None:
+    """The same study trains nothing; one that asks for more of the same runs measures that."""
+    place = done[0]
+    console = Console(record=True, width=200)
+    run_study(load_study(study_file(place)), place / "runs", workers=1, console=console)
+    assert "nothing to train" in console.export_text()
+    more = [{"kind": "sensitivity", "starts": 1, "rounds": 1, "seed": 1}]
+    single = {"networks": [{"label": "plain", "model": "preresnet20", "args": {"width": 4}}], "seeds": [0]}
+    changed = load_study(study_file(place, diagnostics=more, published=[], **single))
+    result = run_study(changed, place / "runs", workers=1, console=console)
+    assert "1 of 1 runs to train" in console.export_text()
+    kept = result.report.rows[0].records[0].diagnosed
+    assert len(kept) == 4  # with the three found before
+
+
+def test_a_violated_constraint_is_named() -> None:
+    """By the network and the weight, when something other than the projection changed it."""
+    torch.set_num_threads(1)
+    run = Run(model="stable_resnet_d18", args={"width": 4}, data=FEW, training=TRAINING, seed=0, software={})
+    network, images = build(run), load_images(FEW)
+    (observer,) = observers_of([Constraints(kind="constraints")], images)
+    assert network.violations() == []  # from the start
+    train(network, images, TRAINING, 0, lambda epoch: observer.after_epoch(network, epoch))
+    assert observer.result(network)["violations"] == []
+    network.network.get_parameter("stages.0.blocks.0.conv2.weight").data[0, 0, 0, 0] = -1
+    observer.after_epoch(network, 3)
+    assert observer.result(network)["violations"] == ["epoch 3: stages.0.blocks.0.conv2.weight: K >= 0"]
+
+
+def test_sentences_say_what_went_wrong(done: tuple[Path, StudyResult, str]) -> None:
+    """A violated constraint, an exceeded bound and a refused one are not hidden."""
+    report = done[1].report
+    row = report.rows[1]
+    diagnosed = {
+        "constraints": {"constraints": ["1 x K >= 0"], "checks": 3, "violations": ["epoch 1: w: K >= 0"]},
+        "sensitivity": {
+            "certified": {"value": 1.0, "kind": "certified_upper"},
+            "attacked": {"value": 2.0, "kind": "certified_lower"},
+            "evaluations": 1000,
+            "paper": None,
+            "refused": ["block: why", "other: why"],
+        },
+    }
+    diagnostics = tuple(d for d in report.study.diagnostics if d.kind != "angles")
+    record = row.records[0].model_copy(
+        update={"diagnosed": tuple(Diagnosed(diagnostic=d, result=diagnosed[d.kind]) for d in diagnostics)}  # type: ignore[arg-type]  # pyright: ignore
+    )
+    study = report.study.model_copy(update={"diagnostics": diagnostics})
+    constraints, sensitivity = findings_of(study, [Row(row.network, row.card, (record,))])
+    assert constraints.sentence == "Constraints were violated 1 times, first: plain: epoch 1: w: K >= 0."
+    assert sensitivity.sentence == "A certified bound was exceeded, of plain: please report this."
+    assert sensitivity.rows[0][-2:] == ("refused", "block: why (and 1 more)")
+
+
+def test_observers_follow_their_diagnostics() -> None:
+    """One each, in order."""
+    images = load_images(FEW)
+    wanted = [Angles(kind="angles"), Sensitivity(kind="sensitivity", starts=2, rounds=1, seed=0)]
+    assert [type(observer).__name__ for observer in observers_of(wanted, images)] == ["_Angles", "_Sensitivity"]
+
+
+@pytest.mark.parametrize("name", shipped_studies())
+def test_shipped_studies_can_be_built(name: str) -> None:
+    """Every network of every study that comes with stabzoo."""
+    from stabzoo.study.networks import check_networks
+
+    check_networks(load_study(name))
