@@ -116,20 +116,17 @@ def _angles(diagnostic: Angles, rows: Sequence[Row]) -> Finding:
         label = row.network.label
         histories = list(angle_history(row, diagnostic))
         for layer, _, within, between in histories:
-            gap = (between[0] - within[0], between[-1] - within[-1])
+            gap = [b - w for b, w in zip(between, within, strict=True)]
             cells.append((label, layer, _change(within), _change(between), _change(gap)))
         _, _, within, between = histories[-1]
-        last_within, last_between = within[-1] - within[0], between[-1] - between[0]
-        verbs = ("fell" if last_within < 0 else "rose"), ("rose" if last_between > 0 else "fell")
-        clauses.append(
-            f"{label}: within classes the angle {verbs[0]} by {abs(last_within):.0f}°, between them it {verbs[1]} "
-            f"by {abs(last_between):.0f}°"
-        )
+        changes = [values[-1] - values[min(1, len(values) - 1)] for values in (within, between)]
+        inside, outside = (f"{'fell' if change < 0 else 'rose'} by {abs(change):.0f}°" for change in changes)
+        clauses.append(f"in {label} the angle within classes {inside}, between them it {outside}")
     return Finding(
-        "Median principal angles of the features of test images, before and after training, in degrees",
+        "Median principal angles of the features of test images in degrees: untrained → first epoch → last epoch",
         ("network", "layer", "within classes", "between classes", "between - within"),
         tuple(cells),
-        f"Before the classifier, {'; '.join(clauses)}.",
+        f"Before the classifier, from the first epoch to the last: {'; '.join(clauses)}.",
     )
 
 
@@ -138,7 +135,7 @@ def _counted(number: int) -> str:
 
 
 def _change(values: Sequence[float]) -> str:
-    return f"{values[0]:.1f} → {values[-1]:.1f}"
+    return " → ".join(f"{values[i]:.1f}" for i in dict.fromkeys((0, min(1, len(values) - 1), len(values) - 1)))
 
 
 def _mean(values: Sequence[float]) -> str:
