@@ -92,7 +92,7 @@ def test_what_is_skipped_is_within_its_bound(seed: int, sizes: list[float]) -> N
         projector.project({name: (weight, bound) for name, weight in weights.items()})
         for name, weight in weights.items():
             assert (norm := exact_norm(weight, bound)) <= bound.cap
-            assert torch.equal(weight, before[name][0]) if before[name][1] < 0.98 else norm > 0.92
+            assert torch.equal(weight, before[name][0]) if before[name][1] < 0.98 else norm > 0.87
     assert sum(projector.decided) == 4 * len(sizes)
 
 

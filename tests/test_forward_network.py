@@ -100,6 +100,7 @@ def test_the_regulariser_is_table_1() -> None:
         ({"pool_cap": -1}, r"pool_cap: input should be greater than 0, got -1"),
         ({"pool_cap": "inf"}, r"pool_cap: input should be a finite number"),
         ({"pool_cap": "much"}, r"pool_cap: input should be a valid number"),
+        ({"head_cap": 0}, r"head_cap: input should be greater than 0, got 0"),
         ({"img_size": 30}, r"img_size: .* even grids only, expected multiples of 4, got 30; resize or pad the images"),
         ({"img_size": (32, 18)}, r"expected multiples of 4, got \(32, 18\)"),
         ({"img_size": 0}, r"img_size: expected the images' side, or height and width, in pixels; got 0"),
@@ -122,11 +123,11 @@ def test_any_size_is_computed() -> None:
 
 
 def test_the_certificate_of_the_whole_network() -> None:
-    """||logits(x) - logits(y)|| <= (1/2 + pool_cap)^2 ||x - y||, on random weights at their bounds and for several caps."""
-    for seed, cap in enumerate((0.5, 1.0, 3.0)):
+    """||logits(x) - logits(y)|| <= head_cap (1/2 + pool_cap)^2 ||x - y||, on random weights at their bounds and for several caps."""
+    for seed, (cap, head) in enumerate(((0.5, 1.0), (1.0, 5.0), (3.0, 0.1))):
         torch.manual_seed(seed)
         model = timm.create_model(
-            "stable_resnet_s11_cert", width=4, img_size=8, pool_cap=cap, dtype=torch.float64
+            "stable_resnet_s11_cert", width=4, img_size=8, pool_cap=cap, head_cap=head, dtype=torch.float64
         ).eval()
         with torch.no_grad():
             for parameter in model.parameters():
@@ -138,7 +139,7 @@ def test_the_certificate_of_the_whole_network() -> None:
                 + torch.randn(16, 3, 8, 8, dtype=torch.float64) * 10.0 ** torch.linspace(-3, 1, 16)[:, None, None, None]
             )
             ratio = (model(x) - model(y)).norm(dim=1) / (x - y).flatten(1).norm(dim=1)
-        assert ratio.max() <= (0.5 + cap) ** 2
+        assert ratio.max() <= head * (0.5 + cap) ** 2
 
 
 def test_resnet_d_does_not_grow() -> None:

@@ -28,7 +28,8 @@ class ForwardBackward(ExplicitMultistep):
         layer: The residual layer: "D", eq. (14); "S", eq. (15); "post", the post-activation residual block.
         is_normed: Whether batch norms follow the convolutions; otherwise there are biases.
         residual_cap: Bound of the residual layers' norms ||A||_2 (``None``: free).
-        ends_cap: Bound of ||A_0||_2 and ||W||_2, of the first convolution and the classifier (``None``: free).
+        stem_cap: Bound of ||A_0||_2, of the first convolution (``None``: free).
+        head_cap: Bound of ||W||_2, of the classifier (``None``: free).
         pool_cap: Bound of the pooling layers' norms ||A||_2 (``None``: free).
     """
 
@@ -38,7 +39,8 @@ class ForwardBackward(ExplicitMultistep):
     layer: ClassVar[Literal["D", "S", "post"]]
     is_normed: ClassVar[bool] = True
     residual_cap: ClassVar[float | None] = None
-    ends_cap: ClassVar[float | None] = 1.0
+    stem_cap: ClassVar[float | None] = 1.0
+    head_cap: ClassVar[float | None]
     pool_cap: ClassVar[float | None]
 
     def block(self, f: nn.Module) -> nn.Module:
@@ -63,7 +65,7 @@ class ResNetD(ForwardBackward):
 
     name = "resnet_d"
     layer = "D"
-    pool_cap = None
+    head_cap, pool_cap = 1.0, None
 
 
 class ResNetS(ForwardBackward):
@@ -76,20 +78,24 @@ class ResNetS(ForwardBackward):
     name = "resnet_s"
     layer = "S"
     residual_cap = 2**0.5
-    pool_cap = None
+    head_cap, pool_cap = 1.0, None
 
 
 class ResNetSCert(ForwardBackward):
     """ResNet-S without batch norms: eq. (15) with biases, ||A||_2 <= sqrt(2), and a bound on the pooling layers' norms.
 
     All hypotheses of Theorem 6 hold, and ``pool_cap`` bounds what (57) leaves free: whatever the depth and the weights,
-    the logits of two images x and x' differ by at most (1/2 + pool_cap)^2 ||x - x'||_2 (||P_2||_2 = 1/2).
+    the logits of two images x and x' differ by at most head_cap (1/2 + pool_cap)^2 ||x - x'||_2 (||P_2||_2 = 1/2).
+
+    The theorem has ||W||_2 <= 1. That makes small logits, from which the cross entropy learns slowly: a larger
+    ``head_cap`` scales logits, margins and the bound alike, so no certified radius changes by the factor itself.
     """
 
     name = "resnet_s_cert"
     layer = "S"
     is_normed = False
     residual_cap = 2**0.5
+    head_cap: Annotated[float, Field(gt=0, allow_inf_nan=False)] = 1.0  # type: ignore[misc]  # pyright: ignore
     pool_cap: Annotated[float, Field(gt=0, allow_inf_nan=False)] = 1.0  # type: ignore[misc]  # pyright: ignore
 
 
@@ -101,7 +107,7 @@ class PostResNet(ForwardBackward):
 
     name = "postresnet"
     layer = "post"
-    ends_cap = pool_cap = None
+    stem_cap = head_cap = pool_cap = None
 
 
 @hookimpl

@@ -22,7 +22,7 @@ from stabzoo_forward.proofs import proved_below, size_bounds, tap_sums
 __all__ = ["Constraint", "NonNegative", "NormBound", "Projected", "Projector"]
 
 SLACK = 0.02  # a kernel out of bounds is scaled to 0.98 of its bound: the next steps can then be proved harmless
-WITHIN, NEAR = 0.99, 1.03  # of the bound: levels at which proofs are tried before norms are computed
+WITHIN, NEAR = 0.99, 1.1  # of the bound: the level at which a proof is tried, and up to which a norm need not be known
 ROUNDED = 1 + 1e-12  # float64
 
 
@@ -95,11 +95,10 @@ class Projector:
     1. Of every kernel it keeps the value K' about which something was last proved. ||A|| <= ||A'|| + ||A - A'||, and
        `size_bounds` bounds the last term by a few small matrix products. Where the weights come from does not matter:
        after a checkpoint is loaded, A - A' is merely large.
-    2. A Cholesky factorisation at every frequency proves a kernel to be within 0.99 of its bound, or else within 1.03
-       of it: that is enough to scale it back.
-    3. The norms of the rest are computed exactly.
+    2. A Cholesky factorisation at every frequency proves a kernel to be within 0.99 of its bound.
+    3. The rest are scaled back, by the bound of step 1 where it is within 1.1 of theirs, else by their exact norms.
 
-    A kernel within 0.99 of its bound is never touched; one beyond its bound is brought to between 0.93 and 0.98 of it.
+    A kernel within 0.99 of its bound is never touched; one beyond its bound is brought to between 0.88 and 0.98 of it.
     """
 
     def __init__(self) -> None:
@@ -127,7 +126,8 @@ class Projector:
             kept, norms = torch.zeros_like(kernels), kernels.new_zeros(len(kernels), dtype=torch.float64)
         elif kept.device != kernels.device:
             kept, norms = kept.to(kernels.device), norms.to(kernels.device)
-        opened = ~(norms + size_bounds(kernels - kept) <= bound.cap)
+        most = norms + size_bounds(kernels - kept)
+        opened = ~(most <= bound.cap)
         opened &= kernels.isfinite().flatten(1).all(1)  # a diverged kernel has no norm, and no projection
         chosen = opened.nonzero()[:, 0]
         if len(chosen):
@@ -135,7 +135,7 @@ class Projector:
             within, level = bound.proved(kernels[chosen], WITHIN)
             norms[chosen], exceeding = level, chosen[~within]
             if len(exceeding):
-                found, far = self._scale_back(bound, kernels, exceeding, weights)
+                found, far = self._scale_back(bound, kernels, exceeding, weights, most[exceeding])
                 norms[exceeding] = found
                 self.decided[2] += far
                 self.decided[1] -= far
@@ -145,18 +145,17 @@ class Projector:
         self.decided[0] += len(weights) - len(chosen)
 
     def _scale_back(
-        self, bound: NormBound, kernels: Tensor, exceeding: Tensor, weights: list[Tensor]
+        self, bound: NormBound, kernels: Tensor, exceeding: Tensor, weights: list[Tensor], norms: Tensor
     ) -> tuple[Tensor, int]:
         """Scale kernels, here and as weights; return what their norms are at most, and how many were computed."""
-        near, level = bound.proved(kernels[exceeding], NEAR)
-        norms = torch.full(near.shape, level, dtype=torch.float64, device=near.device)
-        if not near.all():
-            norms[~near] = bound.norms(kernels[exceeding[~near]]) * ROUNDED
+        far = ~(norms <= NEAR * bound.cap)
+        if far.any():
+            norms[far] = bound.norms(kernels[exceeding[far]]) * ROUNDED
         scales = bound.scales(kernels[exceeding], norms)
         for i, scale in zip(exceeding.tolist(), scales.tolist(), strict=True):
             if scale < 1:
                 kernels[i] = weights[i].mul_(scale)
-        return torch.where(scales < 1, (1 - SLACK) * bound.cap, norms), int((~near).sum())
+        return torch.where(scales < 1, (1 - SLACK) * bound.cap, norms), int(far.sum())
 
 
 class StraightThrough(torch.autograd.Function):

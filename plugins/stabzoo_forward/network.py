@@ -32,6 +32,9 @@ if TYPE_CHECKING:
 __all__ = ["StableResNet", "checkpoint_filter_fn"]  # timm looks for the filter beside the class
 
 
+BRANCH = 0.2  # of He's initialisation, where no batch norm sets the scale: norms of about 1/2
+
+
 class StableResNet(StagedNetwork):
     """ResNet-D, ResNet-S or the post-activation ResNet, as ``scheme`` says.
 
@@ -132,10 +135,10 @@ class StableResNet(StagedNetwork):
     def constraints(self) -> dict[str, Constraint]:
         """What is kept of which weight, by the weight's name: ``{"stem.conv.weight": NormBound(...), ...}``."""
         scheme, kept = cast("ForwardBackward", self.scheme), dict[str, Constraint]()
-        if scheme.ends_cap is not None:
-            kept["stem.conv.weight"] = NormBound(scheme.ends_cap, self.grids[0])
-            if isinstance(self.head.fc, nn.Linear):
-                kept["head.fc.weight"] = NormBound(scheme.ends_cap)
+        if scheme.stem_cap is not None:
+            kept["stem.conv.weight"] = NormBound(scheme.stem_cap, self.grids[0])
+        if scheme.head_cap is not None and isinstance(self.head.fc, nn.Linear):
+            kept["head.fc.weight"] = NormBound(scheme.head_cap)
         for i, stage in enumerate(self.stages):
             for j, block in enumerate(cast(Any, stage).blocks):
                 name = f"stages.{i}.blocks.{j}"
@@ -186,6 +189,7 @@ class StableResNet(StagedNetwork):
 
         The first convolution: uniform with variance 1/fan-in. The others: normal with variance 2/fan-in. The
         classifier: normal with deviation 1/(d_3 C), cut at two deviations. Biases 0, batch norms gamma = 1, beta = 0.
+        Without batch norms the branches start smaller, and the classifier is a partial isometry times its bound.
         ResNet's, after its own paper: normal with variance 2/fan-out, the classifier as torch has it.
         """
         is_post = self.layer == "post"
@@ -202,8 +206,20 @@ class StableResNet(StagedNetwork):
         if isinstance(fc, nn.Linear) and not is_post:
             deviation = 1 / fc.weight.numel()
             nn.init.trunc_normal_(fc.weight, std=deviation, a=-2 * deviation, b=2 * deviation)
+        if not cast("ForwardBackward", self.scheme).is_normed:
+            self._spread_out()
         if not next(self.parameters()).is_meta:
             self.post_step()
+
+    @torch.no_grad()
+    def _spread_out(self) -> None:
+        """Without batch norms: branches that do not contract the state to nothing, and a classifier at its bound."""
+        for name, constraint in self.constraints().items():
+            weight = self.get_parameter(name)
+            if name == "head.fc.weight":
+                nn.init.orthogonal_(weight, gain=cast(NormBound, constraint).cap)
+            elif name != "stem.conv.weight":
+                weight.mul_(BRANCH)
 
     def reset_classifier(self, num_classes: int, global_pool: str | None = None) -> None:
         """Replace the classifier; ``global_pool`` None keeps the pooling."""
