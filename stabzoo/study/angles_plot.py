@@ -1,4 +1,4 @@
-"""The figure of a study's principal angles: a panel for each network, angles before the classifier by epoch."""
+"""The figure of a study's principal angles: a panel for each network, angles in the last feature map by epoch."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ def draw_angles(study: Study, rows: Sequence[Row]) -> bytes | None:
     FigureCanvasAgg(figure)
     axes: list[Axes] = list(figure.subplots(1, len(finished), sharey=True, squeeze=False)[0])
     for axis, row in zip(axes, finished, strict=True):
-        *_, (layer, epochs, within, between) = angle_history(row, wanted[0])
+        layer, epochs, within, between = ([*angle_history(row, wanted[0])][-2:])[0]  # the last feature map
         axis.plot(epochs, between, "o-", color="#1f5fa8", markersize=4, label="between classes")
         axis.plot(epochs, within, "s-", color="#c2352b", markersize=4, label="within classes")
         axis.set_title(f"{row.network.label}\n{layer}", fontsize=10)

@@ -118,7 +118,8 @@ def _angles(diagnostic: Angles, rows: Sequence[Row]) -> Finding:
         for layer, _, within, between in histories:
             gap = [b - w for b, w in zip(between, within, strict=True)]
             cells.append((label, layer, _change(within), _change(between), _change(gap)))
-        _, _, within, between = histories[-1]
+        # the last feature map, the paper's "before each down-sampling"; pooled vectors follow it
+        _, _, within, between = histories[-2] if len(histories) > 1 else histories[-1]
         changes = [values[-1] - values[min(1, len(values) - 1)] for values in (within, between)]
         inside, outside = (f"{'fell' if change < 0 else 'rose'} by {abs(change):.0f}°" for change in changes)
         clauses.append(f"in {label} the angle within classes {inside}, between them it {outside}")
@@ -126,7 +127,7 @@ def _angles(diagnostic: Angles, rows: Sequence[Row]) -> Finding:
         "Median principal angles of the features of test images in degrees: untrained → first epoch → last epoch",
         ("network", "layer", "within classes", "between classes", "between - within"),
         tuple(cells),
-        f"Before the classifier, from the first epoch to the last: {'; '.join(clauses)}.",
+        f"In the last feature map, from the first epoch to the last: {'; '.join(clauses)}.",
     )
 
 

@@ -24,7 +24,7 @@ _STABLE, _UNSTABLE, _UNPROVED, _MARGIN = "#1f5fa8", "#c2352b", "#6b6b6b", "#3a9a
 def draw(study: Study, rows: Sequence[Row], comparisons: Sequence[Comparison]) -> bytes:
     """Return the figure as a PNG; without pyplot, so that it neither needs a display nor touches a caller's figures."""
     panels, lines = len(study.evaluations), len(rows)
-    figure = Figure(figsize=(2.6 + 1.75 * panels, 1.7 + 0.6 * lines), dpi=160, layout="constrained")
+    figure = Figure(figsize=(max(2.6 + 1.75 * panels, 7.5), 1.7 + 0.6 * lines), dpi=160, layout="constrained")
     FigureCanvasAgg(figure)
     axes: list[Axes] = list(figure.subplots(1, panels, sharey=True, squeeze=False)[0])
     by_evaluation = {comparison.evaluation: comparison for comparison in comparisons}
