@@ -1,7 +1,7 @@
 """The claims of every ``registry.yaml``, recomputed: order, stability, condition, certificate, every model's scheme.
 
 `scheme_reports` and `model_reports` say what is proved of everything in the catalogue; `check_claims` compares it with
-what is claimed.  Neither imports torch.
+what is claimed.  Only claims about networks with weights (`certified`) import torch.
 """
 
 from __future__ import annotations
@@ -182,8 +182,9 @@ def model_reports() -> list[ModelReport]:
 def check_claims() -> Claims:
     """Recompute every claim of every plugin.
 
-    Of each scheme: order, stability and certificate with its default parameters, and its condition at every value of
-    `Condition.probes`, exactly.  Of each model: its scheme exists and accepts its parameters.
+    Of each scheme: order, stability and certificate with its default parameters, its condition at every value of
+    `Condition.probes`, exactly, and what is certified of its networks.  Of each model: its scheme exists and accepts its
+    parameters.
     """
     schemes, models = tuple(_check(report) for report in scheme_reports()), model_reports()
     problems = plugin_problems()
@@ -228,7 +229,24 @@ def _check(report: SchemeReport) -> SchemeCheck:
         checks += max(values, 1)
         if found:
             false_claims.append(found)
+    if report.claim.certified:
+        checks += len(report.claim.certified)
+        false_claims += _check_certificates(report)
     return SchemeCheck(report, checks, values, refused, tuple(false_claims))
+
+
+def _check_certificates(report: SchemeReport) -> list[str]:
+    """What is claimed to be certified and is not proved of the scheme's shallowest network with random weights."""
+    models = {name: model for name, (_, model) in catalogue().models.items() if model.scheme == report.name}
+    if not models:
+        return [f"claims certified {', '.join(report.claim.certified)}, but has no model of which it could be proved"]
+    from stabzoo.diagnostics.certification import unproved_certificates  # imports torch
+
+    shallowest = min(models, key=lambda name: models[name].depth)
+    try:
+        return unproved_certificates(shallowest, report.claim.certified)
+    except Exception as error:  # of the plugin's network
+        return [f"claims certified {', '.join(report.claim.certified)}; {shallowest} has no bounds: {_failure(error)}"]
 
 
 def _check_condition(report: SchemeReport, condition: Condition) -> tuple[int, int, str]:

@@ -126,9 +126,8 @@ class SLayer(nn.Module):
     def forward(self, history: list[Tensor]) -> list[Tensor]:
         """[(B, C, H, W)] -> the same one step later."""
         y = history[0]
-        kernel = self.conv.weight  # read once: under a parametrization, reading is computing
-        slope = F.relu(self.norm1(F.conv2d(wrapped(y), kernel, self.conv.bias)))
-        y = y - self.drop_path(self.norm2(adjoint(slope, kernel)))
+        slope = F.relu(self.norm1(self.conv(y)))
+        y = y - self.drop_path(self.norm2(adjoint(slope, self.conv.weight)))
         if self.bias2 is not None:
             y = y + self.bias2[:, None, None]
         return [F.relu(y)]
