@@ -183,7 +183,7 @@ def check_claims() -> Claims:
     """Recompute every claim of every plugin.
 
     Of each scheme: order, stability and certificate with its default parameters, its condition at every value of
-    `Condition.probes`, exactly, and what is certified of its networks.  Of each model: its scheme exists and accepts its
+    `Condition.probes`, exactly, and what is certified of its networks.  Of each model: its scheme exists and takes its
     parameters.
     """
     schemes, models = tuple(_check(report) for report in scheme_reports()), model_reports()
