@@ -8,7 +8,8 @@ diagonal D. For differences, relu is a diagonal matrix with entries in [0, 1], D
   1 + ||D1-^(1/2) A||^2, where D1+- are the positive and the negative part of D1. So it is non-expansive when
   D1 >= 0 and ||D1^(1/2) A||^2 <= 2 (Lemma 2 with D1 absorbed into both sides), not when ||D1 A||^2 <= 2.
 - ResNet-S with norm2: not a symmetric step. It is similar by D2^(1/2) to one with D1^(1/2) A D2^(1/2), at the cost
-  (max D2 / min D2)^(1/2) of the change of norm; or 1 + ||D1 A|| ||A^T D2||; or what one step of `joint_sensitivity` proves.
+  (max D2 / min D2)^(1/2) of the change of norm; or 1 + ||D1 A|| ||A^T D2||; or what
+  `joint_sensitivity` proves of one step.
 - Pooling: 1/2 + ||A'||, A' the rows of A that meet the channels which E does not fill with zeros: the others leave the
   layer as relu(0 - relu(.)) = 0.
 
@@ -74,8 +75,8 @@ def s_bound(layer: SLayer, grid: Grid) -> StepBound:
         refused.append(f"gamma_1 >= 0: the smallest is a scale of {float(d1.min()):.3g}, for which the step expands")
     if spread > 1 + 1e-12:
         refused.append(
-            f"A and A^T a pair: the batch norm after A^T scales its channels by 1/sigma_2 (a ratio of {spread:.3g} between "
-            "them), so that Remark 2 does not preserve eq. (15)"
+            f"A and A^T a pair: the batch norm after A^T scales its channels by 1/sigma_2 (a ratio of {spread:.3g} "
+            "between them), so that Remark 2 does not preserve eq. (15)"
         )
     square = _symmetric(a, d1, d2, grid)
     positive = square[0]

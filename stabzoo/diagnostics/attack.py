@@ -83,9 +83,7 @@ def sensitivity_attack(
     best = int(search.best.argmax())
     note = f"{len(inputs)} starts, {search.evaluations} evaluations"
     sensitivity = Measurement(float(search.best[best]), "certified_lower", note)
-    return SensitivityAttack(
-        sensitivity, search.pairs[0][best], search.pairs[1][best], search.evaluations, search.best
-    )
+    return SensitivityAttack(sensitivity, search.pairs[0][best], search.pairs[1][best], search.evaluations, search.best)
 
 
 class _Search:

@@ -67,7 +67,7 @@ class ForwardBounds:
 
     @property
     def _size(self) -> tuple[float, float, str]:
-        """Growth, offset and how they were found: block by block, or ||f(x)|| <= a ||x|| + ||f(0)|| where that fails."""
+        """Growth, offset and how they were found: by block, or ||f(x)|| <= a ||x|| + ||f(0)|| where that fails."""
         _, growth, offset = chain(self.blocks)
         if math.isfinite(growth) and math.isfinite(offset):
             return growth, offset, "block by block"
@@ -154,7 +154,7 @@ def forward_bounds(model: nn.Module, input_size: tuple[int, int, int], *, iterat
         raise ValueError(f"expected {model.in_chans} channels, as the network has, got {input_size[0]}")
     grid = (input_size[1], input_size[2])
     if model.training:
-        reason = "training mode: batch norms couple the images of a batch and dropout draws at random; call model.eval()"
+        reason = "training mode: batch norms couple the images and dropout draws at random; call model.eval()"
         blocks: Sequence[StepBound] = [replace(StepBound.unknown(reason), name="network")]
     elif reason := altered(model):
         blocks = [replace(StepBound.unknown(reason), name="network")]
@@ -175,7 +175,8 @@ def _at_zero(model: nn.Module, input_size: tuple[int, int, int]) -> float:
 
 
 def _network(model: StagedNetwork, grid: tuple[int, int]) -> list[StepBound]:
-    overridden = [n for n in ("forward", "forward_features", "forward_head") if getattr(type(model), n) is not getattr(StagedNetwork, n)]
+    contract = ("forward", "forward_features", "forward_head")
+    overridden = [n for n in contract if getattr(type(model), n) is not getattr(StagedNetwork, n)]
     if overridden:
         return [replace(StepBound.unknown(f"{type(model).__name__} has its own {overridden[0]}"), name="network")]
     found = sequence_bound([("stem", model.stem), ("stem_pool", model.stem_pool)], grid)
@@ -227,9 +228,7 @@ def _head(model: StagedNetwork, grid: tuple[int, int]) -> StepBound:
     norm = list(model.norm.children()) if type(model.norm) is nn.Sequential else [model.norm]
     fc = model.head.fc
     pools_mean = model.head.global_pool.pool_type in ("avg", "fast", "fastavg")
-    parts = sequence_bound(
-        [*((f"norm.{i}", m) for i, m in enumerate(norm)), *model.head.named_children()], grid
-    )
+    parts = sequence_bound([*((f"norm.{i}", m) for i, m in enumerate(norm)), *model.head.named_children()], grid)
     sensitivity, growth, offset = chain(parts)
     refused = tuple(reason for part in parts for reason in part.refused)
     theorem = " · ".join(p.theorem for p in parts if p.theorem != "identity")
@@ -245,9 +244,7 @@ def _head(model: StagedNetwork, grid: tuple[int, int]) -> StepBound:
     return StepBound(theorem, sensitivity, None, growth, offset, refused, 1.0, bias, name="head")
 
 
-def _joint(
-    model: nn.Module, blocks: Sequence[StepBound], grid: tuple[int, int], iterations: int
-) -> float | None:
+def _joint(model: nn.Module, blocks: Sequence[StepBound], grid: tuple[int, int], iterations: int) -> float | None:
     """Return the joint bound of the logits, where all pieces are steps of the right form."""
     body = [b for b in blocks if b.name != "head" and b.theorem != "identity"]
     if not isinstance(model, StagedNetwork) or len(body) < 2 or not isinstance(body[0].form, Kernel):

@@ -8,8 +8,8 @@ Lip(f_k) Lip(y_k). So
     Lip(y_n) <= sum over sources of |coefficient| Lip(source),
 
 in which the signs within the products cancel as they do in the network: never more than the recursion
-e_{n+1} <= sum_j |alpha_j| e_{n-j} + sum_j |beta_j| Lip(f) e_{n-j}, and bounded in depth for small f where that one grows
-like (sum_j |alpha_j|)^n.
+e_{n+1} <= sum_j |alpha_j| e_{n-j} + sum_j |beta_j| Lip(f) e_{n-j}, and bounded in depth for small f where that one
+grows like (sum_j |alpha_j|)^n.
 """
 
 from __future__ import annotations

@@ -95,7 +95,7 @@ class ReluStep:
     channels: int
 
 
-class _Infeasible(ArithmeticError):
+class _InfeasibleError(ArithmeticError):
     """Multipliers that prove nothing."""
 
 
@@ -129,14 +129,14 @@ def joint_sensitivity(
         raise ValueError(f"the strides (product {total}) do not divide the {grid[0]}x{grid[1]} grid")
     coarse = (grid[0] // total, grid[1] // total)
     chain = _Chain(first, steps, coarse, last, constants)
-    raw = [torch.zeros(n + 1, dtype=torch.float64, requires_grad=iterations > 0) for n in chain.sizes]
+    raw = [start.requires_grad_(iterations > 0) for start in chain.starts()]
     best = math.inf
     optimizer = torch.optim.Adam(raw, 0.1) if iterations else None
     for i in range(iterations + 1):
         try:
             with torch.set_grad_enabled(i < iterations):
                 square = chain.square(raw)
-        except (_Infeasible, torch.linalg.LinAlgError):
+        except (_InfeasibleError, torch.linalg.LinAlgError):
             break
         best = min(best, math.sqrt(float(square.detach())) * (1 + 1e-9))
         if optimizer is not None and i < iterations:
@@ -173,12 +173,16 @@ class _Chain:
             pixels *= step.inner.stride
         self.symbols = symbols
         self.image = first.symbol(self.frequencies, pixels) if first else None
-        self.sizes = [
-            n
+
+    def starts(self) -> list[Tensor]:
+        """Return where the multipliers start, as `_multiplier` reads them, in the order of `square`."""
+        widths = [
+            len(kernel.weight)
             for step, known in zip(reversed(self.steps), self.known, strict=True)
             if known is None
-            for n in (step.outer.weight.shape[0], step.inner.weight.shape[0])
+            for kernel in (step.outer, step.inner)
         ]
+        return [torch.zeros(width + 1, dtype=torch.float64) for width in widths]
 
     def square(self, raw: Sequence[Tensor]) -> Tensor:
         """Return the largest eigenvalue of the form on images, guards included."""
@@ -198,8 +202,11 @@ class _Chain:
             multiplier, form = _relu(form, next(parameters), pixels2)
             pulled = outer.mH @ form
             inner_form = pulled @ outer
-            multiplier = _multiplier(inner_form, next(parameters), pixels2)
-            mixed = multiplier[:, None] * inner - pulled @ skip
+            target = pulled @ skip
+            symmetric = step.inner.stride == 1 and torch.equal(step.outer.weight, step.inner.adjoint().weight)
+            aim = (inner.conj() * target).real.sum() / inner.abs().square().sum() if symmetric else None
+            multiplier = _multiplier(inner_form, next(parameters), pixels2, aim)
+            mixed = multiplier[:, None] * inner - target
             form = skip.mH @ form @ skip + _quadratic(mixed, 2 * torch.diag(multiplier) - inner_form)
             form = _guarded(form)
         if self.image is not None:
@@ -218,7 +225,7 @@ class _Chain:
 def _top(form: Tensor) -> Tensor:
     """Return the largest eigenvalue of Hermitian matrices (F, n, n)."""
     if not form.isfinite().all():
-        raise _Infeasible
+        raise _InfeasibleError
     return torch.linalg.eigvalsh(form)[..., -1].max()
 
 
@@ -229,12 +236,16 @@ def _guarded(form: Tensor) -> Tensor:
     return form + guard * torch.eye(form.shape[-1], dtype=form.dtype)
 
 
-def _multiplier(form: Tensor, raw: Tensor, pixels: int) -> Tensor:
-    """Return multipliers (n,) with 2 L > form: their directions and distance from the boundary are `raw`'s."""
+def _multiplier(form: Tensor, raw: Tensor, pixels: int, aim: Tensor | None = None) -> Tensor:
+    """Return multipliers (n,) with 2 L > form: their directions and distance from the boundary are `raw`'s.
+
+    At raw = 0 they are equal, and twice as large as they must be, or equal to `aim` if that is large enough.
+    """
     direction = raw[:-1].exp().repeat(pixels)
     root = direction.rsqrt()
-    top = _top(root[:, None] * form * root).clamp(min=1e-300)
-    return direction * top * (1 + raw[-1].clamp(-6, 6).exp()) / 2
+    least = _top(root[:, None] * form * root).clamp(min=1e-300) / 2
+    distance = least if aim is None else (aim - least).clamp(min=0.05 * least)
+    return direction * (least + distance * raw[-1].clamp(-6, 6).exp())
 
 
 def _relu(form: Tensor, raw: Tensor, pixels: int) -> tuple[Tensor, Tensor]:
@@ -247,15 +258,15 @@ def _quadratic(mixed: Tensor, matrix: Tensor) -> Tensor:
     """Return mixed' matrix^-1 mixed.
 
     Raises:
-        _Infeasible: The matrix is not safely positive definite.
+        _InfeasibleError: The matrix is not safely positive definite.
     """
     diagonal = torch.diagonal(matrix.real, dim1=-2, dim2=-1)
     if not (diagonal > 0).all():
-        raise _Infeasible
+        raise _InfeasibleError
     root = diagonal.rsqrt().to(matrix.dtype)  # scaled to unit diagonal: multipliers may differ by orders
     factor, info = torch.linalg.cholesky_ex(root[..., :, None] * matrix * root[..., None, :])
     pivots = torch.diagonal(factor.real, dim1=-2, dim2=-1)
     if info.any() or float(pivots.detach().square().min()) < _CONDITION:
-        raise _Infeasible
+        raise _InfeasibleError
     half = torch.linalg.solve_triangular(factor, root[..., :, None] * mixed, upper=False)
     return half.mH @ half

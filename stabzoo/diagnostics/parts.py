@@ -121,7 +121,7 @@ def _bound(module: nn.Module, grid: Grid | None, norm: nn.Module | None) -> Step
         return StepBound("identity", 1.0, grid, 1.0, 0.0, paper=1.0, paper_offset=0.0)
     if kind is nn.ReLU:
         return StepBound("relu is 1-Lipschitz", 1.0, grid, 1.0, 0.0)
-    if kind is nn.Flatten and getattr(module, "start_dim") == 1:
+    if kind is nn.Flatten and module.start_dim == 1:
         return StepBound("flattening keeps the norm", 1.0, None, 1.0, 0.0)
     if isinstance(module, nn.Linear) and kind is nn.Linear:
         value = rounded_up(float(torch.linalg.matrix_norm(module.weight.detach().double().cpu(), 2)))

@@ -68,5 +68,5 @@ class HasBound(Protocol):
     """A module that knows its own bound."""
 
     def bound(self, grid: tuple[int, int]) -> StepBound:
-        """Return what is proved for inputs of this height and width, in evaluation mode, with the weights as they are."""
+        """Return what is proved for inputs of this height and width, in evaluation mode, weights as they are."""
         ...
