@@ -1,4 +1,4 @@
-"""Measured stability of any torch network: norms, bounds, attacks, condition numbers, principal angles, growth of noise.
+"""Measured stability of any torch network: norms, bounds, attacks, condition numbers, principal angles, noise growth.
 
 Every number says what kind it is: exact, certified_upper, certified_lower, converged or heuristic.
 
