@@ -17,6 +17,7 @@ from stabzoo.diagnostics.operators import ConvOperator
 from stabzoo.diagnostics.periodic import periodic_norms
 from stabzoo.diagnostics.smallest import smallest_singular_value
 from stabzoo.diagnostics.zero_padding import certified_below, enclose_norm, torus_bound
+from stabzoo.resnet import Projection, ScaledConv2d
 
 GOLDEN = json.loads((Path(__file__).parent / "data" / "spectra.json").read_text())["cases"]
 ONES = torch.tensor([[1.0, 1, 1], [1, 1, 1], [1, 1, 1]], dtype=torch.float64)
@@ -240,6 +241,32 @@ def test_the_layers_of_a_network() -> None:
     assert json.loads(json.dumps(norms.to_dict()))["layers"][4]["upper"]["value"] == "inf"
     assert len(layer_norms_figure(norms).axes) == 2
     assert len(layer_norms_figure(layer_norms(model, (3, 8, 8), tight=False)).axes) == 1
+
+
+class House(nn.Module):
+    """The layers of stabzoo.resnet, one scaled by its caller, and a parametrized one."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.scaled = ScaledConv2d(3, 6, 3, padding=1, bias=False)
+        self.project = Projection(6, 8, 2)
+        self.normed = nn.utils.parametrizations.weight_norm(nn.Conv2d(8, 8, 3, padding=1))
+
+    def forward(self, x: Tensor) -> Tensor:
+        """(B, 3, H, W) -> (B, 8, H / 2, W / 2)."""
+        return self.normed(self.project(self.scaled(x, 0.5)))
+
+
+@pytest.mark.parametrize("tight", [True, False])
+def test_house_layers_are_accepted(tight: bool) -> None:
+    """A scale of the call is not the layer's; layers of one shape share their bound's work, not its value."""
+    model = nn.Sequential(House(), nn.Conv2d(8, 8, 3, padding=1))
+    norms = layer_norms(model, (3, 8, 8), tight=tight)
+    layers = [model[0].scaled, model[0].project, model[0].normed, model[1]]
+    for norm, layer, n in zip(norms, layers, [8, 8, 4, 4], strict=True):
+        truth = float(torch.linalg.matrix_norm(ConvOperator.of(layer, (n, n)).dense(), 2))
+        assert norm.lower.value <= truth * (1 + 1e-14)
+        assert truth <= norm.upper.value * (1 + 1e-14) <= truth * 1.2
 
 
 class Standardised(nn.Conv2d):

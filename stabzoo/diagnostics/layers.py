@@ -26,7 +26,7 @@ from stabzoo.diagnostics.periodic import (
     symbol_norms,
 )
 from stabzoo.diagnostics.smallest import smallest_singular_value
-from stabzoo.diagnostics.zero_padding import enclose_norm, torus_bound
+from stabzoo.diagnostics.zero_padding import enclose_norm, torus_bound, torus_bounds
 
 if TYPE_CHECKING:
     from rich.table import Table
@@ -131,7 +131,8 @@ def layer_norms(
         model: Any network that takes images.
         input_size: (channels, height, width).
         tight: Enclose the norms of zero-padded convolutions to 1e-6 where image rows are short enough: up to a second
-            for a layer of CIFAR size. Otherwise they have the torus' upper bound only.
+            for a layer of CIFAR size; elsewhere the lower bound is rough. Otherwise they have the torus' upper bound
+            only.
         smallest: Find the smallest singular values too.
 
     Raises:
@@ -139,13 +140,32 @@ def layer_norms(
     """
     if len(input_size) != 3:
         raise ValueError(f"expected input_size = (channels, height, width), got {tuple(input_size)}")
-    found = []
-    for name, layer, grid, refusal in _calls(model, input_size):
+    calls, found = _calls(model, input_size), []
+    operators = [_operator(name, layer, grid) if grid and not why else None for name, layer, grid, why in calls]
+    bounds = {} if tight else _bounds([operator for operator in operators if operator])
+    for (name, layer, grid, refusal), operator in zip(calls, operators, strict=True):
         try:
-            found.append(_measure(name, layer, grid, refusal, tight=tight, smallest=smallest))
+            found.append(_measure(name, layer, grid, refusal, operator, bounds, smallest=smallest))
         except ValueError as error:
             raise ValueError(f"layer {name!r}: {error}") from None
     return LayerNorms(tuple(found))
+
+
+def _operator(name: str, layer: nn.Module, grid: tuple[int, int]) -> ConvOperator:
+    try:
+        return ConvOperator.of(cast(nn.Conv2d, layer), grid)
+    except ValueError as error:
+        raise ValueError(f"layer {name!r}: {error}") from None
+
+
+def _bounds(operators: list[ConvOperator]) -> dict[ConvOperator, Measurement]:
+    """Return the torus' bound of each zero-padded operator; those of one shape share the work."""
+    batches: dict[tuple[Any, ...], list[ConvOperator]] = {}
+    for x in operators:
+        if x.mode == "zeros" and not x.pointwise:
+            key = x.weight.shape, x.grid, x.stride, x.dilation, x.groups, x.padding
+            batches.setdefault(key, []).append(x)
+    return {x: bound for batch in batches.values() for x, bound in zip(batch, torus_bounds(batch), strict=True)}
 
 
 @torch.no_grad()
@@ -218,7 +238,14 @@ def _padding_norm(operator: ConvOperator) -> tuple[ConvOperator, float]:
 
 
 def _measure(
-    name: str, layer: nn.Module, grid: tuple[int, int] | None, refusal: str, *, tight: bool, smallest: bool
+    name: str,
+    layer: nn.Module,
+    grid: tuple[int, int] | None,
+    refusal: str,
+    operator: ConvOperator | None,
+    bounds: dict[ConvOperator, Measurement],
+    *,
+    smallest: bool,
 ) -> LayerNorm:
     weight = cast(Tensor, layer.weight)
     row: Callable[..., LayerNorm] = lambda *numbers: LayerNorm(name, tuple(weight.shape), grid, *numbers)  # noqa: E731
@@ -228,8 +255,7 @@ def _measure(
         values = singular_values(layer, (1, 1))
         norm, least = (Measurement(float(values[i]), "exact", "dense") for i in (0, -1))
         return row(norm, norm, least if smallest else None)
-    assert grid is not None
-    operator = ConvOperator.of(cast(nn.Conv2d, layer), grid)
+    assert operator is not None
     if operator.pointwise or operator.shift_invariant:
         norm = _upper(operator)
         if not smallest:
@@ -237,7 +263,8 @@ def _measure(
         return row(norm, norm, Measurement(float(_all_values(operator)[-1]), "exact", norm.note))
     if operator.mode != "zeros":
         return row(Measurement(0.0, "certified_lower", "not computed"), _upper(operator))
-    lower, upper = enclose_norm(operator) if tight else (Measurement(0.0, "certified_lower"), torus_bound(operator))
+    quick = bounds.get(operator)
+    lower, upper = (Measurement(0.0, "certified_lower"), quick) if quick else enclose_norm(operator)
     return row(lower, upper, _smallest(operator) if smallest else None)
 
 
@@ -279,6 +306,8 @@ def _calls(model: nn.Module, input_size: tuple[int, ...]) -> list[tuple[str, nn.
         if not isinstance(module, nn.Linear):
             height, width = (1, 1, *x.shape[2:])[-2:]
             grid = int(height), int(width)
+        if len(args) + len(kwargs) > 1 and isinstance(module, _KINDS):  # a scale of the call is not the layer's
+            output = module.forward(x)
         seen[module, grid] = seen.get((module, grid), "") or _refusal(module, x, output)
 
     parameter = next(itertools.chain(model.parameters(), model.buffers()), torch.zeros(()))
