@@ -1,6 +1,6 @@
 """What keeping the constraints costs: projection after every step, beside the training step itself.
 
-    python benchmarks/projection.py [--steps 60] [--batch 128] [--lr 0.1] [--threads 1]
+    python benchmarks/projection.py [--steps 60] [--batch 128] [--lr 0.1] [--adam] [--threads 1]
 
 Trains on scikit-learn's digits as the paper trains (SGD, momentum 0.9, its regulariser), at 32x32 with three equal
 channels and at 16x16 with one. Every step is timed beside its projection (CPU time with one thread, which other
@@ -69,8 +69,10 @@ def measure(name: str, size: int, channels: int, options: argparse.Namespace) ->
     images = load_images(Digits(name="digits", size=16, test_images=450, split_seed=0))
     x = interpolate((images.train - images.mean) / images.std, size=size, mode="bilinear").expand(-1, channels, -1, -1)
     torch.manual_seed(0)
-    models = [timm.create_model(name, in_chans=channels, img_size=size, parametrize=p) for p in (False, True)]
-    optimizers = [torch.optim.SGD(m.parameters(), lr=options.lr, momentum=0.9) for m in models]
+    given = {"head_cap": 200.0} if options.adam and name.endswith("_cert") else {}
+    models = [timm.create_model(name, in_chans=channels, img_size=size, parametrize=p, **given) for p in (False, True)]
+    kind, extra = (torch.optim.Adam, {}) if options.adam else (torch.optim.SGD, {"momentum": 0.9})
+    optimizers = [kind(m.parameters(), lr=options.lr, **extra) for m in models]
 
     def step(i: int, batch: torch.Tensor) -> None:
         loss = cross_entropy(models[i](x[batch]), images.train_labels[batch]) + models[i].regularizer()
@@ -101,13 +103,14 @@ def main() -> None:
     parser.add_argument("--steps", type=int, default=60)
     parser.add_argument("--batch", type=int, default=128)
     parser.add_argument("--lr", type=float, default=0.1)
+    parser.add_argument("--adam", action="store_true", help="Adam, and head_cap=200 where it can be chosen")
     parser.add_argument("--threads", type=int, default=1)
     options = parser.parse_args()
     torch.set_num_threads(options.threads)
     print(
         f"stabzoo {stabzoo.__version__}, torch {torch.__version__}, timm {timm.__version__}, "
         f"{platform.processor() or platform.machine()}, threads {options.threads}, batch {options.batch}, "
-        f"{options.steps} steps, lr {options.lr}"
+        f"{options.steps} steps, {'Adam' if options.adam else 'SGD'}, lr {options.lr}"
     )
     for case in CASES:
         measure(*case, options)

@@ -53,7 +53,7 @@ def test_a_projected_kernel_is_within_its_bound(
     if before <= cap * (1 - 1e-9):
         assert torch.equal(projected, weight)
     elif dtype != "bfloat16":
-        assert exact_norm(projected, bound) >= 0.97 * cap
+        assert exact_norm(projected, bound) >= 0.95 * cap
 
 
 @EXAMPLES
@@ -92,7 +92,7 @@ def test_what_is_skipped_is_within_its_bound(seed: int, sizes: list[float]) -> N
         projector.project({name: (weight, bound) for name, weight in weights.items()})
         for name, weight in weights.items():
             assert (norm := exact_norm(weight, bound)) <= bound.cap
-            assert torch.equal(weight, before[name][0]) if before[name][1] < 0.98 else norm > 0.87
+            assert torch.equal(weight, before[name][0]) if before[name][1] < 0.97 else norm > 0.85
     assert sum(projector.decided) == 4 * len(sizes)
 
 

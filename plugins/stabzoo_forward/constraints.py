@@ -21,8 +21,8 @@ from stabzoo_forward.proofs import proved_below, size_bounds, tap_sums
 
 __all__ = ["Constraint", "NonNegative", "NormBound", "Projected", "Projector"]
 
-SLACK = 0.02  # a kernel out of bounds is scaled to 0.98 of its bound: the next steps can then be proved harmless
-WITHIN, NEAR = 0.99, 1.1  # of the bound: the level at which a proof is tried, and up to which a norm need not be known
+SLACK = 0.04  # a kernel out of bounds is scaled to 0.96 of its bound: the next steps can then be proved harmless
+WITHIN, NEAR = 0.98, 1.1  # of the bound: the level at which a proof is tried, and up to which a norm need not be known
 ROUNDED = 1 + 1e-12  # float64
 
 
@@ -95,10 +95,10 @@ class Projector:
     1. Of every kernel it keeps the value K' about which something was last proved. ||A|| <= ||A'|| + ||A - A'||, and
        `size_bounds` bounds the last term by a few small matrix products. Where the weights come from does not matter:
        after a checkpoint is loaded, A - A' is merely large.
-    2. A Cholesky factorisation at every frequency proves a kernel to be within 0.99 of its bound.
+    2. A Cholesky factorisation at every frequency proves a kernel to be within 0.98 of its bound.
     3. The rest are scaled back, by the bound of step 1 where it is within 1.1 of theirs, else by their exact norms.
 
-    A kernel within 0.99 of its bound is never touched; one beyond its bound is brought to between 0.88 and 0.98 of it.
+    A kernel within 0.98 of its bound is never touched; one beyond its bound is brought to between 0.86 and 0.96 of it.
     """
 
     def __init__(self) -> None:

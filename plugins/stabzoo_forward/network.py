@@ -154,7 +154,7 @@ class StableResNet(StagedNetwork):
     def post_step(self) -> None:
         """Project the weights onto the constraints; call it after every step of an optimizer, or see `constrain`.
 
-        Afterwards the exact norm of every bounded weight, as stored, is at most its bound. Weights within 0.99 of their
+        Afterwards the exact norm of every bounded weight, as stored, is at most its bound. Weights within 0.98 of their
         bound are not touched, nor are those that are no longer finite. Nothing is left to do under ``parametrize``.
         """
         if not self.parametrize:
