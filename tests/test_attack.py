@@ -28,7 +28,7 @@ class Counting(nn.Module):
 def test_a_linear_map_gives_its_norm() -> None:
     """Power iteration converges to it, from below."""
     linear = nn.Linear(6, 4).double()
-    norm = float(torch.linalg.matrix_norm(linear.weight, 2))
+    norm = torch.linalg.matrix_norm(linear.weight, 2).item()
     found = sensitivity_attack(linear, torch.randn(5, 6), power=200).sensitivity
     assert found.kind == "certified_lower"
     assert norm * (1 - 1e-8) <= found.value <= norm

@@ -173,6 +173,7 @@ class _Chain:
             pixels *= step.inner.stride
         self.symbols = symbols
         self.image = first.symbol(self.frequencies, pixels) if first else None
+        self.gain = float(torch.linalg.matrix_norm(self.image, 2).max()) ** 2 if self.image is not None else 1.0
 
     def starts(self) -> list[Tensor]:
         """Return where the multipliers start, as `_multiplier` reads them, in the order of `square`."""
@@ -188,12 +189,14 @@ class _Chain:
         """Return the largest eigenvalue of the form on images, guards included."""
         parameters = iter(raw)
         form = self._output()
+        scalar: Tensor | None = None  # the form is this times the identity
         for step, known, symbols in zip(reversed(self.steps), self.known, self.symbols, strict=True):
             if known is not None:
                 size = step.inner.weight.shape[1] * form.shape[-1] // step.channels * step.inner.stride**2
-                top = _top(form) * known**2 * (1 + _GUARD)
-                form = (top * torch.eye(size, dtype=form.dtype)).expand(len(self.frequencies), -1, -1)
+                scalar = (_top(form) if scalar is None else scalar) * known**2 * (1 + _GUARD)
+                form = (scalar * torch.eye(size, dtype=form.dtype)).expand(len(self.frequencies), -1, -1)
                 continue
+            scalar = None
             skip, inner, outer = symbols
             pixels2 = outer.shape[1] // step.outer.weight.shape[0]
             live = torch.arange(pixels2)[:, None] * step.channels + step.before
@@ -209,6 +212,8 @@ class _Chain:
             mixed = multiplier[:, None] * inner - target
             form = skip.mH @ form @ skip + _quadratic(mixed, 2 * torch.diag(multiplier) - inner_form)
             form = _guarded(form)
+        if scalar is not None:
+            return scalar * self.gain * (1 + _GUARD)
         if self.image is not None:
             form = self.image.mH @ form @ self.image
         return _top(form) * (1 + _GUARD)
