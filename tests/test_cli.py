@@ -351,7 +351,7 @@ def test_show_of_a_false_claim_says_so(install: Install, run: Run) -> None:
         ("analyze --alpha 1 --beta 1 --bta 1", "Unknown option: --bta. Did you mean --beta?\n"),
         ("list --status stronk", 'Invalid value "stronk" for --status. Choose from: "strong", '),
         ("lst", 'Unknown command "lst". Did you mean "list"? '),
-        ("study nothing", "there is no study 'nothing'; expected one of quickstart"),
+        ("study nothing", "there is no study 'nothing'; expected one of forward-stability, principal-angles, quickstart"),
         ("study nothing.yaml", "nothing.yaml: cannot be read (No such file or directory)"),
         ("study quickstart --workers x", 'Invalid value for --workers: unable to convert "x" into int.\n'),
         ("study quickstart --workers 0", "workers: expected at least 1, got 0\n"),
@@ -554,7 +554,7 @@ def test_help_has_every_command_and_examples(run: Run) -> None:
     status, out, _ = run("--help")
     assert status == 0
     assert run("").out == out
-    commands = ["analyze", "check", "list", "show", "study"]
+    commands = ["analyze", "check", "diagnose", "list", "show", "study"]
     for command in commands:
         assert sum(line.startswith(f"│ {command} ") for line in out.splitlines()) == 1
         detail = run(f"{command} --help")
@@ -570,7 +570,8 @@ def test_the_examples_of_the_help_run(run: Run, monkeypatch: pytest.MonkeyPatch,
     for example in run("--help").out.partition("Examples:")[2].strip().splitlines():
         if "study" not in example:
             assert run(example.strip().removeprefix("stabzoo ")).status == 0
-    assert [path.name for path in tmp_path.iterdir()] == ["lambda3.png"]
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["lambda3.png", "runs"]
+    assert (tmp_path / "runs" / "diagnosis" / "diagnosis.html").is_file()
 
 
 def test_version_and_entry_point(run: Run) -> None:
