@@ -17,6 +17,7 @@ from __future__ import annotations
 
 import itertools
 import math
+from collections.abc import Callable
 from dataclasses import dataclass
 
 import numpy as np
@@ -134,14 +135,11 @@ def symbol_norms(taps: Taps, *tori: Tensor) -> Tensor:
     scale = scale.where(scale > 0, 1)
     offsets, kernels = _gram_taps(Taps(taps.kernels / scale[:, None, None, None], taps.offsets))
     n = kernels.shape[-1]
-    flat, least = kernels.flatten(-2), torch.full_like(scale, math.inf)
+    least = torch.full_like(scale, math.inf)
     for frequencies in tori:
         largest = torch.zeros_like(scale)
         for part in frequencies.to(scale.device).split(max(1, _CHUNK // (len(scale) * n * n))):
-            angles = part @ offsets.T.to(part)
-            parts = [f(angles).to(flat.dtype) @ half for f, half in zip((torch.cos, torch.sin), flat, strict=True)]
-            gram = torch.complex(*parts).view(len(scale), len(part), n, n)
-            largest = _largest_eigenvalues(gram, largest)
+            largest = _largest_eigenvalues(_gram_at(part, offsets, kernels), largest)
         least = torch.minimum(least, largest)
     return least.sqrt() * scale
 
@@ -167,6 +165,15 @@ def _gram_taps(taps: Taps) -> tuple[Tensor, Tensor]:
         parts.append((r / 2 + r.mT / 2, r.new_zeros(1).expand_as(r)) if difference == (0, 0) else (r + r.mT, r - r.mT))
     real, imaginary = (torch.stack(part, dim=1) for part in zip(*parts, strict=True))
     return torch.tensor(list(pairs)), torch.stack([real, imaginary])
+
+
+def _gram_at(frequencies: Tensor, offsets: Tensor, kernels: Tensor) -> Tensor:
+    """Return H (L, F, n, n) at frequencies (F, 2)."""
+    _, layers, _, n, _ = kernels.shape
+    angles = frequencies @ offsets.T.to(frequencies)
+    flat = kernels.flatten(-2)
+    parts = [f(angles).to(flat.dtype) @ half for f, half in zip((torch.cos, torch.sin), flat, strict=True)]
+    return torch.complex(*parts).view(layers, len(frequencies), n, n)
 
 
 def _largest_eigenvalues(gram: Tensor, floor: Tensor) -> Tensor:
@@ -206,26 +213,37 @@ def periodic_singular_values(
         ValueError: The stride does not divide the grid: the operator is not shift invariant.
     """
     taps = polyphase(weight[None], stride, dilation)
-    frequencies, counts = half_frequencies(coarse_grid(grid, stride))
+    coarse = coarse_grid(grid, stride)
+    if len(taps.offsets) == 1:  # F(w) = e^{i w . t} K: one matrix, real, has the values of all
+        kernel = taps.kernels[0]
+        wide = kernel if kernel.shape[1] <= kernel.shape[2] else kernel.mT
+        values = _singular_values(wide @ wide.mT, kernel.__getitem__)
+        return values[0].repeat_interleave(math.prod(coarse))
+    frequencies, counts = half_frequencies(coarse)
+    rows, columns = taps.kernels.shape[-2:]
+    gram = _gram_taps(taps) if rows != columns else None
+
+    def of_part(part: Tensor) -> Tensor:
+        if gram is None:
+            return torch.linalg.svdvals(taps.symbol(part)[0])
+        return _singular_values(_gram_at(part, *gram)[0], lambda lossy: taps.symbol(part[lossy])[0])
+
     parts = frequencies.to(weight.device).split(max(1, _CHUNK // taps.kernels[0, 0].numel()))
-    values = torch.cat(in_threads(lambda part: _singular_values(taps.symbol(part)[0]), parts))
+    values = torch.cat(in_threads(of_part, parts))
     return values.repeat_interleave(counts.to(weight.device), 0).flatten().sort(descending=True).values
 
 
-def _singular_values(blocks: Tensor) -> Tensor:
-    """Return the singular values (F, min(m, n)) of blocks (F, m, n).
+def _singular_values(gram: Tensor, blocks: Callable[[Tensor], Tensor]) -> Tensor:
+    """Return the singular values (F, n), descending, of blocks B from their Gram matrices (F, n, n).
 
-    Those of rectangular blocks are roots of eigenvalues of the Gram matrix, which is several times cheaper; where that
-    would lose digits (it squares the condition number) they are computed from the block itself.
+    Roots of eigenvalues cost half an SVD of rectangular blocks; where they would lose digits (a
+    square squares the condition number) `blocks`, given which, returns those that an SVD must have.
     """
-    rows, columns = blocks.shape[-2:]
-    if rows == columns:
-        return torch.linalg.svdvals(blocks)
-    squares = torch.linalg.eigvalsh(blocks @ blocks.mH if rows < columns else blocks.mH @ blocks).flip(-1)
+    squares = torch.linalg.eigvalsh(gram).flip(-1)
     lossy = squares[:, -1] < _WELL_CONDITIONED * squares[:, 0]
     values = squares.clamp(min=0).sqrt()
     if lossy.any():
-        values[lossy] = torch.linalg.svdvals(blocks[lossy])
+        values[lossy] = torch.linalg.svdvals(blocks(lossy))
     return values
 
 
