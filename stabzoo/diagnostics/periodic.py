@@ -37,6 +37,7 @@ __all__ = [
 ]
 
 _CHUNK = 1 << 20  # complex numbers handled at once
+_CACHED = 3 << 17  # those that stay in a CPU's cache: fewer layers at once are a third faster there
 _GUESSES, _CANDIDATES = 4, 4  # power iterations, and frequencies whose eigenvalues are computed without a trial
 _WELL_CONDITIONED = 1e-3  # of squares: sigma_min / sigma_max > 0.03 costs at most 1.5 digits
 
@@ -129,6 +130,9 @@ def symbol_norms(taps: Taps, *tori: Tensor) -> Tensor:
     a Cholesky factorisation of t I - H(w) proves, several times faster, that the others lie below; where none
     exists they are computed too. The result does not depend on the guess.
     """
+    at_once = max(1, _CACHED // (max(map(len, tori)) * min(taps.kernels.shape[2:]) ** 2))
+    if taps.kernels.device.type == "cpu" and len(taps.kernels) > at_once:
+        return torch.cat([symbol_norms(Taps(some, taps.offsets), *tori) for some in taps.kernels.split(at_once)])
     scale = taps.kernels.abs().amax((1, 2, 3))
     if not scale.isfinite().all():
         raise ValueError("expected finite weights, got infinity or NaN: nothing has a norm; look at the training")
