@@ -2,6 +2,7 @@
 
 import json
 import math
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -15,8 +16,8 @@ from stabzoo.diagnostics.layers import _all_values, _upper, conv_norm, layer_nor
 from stabzoo.diagnostics.layers_plot import layer_norms_figure
 from stabzoo.diagnostics.operators import ConvOperator
 from stabzoo.diagnostics.periodic import periodic_norms
-from stabzoo.diagnostics.smallest import smallest_singular_value
-from stabzoo.diagnostics.zero_padding import certified_below, enclose_norm, torus_bound
+from stabzoo.diagnostics.smallest import _by_block_qr, _by_half_fft, smallest_singular_value
+from stabzoo.diagnostics.zero_padding import certified_below, enclose_norm, torus_bound, touching
 from stabzoo.resnet import Projection, ScaledConv2d
 
 GOLDEN = json.loads((Path(__file__).parent / "data" / "spectra.json").read_text())["cases"]
@@ -197,6 +198,55 @@ def test_periodic_norms_of_many_layers() -> None:
         assert float(norm) == pytest.approx(float(periodic_norms(weight[None], (6, 4), 2)), rel=1e-14)
 
 
+@settings(deadline=None, max_examples=100)
+@given(st.integers(1, 4), SIDES, SIDES, *[st.sampled_from([1, 3, 5])] * 2, st.integers(0, 10**6))
+def test_half_an_fft_inverts(channels: int, n1: int, n2: int, k1: int, k2: int, seed: int) -> None:
+    """Random "same" convolutions against dense SVD: 1e-8 relative, or rounding of the norm."""
+    weight = torch.randn(channels, channels, k1, k2, generator=torch.Generator().manual_seed(seed)).double()
+    operator = ConvOperator(weight, (n1, n2), padding=((k1 // 2, k1 // 2), (k2 // 2, k2 // 2)))
+    truth = torch.linalg.svdvals(operator.dense())
+    found = _by_half_fft(touching(operator))
+    assert found or float(truth[-1]) < 1e-7 * float(truth[0])
+    if found:
+        assert found[0] == pytest.approx(float(truth[-1]), rel=1e-8, abs=1e-14 * float(truth[0]))
+        assert found[1] <= 1e-7
+
+
+@pytest.mark.parametrize("weight", [ONES, LAPLACE, LAPLACE * 0 + torch.tensor([1.0, 0, 1])])
+@pytest.mark.parametrize("n", [4, 5, 98])
+def test_kernels_with_zeros_in_their_symbols(weight: Tensor, n: int) -> None:
+    """Where a pivot or a frequency vanishes, another twist or block QR helps."""
+    operator = ConvOperator(weight[None, None], (4, n), padding=((1, 1), (1, 1)))
+    truth = torch.linalg.svdvals(operator.dense())
+    assert smallest_singular_value(operator).value == pytest.approx(float(truth[-1]), abs=1e-12 * float(truth[0]))
+    found = _by_half_fft(operator)
+    assert found is None or found[0] == pytest.approx(float(truth[-1]), rel=1e-8, abs=1e-12)
+
+
+def test_two_ways_agree() -> None:
+    """Half an FFT and block QR at a size of CIFAR networks; 3584 entries in an image row are no obstacle."""
+    weight = torch.randn(16, 16, 3, 3, generator=torch.Generator().manual_seed(0)).double()
+    operator = ConvOperator(weight, (16, 16), padding=((1, 1), (1, 1)))
+    least = smallest_singular_value(operator)
+    assert least.kind == "converged"
+    assert "half FFT" in least.note
+    assert least.value == pytest.approx(_by_block_qr(operator), rel=1e-9)
+    weight[:, :, 1, 1] += 30 * torch.eye(16)
+    wide = smallest_singular_value(replace(operator, grid=(2, 224)))
+    assert "half FFT" in wide.note
+
+
+@pytest.mark.parametrize("exponent", [-1000, -600, 600, 1000])
+def test_scale_does_not_matter(exponent: int) -> None:
+    """Powers of two scale all numbers exactly, where squares underflow or overflow too; zero kernels have 0."""
+    for grid, stride in [((6, 5), 1), ((6, 5), 2), ((6, 30), 1)]:
+        operator = ConvOperator.of(conv(kernel(4, 4, 3, 3), stride, padding=1), grid)
+        scaled = replace(operator, weight=operator.weight * 2.0**exponent)
+        for measure in (torus_bound, smallest_singular_value, *(lambda o, i=i: enclose_norm(o)[i] for i in (0, 1))):
+            assert measure(scaled).value == measure(operator).value * 2.0**exponent
+            assert measure(replace(operator, weight=operator.weight * 0)).value == 0
+
+
 class Net(nn.Module):
     """One layer of each sort, one used on two grids."""
 
@@ -298,4 +348,4 @@ def test_refusals() -> None:
     with pytest.raises(ValueError, match="at least one layer"):
         layer_norms_figure(layer_norms(nn.ReLU(), (2, 8, 8)))
     with pytest.raises(ValueError, match="image row"):
-        smallest_singular_value(ConvOperator.of(conv(kernel(64, 64, 3, 3), padding=1), (32, 32)))
+        smallest_singular_value(ConvOperator.of(conv(kernel(66, 66, 3, 3), 2, padding=1), (32, 32)))

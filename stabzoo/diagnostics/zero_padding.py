@@ -27,7 +27,16 @@ from stabzoo.diagnostics.measurement import Measurement
 from stabzoo.diagnostics.operators import ConvOperator
 from stabzoo.diagnostics.periodic import half_frequencies, polyphase, symbol_norms
 
-__all__ = ["certified_below", "enclose_norm", "lanczos_lower", "row_matrix", "torus_bound", "torus_bounds"]
+__all__ = [
+    "certified_below",
+    "enclose_norm",
+    "lanczos_lower",
+    "row_matrix",
+    "torus_bound",
+    "torus_bounds",
+    "touching",
+    "unit_scaled",
+]
 
 _UNIT = 2.0**-53
 _WIDTH = 1e-6
@@ -57,7 +66,7 @@ def torus_bounds(operators: Sequence[ConvOperator], twists: bool | None = None) 
     Raises:
         ValueError: The padding is not with zeros.
     """
-    operators = [_touching(operator) for operator in operators]
+    operators, scales = zip(*[unit_scaled(touching(operator)) for operator in operators], strict=True)
     first = operators[0]
     stacked = torch.cat([_groups_of(operator) for operator in operators])
     taps = polyphase(stacked, first.stride, first.dilation)
@@ -76,9 +85,11 @@ def torus_bounds(operators: Sequence[ConvOperator], twists: bool | None = None) 
     # Rounding: each symbol is wrong by less than 1e-11 |K|_F, its largest singular value by less than 1e-10 of itself.
     return [
         Measurement(
-            norm * (1 + 1e-10) + 1e-11 * float(torch.linalg.vector_norm(operator.weight)), "certified_upper", note
+            _scaled(norm * (1 + 1e-10) + 1e-11 * float(torch.linalg.vector_norm(operator.weight)), scale, math.inf),
+            "certified_upper",
+            note,
         )
-        for norm, operator in zip(norms, operators, strict=True)
+        for norm, operator, scale in zip(norms, operators, scales, strict=True)
     ]
 
 
@@ -92,13 +103,14 @@ def enclose_norm(operator: ConvOperator) -> tuple[Measurement, Measurement]:
     Raises:
         ValueError: The padding is not with zeros.
     """
-    operator = _touching(operator)
+    operator = touching(operator)
     best: tuple[float, float, str] = (0.0, 0.0, "no weights")
     for g in range(operator.groups):
-        block = operator.group(g)
-        if not block.weight.any():
+        block, scale = unit_scaled(operator.group(g))
+        if not scale:
             continue
         lower, upper, how = _enclose_block(block)
+        lower, upper = _scaled(lower, scale, 0.0), _scaled(upper, scale, math.inf)
         best = (max(best[0], lower), *max((best[1], best[2]), (upper, how)))
     return Measurement(best[0], "certified_lower", "Lanczos"), Measurement(best[1], "certified_upper", best[2])
 
@@ -267,7 +279,7 @@ def _groups_of(operator: ConvOperator) -> Tensor:
     return operator.weight.view(operator.groups, -1, *operator.weight.shape[1:])
 
 
-def _touching(operator: ConvOperator) -> ConvOperator:
+def touching(operator: ConvOperator) -> ConvOperator:
     """Set to zero the taps that never meet the image; on a torus they would count.
 
     Raises:
@@ -281,3 +293,22 @@ def _touching(operator: ConvOperator) -> ConvOperator:
         read = pixels + operator.dilation[axis] * torch.arange(taps)[:, None]
         masks.append(((read >= 0) & (read < operator.grid[axis])).any(1))
     return replace(operator, weight=operator.weight * (masks[0][:, None] & masks[1]), mode="zeros")
+
+
+def unit_scaled(operator: ConvOperator) -> tuple[ConvOperator, float]:
+    """Return the operator with its largest weight in [1, 2), and the power of two to multiply its norms by.
+
+    Squares of the weights neither underflow nor overflow then; without weights the factor is 0.
+    """
+    largest = float(operator.weight.abs().amax())
+    if not largest:
+        return operator, 0.0
+    exponent = math.frexp(largest)[1] - 1
+    weight = torch.from_numpy(np.ldexp(operator.weight.numpy(), -exponent))
+    return replace(operator, weight=weight), 2.0**exponent
+
+
+def _scaled(bound: float, scale: float, towards: float) -> float:
+    """Multiply a bound by a power of two, rounding outwards where the result is not a normal number."""
+    value = bound * scale
+    return value if not scale or 2.0**-1022 <= value < math.inf else math.nextafter(value, towards)
