@@ -351,7 +351,10 @@ def test_show_of_a_false_claim_says_so(install: Install, run: Run) -> None:
         ("analyze --alpha 1 --beta 1 --bta 1", "Unknown option: --bta. Did you mean --beta?\n"),
         ("list --status stronk", 'Invalid value "stronk" for --status. Choose from: "strong", '),
         ("lst", 'Unknown command "lst". Did you mean "list"? '),
-        ("study nothing", "there is no study 'nothing'; expected one of forward-stability, principal-angles, quickstart"),
+        (
+            "study nothing",
+            "there is no study 'nothing'; expected one of forward-stability, principal-angles, quickstart",
+        ),
         ("study nothing.yaml", "nothing.yaml: cannot be read (No such file or directory)"),
         ("study quickstart --workers x", 'Invalid value for --workers: unable to convert "x" into int.\n'),
         ("study quickstart --workers 0", "workers: expected at least 1, got 0\n"),

@@ -110,7 +110,9 @@ def test_weights_travel_through_timms_formats(tmp_path) -> None:
     )
 
 
-@pytest.mark.parametrize("name", ["zerosnet20_opt", "zerosnet20_tra", "multistep20", "stable_resnet_d18", "stable_resnet_s11_cert"])
+@pytest.mark.parametrize(
+    "name", ["zerosnet20_opt", "zerosnet20_tra", "multistep20", "stable_resnet_d18", "stable_resnet_s11_cert"]
+)
 def test_graphs(name: str) -> None:
     """torch.export, torch.fx and torch.compile see the whole network."""
     model = timm.create_model(name, **NARROW).eval()
