@@ -140,6 +140,8 @@ def joint_sensitivity(
             break
         best = min(best, math.sqrt(float(square.detach())) * (1 + 1e-9))
         if optimizer is not None and i < iterations:
+            for group in optimizer.param_groups:
+                group["lr"] = 0.15 * (0.5 + 0.5 * math.cos(math.pi * i / iterations)) + 0.005
             optimizer.zero_grad()
             square.log().backward()
             optimizer.step()
