@@ -2,6 +2,7 @@
 
 import json
 import math
+from typing import Any
 
 import numpy as np
 import pytest
@@ -10,6 +11,8 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import nn
+from torch.autograd.function import once_differentiable
+from torch.nn.functional import conv2d, relu
 
 from stabzoo.diagnostics.conditioning import block_conditioning, condition_number, module_conditioning
 
@@ -152,6 +155,97 @@ def test_every_block_of_a_network(name: str) -> None:
     assert math.isfinite(found[1].formula.value)
     assert all(module.training for module in model.modules())
     assert all(torch.equal(value, weights[key]) for key, value in model.state_dict().items())
+
+
+@given(st.integers(1, 4), st.integers(4, 9), st.integers(2, 6), st.sampled_from([1, 2]), st.integers(0, 99))
+@settings(deadline=None, max_examples=40)
+def test_a_local_map_is_assembled_by_image_rows(channels: int, n: int, width: int, stride: int, seed: int) -> None:
+    """Block QR against dense SVD: wide, tall and square, with masks; the residuals are those of the true Jacobian."""
+    first, second = random(channels, 2, 3, 3, seed=seed), random(2, channels, 3, 3, seed=seed + 1)
+
+    def function(x: torch.Tensor) -> torch.Tensor:
+        return x[..., ::stride, ::stride] + conv2d(relu(conv2d(x, first, None, stride, 1)), second, padding=1)
+
+    def widened(x: torch.Tensor) -> torch.Tensor:
+        return torch.cat([function(x), x[..., ::stride, ::stride].square()], 1)
+
+    for f in (function, widened):
+        x = random(1, 2, n, width, seed=seed)
+        exact, found = condition_number(f, x), condition_number(f, x, dense_limit=0)
+        assert (exact.value.kind, found.value.kind, found.shape) == ("exact", "converged", exact.shape)
+        assert found.value.note.startswith("block QR")
+        high = exact.sigma_max.value
+        assert found.sigma_max.value == pytest.approx(high, rel=1e-10)
+        assert found.sigma_min.value == pytest.approx(exact.sigma_min.value, abs=1e-12 * high)
+        if exact.sigma_min.value > 1e-9 * high:
+            assert max(found.residuals) <= 1e-4
+            assert found.value.value == pytest.approx(exact.value.value, rel=1e-3)
+
+
+def test_a_dead_image_row_makes_it_singular() -> None:
+    """An output row, or an input row, that nothing connects: the condition number is infinite, not large."""
+    x = random(1, 2, 6, 3)
+    for mask in (torch.arange(6) != 2, torch.arange(6) != 5, torch.arange(6) > 6):
+        found = condition_number(lambda x, m=mask: x.sin() * m[:, None], x, dense_limit=0)
+        assert found.value.value == math.inf
+        assert found.sigma_min.value == 0
+    found = condition_number(lambda x: x[:, :1] * (torch.arange(6) != 2)[:, None], x, dense_limit=0)  # wide
+    assert found.value.value == math.inf
+
+
+def test_the_ways_agree_on_a_block() -> None:
+    """16 channels at 16x16 of a network: block QR beside matrix-free, whose Rayleigh quotients lie above."""
+    torch.manual_seed(0)
+    block = timm_block(16).eval()
+    block.act2 = nn.Identity()  # else dead outputs make the Jacobian singular
+    with torch.no_grad():
+        for conv in (block.conv1, block.conv2):
+            conv.weight.mul_(0.8)
+    x = random(1, 16, 16, 16)
+    banded = block_conditioning(block, x)
+    free = block_conditioning(block, x, max_work=0, max_products=4000)
+    for one, other in ((banded.linear, free.linear), (banded.jacobian, free.jacobian)):
+        assert one.shape == (4096, 4096)
+        assert one.value.kind == "converged"
+        assert max(one.residuals) <= 1e-6
+        assert one.sigma_max.value == pytest.approx(other.sigma_max.value, rel=1e-9)
+        assert one.sigma_min.value <= other.sigma_min.value * (1 + 1e-6)
+        if other.value.kind == "converged":
+            assert one.value.value == pytest.approx(other.value.value, rel=1e-6)
+
+
+class Cubed(torch.autograd.Function):
+    """x^3 as a function that autograd may differentiate once."""
+
+    generate_vmap_rule = False
+
+    @staticmethod
+    def forward(ctx: Any, x: torch.Tensor) -> torch.Tensor:
+        """Cube."""
+        ctx.save_for_backward(x)
+        return x**3
+
+    @staticmethod
+    @once_differentiable
+    def backward(ctx: Any, gradient: torch.Tensor) -> torch.Tensor:
+        """3 x^2 times the gradient."""
+        return 3 * ctx.saved_tensors[0] ** 2 * gradient
+
+
+def test_functions_that_are_once_differentiable() -> None:
+    """Rows of J are enough, dense and by image rows."""
+    x = torch.arange(1.0, 25.0, dtype=torch.float64).reshape(1, 2, 4, 3)
+    for limit in (2048, 0):
+        found = condition_number(Cubed.apply, x, dense_limit=limit)
+        assert found.value.value == pytest.approx(24**2)
+
+
+def test_what_is_not_local_stays_matrix_free() -> None:
+    """A map whose assembled Jacobian would cost too much, or that differs between calls' products."""
+    x = random(1, 2, 6, 3)
+    found = condition_number(lambda x: x + 0.1 * x.mean((1, 2, 3), keepdim=True), x, dense_limit=0, max_work=1e4)
+    assert "products" in found.value.note
+    assert found.value.kind == "converged"
 
 
 def test_what_cannot_be_done_is_said() -> None:

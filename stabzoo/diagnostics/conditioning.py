@@ -9,7 +9,12 @@ and the smallest singular values of W1 and W2.  It is not a bound: the smallest 
 
 So the condition number itself is computed too, of the linear map (activations left out, batch norms in evaluation mode,
 which are affine) and of the Jacobian at data: sigma_max / sigma_min over the min(m, n) singular values of an (m, n)
-matrix.  Matrix-free: products with J and J^T only, unless the smaller side is at most ``dense_limit``.
+matrix:
+
+- dense, where the smaller side is at most ``dense_limit``;
+- else, of a map between images that is local (see `banded`), by block QR in the order of image rows, J = Q R, or
+  J^T = Q R if J is wide: sigma_min = 1 / ||R^{-1}||;
+- else matrix-free, by products with J and J^T, which may not converge, and then says so.
 
 Source: Understanding ResNet from a Discrete Dynamical System Perspective (ICLR 2022 submission), eq. (2) and Lemma 1.
 """
@@ -28,8 +33,11 @@ from numpy.typing import NDArray
 from scipy.sparse.linalg import ArpackError, LinearOperator, eigsh, lsmr
 from torch import Tensor, nn
 
+from stabzoo.diagnostics.banded import MAX_WORK, BandedJacobian, assembled
+from stabzoo.diagnostics.block_qr import inverse_norm, triangular_rows
 from stabzoo.diagnostics.capture import evaluating, named_modules_of, residual_blocks
 from stabzoo.diagnostics.measurement import Kind, Measurement
+from stabzoo.diagnostics.products import Products
 
 __all__ = ["BlockConditioning", "Condition", "block_conditioning", "condition_number", "module_conditioning"]
 
@@ -95,16 +103,19 @@ def condition_number(
     dense_limit: int = DENSE_LIMIT,
     tolerance: float = 1e-4,
     max_products: int = 20_000,
+    max_work: float = MAX_WORK,
 ) -> Condition:
     """The condition number of the Jacobian of ``function`` at ``x``.
 
     Args:
-        function: Any differentiable callable of one tensor; a module has to be in evaluation mode.
+        function: Any callable of one tensor; a module has to be in evaluation mode.  Once differentiable is enough,
+            except matrix-free and where a dense Jacobian has more rows than columns and than ``dense_limit``.
         x: Where; float64, for smallest singular values need it.
         dense_limit: The Jacobian is formed, and the value exact, where its smaller side is at most this.
         tolerance: Residual at which an iteration has converged: relative to the singular value, which is off by at most
             that, and by about its square where the next one is well apart.
-        max_products: Products with J or J^T spent on the smallest singular value.
+        max_products: Products with J or J^T spent on the smallest singular value where the Jacobian is not assembled.
+        max_work: Operations spent on a block QR: with more, or 0, the Jacobian is not assembled.
 
     Returns:
         Kind exact (dense), converged, or heuristic: then the residual of sigma_min is above the tolerance, and as a
@@ -121,9 +132,12 @@ def condition_number(
     if not torch.isfinite(y).all():
         raise ValueError("the function is not finite at x, so it has no condition number there")
     shape = (y.numel(), x.numel())
-    products = _Products(function, x)
+    products = Products(function, x)
     if min(shape) <= dense_limit:
-        return _dense(products, shape)
+        return _dense(products, shape, dense_limit)
+    jacobian = assembled(products, max_work)
+    if jacobian is not None:
+        return _banded(jacobian, shape, tolerance)
     return _iterative(products, shape, tolerance, max_products)
 
 
@@ -271,52 +285,11 @@ def _factors(block: nn.Module) -> tuple[list[nn.Sequential], float | None, float
     )
 
 
-class _Products:
-    """v -> J v and u -> J^T u of a function at x, and how many of them were computed.
-
-    J^T u is linear in u, and its derivative by u in the direction v is J v: reverse mode alone, one graph for all.
-    """
-
-    def __init__(self, function: Callable[[Tensor], Tensor], x: Tensor) -> None:
-        self.count = 0
-        with torch.enable_grad():
-            self.x = x.clone().requires_grad_()
-            self.y = function(self.x)
-            if not self.y.requires_grad:  # constant
-                self.y = self.y + 0 * self.x.sum()
-            self.u = torch.zeros_like(self.y, requires_grad=True)
-            self.adjoint = self._grad(self.y, self.x, self.u, create_graph=True)
-            if not self.adjoint.requires_grad:
-                self.adjoint = self.adjoint + 0 * self.u.sum()
-
-    def _grad(self, output: Tensor, by: Tensor, weight: Tensor, **options: bool) -> Tensor:
-        return torch.autograd.grad(output, by, weight, retain_graph=True, materialize_grads=True, **options)[0]
-
-    def rows(self, u: Tensor) -> Tensor:
-        """(k, m) -> u J, (k, n)."""
-        return self._grad(self.y, self.x, u.reshape(-1, *self.y.shape), is_grads_batched=True).flatten(1)
-
-    def columns(self, v: Tensor) -> Tensor:
-        """(k, n) -> v J^T, (k, m)."""
-        return self._grad(self.adjoint, self.u, v.reshape(-1, *self.x.shape), is_grads_batched=True).flatten(1)
-
-    def forward(self, v: NDArray[np.float64]) -> NDArray[np.float64]:
-        """J v."""
-        self.count += 1
-        tangent = torch.from_numpy(np.ascontiguousarray(v)).to(self.x.device).reshape(self.x.shape)
-        return self._grad(self.adjoint, self.u, tangent).flatten().cpu().numpy()
-
-    def backward(self, u: NDArray[np.float64]) -> NDArray[np.float64]:
-        """J^T u."""
-        self.count += 1
-        cotangent = torch.from_numpy(np.ascontiguousarray(u)).to(self.x.device).reshape(self.y.shape)
-        return self._grad(self.y, self.x, cotangent).flatten().cpu().numpy()
-
-
-def _dense(products: _Products, shape: tuple[int, int]) -> Condition:
-    """All singular values of the Jacobian, formed by rows or by columns, whichever are fewer."""
-    product = products.rows if shape[0] <= shape[1] else products.columns
-    basis = torch.eye(min(shape), dtype=products.x.dtype, device=products.x.device)
+def _dense(products: Products, shape: tuple[int, int], limit: int) -> Condition:
+    """All singular values of the Jacobian, formed by rows (one derivative) unless they are too many."""
+    by_rows = shape[0] <= max(shape[1], limit)
+    product = products.rows if by_rows else products.columns
+    basis = torch.eye(shape[0] if by_rows else shape[1], dtype=products.x.dtype, device=products.x.device)
     matrix = torch.cat([product(part) for part in basis.split(COLUMNS)])
     if not torch.isfinite(matrix).all():
         raise ValueError("the Jacobian is not finite at x, so it has no condition number there")
@@ -331,7 +304,52 @@ def _dense(products: _Products, shape: tuple[int, int]) -> Condition:
     return Condition(value, Measurement(high, "exact", note), Measurement(low, "exact", note), shape)
 
 
-def _iterative(products: _Products, shape: tuple[int, int], tolerance: float, max_products: int) -> Condition:
+def _banded(jacobian: BandedJacobian, shape: tuple[int, int], tolerance: float) -> Condition:
+    """Lanczos for the largest singular value; for the smallest inverse Lanczos on the R of a block QR."""
+    wide = shape[0] < shape[1]
+    matrix = jacobian.sparse()
+    if not np.isfinite(matrix.data).all():
+        raise ValueError("the Jacobian is not finite at x, so it has no condition number there")
+    matrix = matrix.T.tocsr() if wide else matrix
+    transpose = matrix.T.tocsr()
+    v, converged = _top(matrix.dot, transpose.dot, min(shape), np.random.default_rng(0))
+    high, high_residual = _triplet(matrix.dot, transpose.dot, v)
+    if not high:
+        return _zero(shape)
+    size = min(shape) // (len(jacobian.blocks) if wide else jacobian.rows)
+    factor = triangular_rows(jacobian.lines(transposed=wide), size)
+    pivots = torch.cat([row[:, :size].diagonal().abs() for row in factor])
+    floor = max(shape) * np.finfo(np.float64).eps * high
+    # sigma_min(R) is at most the least pivot; below the floor both are rounding.
+    low, low_residual = 0.0, 0.0
+    if len(pivots) == min(shape) and float(pivots.min()) > floor:
+        _, v = inverse_norm(factor)
+        low, low_residual = _triplet(matrix.dot, transpose.dot, v)
+    singular = low <= floor
+    kinds: tuple[Kind, Kind] = (
+        "converged" if converged and high_residual <= tolerance else "heuristic",
+        "converged" if singular or low_residual <= tolerance else "heuristic",
+    )
+    note = "block QR by image rows, " + (
+        "singular to rounding" if singular else f"residuals {high_residual:.1e} and {low_residual:.1e}"
+    )
+    return Condition(
+        Measurement(
+            math.inf if singular else high / low, "converged" if set(kinds) == {"converged"} else "heuristic", note
+        ),
+        Measurement(high, kinds[0], "Lanczos"),
+        Measurement(low, kinds[1], "block QR, inverse Lanczos"),
+        shape,
+        (high_residual, 0.0 if singular else low_residual),
+    )
+
+
+def _zero(shape: tuple[int, int]) -> Condition:
+    zero = Measurement(0.0, "converged", "the Jacobian is zero")
+    return Condition(Measurement(math.inf, "converged", "the Jacobian is zero"), zero, zero, shape)
+
+
+def _iterative(products: Products, shape: tuple[int, int], tolerance: float, max_products: int) -> Condition:
     """Lanczos for the largest singular value; for the smallest inverse Lanczos whose solves are LSMR's."""
     wide = shape[0] < shape[1]  # then the smallest singular value is that of the tall transpose
     forward, backward = (products.backward, products.forward) if wide else (products.forward, products.backward)
@@ -341,8 +359,7 @@ def _iterative(products: _Products, shape: tuple[int, int], tolerance: float, ma
     v, converged = _top(forward, backward, n, random)
     high, high_residual = _triplet(forward, backward, v)
     if not high:
-        zero = Measurement(0.0, "converged", "the Jacobian is zero")
-        return Condition(Measurement(math.inf, "converged", "the Jacobian is zero"), zero, zero, shape)
+        return _zero(shape)
     low, low_residual = _smallest(operator, random, high, tolerance, max_products, products)
     fine = converged and high_residual <= tolerance and low_residual <= tolerance
     how = f"{products.count} products, residuals {high_residual:.1e} and {low_residual:.1e}"
@@ -385,7 +402,7 @@ def _smallest(
     high: float,
     tolerance: float,
     max_products: int,
-    products: _Products,
+    products: Products,
 ) -> tuple[float, float]:
     """Lanczos on (A^T A)^-1, fully reorthogonalised; the best Rayleigh quotient found and its residual.
 
