@@ -264,3 +264,16 @@ def test_what_cannot_be_done_is_said() -> None:
     block.se = Gate()
     with pytest.raises(ValueError, match="not affine without its activation modules"):
         block_conditioning(block, torch.ones(1, 2, 3, 3))
+
+
+def test_a_large_condition_number_has_small_residuals() -> None:
+    """Rounding alone leaves eps cond, not eps cond^2: 1e8 converges."""
+    scale = torch.logspace(-8, 0, 8, dtype=torch.float64)[:, None]
+    first = random(2, 2, 3, 3) / 10
+    x = random(1, 2, 8, 5)
+    found = condition_number(lambda x: scale * (x + conv2d(x, first, padding=1)), x, dense_limit=0)
+    exact = condition_number(lambda x: scale * (x + conv2d(x, first, padding=1)), x)
+    assert found.value.kind == "converged"
+    assert found.value.value > 1e7
+    assert found.value.value == pytest.approx(exact.value.value, rel=1e-5)
+    assert max(found.residuals) <= 1e-6

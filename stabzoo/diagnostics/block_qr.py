@@ -20,7 +20,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-__all__ = ["inverse_norm", "triangular_rows"]
+__all__ = ["inverse_gram", "inverse_norm", "triangular_rows"]
 
 
 def triangular_rows(lines: list[dict[int, Tensor]], size: int) -> list[Tensor]:
@@ -66,15 +66,20 @@ def _eliminated(matrix: Tensor, size: int) -> tuple[Tensor, Tensor]:
     return top, rest
 
 
+def inverse_gram(factor: list[Tensor], vector: NDArray[np.float64]) -> NDArray[np.float64]:
+    """Return R^{-1} R^{-T} v, (A' A)^{-1} v."""
+    right = torch.from_numpy(np.ascontiguousarray(vector)).reshape(-1, len(factor[0]))
+    return _solve(factor, _solve_transposed(factor, right)).flatten().numpy()
+
+
 def inverse_norm(factor: list[Tensor]) -> tuple[float, NDArray[np.float64]]:
     """Return ||R^{-1}||_2 and A's right singular vector of 1 / ||R^{-1}||; no pivot of R may be zero."""
     from scipy.sparse.linalg import LinearOperator, eigsh
 
-    size = len(factor[0])
-    dimension = len(factor) * size
+    dimension = len(factor) * len(factor[0])
 
     def product(vector: NDArray[np.float64]) -> NDArray[np.float64]:
-        return _solve(factor, _solve_transposed(factor, torch.from_numpy(vector).reshape(-1, size))).flatten().numpy()
+        return inverse_gram(factor, vector)
 
     if dimension <= 32:
         matrix = np.stack([product(e) for e in np.eye(dimension)])

@@ -34,7 +34,7 @@ from scipy.sparse.linalg import ArpackError, LinearOperator, eigsh, lsmr
 from torch import Tensor, nn
 
 from stabzoo.diagnostics.banded import MAX_WORK, BandedJacobian, assembled
-from stabzoo.diagnostics.block_qr import inverse_norm, triangular_rows
+from stabzoo.diagnostics.block_qr import inverse_gram, inverse_norm, triangular_rows
 from stabzoo.diagnostics.capture import evaluating, named_modules_of, residual_blocks
 from stabzoo.diagnostics.measurement import Kind, Measurement
 from stabzoo.diagnostics.products import Products
@@ -51,7 +51,11 @@ NOT_A_BOUND = "Lemma 1; not a bound of the condition number, in either direction
 
 @dataclass(frozen=True)
 class Condition:
-    """A condition number with its extreme singular values and the residuals ||J^T u - s v|| / s of those."""
+    """A condition number with its extreme singular values s and the residuals of those.
+
+    A residual is max(||J v - s u||, ||J^T u - s v||) / s with unit vectors u and v: within s times it lies a singular
+    value of J.  That it is the extreme one is Lanczos' doing, and not proved.
+    """
 
     value: Measurement
     sigma_max: Measurement
@@ -324,7 +328,7 @@ def _banded(jacobian: BandedJacobian, shape: tuple[int, int], tolerance: float) 
     low, low_residual = 0.0, 0.0
     if len(pivots) == min(shape) and float(pivots.min()) > floor:
         _, v = inverse_norm(factor)
-        low, low_residual = _triplet(matrix.dot, transpose.dot, v)
+        low, low_residual = _refined(matrix, transpose, factor, v)
     singular = low <= floor
     kinds: tuple[Kind, Kind] = (
         "converged" if converged and high_residual <= tolerance else "heuristic",
@@ -342,6 +346,25 @@ def _banded(jacobian: BandedJacobian, shape: tuple[int, int], tolerance: float) 
         shape,
         (high_residual, 0.0 if singular else low_residual),
     )
+
+
+def _refined(matrix: Any, transpose: Any, factor: list[Tensor], v: NDArray[np.float64]) -> tuple[float, float]:
+    """The smallest singular value s from its right vector v, and max(||A v - s u||, ||A^T u - s v||) / s.
+
+    With u = A v / s the rounding of v alone makes the residual eps cond^2.  So u is corrected to A^T u = s v,
+    u <- u - A (A^T A)^{-1} (A^T u - s v), by the R of A: what is left is eps cond.
+    """
+    v = v / np.linalg.norm(v)
+    image = matrix @ v
+    s = float(np.linalg.norm(image))
+    if not s:
+        return 0.0, 0.0
+    u = image / s
+    for _ in range(2):
+        u = u - matrix @ inverse_gram(factor, transpose @ u - s * v)
+        u = u / np.linalg.norm(u)
+        s = abs(float(u @ image))
+    return s, float(max(np.linalg.norm(image - s * u), np.linalg.norm(transpose @ u - s * v))) / s
 
 
 def _zero(shape: tuple[int, int]) -> Condition:
