@@ -1,15 +1,19 @@
-"""Fixtures: third-party plugins, installed into a temporary folder on the path."""
+"""Fixtures: third-party plugins, installed into a temporary folder on the path; commands; one thread."""
 
+import shlex
 import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from textwrap import dedent
+from typing import NamedTuple
 
 import pytest
+import torch
 from timm.models import _registry as timm_registry
 
 import stabzoo
 from stabzoo import plugins
+from stabzoo.cli import main
 
 GOOD_CODE = """
     from stabzoo import ExplicitMultistep, hookimpl
@@ -74,3 +78,35 @@ def clear() -> None:
     """Forget what was discovered, without discovering anew."""
     for cached in (plugins.catalogue, plugins._load, plugins._our_sections):
         cached.cache_clear()
+
+
+class Result(NamedTuple):
+    """What a command did."""
+
+    status: int
+    out: str
+    err: str
+
+
+Run = Callable[[str], Result]
+
+
+@pytest.fixture
+def run(capsys: pytest.CaptureFixture[str]) -> Run:
+    """Run a command line in this process."""
+
+    def call(line: str) -> Result:
+        status = main(shlex.split(line))
+        captured = capsys.readouterr()
+        return Result(status, captured.out, captured.err)
+
+    return call
+
+
+@pytest.fixture
+def one_thread() -> Iterator[None]:
+    """Torch computes on one thread, as the runs of studies do."""
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)
+    yield
+    torch.set_num_threads(threads)

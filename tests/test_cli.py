@@ -3,16 +3,16 @@
 import io
 import json
 import os
-import shlex
 import subprocess
 import sys
 from collections.abc import Callable
 from importlib.metadata import entry_points
 from pathlib import Path
 from types import SimpleNamespace
-from typing import Any, NamedTuple
+from typing import Any
 
 import pytest
+from conftest import Run
 from rich.console import Console
 
 import stabzoo
@@ -25,29 +25,6 @@ from stabzoo.stability.enclosure import Enclosure
 
 Install = Callable[..., Path]
 COMMAND = "import sys; from stabzoo.cli import main; sys.exit(main())"
-
-
-class Result(NamedTuple):
-    """What a command did."""
-
-    status: int
-    out: str
-    err: str
-
-
-@pytest.fixture
-def run(capsys: pytest.CaptureFixture[str]) -> Callable[[str], Result]:
-    """Run a command line in this process."""
-
-    def call(line: str) -> Result:
-        status = main(shlex.split(line))
-        captured = capsys.readouterr()
-        return Result(status, captured.out, captured.err)
-
-    return call
-
-
-Run = Callable[[str], Result]
 
 
 def spawn(*arguments: str, **environment: str) -> subprocess.CompletedProcess[str]:

@@ -2,55 +2,23 @@
 
 import json
 import pickle
-import shlex
-from collections.abc import Callable
 from pathlib import Path
-from typing import NamedTuple
 
 import numpy as np
 import pytest
 import timm
 import torch
+from conftest import Run
 from PIL import Image
 from safetensors.torch import save_file
 
-from stabzoo.cli import main
 from stabzoo.config import ConfigError
 from stabzoo.diagnostics.diagnosis import diagnose
 from stabzoo.diagnostics.diagnosis_sections import sections
 from stabzoo.diagnostics.images import load_labelled_images, load_model
 from stabzoo.study.cifar import load_cifar10
 
-
-class Result(NamedTuple):
-    """What a command did."""
-
-    status: int
-    out: str
-    err: str
-
-
-Run = Callable[[str], Result]
-
-
-@pytest.fixture
-def run(capsys: pytest.CaptureFixture[str]) -> Run:
-    """Run a command line in this process, on one thread."""
-
-    def call(line: str) -> Result:
-        status = main(shlex.split(line))
-        captured = capsys.readouterr()
-        return Result(status, captured.out, captured.err)
-
-    return call
-
-
-@pytest.fixture(autouse=True)
-def _one_thread():
-    threads = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(threads)
+pytestmark = pytest.mark.usefixtures("one_thread")
 
 
 def write_cifar(root: Path, count: int = 6, protocol: int = 2) -> Path:

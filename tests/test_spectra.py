@@ -12,7 +12,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import Tensor, nn
 
-from stabzoo.diagnostics.layers import _all_values, _upper, conv_norm, layer_norms, singular_values
+from stabzoo.diagnostics.layers import _all_values, conv_norm, layer_norms, operator_norm, singular_values
 from stabzoo.diagnostics.layers_plot import layer_norms_figure
 from stabzoo.diagnostics.operators import ConvOperator
 from stabzoo.diagnostics.periodic import periodic_norms
@@ -97,7 +97,7 @@ def test_periodic_spectra_are_exact(data: st.DataObject) -> None:
         tuple((0, dilation * (k - 1)) for k in sides),
         "circular",
     )
-    values, norm = _all_values(operator), _upper(operator)
+    values, norm = _all_values(operator), operator_norm(operator)
     assert norm.kind == "exact"
     assert values.shape == truth.shape
     assert float((values - truth).abs().max()) <= 1e-13 * float(truth[0])

@@ -4,7 +4,6 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-import torch
 import yaml
 from rich.console import Console
 
@@ -120,9 +119,9 @@ def test_nothing_is_measured_twice_and_a_new_diagnostic_is(done: tuple[Path, Stu
     assert len(kept) == 4  # with the three found before
 
 
+@pytest.mark.usefixtures("one_thread")
 def test_a_violated_constraint_is_named() -> None:
     """By the network and the weight, when something other than the projection changed it."""
-    torch.set_num_threads(1)
     run = Run(model="stable_resnet_d18", args={"width": 4}, data=FEW, training=TRAINING, seed=0, software={})
     network, images = build(run), load_images(FEW)
     (observer,) = observers_of([Constraints(kind="constraints")], images)
@@ -132,6 +131,15 @@ def test_a_violated_constraint_is_named() -> None:
     network.network.get_parameter("stages.0.blocks.0.conv2.weight").data[0, 0, 0, 0] = -1
     observer.after_epoch(network, 3)
     assert observer.result(network)["violations"] == ["epoch 3: stages.0.blocks.0.conv2.weight: K >= 0"]
+
+
+def test_constraints_by_parametrization_are_checked_too() -> None:
+    """Such a weight is no parameter; what the network computes with satisfies its constraint."""
+    args = {"width": 4, "parametrize": True}
+    network = build(Run(model="stable_resnet_s11_cert", args=args, data=FEW, training=TRAINING, seed=0, software={}))
+    network.network.stem.conv.parametrizations.weight.original.data.mul_(100)
+    assert len(network.constraints()) == 11
+    assert network.violations() == []
 
 
 def test_sentences_say_what_went_wrong(done: tuple[Path, StudyResult, str]) -> None:

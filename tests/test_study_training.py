@@ -20,20 +20,14 @@ TRAINING = Training(
 )
 GREY = torch.full((200, 1, 16, 16), 0.5)
 
+pytestmark = pytest.mark.usefixtures("one_thread")
+
 
 def tiny_run(seed: int = 0) -> Run:
     """A run of about a tenth of a second."""
     return Run(
         model="zerosnet20", args={"lam": "-9/5", "width": 4}, data=FEW, training=TRAINING, seed=seed, software={}
     )
-
-
-@pytest.fixture(autouse=True)
-def _one_thread():
-    threads = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(threads)
 
 
 def test_digits_are_split_by_class_and_lie_between_0_and_1():

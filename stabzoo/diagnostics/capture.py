@@ -5,14 +5,23 @@ A model is run in evaluation mode and without gradients, and every module's trai
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from typing import Any
 
 import torch
 from torch import Tensor, nn
+from torch.utils.hooks import RemovableHandle
 
-__all__ = ["PENULTIMATE", "evaluating", "feature_layers", "named_modules_of", "outputs", "residual_blocks"]
+__all__ = [
+    "PENULTIMATE",
+    "evaluating",
+    "feature_layers",
+    "named_modules_of",
+    "outputs",
+    "residual_blocks",
+    "run_hooked",
+]
 
 PENULTIMATE = "penultimate"
 """Name of the features that the classifier reads."""
@@ -28,6 +37,14 @@ def evaluating(model: nn.Module) -> Iterator[None]:
     finally:
         for module, flag in training:
             module.training = flag
+
+
+def run_hooked(model: nn.Module, x: Tensor, handles: Iterable[RemovableHandle]) -> None:
+    """Run ``model`` on ``x`` once, in evaluation mode and without gradients; its hooks ``handles`` are removed then."""
+    with ExitStack() as hooks, evaluating(model), torch.no_grad():
+        for handle in handles:
+            hooks.callback(handle.remove)
+        model(x)
 
 
 def outputs(model: nn.Module, x: Tensor, names: Sequence[str]) -> list[tuple[str, Tensor]]:
@@ -52,14 +69,14 @@ def outputs(model: nn.Module, x: Tensor, names: Sequence[str]) -> list[tuple[str
         found.append((name if calls[name] == 1 else f"{name} ({calls[name]})", result.detach().clone()))
 
     modules = named_modules_of(model, [name for name in names if name != PENULTIMATE])
-    with ExitStack() as hooks, evaluating(model), torch.no_grad():
-        for name, module in modules.items():
-            hook = module.register_forward_hook(lambda _m, _a, result, name=name: keep(name, result))
-            hooks.callback(hook.remove)
-        if PENULTIMATE in names:
-            hook = _classifier(model).register_forward_pre_hook(lambda _m, args: keep(PENULTIMATE, args))
-            hooks.callback(hook.remove)
-        model(x)
+    classifier = _classifier(model) if PENULTIMATE in names else model
+    handles = [
+        module.register_forward_hook(lambda _m, _a, result, name=name: keep(name, result))
+        for name, module in modules.items()
+    ]
+    if PENULTIMATE in names:
+        handles.append(classifier.register_forward_pre_hook(lambda _m, args: keep(PENULTIMATE, args)))
+    run_hooked(model, x, handles)
     silent = [name for name in names if name not in calls]
     if silent:
         raise ValueError(f"{', '.join(silent)}: not called when the model runs; name modules that the model calls")
@@ -133,12 +150,12 @@ def feature_layers(model: nn.Module, x: Tensor) -> list[str]:
             if best is None or name.count(".") <= best.count("."):
                 shallowest[tuple(result.shape[2:])] = name
 
-    with ExitStack() as hooks, evaluating(model), torch.no_grad():
-        for name, module in model.named_modules():
-            if name:
-                hook = module.register_forward_hook(lambda _m, _a, result, name=name: see(name, result))
-                hooks.callback(hook.remove)
-        model(x)
+    handles = [
+        module.register_forward_hook(lambda _m, _a, result, name=name: see(name, result))
+        for name, module in model.named_modules()
+        if name
+    ]
+    run_hooked(model, x, handles)
     if not shallowest:
         raise ValueError(
             f"{type(model).__name__}: no module returns a feature map (B, C, H, W); name the modules in layers="

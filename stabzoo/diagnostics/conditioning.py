@@ -35,7 +35,7 @@ from torch import Tensor, nn
 
 from stabzoo.diagnostics.banded import MAX_WORK, BandedJacobian, assembled
 from stabzoo.diagnostics.block_qr import inverse_gram, inverse_norm, triangular_rows
-from stabzoo.diagnostics.capture import evaluating, named_modules_of, residual_blocks
+from stabzoo.diagnostics.capture import named_modules_of, residual_blocks, run_hooked
 from stabzoo.diagnostics.measurement import Kind, Measurement
 from stabzoo.diagnostics.products import Products
 
@@ -220,16 +220,11 @@ def module_conditioning(
         # A copy: a block may work on its input in place.
         found[name] = argument.clone() if isinstance(argument, Tensor) else [entry.clone() for entry in argument]
 
-    hooks = [
+    handles = [
         module.register_forward_pre_hook(lambda _m, args, name=name: keep(str(name), args[0]))
         for name, module in modules.items()
     ]
-    try:
-        with evaluating(model), torch.no_grad():
-            model(image)
-    finally:
-        for hook in hooks:
-            hook.remove()
+    run_hooked(model, image, handles)
     return [block_conditioning(modules[name], found[name], name, **options) for name in found]
 
 

@@ -15,7 +15,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from stabzoo.diagnostics.capture import evaluating
+from stabzoo.diagnostics.capture import run_hooked
 from stabzoo.diagnostics.measurement import Measurement
 from stabzoo.diagnostics.operators import ConvOperator
 from stabzoo.diagnostics.periodic import (
@@ -31,7 +31,7 @@ from stabzoo.diagnostics.zero_padding import enclose_norm, torus_bound, torus_bo
 if TYPE_CHECKING:
     from rich.table import Table
 
-__all__ = ["LayerNorm", "LayerNorms", "conv_norm", "layer_norms", "singular_values"]
+__all__ = ["LayerNorm", "LayerNorms", "conv_norm", "layer_norms", "operator_norm", "singular_values"]
 
 _DENSE = 2048  # largest dimension of a matrix that is decomposed as it is
 
@@ -116,7 +116,7 @@ def conv_norm(conv: nn.Conv2d, grid: tuple[int, int], scale: Tensor | None = Non
     Raises:
         ValueError: The kernel does not fit the grid, or weights are not finite.
     """
-    return _upper(ConvOperator.of(conv, grid, scale))
+    return operator_norm(ConvOperator.of(conv, grid, scale))
 
 
 def layer_norms(
@@ -207,7 +207,8 @@ def _all_values(operator: ConvOperator) -> Tensor:
 
 
 @torch.no_grad()
-def _upper(operator: ConvOperator) -> Measurement:
+def operator_norm(operator: ConvOperator) -> Measurement:
+    """Return the norm of a convolution's operator: exact for pointwise and periodic ones, else an upper bound."""
     if operator.pointwise:
         matrices = operator.weight.view(operator.groups, -1, operator.weight.shape[1])
         return Measurement(float(torch.linalg.matrix_norm(matrices, 2).max()), "exact", "pointwise")
@@ -257,12 +258,12 @@ def _measure(
         return row(norm, norm, least if smallest else None)
     assert operator is not None
     if operator.pointwise or operator.shift_invariant:
-        norm = _upper(operator)
+        norm = operator_norm(operator)
         if not smallest:
             return row(norm, norm)
         return row(norm, norm, Measurement(float(_all_values(operator)[-1]), "exact", norm.note))
     if operator.mode != "zeros":
-        return row(Measurement(0.0, "certified_lower", "not computed"), _upper(operator))
+        return row(Measurement(0.0, "certified_lower", "not computed"), operator_norm(operator))
     quick = bounds.get(operator)
     lower, upper = (Measurement(0.0, "certified_lower"), quick) if quick else enclose_norm(operator)
     return row(lower, upper, _smallest(operator) if smallest else None)
@@ -312,11 +313,6 @@ def _calls(model: nn.Module, input_size: tuple[int, ...]) -> list[tuple[str, nn.
 
     parameter = next(itertools.chain(model.parameters(), model.buffers()), torch.zeros(()))
     image = torch.randn(1, *input_size, generator=torch.Generator().manual_seed(0)).to(parameter)
-    hooks = [m.register_forward_hook(note, with_kwargs=True) for m in names if isinstance(m, _KINDS)]
-    try:
-        with evaluating(model), torch.no_grad():
-            model(image)
-    finally:
-        for hook in hooks:
-            hook.remove()
+    handles = [m.register_forward_hook(note, with_kwargs=True) for m in names if isinstance(m, _KINDS)]
+    run_hooked(model, image, handles)
     return [(names[module], module, grid, refusal) for (module, grid), refusal in seen.items()]

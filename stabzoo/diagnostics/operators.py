@@ -124,9 +124,13 @@ class ConvOperator:
         return F.conv2d(x, self.weight, None, self.stride, 0, self.dilation, self.groups)
 
     def adjoint(self, y: Tensor) -> Tensor:
-        """Apply the transpose of a zero-padded operator to (N, c_out, height, width)."""
+        """Apply the transpose of a zero-padded operator to (N, c_out, height, width).
+
+        Raises:
+            ValueError: The padding is not with zeros.
+        """
         if self.mode != "zeros":
-            raise NotImplementedError("only zero padding has an adjoint here")
+            raise ValueError(f"expected zero padding, got {self.mode!r}")
         (top, _), (left, _) = self.padding
         full = F.conv_transpose2d(y, self.weight, None, self.stride, 0, 0, self.groups, self.dilation)
         height, width = self.grid

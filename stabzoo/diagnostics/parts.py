@@ -15,7 +15,7 @@ from torch import Tensor, nn
 from torch.nn.utils.parametrize import type_before_parametrizations
 
 from stabzoo.diagnostics.joint import Kernel
-from stabzoo.diagnostics.layers import conv_norm
+from stabzoo.diagnostics.layers import conv_norm, operator_norm
 from stabzoo.diagnostics.operators import ConvOperator
 from stabzoo.diagnostics.step_bound import HasBound, StepBound, rounded_up
 from stabzoo.resnet import Projection
@@ -236,12 +236,9 @@ def preactivated_chain(modules: Sequence[nn.Module], grid: Grid) -> tuple[float,
 
 def _scaled_norm(conv: nn.Conv2d, grid: Grid, scale: Tensor | None) -> tuple[float, Grid]:
     operator = ConvOperator.of(conv, grid)
-    if scale is None:
-        return rounded_up(conv_norm(conv, grid).value), operator.output_grid
-    if conv.groups > 1:
-        return rounded_up(conv_norm(conv, grid).value * float(scale.abs().max())), operator.output_grid
-    args = (conv.in_channels, conv.out_channels, tuple(conv.kernel_size), tuple(conv.stride), conv.padding)
-    scaled = nn.Conv2d(*args, tuple(conv.dilation), 1, False, conv.padding_mode, dtype=torch.float64)  # type: ignore[arg-type]
-    with torch.no_grad():
-        scaled.weight.copy_(conv.weight.detach().double() * scale[:, None, None])
-    return rounded_up(conv_norm(scaled, grid).value), operator.output_grid
+    factor = 1.0
+    if scale is not None and conv.groups > 1:
+        factor = float(scale.abs().max())
+    elif scale is not None:
+        operator = replace(operator, weight=operator.weight * scale[:, None, None])
+    return rounded_up(operator_norm(operator).value * factor), operator.output_grid

@@ -133,7 +133,7 @@ def _enclose_block(operator: ConvOperator) -> tuple[float, float, str]:
 
 def _provable(operator: ConvOperator) -> bool:
     """Whether the factorisation of n blocks of side b in a band of h blocks is quick: n b^3 (h^2 + h) operations."""
-    by_output = bool(np.argmin(_row_sizes(operator)) == 0)
+    by_output = _by_output(operator)
     side = min(_row_sizes(operator))
     lines = (operator.output_grid if by_output else operator.grid)[0]
     band = min(lines, 1 + operator.reach[0] // (operator.stride[0] if by_output else 1))
@@ -217,7 +217,7 @@ def _gram_rows(operator: ConvOperator) -> list[list[Tensor]]:
     """
     outputs = operator.output_grid[0]
     toeplitz = [row_matrix(operator, a) for a in range(operator.weight.shape[2])]
-    by_output = bool(np.argmin(_row_sizes(operator)) == 0)
+    by_output = _by_output(operator)
     lines: dict[int, dict[int, int]] = {i: {} for i in range(outputs if by_output else operator.grid[0])}
     for y, a in itertools.product(range(outputs), range(len(toeplitz))):
         r = operator.stride[0] * y + operator.dilation[0] * a - operator.padding[0][0]
@@ -261,6 +261,12 @@ def row_matrix(operator: ConvOperator, a: int) -> Tensor:
 def _row_sizes(operator: ConvOperator) -> tuple[int, int]:
     """Return the sides of a block of T T' and of T' T."""
     return operator.output_grid[1] * operator.weight.shape[0], operator.grid[1] * operator.weight.shape[1]
+
+
+def _by_output(operator: ConvOperator) -> bool:
+    """Whether T T' has the smaller blocks."""
+    of_output, of_input = _row_sizes(operator)
+    return of_output <= of_input
 
 
 def _terms(operator: ConvOperator) -> int:

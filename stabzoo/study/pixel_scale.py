@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from operator import attrgetter
 from typing import Any
 
 import torch
@@ -44,11 +45,12 @@ class PixelScale(nn.Module):
     @torch.no_grad()
     def violations(self) -> list[str]:
         """Weights that their constraint's projection would change, or that are not finite, with the constraint."""
-        weights = {name: self.network.get_parameter(name) for name in self.constraints()}
+        # attributes, for a parametrized weight is no parameter
+        found = [(name, constraint, attrgetter(name)(self.network)) for name, constraint in self.constraints().items()]
         return [
             f"{name}: {constraint}"
-            for name, constraint in self.constraints().items()
-            if not (weights[name].isfinite().all() and torch.equal(constraint.project(weights[name]), weights[name]))
+            for name, constraint, weight in found
+            if not (weight.isfinite().all() and torch.equal(constraint.project(weight), weight))
         ]
 
     def regularizer(self, alpha: float) -> Tensor | float:
