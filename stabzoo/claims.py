@@ -7,13 +7,14 @@ what is claimed.  Only claims about networks with weights (`certified`) import t
 from __future__ import annotations
 
 import warnings
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from stabzoo.conditions import Condition
+from stabzoo.conditions import Condition, parse_condition
 from stabzoo.config import ConfigError
 from stabzoo.discretization import Discretization, LearnableMultistep
+from stabzoo.multistep import LinearMultistep
 from stabzoo.plugins import (
     Catalogue,
     Plugin,
@@ -40,6 +41,10 @@ __all__ = [
     "scheme_reports",
 ]
 
+STIFF: dict[str, Callable[[StabilityCard], bool]] = {
+    "A-stable": lambda proved: proved.is_A_stable,
+    "L-stable": lambda proved: proved.is_L_stable,
+}
 SHOWN = 3  # counterexamples or names that a message has at most
 
 
@@ -79,6 +84,9 @@ class SchemeReport:
             found.append(f"claims {_order_text(self.claim.order)}; proved: {_order_text(self.card.order)}")
         if self.claim.stability != self.card.status:
             found.append(f"claims stability {self.claim.stability}; proved: {self.card.status} ({self.card.reason})")
+        for name, claimed in _stiff_claims(self.claim).items():
+            if isinstance(claimed, bool) and claimed != (proved := STIFF[name](self.card)):
+                found.append(f"claims {_not(claimed)}{name}; proved: {_not(proved)}{name}")
         return tuple(found)
 
 
@@ -182,9 +190,9 @@ def model_reports() -> list[ModelReport]:
 def check_claims() -> Claims:
     """Recompute every claim of every plugin.
 
-    Of each scheme: order, stability and certificate with its default parameters, its condition at every value of
-    `Condition.probes`, exactly, and what is certified of its networks.  Of each model: its scheme exists and takes its
-    parameters.
+    Of each scheme: order, stability and certificate with its default parameters, its conditions (of zero, A- and
+    L-stability) at every value of `Condition.probes`, exactly, and what is certified of its networks.  Of each model:
+    its scheme exists and takes its parameters.
     """
     schemes, models = tuple(_check(report) for report in scheme_reports()), model_reports()
     problems = plugin_problems()
@@ -225,10 +233,18 @@ def _check(report: SchemeReport) -> SchemeCheck:
     if not verify_certificate(report.card.method, report.card.certificate):
         false_claims.append("the certificate of its root condition does not verify")
     if condition := report.claim.parsed_condition():
-        values, refused, found = _check_condition(report, condition)
+        claimed = f"claims zero stability exactly when {report.claim.condition}"
+        values, refused, found = _check_condition(report, condition, claimed, "zero-stable", is_zero_stable)
         checks += max(values, 1)
-        if found:
-            false_claims.append(found)
+        false_claims += found
+    for name, claimed in _stiff_claims(report.claim).items():
+        tried, found = 1, []
+        if isinstance(claimed, str):
+            tried, _, found = _check_condition(
+                report, parse_condition(claimed), f"claims {name} exactly when {claimed}", name, _stiff_verdict(name)
+            )
+        checks += max(tried, 1)
+        false_claims += found
     if report.claim.certified:
         checks += len(report.claim.certified)
         false_claims += _check_certificates(report)
@@ -249,13 +265,18 @@ def _check_certificates(report: SchemeReport) -> list[str]:
         return [f"claims certified {', '.join(report.claim.certified)}; {shallowest} has no bounds: {_failure(error)}"]
 
 
-def _check_condition(report: SchemeReport, condition: Condition) -> tuple[int, int, str]:
-    """Return how many values were checked, how many the scheme refused, and what is wrong (empty if nothing)."""
-    claimed = f"claims zero stability exactly when {report.claim.condition}"
+def _check_condition(
+    report: SchemeReport,
+    condition: Condition,
+    claimed: str,
+    adjective: str,
+    verdict: Callable[[LinearMultistep], bool],
+) -> tuple[int, int, list[str]]:
+    """Return how many values were checked, how many the scheme refused, and what is wrong, at most one sentence."""
     accepted = parameter_names(scheme_class(report.name))
     if condition.parameter not in accepted:
         takes = f"its parameters: {', '.join(accepted)}" if accepted else "it has no parameters"
-        return 0, 0, f"{claimed}, but has no parameter {condition.parameter!r}; {takes}"
+        return 0, 0, [f"{claimed}, but has no parameter {condition.parameter!r}; {takes}"]
     values, refused, wrong = 0, 0, list[str]()
     for value in condition.probes():
         place = f"{condition.parameter} = {value}"
@@ -266,17 +287,31 @@ def _check_condition(report: SchemeReport, condition: Condition) -> tuple[int, i
             continue
         except Exception as error:
             failure = f"fails at {place} ({_failure(error)}); refuse such a value by a ValueError"
-            return values, refused, f"{claimed}, but {failure}"
+            return values, refused, [f"{claimed}, but {failure}"]
         values += 1
-        if is_zero_stable(method) != condition.holds(value):
-            wrong.append(f"{place} is {'not ' if condition.holds(value) else ''}zero-stable")
+        if (proved := verdict(method)) != condition.holds(value):
+            wrong.append(f"{place} is {_not(proved)}{adjective}")
     if not values:
-        return 0, refused, f"{claimed}, but accepts none of the {refused} values tried"
+        return 0, refused, [f"{claimed}, but accepts none of the {refused} values tried"]
     if wrong:
         shown = "; ".join(wrong[:SHOWN])
         more = f"; {len(wrong)} of {values} values are counterexamples" if len(wrong) > SHOWN else ""
-        return values, refused, f"{claimed}; proved: {shown}{more}"
-    return values, refused, ""
+        return values, refused, [f"{claimed}; proved: {shown}{more}"]
+    return values, refused, []
+
+
+def _stiff_claims(claim: SchemeClaim) -> dict[str, bool | str]:
+    """What is claimed of A- and L-stability: whether, or exactly when."""
+    claims = {"A-stable": claim.a_stable, "L-stable": claim.l_stable}
+    return {name: claimed for name, claimed in claims.items() if claimed is not None}
+
+
+def _stiff_verdict(name: str) -> Callable[[LinearMultistep], bool]:
+    return lambda method: STIFF[name](card(method))
+
+
+def _not(holds: bool) -> str:
+    return "" if holds else "not "
 
 
 def _enumeration(names: list[str]) -> str:

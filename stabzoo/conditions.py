@@ -11,6 +11,7 @@ from fractions import Fraction
 __all__ = ["Condition", "parse_condition"]
 
 COMPARE: dict[type[ast.cmpop], Callable[[Fraction, Fraction], bool]] = {
+    ast.Eq: operator.eq,
     ast.Lt: operator.lt,
     ast.LtE: operator.le,
     ast.Gt: operator.gt,

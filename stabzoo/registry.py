@@ -37,6 +37,10 @@ class SchemeClaim(Strict):
     order: int | None = Field(description="order of accuracy; null: the scheme is not consistent")
     stability: Literal["strong", "weak", "unstable"]
     condition: str | None = Field(default=None, description="zero-stable exactly when, e.g. 'lam <= -1 or lam > 1/3'")
+    a_stable: bool | str | None = Field(
+        default=None, description="whether it is A-stable, or exactly when, e.g. 'theta >= 1/2'; null: no claim"
+    )
+    l_stable: bool | str | None = Field(default=None, description="the same of L-stability, e.g. 'theta == 1'")
     reference: str = ""
     certified: dict[Literal["growth", "sensitivity"], str] = Field(
         default_factory=dict, description="what is certified of a network with weights, and under which condition"
@@ -45,10 +49,10 @@ class SchemeClaim(Strict):
         default=(), description="what the literature says about this scheme that is not so"
     )
 
-    @field_validator("condition")
+    @field_validator("condition", "a_stable", "l_stable")
     @classmethod
-    def _condition_parses(cls, value: str | None) -> str | None:
-        if value is not None:
+    def _condition_parses(cls, value: bool | str | None) -> bool | str | None:
+        if isinstance(value, str):
             parse_condition(value)
         return value
 

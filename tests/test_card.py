@@ -174,6 +174,8 @@ def test_to_dict_of_the_optimum():
         "is_consistent": True,
         "is_convergent": True,
         "is_A_stable": False,
+        "is_L_stable": False,
+        "stability_function": None,
         "order": 2,
         "error_constant": "11/48",
         "parasitic_radius": "1/3",

@@ -30,8 +30,17 @@ def card_rows(card: StabilityCard) -> list[tuple[str, str]]:
         ("real interval", _interval(card.real_interval, "(-{0}, 0)")),
         ("imaginary interval", _interval(card.imaginary_interval, "(-{0} i, {0} i)")),
         ("A-stable", "yes" if card.is_A_stable else "no"),
+        *_implicit_rows(card),
         ("SSP coefficient", full(card.ssp_coefficient)),
     ]
+
+
+def _implicit_rows(card: StabilityCard) -> list[tuple[str, str]]:
+    """What only implicit methods can be, and R(z), which tells them apart."""
+    if card.method.is_explicit:
+        return []
+    rows = [("L-stable", "yes" if card.is_L_stable else "no")]
+    return [*rows, ("stability function", f"R(z) = {card.stability_function}")] if card.stability_function else rows
 
 
 def certificate_sentences(certificate: Certificate) -> list[str]:

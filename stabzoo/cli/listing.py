@@ -67,8 +67,8 @@ def list_all(patterns: Sequence[str], status: Status | None, *, schemes: bool, m
 
 def schemes_markdown() -> str:
     """The schemes and their models as a Markdown table; the README's is this one."""
-    header = ["scheme", "step", "order", "zero stability", "zero-stable exactly when", "parasitic radius", "certified"]
-    header.append("models")
+    header = ["scheme", "step", "order", "zero stability", "zero-stable exactly when", "A-stable", "parasitic radius"]
+    header += ["certified", "models"]
     rows = [header, ["---"] * len(header)]
     models = model_reports()
     for report in scheme_reports():
@@ -81,9 +81,10 @@ def schemes_markdown() -> str:
         families = [f"`{name}`, depth {' '.join(numbers)}" for name, numbers in depths.items()]
         name = f"`{report.name}`" + (" (trained)" if report.is_learnable else "")
         condition = f"`{report.claim.condition}`" if report.claim.condition else ""
+        stiff = "" if card.method.is_explicit else _stiff_stability(card)
         radius, order = brief(card.parasitic_radius), str(card.order or "-")
-        certified = ", ".join(report.claim.certified)
-        rows.append([name, f"`{card.method}`", order, card.status, condition, radius, certified, "; ".join(families)])
+        row = [name, f"`{card.method}`", order, card.status, condition, stiff, radius]
+        rows.append([*row, ", ".join(report.claim.certified), "; ".join(families)])
     return "\n".join(f"| {' | '.join(row)} |" for row in rows)
 
 
@@ -100,11 +101,12 @@ def _print_schemes(console: Console, reports: Sequence[SchemeReport], unread: Se
     columns: dict[str, Sequence[str | Text]] = {
         "scheme": [*names, *(f"(plugin {plugin.name})" for plugin in unread)],
         **_proved(cards),
+        **_stiff(cards),
         "error constant": [brief(card.error_constant) if card else "-" for card in cards],
         "certified": [*(_certified(report.claim) for report in reports), *("-" for _ in unread)],
         **_owned(owners),
     }
-    table(console, columns, expendable=("distribution", "error constant", "certified"))
+    table(console, columns, expendable=("distribution", "R(z)", "error constant", "certified"))
     if any(report.is_learnable for report in reports):
         console.print("* every block trains coefficients of its own; shown are those at initialisation", style="dim")
 
@@ -150,6 +152,20 @@ def _proved(cards: Sequence[StabilityCard | None]) -> dict[str, Sequence[str | T
     }
 
 
+def _stiff(cards: Sequence[StabilityCard | None]) -> dict[str, Sequence[str | Text]]:
+    """A- and L-stability and R(z), where an implicit scheme is listed: no explicit one is A-stable."""
+    if all(card is None or card.method.is_explicit for card in cards):
+        return {}
+    return {
+        "A-stable": [_stiff_stability(card) if card else "-" for card in cards],
+        "R(z)": [(card and card.stability_function) or "-" for card in cards],
+    }
+
+
+def _stiff_stability(card: StabilityCard) -> str:
+    return "A and L" if card.is_L_stable else "A" if card.is_A_stable else "no"
+
+
 def _owned(plugins: Sequence[Plugin]) -> dict[str, Sequence[str | Text]]:
     return {"plugin": [plugin.name for plugin in plugins], "distribution": [plugin.distribution for plugin in plugins]}
 
@@ -164,6 +180,8 @@ def _proved_json(card: StabilityCard | None, error: str | None) -> dict[str, Any
         "order": card and card.order,
         "status": card.status if card else "broken",
         "is_consistent": card and card.is_consistent,
+        "is_A_stable": card and card.is_A_stable,
+        "is_L_stable": card and card.is_L_stable,
         "parasitic_radius": card and real_to_json(card.parasitic_radius),
         "error": error,
     }
@@ -176,6 +194,7 @@ def _scheme_json(report: SchemeReport) -> dict[str, Any]:
         "learnable": report.is_learnable,
         **_proved_json(report.card, report.error),
         "error_constant": report.card and real_to_json(report.card.error_constant),
+        "stability_function": report.card and report.card.stability_function,
         "claim": report.claim.model_dump(mode="json", include={"order", "stability", "condition"}),
         "certified": report.claim.certified,
         "false_claims": list(report.false_claims),

@@ -125,6 +125,9 @@ def _print_literature(console: Console, claim: SchemeClaim) -> None:
         _print_wrapped(
             console, "zero-stable exactly when  ", f"{claim.condition}  (claimed; `stabzoo check` recomputes it)"
         )
+    for what, condition in (("A-stable", claim.a_stable), ("L-stable", claim.l_stable)):
+        if isinstance(condition, str):
+            _print_wrapped(console, f"{what} exactly when  ", f"{condition}  (claimed; `stabzoo check` recomputes it)")
     for what, condition in claim.certified.items():
         _print_wrapped(console, f"certified {what}  ", condition)
     if claim.reference:

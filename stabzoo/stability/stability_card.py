@@ -150,6 +150,27 @@ class StabilityCard:
 
         return is_A_stable(self.method)
 
+    @property
+    def is_L_stable(self) -> bool:  # noqa: N802
+        """Whether it is A-stable and infinitely stiff components die out in d steps: sigma = beta_next z^d.
+
+        As z -> infinity the roots of rho - z sigma tend to those of sigma, which are all zero. For a one-step method
+        this is R(infinity) = 0 (Hairer, Wanner, Solving ODEs II, IV.3).
+        """
+        return self.is_A_stable and self.method.beta_next != 0 and not any(self.method.beta)
+
+    @property
+    def stability_function(self) -> str | None:
+        """R(z) = (alpha_0 + beta_0 z) / (1 - beta_next z) of a one-step method as text, else None.
+
+        One step on y' = lambda y multiplies y by R(h lambda).
+        """
+        method = self.method
+        if method.steps > 1:
+            return None
+        above = _linear_text(method.alpha[0], method.beta[0])
+        return above if method.is_explicit else f"({above}) / ({_linear_text(Fraction(1), -method.beta_next)})"
+
     @cached_property
     def stability_constant(self) -> Real:
         """Supremum over n >= 0 of ||C^n||_inf, C the companion matrix: how large the bounded amplification is."""
@@ -188,6 +209,8 @@ class StabilityCard:
             "is_consistent": self.is_consistent,
             "is_convergent": self.is_convergent,
             "is_A_stable": self.is_A_stable,
+            "is_L_stable": self.is_L_stable,
+            "stability_function": self.stability_function,
             "order": self.order,
             "error_constant": real_to_json(self.error_constant),
             "roots": [
@@ -209,6 +232,16 @@ class StabilityCard:
             "ssp_coefficient": real_to_json(self.ssp_coefficient),
             "certificate": self.certificate.to_dict(),
         }
+
+
+def _linear_text(constant: Fraction, slope: Fraction) -> str:
+    """Return ``constant + slope z``, e.g. "1 - 1/2 z"."""
+    if not slope:
+        return rational_text(constant)
+    term = "z" if abs(slope) == 1 else f"{rational_text(abs(slope))} z"
+    if not constant:
+        return term if slope > 0 else f"-{term}"
+    return f"{rational_text(constant)} {'+' if slope > 0 else '-'} {term}"
 
 
 def polynomial_text(coefficients: tuple[int, ...]) -> str:
