@@ -1,4 +1,4 @@
-"""The command line: ``stabzoo list``, ``show``, ``analyze``, ``check`` and ``study``."""
+"""The command line: ``stabzoo list``, ``show``, ``analyze``, ``check``, ``oscillator``, ``study`` and ``diagnose``."""
 
 from __future__ import annotations
 

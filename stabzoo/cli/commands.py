@@ -16,6 +16,7 @@ EXAMPLES = """Examples:
   stabzoo show zerosnet --set lam=3 --plot lambda3.png
   stabzoo analyze --alpha 1/3 5/9 1/9 --beta 16/9
   stabzoo check
+  stabzoo oscillator --omega 50 --step 1/100 1/20
   stabzoo study quickstart --workers 2
   stabzoo diagnose stable_resnet_s11_cert --folder runs/diagnosis
 """
@@ -119,6 +120,25 @@ def check(*, as_json: Json = False) -> int:
     from stabzoo.cli import checking
 
     return checking.check(as_json=as_json)
+
+
+@app.command(help_epilogue="")
+def oscillator(
+    *,
+    omega: Annotated[str, Parameter(help="The frequency, exactly.")] = "50",
+    step: Annotated[tuple[str, ...], _numbers("Step sizes h, exactly.")] = ("1/100", "1/50", "21/500"),
+    as_json: Json = False,
+    plot: Annotated[Path | None, _option("Also draw phase diagrams: .png, .svg or .pdf.")] = None,
+) -> None:
+    """Compare schemes on y' = -omega^2 z, z' = y, whose orbits are closed.
+
+    Forward Euler, backward Euler, the trapezoidal rule and Verlet, with exact spectral radii.
+
+    Example: stabzoo oscillator --omega 50 --step 1/100 1/20 --plot phases.png
+    """
+    from stabzoo.cli.oscillating import compare_on_oscillator
+
+    compare_on_oscillator(omega, step, as_json=as_json, plot=plot)
 
 
 @app.command(help_epilogue="")

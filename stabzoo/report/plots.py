@@ -9,6 +9,7 @@ from __future__ import annotations
 import contextlib
 import io
 import os
+from collections.abc import Callable
 from fractions import Fraction
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -32,7 +33,7 @@ if TYPE_CHECKING:
 
     from stabzoo.stability.region import Span
 
-__all__ = ["draw_region", "draw_roots", "scheme_figure", "write_scheme_plot"]
+__all__ = ["draw_region", "draw_roots", "scheme_figure", "write_figure", "write_scheme_plot"]
 
 UNDATED: dict[str, dict[str, Any]] = {
     ".png": {},
@@ -44,7 +45,12 @@ ROOTS = {"inside": BLUE, "on the circle, simple": BLACK, "on the circle, multipl
 
 
 def write_scheme_plot(card: StabilityCard, path: Path, title: str) -> None:
-    """Write the picture of a scheme; a file at ``path`` is replaced as a whole or left as it was.
+    """Write the picture of a scheme (see `write_figure`)."""
+    write_figure(lambda: scheme_figure(card, title), path)
+
+
+def write_figure(draw: Callable[[], Figure], path: Path) -> None:
+    """Draw and write a picture; a file at ``path`` is replaced as a whole or left as it was.
 
     Raises:
         ConfigError: the name ends in none of .png, .svg and .pdf, or the folder cannot be written.
@@ -56,7 +62,7 @@ def write_scheme_plot(card: StabilityCard, path: Path, title: str) -> None:
         raise ConfigError(f"{path}: expected the name of a .png, .svg or .pdf file, got {got}")
     content = io.BytesIO()
     with mpl.rc_context({"svg.hashsalt": "stabzoo"}):
-        scheme_figure(card, title).savefig(content, format=suffix[1:], metadata=UNDATED[suffix])
+        draw().savefig(content, format=suffix[1:], metadata=UNDATED[suffix])
     temporary = path.with_name(f".{path.stem}.{os.getpid()}{suffix}")
     try:
         temporary.write_bytes(content.getvalue())
