@@ -2,8 +2,9 @@
 
     OMP_NUM_THREADS=1 python benchmarks/spectra.py --norms --layers     # and --dense --enclosures --least --libraries
     OMP_NUM_THREADS=1 python benchmarks/spectra.py --imagenet resnet34  # or resnet50, resnet101
+    OMP_NUM_THREADS=1 python benchmarks/spectra.py --conditions         # of all layers of ResNet-34, some minutes
 
-Without options all but --dense (SVDs of dimension 4096, a minute) run. Times of single calls are CPU seconds of one
+Without options all but --dense (SVDs of dimension 4096, a minute) and --conditions run. Times of single calls are CPU seconds of one
 thread, the best of several rounds; the 75 norms and the ImageNet spectra also run on two workers of one thread. The 75
 convolutions are those of ResNet-D, m = 12; all kernels are He-initialised.
 """
@@ -22,6 +23,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 from torch.nn.utils.parametrizations import spectral_norm
 
+from stabzoo.diagnostics.layers import layer_norms
 from stabzoo.diagnostics.operators import ConvOperator
 from stabzoo.diagnostics.periodic import periodic_norms, periodic_singular_values
 from stabzoo.diagnostics.smallest import smallest_singular_value
@@ -238,6 +240,21 @@ def imagenet(names: Sequence[str]) -> None:
     print()
 
 
+def conditions() -> None:
+    """True condition numbers of every layer of ResNet-34 at 224, zero-padded as they are."""
+    from torchvision import models
+
+    cpu, wall, rows = clock(lambda: layer_norms(models.resnet34(), (3, 224, 224), smallest=True), 1)
+    print("| ResNet-34 at 224 | grid | norm | sigma_min | condition number | how |\n|---|---|---|---|---|---|")
+    for row in rows:
+        least = row.smallest
+        known = f"{least.value:.3e} | {row.condition.value:.3e} | {least.note}" if least else "not known | |"
+        print(f"| {row.name} {row.shape} | {row.grid} | {row.upper.value:.4f} | {known} |")
+    print(
+        f"\n{len(rows)} layers, {sum(row.smallest is None for row in rows)} not known: {cpu:.0f} s CPU, {wall:.0f} s\n"
+    )
+
+
 Item = tuple[Tensor, tuple[int, int], tuple[int, int]]
 
 
@@ -270,6 +287,7 @@ def main() -> None:
     parts = {"norms": norms, "enclosures": enclosures, "least": least, "libraries": libraries}
     for name in (*parts, "layers"):
         parser.add_argument(f"--{name}", action="store_true")
+    parser.add_argument("--conditions", action="store_true", help="every layer of ResNet-34, some minutes")
     parser.add_argument("--dense", action="store_true", help="--layers with the SVDs of dimension 4096")
     parser.add_argument("--imagenet", nargs="*", choices=NETWORKS, help="all three if none is named")
     chosen = parser.parse_args()
@@ -282,6 +300,8 @@ def main() -> None:
             part()
     if everything or chosen.layers or chosen.dense:
         layers(chosen.dense)
+    if chosen.conditions:
+        conditions()
     if everything or chosen.imagenet is not None:
         imagenet(chosen.imagenet or NETWORKS)
 

@@ -236,6 +236,20 @@ def test_two_ways_agree() -> None:
     assert "half FFT" in wide.note
 
 
+@pytest.mark.parametrize(("rows", "columns", "stride"), [(16, 8, 2), (8, 16, 2), (8, 16, 1), (16, 8, 1)])
+@pytest.mark.parametrize("repeated", [False, True])
+def test_rectangular_operators(rows: int, columns: int, stride: int, *, repeated: bool) -> None:
+    """Lanczos' method alone where it can tell; a channel written twice may leave it nothing to tell."""
+    weight = kernel(rows, columns, 3, 3).double()
+    if repeated:
+        weight[1], weight[:, 1] = weight[0], weight[:, 0]
+    operator = ConvOperator(weight, (14, 14), (stride, stride), padding=((1, 1), (1, 1)))
+    truth = torch.linalg.svdvals(operator.dense())
+    least = smallest_singular_value(operator)
+    assert least.value == pytest.approx(float(truth[-1]), abs=1e-12 * float(truth[0]))
+    assert repeated or least.note.startswith("Lanczos")
+
+
 @pytest.mark.parametrize("exponent", [-1000, -600, 600, 1000])
 def test_scale_does_not_matter(exponent: int) -> None:
     """Powers of two scale all numbers exactly, where squares underflow or overflow too; zero kernels have 0."""
@@ -347,5 +361,7 @@ def test_refusals() -> None:
         layer_norms(broken, (8, 8))
     with pytest.raises(ValueError, match="at least one layer"):
         layer_norms_figure(layer_norms(nn.ReLU(), (2, 8, 8)))
+    twice = kernel(66, 66, 3, 3)
+    twice[1] = twice[0]  # rank deficient: neither Lanczos' method nor, for its size, block QR
     with pytest.raises(ValueError, match="image row"):
-        smallest_singular_value(ConvOperator.of(conv(kernel(66, 66, 3, 3), 2, padding=1), (32, 32)))
+        smallest_singular_value(ConvOperator.of(conv(twice, 2, padding=1), (32, 32)))

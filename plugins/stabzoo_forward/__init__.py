@@ -86,6 +86,7 @@ class ResNetSCert(ForwardBackward):
 
     All hypotheses of Theorem 6 hold, and ``pool_cap`` bounds what (57) leaves free: whatever the depth and the weights,
     the logits of two images x and x' differ by at most head_cap (1/2 + pool_cap)^2 ||x - x'||_2 (||P_2||_2 = 1/2).
+    With the default 1/2 every layer is non-expansive, the pooling layers too.
 
     The theorem has ||W||_2 <= 1. That makes small logits, from which the cross entropy learns slowly: a larger
     ``head_cap`` scales logits, margins and the bound alike, so no certified radius changes by the factor itself.
@@ -96,7 +97,7 @@ class ResNetSCert(ForwardBackward):
     is_normed = False
     residual_cap = 2**0.5
     head_cap: Annotated[float, Field(gt=0, allow_inf_nan=False)] = 1.0  # type: ignore[misc]  # pyright: ignore
-    pool_cap: Annotated[float, Field(gt=0, allow_inf_nan=False)] = 1.0  # type: ignore[misc]  # pyright: ignore
+    pool_cap: Annotated[float, Field(gt=0, allow_inf_nan=False)] = 0.5  # type: ignore[misc]  # pyright: ignore
 
 
 class PostResNet(ForwardBackward):

@@ -183,7 +183,6 @@ def _gram_at(frequencies: Tensor, offsets: Tensor, kernels: Tensor) -> Tensor:
 
 def _largest_eigenvalues(gram: Tensor, floor: Tensor) -> Tensor:
     """Return max(floor, eigenvalues) for positive semidefinite (L, F, n, n) and floors (L,)."""
-    n = gram.shape[-1]
     estimate = _ritz_values(gram)
     best = estimate.topk(min(_CANDIDATES, estimate.shape[1])).indices
     candidates = gram.take_along_dim(best[..., None, None], 1)

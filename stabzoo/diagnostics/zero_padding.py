@@ -28,6 +28,7 @@ from stabzoo.diagnostics.operators import ConvOperator
 from stabzoo.diagnostics.periodic import half_frequencies, polyphase, symbol_norms
 
 __all__ = [
+    "absolute_norm",
     "certified_below",
     "enclose_norm",
     "lanczos_lower",
@@ -165,7 +166,7 @@ def lanczos_lower(operator: ConvOperator, tolerance: float) -> float:
     quotient = float(image.norm()) / float(np.linalg.norm(vector))
     # |fl(T v) - T v| <= gamma |T| |v|, and the two norms are sums of `size` squares
     return max(
-        0.0, quotient * (1 - 4 * max(rows, columns) * _UNIT) - 2 * _terms(operator) * _UNIT * _absolute(operator)
+        0.0, quotient * (1 - 4 * max(rows, columns) * _UNIT) - 2 * _terms(operator) * _UNIT * absolute_norm(operator)
     )
 
 
@@ -183,7 +184,7 @@ def certified_below(operator: ConvOperator, tau: float) -> float | None:
         return None
     width = band * size
     factor = 2 * (width + 2) * (2 * width + 1) * _UNIT * tau * tau
-    formation = 4 * (_terms(operator) + 2) * len(operator.weight[0, 0]) * _UNIT * _absolute(operator) ** 2
+    formation = 4 * (_terms(operator) + 2) * len(operator.weight[0, 0]) * _UNIT * absolute_norm(operator) ** 2
     return math.sqrt(tau * tau + factor + formation + 4 * _UNIT * tau * tau) * (1 + 4 * _UNIT)
 
 
@@ -215,7 +216,7 @@ def _factorises(gram: list[list[Tensor]], square: float) -> bool:
 
 def _subtract_square(block: Tensor, x: Tensor) -> None:
     """Subtract x x' from the lower triangle of a block, in place: half the operations of a product."""
-    from scipy.linalg.blas import dsyrk
+    from scipy.linalg.blas import dsyrk  # pyright: ignore[reportAttributeAccessIssue]
 
     # BLAS has columns where torch has rows; on a block that is not contiguous it would work on a copy
     updated = dsyrk(-1.0, x.numpy().T, beta=1.0, c=block.numpy().T, trans=1, lower=0, overwrite_c=1)
@@ -287,7 +288,7 @@ def _terms(operator: ConvOperator) -> int:
     return max(operator.weight[0].numel(), operator.weight[:, 0].numel()) + 2
 
 
-def _absolute(operator: ConvOperator) -> float:
+def absolute_norm(operator: ConvOperator) -> float:
     """Bound || |T| || by the geometric mean of its largest row and column sum."""
     size = operator.weight.abs()
     return math.sqrt(float(size.sum((1, 2, 3)).max()) * float(size.sum((0, 2, 3)).max())) * (1 + 1e-12)
