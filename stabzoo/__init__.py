@@ -18,7 +18,7 @@ import wrapt
 
 if TYPE_CHECKING:
     from stabzoo.checkpoints import checkpoint_filter_fn
-    from stabzoo.config import Rational
+    from stabzoo.config import ConfigError, Rational, Strict, load_yaml, validate
     from stabzoo.diagnostics.bounds import forward_bounds
     from stabzoo.diagnostics.joint import Kernel, ReluStep, joint_sensitivity
     from stabzoo.diagnostics.layers import conv_norm
@@ -26,8 +26,12 @@ if TYPE_CHECKING:
     from stabzoo.diagnostics.parts import fold_batch_norm
     from stabzoo.diagnostics.periodic import periodic_norms
     from stabzoo.diagnostics.step_bound import StepBound
-    from stabzoo.discretization import Discretization, ExplicitMultistep, LearnableMultistep
+    from stabzoo.discretization import Discretization, ExplicitMultistep, ImplicitMultistep, LearnableMultistep
     from stabzoo.hookspecs import hookimpl
+    from stabzoo.implicit.regularizers import ResidualPenalty, perturbation_penalty, residual_penalty
+    from stabzoo.implicit.report import ConvergenceWarning, solver_report
+    from stabzoo.implicit.settings import SolverSettings
+    from stabzoo.implicit.step import ImplicitStep
     from stabzoo.multistep import LinearMultistep
     from stabzoo.network import Shape, StagedNetwork
     from stabzoo.plugins import get_scheme, list_models, list_schemes, refresh
@@ -36,17 +40,24 @@ if TYPE_CHECKING:
 __version__ = "0.1.0"
 
 _PUBLIC = {
+    "ConfigError": "config",
+    "ConvergenceWarning": "implicit.report",
     "Discretization": "discretization",
     "ExplicitMultistep": "discretization",
+    "ImplicitMultistep": "discretization",
+    "ImplicitStep": "implicit.step",
     "Kernel": "diagnostics.joint",
     "LearnableMultistep": "discretization",
     "LinearMultistep": "multistep",
     "Measurement": "diagnostics.measurement",
     "Rational": "config",
     "ReluStep": "diagnostics.joint",
+    "ResidualPenalty": "implicit.regularizers",
     "Shape": "network",
+    "SolverSettings": "implicit.settings",
     "StagedNetwork": "network",
     "StepBound": "diagnostics.step_bound",
+    "Strict": "config",
     "card": "stability",
     "checkpoint_filter_fn": "checkpoints",
     "conv_norm": "diagnostics.layers",
@@ -58,24 +69,36 @@ _PUBLIC = {
     "joint_sensitivity": "diagnostics.joint",
     "list_models": "plugins",
     "list_schemes": "plugins",
+    "load_yaml": "config",
     "periodic_norms": "diagnostics.periodic",
+    "perturbation_penalty": "implicit.regularizers",
     "refresh": "plugins",
+    "residual_penalty": "implicit.regularizers",
+    "solver_report": "implicit.report",
     "sweep": "stability",
+    "validate": "config",
     "verify_certificate": "stability",
 }
 
 __all__ = [  # timm appends the names of the models; a literal, for type checkers
+    "ConfigError",
+    "ConvergenceWarning",
     "Discretization",
     "ExplicitMultistep",
+    "ImplicitMultistep",
+    "ImplicitStep",
     "Kernel",
     "LearnableMultistep",
     "LinearMultistep",
     "Measurement",
     "Rational",
     "ReluStep",
+    "ResidualPenalty",
     "Shape",
+    "SolverSettings",
     "StagedNetwork",
     "StepBound",
+    "Strict",
     "card",
     "checkpoint_filter_fn",
     "conv_norm",
@@ -87,9 +110,14 @@ __all__ = [  # timm appends the names of the models; a literal, for type checker
     "joint_sensitivity",
     "list_models",
     "list_schemes",
+    "load_yaml",
     "periodic_norms",
+    "perturbation_penalty",
     "refresh",
+    "residual_penalty",
+    "solver_report",
     "sweep",
+    "validate",
     "verify_certificate",
 ]
 

@@ -13,12 +13,13 @@ from fractions import Fraction
 from typing import TYPE_CHECKING, Any, ClassVar, Literal, Protocol, runtime_checkable
 
 from stabzoo.config import Strict
+from stabzoo.implicit.settings import SolverSettings
 from stabzoo.multistep import LinearMultistep
 
 if TYPE_CHECKING:
     from torch import nn
 
-__all__ = ["Discretization", "ExplicitMultistep", "LearnableMultistep"]
+__all__ = ["Discretization", "ExplicitMultistep", "ImplicitMultistep", "LearnableMultistep"]
 
 Boundary = Literal["project", "restart"]
 Number = int | str | float | Fraction | Decimal
@@ -114,6 +115,53 @@ class ExplicitMultistep(Strict):
         from stabzoo.resnet import DiscretizedResNet  # imports torch
 
         return DiscretizedResNet
+
+
+class ImplicitMultistep(ExplicitMultistep):
+    """An implicit linear multistep scheme; its exact coefficients and its solver are all there is to say.
+
+        y_{n+1} = sum_j alpha_j y_{n-j} + beta_next f(y_{n+1}) + sum_j beta_j f(y_{n-j})
+
+    The first d-1 steps of a d-step scheme are backward Euler steps.  Where the feature maps change shape f(y_{n+1}) has
+    no meaning: there the step is one of explicit Euler with a pre-activated shortcut, and the history starts anew.
+
+    Attributes:
+        solver: How the equations are solved, and what happens where they are not.
+        one_leg: Take the scheme's one-leg twin, with one f at a mean of the states instead of a mean of slopes.
+
+    Example:
+        >>> class BDF2(ImplicitMultistep):
+        ...     name = "bdf2"
+        ...     alpha, beta, beta_next = ("4/3", "-1/3"), (0,), "2/3"
+        >>> BDF2().coefficients().order
+        2
+    """
+
+    boundary: ClassVar[Boundary] = "restart"
+    beta_next: ClassVar[Number]
+    solver: SolverSettings = SolverSettings()
+    one_leg: bool = False
+
+    def coefficients(self) -> LinearMultistep:
+        """The exact coefficients."""
+        return LinearMultistep(self.alpha, self.beta, self.beta_next)
+
+    def block(self, f: nn.Module) -> nn.Module:
+        """One step with its equation solved (see `Discretization.block`)."""
+        return self.step(f, self.coefficients())
+
+    def starting_block(self, f: nn.Module, *, returns_slope: bool) -> nn.Module:
+        """One of the first d-1 steps: backward Euler, solved as the others are."""
+        return self.step(f, LinearMultistep((1,), (0,), 1), returns_slope=returns_slope)
+
+    def step(self, f: nn.Module, method: LinearMultistep, *, returns_slope: bool = False) -> nn.Module:
+        """One step of ``method``; an explicit method (theta = 0) has an explicit step."""
+        from stabzoo.implicit.step import ImplicitStep  # imports torch
+        from stabzoo.steps import MultistepStep
+
+        if method.is_explicit:
+            return MultistepStep(f, method, returns_slope=returns_slope)
+        return ImplicitStep(f, method, self.solver, one_leg=self.one_leg, returns_slope=returns_slope)
 
 
 class LearnableMultistep(ExplicitMultistep):

@@ -15,8 +15,11 @@ from torch import Tensor, nn
 
 from stabzoo.checkpoints import checkpoint_filter_fn
 from stabzoo.discretization import Discretization
+from stabzoo.implicit.report import solver_report
+from stabzoo.implicit.step import ImplicitStep
 
 if TYPE_CHECKING:
+    from stabzoo.implicit.report import BlockReport
     from stabzoo.stability import StabilityCard
     from stabzoo.stability.growth import ProductGrowth
 
@@ -102,6 +105,9 @@ class StagedNetwork(nn.Module):
             self.num_features, num_classes, pool_type=global_pool, drop_rate=drop_rate, device=device, dtype=dtype
         )
         self.head_hidden_size = self.head.num_features
+        for name, module in self.named_modules():
+            if isinstance(module, ImplicitStep):
+                module.report.name = name
 
     @torch.jit.ignore()
     def blocks(self) -> list[nn.Module]:
@@ -114,6 +120,11 @@ class StagedNetwork(nn.Module):
         from stabzoo import stability
 
         return stability.card(self.scheme.coefficients())
+
+    @torch.jit.ignore()
+    def solver_report(self) -> "list[BlockReport]":
+        """What the solves of the implicit steps did, block by block; empty for an explicit scheme."""
+        return solver_report(self)
 
     @torch.jit.ignore()
     def group_matcher(self, coarse: bool = False) -> dict[str, Any]:

@@ -21,7 +21,7 @@ from torch import Tensor, nn
 
 from stabzoo.checkpoints import checkpoint_filter_fn
 from stabzoo.config import ConfigError
-from stabzoo.discretization import Boundary, Discretization
+from stabzoo.discretization import Boundary, Discretization, ImplicitMultistep
 from stabzoo.multistep import LinearMultistep
 from stabzoo.network import Shape, StagedNetwork
 from stabzoo.steps import LearnableStep, MultistepStep, slopes_kept
@@ -187,6 +187,7 @@ class BlockBuilder:
         self.skips = method.steps > 1 or any(method.alpha)
         self.steps, self.slopes = method.steps, slopes_kept(method)
         self.boundary: Boundary = scheme.boundary
+        self.implicit = not method.is_explicit
         self.history = History((stem,))
 
     def shortcut(self, here: Shape, there: Shape, *, bare: bool) -> nn.Module:
@@ -206,7 +207,7 @@ class BlockBuilder:
         out = Shape(width * 4 if self.bottleneck else width, newest.reduction * stride)
         if self.boundary == "restart" and out != newest:
             found = History((newest,))
-            starting = self.steps > 1
+            starting = self.steps > 1 or self.implicit  # f(y_{n+1}) needs equal shapes
         else:
             found = self.history
             starting = len(found.states) < self.steps
@@ -229,7 +230,12 @@ class BlockBuilder:
             drop_path=drop_path,
             **self.dd,
         )
-        step = MultistepStep(f, EULER, returns_slope=self.slopes > 0) if starting else self.scheme.block(f)
+        if not starting:
+            step = self.scheme.block(f)
+        elif isinstance(self.scheme, ImplicitMultistep) and out == newest:
+            step = self.scheme.starting_block(f, returns_slope=self.slopes > 0)
+        else:
+            step = MultistepStep(f, EULER, returns_slope=self.slopes > 0)
         handed = found.states if raw else ((out,) * len(used) + found.states[len(used) :])[: len(found.states)]
         slopes = found.slopes if starting else (out,) * len(found.slopes)
         self.history = History((out, *handed)[: self.steps], (out, *slopes)[: self.slopes])
@@ -320,6 +326,9 @@ class DiscretizedResNet(StagedNetwork):
         states start at what that makes, or an untrained network of hundreds of layers overflows in evaluation mode.
         Without norms a branch is about as large as its state: the last kernel of each of L blocks is divided by
         sqrt(L), so that the variance grows by (1 + 1/L)^L < e in all.  Neither where no state is added to the branch.
+
+        The equation of an implicit step has a solution while beta_next df/dy is far from 1: there the last kernels are
+        divided by L, the step size of L steps over a time of 1.
         """
         for module in self.modules():
             if isinstance(module, nn.Conv2d):
@@ -329,10 +338,11 @@ class DiscretizedResNet(StagedNetwork):
         method, blocks = self.scheme.coefficients(), self.blocks()
         if method.steps == 1 and not any(method.alpha):
             return
-        if not any(isinstance(module, nn.BatchNorm2d) for module in self.modules()):
+        normed = any(isinstance(module, nn.BatchNorm2d) for module in self.modules())
+        if not method.is_explicit or not normed:
             with torch.no_grad():
                 for block in blocks:
-                    cast(Any, block).step.f.conv.weight.mul_(len(blocks) ** -0.5)
+                    cast(Any, block).step.f.conv.weight.mul_(len(blocks) ** (-0.5 if method.is_explicit else -1.0))
         for n, reader in enumerate([*blocks, self.norm]):
             for name, module in reader.named_modules():
                 if isinstance(module, nn.BatchNorm2d) and name.rpartition(".")[2] in ("norm", "norm1"):

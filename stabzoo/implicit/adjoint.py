@@ -1,0 +1,134 @@
+"""The adjoint equation v = g + weight J^T v: one graph of f, one linear solve, a tolerance relative to g."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import torch
+from torch import Tensor
+
+from stabzoo.implicit.gmres import DIMENSION, gmres
+from stabzoo.implicit.problem import per_sample
+from stabzoo.implicit.report import SolveReport, Status
+from stabzoo.implicit.settings import SolverSettings
+
+__all__ = ["solve_adjoint"]
+
+CONTRACTION = 0.1
+"""``"auto"`` iterates plainly, without a basis, when the first product shrinks every sample's gradient by this."""
+
+
+def solve_adjoint(
+    slope: Tensor, y: Tensor, g: Tensor, weight: float, settings: SolverSettings
+) -> tuple[Tensor, SolveReport]:
+    """Solve v = g + weight J^T v per sample, J = d slope / dy, to ||residual|| <= backward_rtol ||g||.
+
+    Every sample's gradient is divided by its largest entry first: the result does not depend on the scale of the loss.
+    """
+    shape, kind = g.shape, torch.promote_types(g.dtype, torch.float32)
+    largest = g.flatten(1).abs().amax(1).to(kind)
+    unit = torch.where(largest > 0, largest, 1)
+    rhs = (g.to(kind) / per_sample(unit, g)).flatten(1)
+
+    def pull(v: Tensor) -> Tensor:
+        """J^T v of (B, n), zero where f does not depend on y."""
+        (pulled,) = torch.autograd.grad(
+            slope, y, v.view(shape).to(slope.dtype), retain_graph=True, materialize_grads=True
+        )
+        return pulled.to(kind).flatten(1)
+
+    if not slope.requires_grad:
+        pull = torch.zeros_like
+    with torch.no_grad():
+        system = Adjoint(pull, rhs, weight, settings)
+        if settings.backward == "neumann":
+            system.neumann()
+        elif settings.backward == "gmres" or not system.contracts():
+            system.gmres()
+        else:
+            system.neumann()
+        v = system.solution.view(shape) * per_sample(unit, g)
+    return v, system.report()
+
+
+class Adjoint:
+    """The state of one solve: ``solution`` and its ``residual``, both (B, n)."""
+
+    def __init__(self, pull: Callable[[Tensor], Tensor], rhs: Tensor, weight: float, settings: SolverSettings) -> None:
+        self.pull, self.rhs, self.weight, self.settings = pull, rhs, weight, settings
+        self.size = torch.linalg.vector_norm(rhs, dim=1)
+        rtol = settings.backward_rtol or settings.rtol
+        self.tolerance = max(rtol, 10 * torch.finfo(rhs.dtype).eps) * self.size
+        self.solution = torch.zeros_like(rhs)
+        self.residual = rhs
+        self.left = self.size
+        self.products = self.iterations = 0
+        self.method = settings.backward
+
+    def apply(self, v: Tensor) -> Tensor:
+        """(I - weight J^T) v, one product."""
+        self.products += 1
+        return torch.sub(v, self.pull(v), alpha=self.weight)
+
+    @property
+    def open(self) -> Tensor:
+        """Which samples have not met their tolerance, (B,)."""
+        return (self.left > self.tolerance) & self.left.isfinite()
+
+    @property
+    def going(self) -> bool:
+        """Whether there is something to do and it may be done."""
+        return self.products < self.settings.max_evaluations and bool(self.open.any())
+
+    def step(self) -> None:
+        """One iteration of Neumann's series: v <- v + residual, for the open samples."""
+        open_ = self.open[:, None]
+        image = self.pull(self.residual) * self.weight
+        self.products += 1
+        self.iterations += 1
+        self.solution = torch.where(open_, self.solution + self.residual, self.solution)
+        self.residual = torch.where(open_, image, self.residual)
+        self.left = torch.linalg.vector_norm(self.residual, dim=1)
+
+    def contracts(self) -> bool:
+        """Take the first step of the series and look at it."""
+        self.method = "gmres"
+        if not self.going:
+            return False
+        self.step()
+        if bool((self.left <= CONTRACTION * self.size).all()):
+            self.method = "neumann"
+            return True
+        return False
+
+    def neumann(self) -> None:
+        """Iterate the series."""
+        limit = 1e6 * self.size
+        while self.going and not bool((self.left > limit).all()):
+            self.step()
+
+    def gmres(self) -> None:
+        """Cycles of GMRES, each from the residual of the last."""
+        while self.going:
+            self.iterations += 1
+            dimension = min(DIMENSION, self.settings.max_evaluations - self.products)
+            before = self.left
+            target = torch.where(self.open, self.tolerance, float("inf"))
+            cycle = gmres(self.apply, self.residual, target, dimension)
+            self.solution = self.solution + cycle.solution
+            self.left = cycle.residual
+            if not self.going or bool((self.left > 0.9 * before)[self.open].all()):
+                return
+            self.residual = self.rhs - self.apply(self.solution)
+            self.left = torch.linalg.vector_norm(self.residual, dim=1)
+
+    def report(self) -> SolveReport:
+        """The verdict: residuals relative to ||g||."""
+        status = torch.full_like(self.left, int(Status.CONVERGED), dtype=torch.long)
+        limit = Status.MAX_EVALUATIONS if self.products >= self.settings.max_evaluations else Status.STAGNATED
+        status = torch.where(self.left > self.tolerance, int(limit), status)
+        status = torch.where(self.left > 1e6 * self.size, int(Status.DIVERGED), status)
+        status = torch.where(self.left.isfinite(), status, int(Status.NONFINITE))
+        scale = torch.where(self.size > 0, self.size, 1)
+        floor = torch.full_like(self.left, torch.finfo(self.rhs.dtype).eps)
+        return SolveReport(self.method, self.left / scale, floor, status, self.iterations, self.products)

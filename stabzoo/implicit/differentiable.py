@@ -1,0 +1,114 @@
+"""The solution of y = b + weight * f(y) as a differentiable function, by the implicit function theorem.
+
+    v = g + weight J^T v,    dL/db = v,    dL/dp = weight (df/dp)^T v,    g = dL/dy,  J = df/dy at the solution
+
+Nothing of the iteration is kept: the backward pass evaluates f once more, with a graph, and solves one linear system.
+Source: the implicit function theorem; Bai, Kolter, Koltun, Deep equilibrium models, NeurIPS 2019.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import Any, NamedTuple
+
+import torch
+from torch import Tensor
+
+from stabzoo.implicit.adjoint import solve_adjoint
+from stabzoo.implicit.report import SolveReport
+from stabzoo.implicit.settings import SolverSettings
+
+__all__ = ["implicit_solution"]
+
+
+class Equation(NamedTuple):
+    """z = b + weight * function(z, *tensors), and what its differentiation needs to know."""
+
+    function: Callable[..., Tensor]
+    weight: float
+    settings: SolverSettings
+    on_adjoint: Callable[[SolveReport], None]
+    autocast: tuple[bool, str, torch.dtype]
+
+
+def implicit_solution(
+    function: Callable[..., Tensor],
+    b: Tensor,
+    weight: float,
+    solution: Tensor,
+    tensors: Sequence[Tensor],
+    settings: SolverSettings,
+    on_adjoint: Callable[[SolveReport], None] = lambda report: None,
+    autocast: tuple[bool, str, torch.dtype] = (False, "cpu", torch.float32),
+) -> Tensor:
+    """Return ``solution``, as a differentiable function of ``b`` and ``tensors``, to any order.
+
+    Args:
+        function: f(y, *tensors), of (B, ...) -> (B, ...).
+        b: (B, ...).
+        weight: The weight of f(y).
+        solution: (B, ...), what `stabzoo.implicit.solve.solve` found.
+        tensors: What f depends on beside y; gradients reach these and ``b``, and nothing else.
+        settings: Method and tolerance of the adjoint equation.
+        on_adjoint: Told how the adjoint equation was solved, at every backward pass.
+        autocast: (enabled, device type, type) that f is evaluated under.
+    """
+    return _Solution.apply(Equation(function, weight, settings, on_adjoint, autocast), solution, b, *tensors)
+
+
+class _Solution(torch.autograd.Function):
+    @staticmethod
+    def forward(ctx: Any, equation: Equation, solution: Tensor, b: Tensor, *tensors: Tensor) -> Tensor:
+        ctx.equation, ctx.kind = equation, b.dtype
+        y = solution.detach()
+        ctx.save_for_backward(y, *tensors)
+        return y
+
+    @staticmethod
+    def backward(ctx: Any, *gradients: Tensor) -> Any:
+        equation: Equation = ctx.equation
+        (g,) = gradients
+        saved = ctx.saved_tensors
+        create_graph = torch.is_grad_enabled()
+        enabled, device, kind = equation.autocast
+        with torch.enable_grad(), torch.autocast(device, kind, enabled=enabled, cache_enabled=False):
+            # aliases, so that a derivative with respect to one is none with respect to what another depends on
+            y, *tensors = (
+                s.view_as(s) if create_graph else s.detach().requires_grad_(s.requires_grad or i == 0)
+                for i, s in enumerate(saved)
+            )
+            slope = equation.function(y, *tensors)
+            v, report = solve_adjoint(slope, y, g.detach(), equation.weight, equation.settings)
+            equation.on_adjoint(report)
+            if create_graph:
+                v = implicit_solution(
+                    _pulled_back(equation.function, len(tensors)),
+                    g,
+                    equation.weight,
+                    v,
+                    (y, *tensors),
+                    equation.settings,
+                    equation.on_adjoint,
+                    equation.autocast,
+                )
+            wanted = [t for t in tensors if t.requires_grad]
+            found: list[Tensor | None] = []
+            if wanted and slope.requires_grad:
+                weighted = (equation.weight * v).to(slope.dtype)
+                found = list(torch.autograd.grad(slope, wanted, weighted, create_graph=create_graph, allow_unused=True))
+        remaining = iter(found)
+        derivatives = [next(remaining, None) if t.requires_grad else None for t in tensors]
+        return None, None, v.to(ctx.kind), *derivatives
+
+
+def _pulled_back(function: Callable[..., Tensor], count: int) -> Callable[..., Tensor]:
+    """(v, y, *tensors) -> J^T v, differentiable in all of them."""
+
+    def pull(v: Tensor, y: Tensor, *tensors: Tensor) -> Tensor:
+        with torch.enable_grad():
+            point = y.view_as(y) if y.requires_grad else y.detach().requires_grad_()
+            slope = function(point, *tensors)
+            (pulled,) = torch.autograd.grad(slope, point, v.to(slope.dtype), create_graph=True, materialize_grads=True)
+        return pulled
+
+    return pull

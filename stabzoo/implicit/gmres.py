@@ -1,0 +1,77 @@
+"""Restarted GMRES for a batch of independent systems, each with a tolerance and an end of its own."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import NamedTuple
+
+import torch
+from torch import Tensor
+
+__all__ = ["DIMENSION", "Krylov", "gmres"]
+
+DIMENSION = 20
+"""Most basis vectors before a restart."""
+
+
+class Krylov(NamedTuple):
+    """What a cycle found: ``solution`` (B, n), the norm of the residual by the recurrence (B,), and products used."""
+
+    solution: Tensor
+    residual: Tensor
+    products: int
+
+
+def gmres(apply: Callable[[Tensor], Tensor], rhs: Tensor, tolerance: Tensor, dimension: int = DIMENSION) -> Krylov:
+    """One cycle: min ||rhs - A x|| over the Krylov space, until ||rhs - A x|| <= ``tolerance`` (B,) in every sample.
+
+    ``apply`` maps v (B, n) to A v (B, n), sample by sample; a sample that has met its tolerance has its space closed, so
+    that its solution does not depend on the others of the batch.
+
+    Source: Saad, Iterative methods for sparse linear systems, section 6.5 (Givens rotations).
+    """
+    batch, size = rhs.shape
+    kind = {"dtype": torch.float64, "device": rhs.device}
+    basis = rhs.new_zeros(batch, dimension + 1, size)
+    triangle = torch.eye(dimension, **kind).repeat(batch, 1, 1)
+    rotated = torch.zeros(batch, dimension + 1, **kind)
+    cosines, sines = torch.zeros(batch, dimension, **kind), torch.zeros(batch, dimension, **kind)
+    start = torch.linalg.vector_norm(rhs, dim=1)
+    basis[:, 0] = rhs / torch.where(start > 0, start, 1)[:, None]
+    rotated[:, 0] = start
+    residual = start.double()
+    alive = residual.isfinite()
+    products = 0
+    for k in range(dimension):
+        open_ = alive & (residual > tolerance)
+        if not bool(open_.any()):
+            break
+        w = apply(basis[:, k])
+        products += 1
+        column = torch.zeros(batch, dimension + 1, **kind)
+        for _ in range(2):  # the second pass keeps the basis orthogonal to rounding
+            h = torch.bmm(basis[:, : k + 1], w[:, :, None])
+            w = torch.baddbmm(w[:, :, None], basis[:, : k + 1].mT, h, alpha=-1)[:, :, 0]
+            column[:, : k + 1] += h[:, :, 0].double()
+        length = torch.linalg.vector_norm(w, dim=1)
+        basis[:, k + 1] = w / torch.where(length > 0, length, 1)[:, None]
+        column[:, k + 1] = length.double()
+        for i in range(k):
+            upper, lower = column[:, i].clone(), column[:, i + 1].clone()
+            column[:, i] = cosines[:, i] * upper + sines[:, i] * lower
+            column[:, i + 1] = cosines[:, i] * lower - sines[:, i] * upper
+        radius = torch.hypot(column[:, k], column[:, k + 1])
+        safe = torch.where(radius > 0, radius, 1)
+        cosines[:, k], sines[:, k] = column[:, k] / safe, column[:, k + 1] / safe
+        column[:, k] = radius
+        usable = open_ & (radius > 0) & radius.isfinite()
+        triangle[:, :, k] = torch.where(usable[:, None], column[:, :dimension], triangle[:, :, k])
+        following = -sines[:, k] * rotated[:, k]
+        rotated[:, k + 1] = torch.where(usable, following, 0)
+        rotated[:, k] = torch.where(usable, cosines[:, k] * rotated[:, k], 0)
+        residual = torch.where(usable, following.abs(), residual)
+        alive &= usable | ~open_  # a breakdown: the space is complete
+    found = slice(products)
+    weights = torch.linalg.solve_triangular(triangle[:, found, found], rotated[:, found, None], upper=True)
+    solution = torch.bmm(basis[:, found].mT, weights.to(rhs.dtype))[:, :, 0]
+    return Krylov(solution, residual.to(rhs.dtype), products)

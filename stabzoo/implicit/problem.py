@@ -1,0 +1,164 @@
+"""The equations of one batch: residuals are counted, judged sample by sample, and the best iterate is kept."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import torch
+from torch import Tensor
+
+from stabzoo.implicit.report import SolveReport, Status
+
+__all__ = ["Problem", "norms", "unit_roundoff"]
+
+FLOOR = 0.25
+"""Rounding errors spread evenly over an interval of eps have the standard deviation 0.29 eps; we ask for a little less."""
+
+PATIENCE = 20
+"""Residuals in a row that are no better than the best by a percent, after which a sample has stagnated."""
+
+EXPLOSION = 1e6
+"""A residual this many times the first has diverged."""
+
+
+def norms(x: Tensor) -> Tensor:
+    """Euclidean norm of each sample, (B,)."""
+    return torch.linalg.vector_norm(x.flatten(1), dim=1)
+
+
+def per_sample(mask: Tensor, x: Tensor) -> Tensor:
+    """``mask`` (B,) in a shape that broadcasts with ``x`` (B, ...)."""
+    return mask.view(-1, *[1] * (x.dim() - 1))
+
+
+def unit_roundoff(value: Tensor) -> float:
+    """The spacing of floating-point numbers at 1 in the type that the values of ``f`` have."""
+    return torch.finfo(value.dtype).eps
+
+
+class Problem:
+    """y = b + weight * f(y) for every sample of a batch.
+
+    A solver asks for `residual` of an iterate and hands both to `judge`; samples that have ended are no longer in
+    ``active``, and their value must not change (`advance` sees to it).
+
+    Attributes:
+        b: (B, ...), of float32 or float64.
+        weight: The weight of the new slope.
+        active: Which samples are still being solved, (B,).
+        best: The iterate of least residual of every sample, (B, ...).
+        evaluations: How often f was evaluated.
+    """
+
+    def __init__(self, function: Callable[[Tensor], Tensor], b: Tensor, weight: float, rtol: float, limit: int) -> None:
+        self.function, self.b, self.weight, self.rtol, self.limit = function, b, weight, rtol, limit
+        self.scale = norms(b)
+        self.status = torch.full((len(b),), int(Status.RUNNING), device=b.device)
+        self.status[~self.scale.isfinite()] = int(Status.NONFINITE)
+        self.best = b
+        self.best_norm = torch.full_like(self.scale, float("inf"))
+        self.first_norm: Tensor | None = None
+        self.waited = torch.zeros_like(self.status)
+        self.evaluations = 0
+        self.eps = unit_roundoff(b)
+        self.slope_eps = self.eps
+
+    @property
+    def active(self) -> Tensor:
+        """Which samples are still being solved, (B,)."""
+        return self.status == Status.RUNNING
+
+    @property
+    def finished(self) -> bool:
+        """Whether no sample is left, or no evaluation."""
+        return self.exhausted or not self.active.any()
+
+    @property
+    def exhausted(self) -> bool:
+        """Whether all evaluations have been used."""
+        return self.evaluations >= self.limit
+
+    def residual(self, y: Tensor) -> Tensor:
+        """r = b + weight * f(y) - y, one evaluation."""
+        self.evaluations += 1
+        slope = self.function(y)
+        self.slope_eps = max(self.eps, unit_roundoff(slope))
+        return torch.add(self.b, slope.to(self.b.dtype), alpha=self.weight).sub_(y)
+
+    def gradient(self, y: Tensor) -> tuple[Tensor, Tensor]:
+        """(r, gradient of ||r||^2 / 2), two evaluations: of f and of a vector-Jacobian product."""
+        with torch.enable_grad():
+            point = y.detach().requires_grad_()
+            slope = self.function(point)
+        self.slope_eps = max(self.eps, unit_roundoff(slope))
+        r = torch.add(self.b, slope.detach().to(self.b.dtype), alpha=self.weight).sub_(y)
+        (pulled,) = torch.autograd.grad(slope, point, r.to(slope.dtype))
+        self.evaluations += 2
+        return r, torch.sub(r, pulled, alpha=self.weight).neg_()
+
+    def judge(self, y: Tensor, r: Tensor) -> Tensor:
+        """Compare the residual ``r`` of ``y`` with the tolerance; returns ||r|| (B,)."""
+        size = norms(r)
+        active = self.active
+        if self.first_norm is None:
+            self.first_norm = size
+            if (empty := self.scale == 0).any():  # b = 0: the first slope is as independent of the iterates as b is
+                self.scale = torch.where(empty, norms(r + y), self.scale)
+        better = active & (size < self.best_norm)
+        progress = size < 0.99 * self.best_norm
+        unchanged = self.status == Status.CONVERGED
+        if bool((better | unchanged).all()):
+            self.best = y
+        elif bool(better.any()):
+            self.best = torch.where(per_sample(better, y), y, self.best)
+        self.best_norm = torch.where(better, size, self.best_norm)
+        self.waited = torch.where(progress, 0, self.waited + 1)
+
+        reached = active & (size <= self.rtol * self.scale)
+        slow = active & (self.waited > 2)
+        if bool((reached | slow).any()):
+            floor = self.floor(y, r)
+            self.end(reached & (floor <= self.rtol), Status.CONVERGED)
+            limited = floor > self.rtol
+            self.end(limited & (reached | (slow & (self.best_norm <= 8 * floor * self.scale))), Status.FLOOR_LIMITED)
+        self.end(self.waited > PATIENCE, Status.STAGNATED)
+        self.end(size > EXPLOSION * self.first_norm, Status.DIVERGED)
+        self.end(~size.isfinite(), Status.NONFINITE)
+        return size
+
+    def floor(self, y: Tensor, r: Tensor) -> Tensor:
+        """What rounding lets ||r|| / ||b|| be known to, (B,): eps (||y|| + weight ||f(y)||) / ||b|| of standard size."""
+        slope = torch.sub(r, self.b).add_(y)  # weight * f(y)
+        size = self.eps * norms(y) + self.slope_eps * norms(slope)
+        return torch.where(self.scale > 0, FLOOR * size / self.scale, torch.zeros_like(size))
+
+    def end(self, which: Tensor, status: Status) -> None:
+        """Give up or accept those of the active samples that are in ``which`` (B,)."""
+        self.status = torch.where(which & self.active, int(status), self.status)
+
+    def reopen(self) -> None:
+        """Let another method go on with the samples that were given up, from their best iterates."""
+        failed = (self.status >= Status.STAGNATED) & (self.status != Status.FLOOR_LIMITED) & self.scale.isfinite()
+        self.status = torch.where(failed, int(Status.RUNNING), self.status)
+        self.waited.zero_()
+
+    def advance(self, y: Tensor, new: Tensor) -> Tensor:
+        """``new`` for the samples that are active, ``y`` for the others."""
+        active = self.active
+        return new if bool(active.all()) else torch.where(per_sample(active, y), new, y)
+
+    def report(self, method: str, iterations: int, mu: float | None = None) -> SolveReport:
+        """The verdict; ``mu`` is the one-sided Lipschitz constant of f: ||y - y*|| <= ||r|| / (1 - weight mu)."""
+        self.end(self.active, Status.MAX_EVALUATIONS)
+        residual = self.best_norm / self.scale.clamp(min=torch.finfo(self.scale.dtype).tiny)
+        spread = FLOOR * self.slope_eps * norms(self.best - self.b) + FLOOR * self.eps * norms(self.best)
+        bound = None if mu is None or self.weight * mu >= 1 else residual / (1 - self.weight * mu)
+        return SolveReport(
+            method=method,
+            residual=residual,
+            floor=spread / self.scale,
+            status=self.status,
+            iterations=iterations,
+            evaluations=self.evaluations,
+            error_bound=bound,
+        )

@@ -1,0 +1,190 @@
+"""What a solve did, sample by sample, and what the solves of a model did, block by block."""
+
+from __future__ import annotations
+
+import warnings
+from collections import Counter
+from dataclasses import dataclass, field
+from enum import IntEnum
+from typing import TYPE_CHECKING, Any
+
+import torch
+from torch import Tensor, nn
+
+if TYPE_CHECKING:
+    from stabzoo.implicit.settings import SolverSettings
+
+__all__ = ["BlockReport", "ConvergenceWarning", "SolveReport", "SolverError", "Status", "solver_report"]
+
+
+class Status(IntEnum):
+    """How the solve of one sample ended."""
+
+    RUNNING = 0
+    CONVERGED = 1  # ||r|| <= rtol ||b||, and rounding cannot have made it so
+    MAX_EVALUATIONS = 2
+    STAGNATED = 3  # the method stopped making progress
+    FLOOR_LIMITED = 4  # the tolerance is below what rounding lets a residual be known to
+    DIVERGED = 5
+    NONFINITE = 6  # overflow or NaN
+
+
+@dataclass(frozen=True)
+class SolveReport:
+    """One solve of a batch.
+
+    Attributes:
+        method: The method that ended it: that of the settings; of ``"auto"``, the last one that was needed.
+        residual: ||r|| / ||b|| of the returned value, per sample (B,).
+        floor: What rounding lets that ratio be known to, per sample (B,).
+        status: `Status` per sample (B,).
+        iterations: Iterations of the outermost loop.
+        evaluations: Evaluations of f (of the adjoint: Jacobian products) by the solver.
+        error_bound: ||y - y*|| / ||b|| is at most this, per sample (B,), where f tells its one-sided Lipschitz constant.
+    """
+
+    method: str
+    residual: Tensor
+    floor: Tensor
+    status: Tensor
+    iterations: int
+    evaluations: int
+    error_bound: Tensor | None = None
+
+    @property
+    def failed(self) -> Tensor:
+        """Which samples have not converged, (B,)."""
+        return self.status != Status.CONVERGED
+
+    @property
+    def converged(self) -> bool:
+        """Whether every sample has."""
+        return not self.failed.any()
+
+    def counts(self) -> dict[str, int]:
+        """How many samples ended in which way: ``{"converged": 7, "stagnated": 1}``."""
+        found = Counter(self.status.tolist())
+        return {status.name.lower(): found[status] for status in Status if found[status]}
+
+    def __str__(self) -> str:
+        ends = ", ".join(f"{count} {name}" for name, count in self.counts().items())
+        worst = torch.nan_to_num(self.residual, nan=float("inf")).amax().item() if self.residual.numel() else 0.0
+        return f"{self.method}: {ends}; relative residual up to {worst:.1e}, {self.evaluations} evaluations"
+
+
+class ConvergenceWarning(UserWarning):
+    """Samples of an implicit step have not converged."""
+
+
+class SolverError(RuntimeError):
+    """Samples of an implicit step have not converged.
+
+    Attributes:
+        report: The `SolveReport`.
+        failed: Which samples (B,).
+    """
+
+    def __init__(self, message: str, report: SolveReport) -> None:
+        super().__init__(message)
+        self.report = report
+        self.failed = report.failed
+
+
+@dataclass
+class BlockReport:
+    """The solves of one block since it was built, or since `reset`.
+
+    Attributes:
+        name: The block's name in its model.
+        forward: Its last solve.
+        backward: The last solve of its adjoint equation.
+        solves: Number of solves.
+        samples: Number of equations, one per sample and solve.
+        failures: How many of them ended how, if not converged.
+        evaluations: Evaluations of f by the solver, of a batch each.
+        backward_failures: The same as ``failures`` for the adjoint equation.
+        products: Jacobian products by the solver of the adjoint equation.
+    """
+
+    name: str
+    forward: SolveReport | None = None
+    backward: SolveReport | None = None
+    solves: int = 0
+    samples: int = 0
+    failures: Counter[str] = field(default_factory=Counter)
+    evaluations: int = 0
+    backward_failures: Counter[str] = field(default_factory=Counter)
+    products: int = 0
+    warned: bool = field(default=False, repr=False)
+
+    def reset(self) -> None:
+        """Forget the solves, and that a warning was given."""
+        self.__init__(self.name)
+
+    def to_dict(self) -> dict[str, Any]:
+        """Numbers alone, for a file."""
+        last = {
+            kind: report and {"method": report.method, "evaluations": report.evaluations, **report.counts()}
+            for kind, report in (("forward", self.forward), ("backward", self.backward))
+        }
+        return {
+            "name": self.name,
+            "solves": self.solves,
+            "samples": self.samples,
+            "failures": dict(self.failures),
+            "evaluations": self.evaluations,
+            "backward_failures": dict(self.backward_failures),
+            "products": self.products,
+            "last": last,
+        }
+
+    def record(self, report: SolveReport, settings: SolverSettings, *, adjoint: bool = False) -> None:
+        """Add a solve and signal its failures as the settings say.
+
+        Raises:
+            SolverError: with ``on_failure="raise"``, when a sample has not converged.
+        """
+        failed = {name: count for name, count in report.counts().items() if name != "converged"}
+        if adjoint:
+            self.backward = report
+            self.products += report.evaluations
+            self.backward_failures.update(failed)
+        else:
+            self.forward = report
+            self.solves += 1
+            self.samples += len(report.status)
+            self.evaluations += report.evaluations
+            self.failures.update(failed)
+        if not failed or settings.on_failure == "fallback" and not adjoint:
+            return
+        message = self.message(report, settings, adjoint=adjoint)
+        if settings.on_failure == "raise":
+            raise SolverError(message, report)
+        if not self.warned:
+            self.warned = True
+            warnings.warn(message, ConvergenceWarning, stacklevel=4)
+
+    def message(self, report: SolveReport, settings: SolverSettings, *, adjoint: bool) -> str:
+        """What was expected, what was got, what to do."""
+        equation = "the adjoint equation of the implicit step" if adjoint else "the equation of the implicit step"
+        expected = (adjoint and settings.backward_rtol) or settings.rtol
+        status = report.status
+        if (status == Status.NONFINITE).any():
+            advice = "an overflow or a NaN: look at the block's input, weights and step size"
+        elif (status == Status.FLOOR_LIMITED).any():
+            floor = report.floor[status == Status.FLOOR_LIMITED].amax().item()
+            advice = (
+                f"rounding allows no less than about {floor:.0e}: use a larger rtol or a longer floating-point type"
+            )
+        elif (status == Status.MAX_EVALUATIONS).any():
+            advice = f"allow more than max_evaluations = {settings.max_evaluations}, or a larger rtol"
+        else:
+            advice = "the equation may have no solution: use a smaller step size, or the method 'auto'"
+        return f"{self.name}: expected {equation} to be solved to rtol = {expected:.0e}, got {report}; {advice}"
+
+
+def solver_report(model: nn.Module) -> list[BlockReport]:
+    """What the solves of a model's implicit steps did, in the order of the steps; empty for an explicit network."""
+    from stabzoo.implicit.step import ImplicitStep
+
+    return [module.report for module in model.modules() if isinstance(module, ImplicitStep)]

@@ -1,0 +1,71 @@
+"""The equation y = b + weight * f(y), solved: the methods by name, and the chain ``"auto"``."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import torch
+from torch import Tensor
+
+from stabzoo.implicit.anderson import anderson
+from stabzoo.implicit.broyden import broyden
+from stabzoo.implicit.descent import fletcher_reeves, gradient_descent, polak_ribiere
+from stabzoo.implicit.fixed_point import fixed_point
+from stabzoo.implicit.newton import newton_krylov
+from stabzoo.implicit.problem import Problem
+from stabzoo.implicit.report import SolveReport
+from stabzoo.implicit.settings import SolverSettings
+
+__all__ = ["METHODS", "solve"]
+
+METHODS: dict[str, Callable[[Problem, Tensor], int]] = {
+    "fixed_point": fixed_point,
+    "anderson": anderson,
+    "broyden": broyden,
+    "fletcher_reeves": fletcher_reeves,
+    "polak_ribiere": polak_ribiere,
+    "gradient_descent": gradient_descent,
+    "newton_krylov": newton_krylov,
+}
+
+PATIENCE = 40.0
+"""Further evaluations that ``"auto"`` grants Anderson acceleration before it turns to Newton-Krylov."""
+
+
+@torch.no_grad()
+def solve(
+    function: Callable[[Tensor], Tensor],
+    b: Tensor,
+    weight: float,
+    start: Tensor,
+    settings: SolverSettings,
+    *,
+    mu: float | None = None,
+) -> tuple[Tensor, SolveReport]:
+    """Solve y = b + weight * f(y) for every sample of a batch, without a graph.
+
+    Args:
+        function: f, of (B, ...) -> (B, ...), sample by sample.
+        b: (B, ...); the equation is solved in its type, float32 at least.
+        weight: The weight of the new slope.
+        start: (B, ...), where the iteration starts.
+        settings: The method, the tolerance, the limit.
+        mu: One-sided Lipschitz constant of f, (f(u) - f(v)) . (u - v) <= mu ||u - v||^2, if known.
+
+    Returns:
+        (y, report): of every sample the iterate of least residual, and what is known about it.  Nothing is raised.
+    """
+    kind = torch.promote_types(b.dtype, torch.float32)
+    b, start = b.to(kind), start.to(kind)
+    problem = Problem(function, b, weight, settings.rtol, settings.max_evaluations)
+    method = settings.method
+    if method != "auto":
+        iterations = METHODS[method](problem, start)
+        return problem.best, problem.report(method, iterations, mu)
+    iterations = anderson(problem, start, patience=PATIENCE)
+    method = "anderson"
+    problem.reopen()
+    if not problem.finished:
+        method = "newton_krylov"
+        iterations += newton_krylov(problem, problem.best)
+    return problem.best, problem.report(method, iterations, mu)

@@ -1,0 +1,185 @@
+"""Implicit steps as torch modules: the block of a network whose scheme weighs the slope at the new state."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor, nn
+
+from stabzoo.implicit.differentiable import implicit_solution
+from stabzoo.implicit.field import Field
+from stabzoo.implicit.problem import per_sample
+from stabzoo.implicit.report import BlockReport, SolveReport
+from stabzoo.implicit.settings import TRACED_ITERATIONS, SolverSettings
+from stabzoo.implicit.solve import solve
+from stabzoo.multistep import LinearMultistep
+from stabzoo.steps import slopes_kept
+
+__all__ = ["ImplicitStep"]
+
+
+class ImplicitStep(nn.Module):
+    """One step of an implicit linear multistep scheme around ``f`` (arguments as in `stabzoo.Discretization.block`).
+
+        y_{n+1} = b + beta_next f(y_{n+1}),    b = sum_j alpha_j y_{n-j} + sum_j beta_j f_{n-j}
+
+    or, as the scheme's *one-leg* twin, which evaluates f once at a mean of the states, s = beta_next + sum_j beta_j:
+
+        y_{n+1} = sum_j alpha_j y_{n-j} + s f( (beta_next y_{n+1} + sum_j beta_j y_{n-j}) / s )
+
+    The two have the same stability function; of the theta method the first is B-stable only at theta = 1, the one-leg
+    form for theta >= 1/2.  ``f`` keeps the shape of its argument.  With beta_next = 0 the step is the explicit one.
+
+    In training mode f is one function throughout a step: batch statistics are those of f(y_n), measured and counted
+    once, and random masks are drawn once (`stabzoo.implicit.field.Field`).  A step that is traced (compile, export, fx,
+    TorchScript, meta tensors), or whose settings say so, is a fixed number of fixed-point iterations.
+
+    Source: Hairer, Wanner, Solving ordinary differential equations II, sections V.1 and V.6; the implicit ResNet paper,
+    eq. (3).
+    """
+
+    def __init__(
+        self,
+        f: nn.Module,
+        method: LinearMultistep,
+        settings: SolverSettings | None = None,
+        name: str = "",
+        *,
+        one_leg: bool = False,
+        returns_slope: bool = False,
+    ) -> None:
+        """Wrap ``f``; ``returns_slope``: return f_n even if this step needs no past slope.
+
+        Raises:
+            ValueError: ``one_leg`` of a scheme whose betas sum to 0.
+        """
+        super().__init__()
+        self.f = f
+        self.method = method
+        self.settings = settings or SolverSettings()
+        self.report = BlockReport(name or f"implicit step {method}")
+        self.weight = float(method.beta_next)
+        self.alpha = [float(alpha) for alpha in method.alpha]
+        self.slopes = slopes_kept(method)
+        self.beta = [float(beta) for beta in method.beta]
+        self.one_leg = one_leg
+        self.sigma = float(sum(method.sigma))
+        if one_leg and self.sigma == 0:
+            raise ValueError(f"one_leg: expected betas that do not sum to 0, got {method}; use the multistep form")
+        self.returns_slope = returns_slope or (self.slopes > 0 and not one_leg)
+        self.needs_f = self.returns_slope or (
+            self.beta[0] != 0 and not one_leg
+        )  # f(y_n) enters the step, or is handed on
+        self.iterations = self.settings.fixed_iterations or TRACED_ITERATIONS
+
+    @torch.jit.unused
+    def coefficients(self) -> LinearMultistep:
+        """The exact coefficients of this step."""
+        return self.method
+
+    def forward(self, y: Tensor, history: list[Tensor]) -> list[Tensor]:
+        """``y`` (B, ...), ``history`` of the same shape -> ``[y_next]`` or ``[y_next, f]``, of that shape."""
+        if torch.jit.is_scripting():
+            return self.iterate(y, history)
+        else:  # noqa: RET505 -- TorchScript compiles what follows a return, but not this branch
+            return self.solve(y, history)
+
+    def combine(self, history: list[Tensor], f: Tensor | None) -> tuple[Tensor, Tensor]:
+        """(b, a): the equation is z = b + weight * f(z), and the new state is z, of the one-leg form a function of z and a.
+
+        ``f`` is f_n where it is known; it is needed if beta_0 is not 0 and the form is not one-leg.
+        """
+        states = len(self.alpha)
+        if self.one_leg:
+            a = torch.zeros_like(history[0])
+            for j, alpha in enumerate(self.alpha):
+                a = torch.add(a, history[j], alpha=alpha)
+            b = a * (self.weight / self.sigma)
+            for j, beta in enumerate(self.beta):
+                b = torch.add(b, history[j], alpha=beta / self.sigma)
+            return b, a
+        b = history[0] * self.alpha[0] if f is None or self.beta[0] == 0 else f * self.beta[0]
+        for j, alpha in enumerate(self.alpha):
+            if j > 0 or (f is not None and self.beta[0] != 0):
+                b = torch.add(b, history[j], alpha=alpha)
+        for j in range(self.slopes):
+            b = torch.add(b, history[states + j], alpha=self.beta[j + 1])
+        return b, b
+
+    def finish(self, z: Tensor, b: Tensor, a: Tensor) -> Tensor:
+        """The new state from the solution z = b + weight * f(z)."""
+        return torch.add(a, z - b, alpha=self.sigma / self.weight) if self.one_leg else z
+
+    def iterate(self, y: Tensor, history: list[Tensor]) -> list[Tensor]:
+        """The step as ``iterations`` plain fixed-point iterations from y_n, without a test: what can be traced."""
+        f = self.f(y) if self.needs_f else None
+        b, a = self.combine(history, f)
+        if f is None:
+            z = b + self.weight * self.f(y)
+        else:
+            z = torch.add(b, f, alpha=self.weight)
+        if self.weight != 0:
+            for _ in range(self.iterations - 1):
+                z = torch.add(b, self.f(z), alpha=self.weight)
+            z = self.finish(z, b, a)
+        elif self.one_leg:
+            z = torch.add(a, self.f(b), alpha=self.sigma)
+        return [z, f] if f is not None and self.returns_slope else [z]
+
+    @torch.jit.unused
+    def solve(self, y: Tensor, history: list[Tensor]) -> list[Tensor]:
+        """The step with its equation solved and judged."""
+        if traced(y):
+            return self.iterate(y, history)
+        field = Field(self.f)
+        autocast = torch.is_autocast_enabled(y.device.type)
+        kind = torch.promote_types(y.dtype, torch.float32)
+        taken = kind if autocast else y.dtype  # a module in half precision takes half precision
+        f = field.measure(y) if self.needs_f or field.training else None
+        history = [entry.to(kind) for entry in history]
+        b, a = self.combine(history, None if f is None else f.to(kind))
+        with torch.no_grad():
+            start = y.to(kind) if f is None else torch.add(b, f.to(kind), alpha=self.weight)
+
+        def function(z: Tensor, *tensors: Tensor) -> Tensor:
+            return field.evaluate(z.to(taken), *tensors) if tensors else field(z.to(taken))
+
+        if self.settings.fixed_iterations is not None:
+            z = start if f is None else torch.add(b, f.to(kind), alpha=self.weight)
+            for _ in range(self.iterations - (f is not None)):
+                z = torch.add(b, function(z).to(kind), alpha=self.weight)
+        else:
+            z, report = solve(function, b.detach(), self.weight, start, self.settings, mu=one_sided(self.f))
+            if autocast:  # weights cast without a graph must not be found by those that need one
+                torch.clear_autocast_cache()
+            tensors = field.tensors
+            if torch.is_grad_enabled() and (b.requires_grad or any(t.requires_grad for t in tensors)):
+                z = implicit_solution(
+                    function, b, self.weight, z, tensors, self.settings, self.record_adjoint, field.autocast
+                )
+            self.report.record(report, self.settings)
+            if self.settings.on_failure == "fallback" and not report.converged:
+                slope = function(y.to(kind), *field.tensors) if f is None else f
+                explicit = torch.add(b, slope.to(kind), alpha=self.weight)
+                z = torch.where(per_sample(report.failed, z), explicit, z)
+        new = self.finish(z, b, a).to(taken)
+        return [new, f] if f is not None and self.returns_slope else [new]
+
+    @torch.jit.unused
+    def record_adjoint(self, report: SolveReport) -> None:
+        """Note how an adjoint equation was solved."""
+        self.report.record(report, self.settings, adjoint=True)
+
+
+def traced(y: Tensor) -> bool:
+    """Whether the computation is being written down, or has no values."""
+    return (
+        isinstance(y, torch.fx.Proxy)
+        or torch.compiler.is_compiling()
+        or torch.jit.is_tracing()
+        or y.device.type == "meta"
+    )
+
+
+def one_sided(f: nn.Module) -> float | None:
+    """The one-sided Lipschitz constant that ``f`` tells, as its attribute ``one_sided_lipschitz``."""
+    return getattr(f, "one_sided_lipschitz", None)
