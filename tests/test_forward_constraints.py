@@ -13,7 +13,7 @@ from torch.nn.functional import cross_entropy
 
 import stabzoo
 from stabzoo_forward.constraints import NonNegative, NormBound, Projected, Projector
-from stabzoo_forward.proofs import proved_below, size_bounds
+from stabzoo_forward.proofs import proved_bounds, size_bounds
 
 SEEDS = st.integers(0, 2**31 - 1)
 EXAMPLES = settings(max_examples=30, deadline=None)
@@ -73,10 +73,13 @@ def test_a_level_is_proved_when_it_holds(
     """Just above the norm, and not just below it."""
     weights = kernel(seed, size, *channels, 3, 3)[None]
     norm = stabzoo.periodic_norms(weights.double(), grid, stride).item()
-    assert proved_below(weights, grid, stride, 1.001 * norm).all()
-    assert not proved_below(weights, grid, stride, 0.999 * norm).any()
-    assert proved_below(weights.double(), grid, stride, (1 + 1e-9) * norm).all()
-    assert not proved_below(weights.double(), grid, stride, (1 - 1e-9) * norm).any()
+    assert proved_bounds(weights, grid, stride, 1.001 * norm).isfinite().all()
+    assert proved_bounds(weights, grid, stride, 0.999 * norm).isinf().all()
+    assert proved_bounds(weights.double(), grid, stride, (1 + 1e-9) * norm).isfinite().all()
+    assert proved_bounds(weights.double(), grid, stride, (1 - 1e-9) * norm).isinf().all()
+    estimated = proved_bounds(weights, grid, stride, 0.5 * norm, 2.0)  # an estimate is at most the norm
+    assert (estimated >= norm).all()
+    assert (estimated[estimated.isfinite()] <= 2.0 * norm * (1 + 1e-5)).all()
 
 
 @EXAMPLES
@@ -187,7 +190,7 @@ def test_what_is_constrained() -> None:
     ]
     assert s["stages.1.blocks.1.conv.weight"] == NormBound(math.sqrt(2), (8, 8))
     assert set(cert) - set(s) == {"stages.1.blocks.0.conv.weight", "stages.2.blocks.0.conv.weight"}
-    assert cert["stages.2.blocks.0.conv.weight"] == NormBound(1.0, (8, 8), 2)
+    assert cert["stages.2.blocks.0.conv.weight"] == NormBound(0.5, (8, 8), 2)
     assert timm.create_model("postresnet20").constraints() == {}
 
 

@@ -17,12 +17,13 @@ import torch
 from torch import Tensor, nn
 
 from stabzoo import periodic_norms
-from stabzoo_forward.proofs import proved_below, size_bounds, tap_sums
+from stabzoo_forward.proofs import proved_bounds, size_bounds, tap_sums
 
 __all__ = ["Constraint", "NonNegative", "NormBound", "Projected", "Projector"]
 
 SLACK = 0.04  # a kernel out of bounds is scaled to 0.96 of its bound: the next steps can then be proved harmless
-WITHIN, NEAR = 0.98, 1.1  # of the bound: the level at which a proof is tried, and up to which a norm need not be known
+WITHIN = 0.98  # of the bound: kernels below are not touched
+NEAR = 1.1  # how much larger than a norm what is proved of it may be, where that only makes the kernel smaller
 ROUNDED = 1 + 1e-12  # float64
 
 
@@ -57,14 +58,16 @@ class NormBound:
         kernels = weights.double()
         return periodic_norms(kernels if kernels.ndim == 5 else kernels[..., None, None], self.grid, self.stride)
 
-    def proved(self, weights: Tensor, part: float) -> tuple[Tensor, float]:
-        """Return which weights (L, ...) are proved to have norms within ``part`` of the cap; that level, rounded up."""
+    def bounds(self, weights: Tensor, part: float, margin: float) -> Tensor:
+        """Return proved bounds of the norms of weights (L, ...): (L,), float64, infinity where there is no proof.
+
+        They are ``part`` of the cap, or ``margin`` times an estimate that is beyond it; both rounded up.
+        """
         kernels = weights if weights.ndim == 5 else weights[..., None, None]
         n = min(kernels.shape[1], self.stride**2 * kernels.shape[2])
         dtype = torch.float32 if 4 * torch.finfo(torch.float32).eps * n * n < SLACK / 4 else torch.float64
-        level = part * self.cap
-        within = proved_below(kernels.to(dtype), self.grid, self.stride, level)
-        return within, level * (1 + 4 * torch.finfo(dtype).eps * n * n)
+        found = proved_bounds(kernels.to(dtype), self.grid, self.stride, part * self.cap, margin)
+        return found * (1 + 4 * torch.finfo(dtype).eps * n * n)
 
     def scales(self, weights: Tensor, norms: Tensor) -> Tensor:
         """Return the factors, 1 or less, that bring weights (L, ...) of these norms below the bound even when rounded.
@@ -95,8 +98,11 @@ class Projector:
     1. Of every kernel it keeps the value K' about which something was last proved. ||A|| <= ||A'|| + ||A - A'||, and
        `size_bounds` bounds the last term by a few small matrix products. Where the weights come from does not matter:
        after a checkpoint is loaded, A - A' is merely large.
-    2. A Cholesky factorisation at every frequency proves a kernel to be within 0.98 of its bound.
-    3. The rest are scaled back, by the bound of step 1 where it is within 1.1 of theirs, else by their exact norms.
+    2. A Cholesky factorisation at every frequency proves a kernel to be within 0.98 of its bound, or, where it is
+       estimated to be larger, within 1.1 of the estimate.
+    3. Of the rest the exact norms are computed, unless step 1 tells that they are within 1.1 of the bound.
+
+    Kernels are scaled back by the least of these bounds of their norms.
 
     A kernel within 0.98 of its bound is never touched; one beyond its bound is brought to between 0.86 and 0.96 of it.
     """
@@ -132,30 +138,22 @@ class Projector:
         chosen = opened.nonzero()[:, 0]
         if len(chosen):
             kept, norms = kept.clone(), norms.clone()
-            within, level = bound.proved(kernels[chosen], WITHIN)
-            norms[chosen], exceeding = level, chosen[~within]
-            if len(exceeding):
-                found, far = self._scale_back(bound, kernels, exceeding, weights, most[exceeding])
-                norms[exceeding] = found
-                self.decided[2] += far
-                self.decided[1] -= far
+            some = kernels[chosen]
+            proved = bound.bounds(some, WITHIN, NEAR)
+            bounds = torch.fmin(proved, most[chosen])
+            far = proved.isinf() & ~(bounds <= NEAR * bound.cap)
+            if far.any():
+                bounds[far] = bound.norms(some[far]) * ROUNDED
+            scales = bound.scales(some, bounds).where(proved > bound.cap, 1)
+            for i, scale in zip(chosen.tolist(), scales.tolist(), strict=True):
+                if scale < 1:
+                    kernels[i] = weights[i].mul_(scale)
+            norms[chosen] = bounds.where(scales == 1, (1 - SLACK) * bound.cap)
             kept[chosen] = kernels[chosen]
             self.proved[bound, shape] = kept, norms
-            self.decided[1] += len(chosen)
+            self.decided[1] += len(chosen) - int(far.sum())
+            self.decided[2] += int(far.sum())
         self.decided[0] += len(weights) - len(chosen)
-
-    def _scale_back(
-        self, bound: NormBound, kernels: Tensor, exceeding: Tensor, weights: list[Tensor], norms: Tensor
-    ) -> tuple[Tensor, int]:
-        """Scale kernels, here and as weights; return what their norms are at most, and how many were computed."""
-        far = ~(norms <= NEAR * bound.cap)
-        if far.any():
-            norms[far] = bound.norms(kernels[exceeding[far]]) * ROUNDED
-        scales = bound.scales(kernels[exceeding], norms)
-        for i, scale in zip(exceeding.tolist(), scales.tolist(), strict=True):
-            if scale < 1:
-                kernels[i] = weights[i].mul_(scale)
-        return torch.where(scales < 1, (1 - SLACK) * bound.cap, norms), int(far.sum())
 
 
 class StraightThrough(torch.autograd.Function):

@@ -11,8 +11,9 @@ from functools import lru_cache
 import torch
 from torch import Tensor
 
-__all__ = ["proved_below", "size_bounds", "tap_sums"]
+__all__ = ["proved_bounds", "size_bounds", "tap_sums"]
 
+POWER_STEPS = 6  # norms are estimated to some percent
 TABLES = 32  # of cosines and sines that are kept: a network has one a stage
 
 
@@ -42,11 +43,13 @@ def size_bounds(weights: Tensor, squarings: int = 3) -> Tensor:
     return (log / 2).exp() * (taps**0.5 * (1 + 2 * eps * n * (n + matrices.shape[2])))
 
 
-def proved_below(weights: Tensor, grid: tuple[int, int], stride: int, level: float) -> Tensor:
-    """Return whether the norm of each of L convolutions is proved to be at most ``level`` up to rounding: (L,) bools.
+def proved_bounds(weights: Tensor, grid: tuple[int, int], stride: int, level: float, margin: float = 1.0) -> Tensor:
+    """Return bounds, up to rounding, of the norms of L convolutions: (L,), infinity where nothing was proved.
+
+    The bound is ``level``, or, where an estimate e of the norm is larger already and ``margin`` > 1, it is margin e.
 
     F(w) is the symbol; for a stride s the blocks [F(w_1) .. F(w_ss)]/s of the frequencies that fall together on the
-    coarse grid. level^2 I - F F* has a Cholesky factor at every w when, and up to rounding only when, ||A|| < level.
+    coarse grid. t^2 I - F F* has a Cholesky factor at every w when, and up to rounding only when, ||A|| < t.
 
     Rounding moves the level by a relative 4 eps n^2 at most, n the smaller side of the blocks.
 
@@ -55,19 +58,36 @@ def proved_below(weights: Tensor, grid: tuple[int, int], stride: int, level: flo
         grid: height and width of the input.
         stride: divides both.
         level: positive.
+        margin: at least 1, which means no estimate.
     """
     layers, rows, columns, *sides = weights.shape
     table, count = phases(grid, stride, tuple(sides), weights.dtype)
-    weights = weights / level
+    weights = weights / (level * stride)
     values = table.to(weights.device) @ weights.flatten(3).permute(0, 3, 1, 2).flatten(2)
     blocks = values.view(layers, 2, count, stride * stride, rows, columns).transpose(3, 4).flatten(4)
     symbol = torch.complex(blocks[:, 0], blocks[:, 1])
     gram = symbol @ symbol.mH if rows <= symbol.shape[-1] else symbol.mH @ symbol
-    gram.neg_().diagonal(dim1=-2, dim2=-1).add_(stride**2)
+    squares = weights.new_ones(layers)
+    if margin > 1:
+        estimates = largest_eigenvalues(gram)
+        squares = (margin**2 * estimates).where(estimates > 1, 1)
+    gram.neg_().diagonal(dim1=-2, dim2=-1).add_(squares[:, None, None])
     finite = (
         torch.view_as_real(gram).flatten(2).isfinite().all(-1)
     )  # squares may overflow; LAPACK promises nothing then
-    return ((torch.linalg.cholesky_ex(gram).info == 0) & finite).all(1)
+    proved = ((torch.linalg.cholesky_ex(gram).info == 0) & finite).all(1)
+    return (level * squares.double().sqrt()).where(proved, math.inf)
+
+
+def largest_eigenvalues(gram: Tensor) -> Tensor:
+    """Estimate from below the largest eigenvalue of F positive semidefinite matrices, (L, F, n, n), each: (L,)."""
+    n = gram.shape[-1]
+    vector = torch.arange(1, n + 1, device=gram.device, dtype=gram.real.dtype).square().cos().to(gram.dtype)[:, None]
+    sizes = [torch.linalg.vector_norm(vector)]
+    for _ in range(POWER_STEPS):
+        vector = gram @ vector
+        sizes.append(torch.linalg.vector_norm(vector, dim=(-2, -1)))
+    return (sizes[-1] / sizes[-2].clamp(min=torch.finfo(gram.real.dtype).tiny)).amax(1)
 
 
 @lru_cache(TABLES)
