@@ -1,6 +1,7 @@
 """Implicit steps: equations y = b + weight * f(y), solved per sample, differentiated implicitly, always with a verdict.
 
-``settings`` needs no torch; everything else is imported from its module: `stabzoo.implicit.step.ImplicitStep` (the block
-of a network), `stabzoo.implicit.solve.solve` (the equation alone), `stabzoo.implicit.differentiable.implicit_solution`
-(the equation as a differentiable function), `stabzoo.implicit.report.solver_report` (what the solves of a model did).
+``settings`` needs no torch; everything else is imported from its module: `stabzoo.implicit.step.ImplicitStep` (the
+block of a network), `stabzoo.implicit.solve.solve` (the equation alone),
+`stabzoo.implicit.differentiable.implicit_solution` (the equation as a differentiable function),
+`stabzoo.implicit.report.solver_report` (what the solves of a model did).
 """

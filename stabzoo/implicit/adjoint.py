@@ -7,6 +7,7 @@ from collections.abc import Callable
 import torch
 from torch import Tensor
 
+from stabzoo.implicit.batched import lengths
 from stabzoo.implicit.gmres import DIMENSION, gmres
 from stabzoo.implicit.problem import per_sample
 from stabzoo.implicit.report import SolveReport, Status
@@ -32,13 +33,13 @@ def solve_adjoint(
 
     def pull(v: Tensor) -> Tensor:
         """J^T v of (B, n), zero where f does not depend on y."""
+        if not slope.requires_grad:
+            return torch.zeros_like(v)
         (pulled,) = torch.autograd.grad(
             slope, y, v.view(shape).to(slope.dtype), retain_graph=True, materialize_grads=True
         )
         return pulled.to(kind).flatten(1)
 
-    if not slope.requires_grad:
-        pull = torch.zeros_like
     with torch.no_grad():
         system = Adjoint(pull, rhs, weight, settings)
         if settings.backward == "neumann":
@@ -56,7 +57,7 @@ class Adjoint:
 
     def __init__(self, pull: Callable[[Tensor], Tensor], rhs: Tensor, weight: float, settings: SolverSettings) -> None:
         self.pull, self.rhs, self.weight, self.settings = pull, rhs, weight, settings
-        self.size = torch.linalg.vector_norm(rhs, dim=1)
+        self.size = lengths(rhs)
         rtol = settings.backward_rtol or settings.rtol
         self.tolerance = max(rtol, 10 * torch.finfo(rhs.dtype).eps) * self.size
         self.solution = torch.zeros_like(rhs)
@@ -88,7 +89,7 @@ class Adjoint:
         self.iterations += 1
         self.solution = torch.where(open_, self.solution + self.residual, self.solution)
         self.residual = torch.where(open_, image, self.residual)
-        self.left = torch.linalg.vector_norm(self.residual, dim=1)
+        self.left = lengths(self.residual)
 
     def contracts(self) -> bool:
         """Take the first step of the series and look at it."""
@@ -120,7 +121,7 @@ class Adjoint:
             if not self.going or bool((self.left > 0.9 * before)[self.open].all()):
                 return
             self.residual = self.rhs - self.apply(self.solution)
-            self.left = torch.linalg.vector_norm(self.residual, dim=1)
+            self.left = lengths(self.residual)
 
     def report(self) -> SolveReport:
         """The verdict: residuals relative to ||g||."""

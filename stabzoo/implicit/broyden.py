@@ -5,6 +5,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
+from stabzoo.implicit.batched import combination, inner_products, lengths
 from stabzoo.implicit.problem import Problem
 
 __all__ = ["broyden"]
@@ -41,9 +42,7 @@ def broyden(problem: Problem, y: Tensor) -> int:
         image = change + combine(left, right, change)
         row = moved + combine(right, left, moved)  # dy^T H
         scale = (row * change).sum(1, keepdim=True)
-        usable = scale.abs() > torch.finfo(y.dtype).eps * torch.linalg.vector_norm(row, dim=1, keepdim=True).mul(
-            torch.linalg.vector_norm(change, dim=1, keepdim=True)
-        )
+        usable = scale.abs() > torch.finfo(y.dtype).eps * (lengths(row) * lengths(change))[:, None]
         left[:, kept] = torch.where(usable, (moved - image) / torch.where(usable, scale, 1), 0)
         right[:, kept] = row
         kept += 1
@@ -54,4 +53,4 @@ def broyden(problem: Problem, y: Tensor) -> int:
 
 def combine(left: Tensor, right: Tensor, x: Tensor) -> Tensor:
     """sum_k left_k (right_k . x), of (B, K, n), (B, K, n) and (B, n)."""
-    return torch.bmm(left.mT, torch.bmm(right, x[:, :, None]))[:, :, 0]
+    return combination(inner_products(right, x), left)

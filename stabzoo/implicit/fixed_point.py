@@ -10,7 +10,7 @@ __all__ = ["fixed_point"]
 
 
 def fixed_point(problem: Problem, y: Tensor) -> int:
-    """Iterate from ``y``; returns the number of iterations.  Converges only if the spectral radius of weight J is < 1."""
+    """Iterate from ``y``; returns the number of iterations.  Converges if the spectral radius of weight J is < 1."""
     iteration = 0
     while True:
         r = problem.residual(y)

@@ -8,6 +8,8 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
+from stabzoo.implicit.batched import combination, inner_products, lengths
+
 __all__ = ["DIMENSION", "Krylov", "gmres"]
 
 DIMENSION = 20
@@ -25,18 +27,18 @@ class Krylov(NamedTuple):
 def gmres(apply: Callable[[Tensor], Tensor], rhs: Tensor, tolerance: Tensor, dimension: int = DIMENSION) -> Krylov:
     """One cycle: min ||rhs - A x|| over the Krylov space, until ||rhs - A x|| <= ``tolerance`` (B,) in every sample.
 
-    ``apply`` maps v (B, n) to A v (B, n), sample by sample; a sample that has met its tolerance has its space closed, so
-    that its solution does not depend on the others of the batch.
+    ``apply`` maps v (B, n) to A v (B, n), sample by sample; a sample that has met its tolerance has its space closed,
+    so that its solution does not depend on the others of the batch.
 
     Source: Saad, Iterative methods for sparse linear systems, section 6.5 (Givens rotations).
     """
     batch, size = rhs.shape
     kind = {"dtype": torch.float64, "device": rhs.device}
-    basis = rhs.new_zeros(batch, dimension + 1, size)
+    basis = rhs.new_empty(batch, dimension + 1, size)
     triangle = torch.eye(dimension, **kind).repeat(batch, 1, 1)
     rotated = torch.zeros(batch, dimension + 1, **kind)
     cosines, sines = torch.zeros(batch, dimension, **kind), torch.zeros(batch, dimension, **kind)
-    start = torch.linalg.vector_norm(rhs, dim=1)
+    start = lengths(rhs)
     basis[:, 0] = rhs / torch.where(start > 0, start, 1)[:, None]
     rotated[:, 0] = start
     residual = start.double()
@@ -50,10 +52,10 @@ def gmres(apply: Callable[[Tensor], Tensor], rhs: Tensor, tolerance: Tensor, dim
         products += 1
         column = torch.zeros(batch, dimension + 1, **kind)
         for _ in range(2):  # the second pass keeps the basis orthogonal to rounding
-            h = torch.bmm(basis[:, : k + 1], w[:, :, None])
-            w = torch.baddbmm(w[:, :, None], basis[:, : k + 1].mT, h, alpha=-1)[:, :, 0]
-            column[:, : k + 1] += h[:, :, 0].double()
-        length = torch.linalg.vector_norm(w, dim=1)
+            h = inner_products(basis[:, : k + 1], w)
+            w = w - combination(h, basis[:, : k + 1])
+            column[:, : k + 1] += h.double()
+        length = lengths(w)
         basis[:, k + 1] = w / torch.where(length > 0, length, 1)[:, None]
         column[:, k + 1] = length.double()
         for i in range(k):
@@ -72,6 +74,6 @@ def gmres(apply: Callable[[Tensor], Tensor], rhs: Tensor, tolerance: Tensor, dim
         residual = torch.where(usable, following.abs(), residual)
         alive &= usable | ~open_  # a breakdown: the space is complete
     found = slice(products)
-    weights = torch.linalg.solve_triangular(triangle[:, found, found], rotated[:, found, None], upper=True)
-    solution = torch.bmm(basis[:, found].mT, weights.to(rhs.dtype))[:, :, 0]
+    weights = torch.linalg.solve_triangular(triangle[:, found, found], rotated[:, found, None], upper=True)[:, :, 0]
+    solution = combination(weights.to(rhs.dtype), basis[:, found])
     return Krylov(solution, residual.to(rhs.dtype), products)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from stabzoo.implicit.gmres import gmres
+from stabzoo.implicit.gmres import DIMENSION, gmres
 from stabzoo.implicit.problem import Problem, norms, per_sample
 from stabzoo.implicit.report import Status
 
@@ -15,14 +15,14 @@ HALVINGS = 6
 """Step lengths tried before a sample is given up: 1, 1/2, ..., 1/64."""
 
 
-def newton_krylov(problem: Problem, y: Tensor, r: Tensor | None = None) -> int:
+def newton_krylov(problem: Problem, y: Tensor) -> int:
     """Solve from ``y``; returns the number of Newton steps.
 
         (I - weight J) s ~ r by GMRES to ||r - (I - weight J) s|| <= eta ||r||,    y+ = y + t s
 
     J v is a difference of two values of f, one evaluation per Krylov vector; eta follows Eisenstat and Walker's second
-    choice, no smaller than the last step needs.  t is halved, for each sample, until ||r|| decreases; a sample that no t
-    helps has stagnated.
+    choice, no smaller than the last step needs.  t is halved, for each sample, until ||r|| decreases; a sample that no
+    t helps has stagnated.
 
     Source: Eisenstat, Walker, Choosing the forcing terms in an inexact Newton method, SIAM J. Sci. Comput. 17 (1996).
     """
@@ -37,7 +37,7 @@ def newton_krylov(problem: Problem, y: Tensor, r: Tensor | None = None) -> int:
         room = problem.limit - problem.evaluations - 1
         if room < 1:
             return iteration
-        step = gmres(Jacobian(problem, y, r), r.flatten(1), tolerance, min(20, room)).solution.view_as(y)
+        step = gmres(Jacobian(problem, y, r), r.flatten(1), tolerance, min(DIMENSION, room)).solution.view_as(y)
         before_y, before_size, before_r = y, size, r
         length = torch.ones_like(size)
         for _ in range(HALVINGS + 1):

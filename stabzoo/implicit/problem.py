@@ -12,7 +12,7 @@ from stabzoo.implicit.report import SolveReport, Status
 __all__ = ["Problem", "norms", "unit_roundoff"]
 
 FLOOR = 0.25
-"""Rounding errors spread evenly over an interval of eps have the standard deviation 0.29 eps; we ask for a little less."""
+"""Rounding errors spread evenly over an interval of eps have the standard deviation 0.29 eps; a little less."""
 
 PATIENCE = 20
 """Residuals in a row that are no better than the best by a percent, after which a sample has stagnated."""
@@ -79,7 +79,7 @@ class Problem:
         return self.evaluations >= self.limit
 
     def residual(self, y: Tensor) -> Tensor:
-        """r = b + weight * f(y) - y, one evaluation."""
+        """The residual r = b + weight * f(y) - y, one evaluation."""
         self.evaluations += 1
         slope = self.function(y)
         self.slope_eps = max(self.eps, unit_roundoff(slope))
@@ -120,14 +120,14 @@ class Problem:
             floor = self.floor(y, r)
             self.end(reached & (floor <= self.rtol), Status.CONVERGED)
             limited = floor > self.rtol
-            self.end(limited & (reached | (slow & (self.best_norm <= 8 * floor * self.scale))), Status.FLOOR_LIMITED)
+            self.end(limited & (reached | (slow & (size <= 8 * floor * self.scale))), Status.FLOOR_LIMITED)
         self.end(self.waited > PATIENCE, Status.STAGNATED)
         self.end(size > EXPLOSION * self.first_norm, Status.DIVERGED)
         self.end(~size.isfinite(), Status.NONFINITE)
         return size
 
     def floor(self, y: Tensor, r: Tensor) -> Tensor:
-        """What rounding lets ||r|| / ||b|| be known to, (B,): eps (||y|| + weight ||f(y)||) / ||b|| of standard size."""
+        """What rounding lets ||r|| / ||b|| be known to, (B,): `FLOOR` eps (||y|| + weight ||f(y)||) / ||b||."""
         slope = torch.sub(r, self.b).add_(y)  # weight * f(y)
         size = self.eps * norms(y) + self.slope_eps * norms(slope)
         return torch.where(self.scale > 0, FLOOR * size / self.scale, torch.zeros_like(size))

@@ -40,7 +40,8 @@ class SolveReport:
         status: `Status` per sample (B,).
         iterations: Iterations of the outermost loop.
         evaluations: Evaluations of f (of the adjoint: Jacobian products) by the solver.
-        error_bound: ||y - y*|| / ||b|| is at most this, per sample (B,), where f tells its one-sided Lipschitz constant.
+        error_bound: ||y - y*|| / ||b|| is at most this, per sample (B,), where the one-sided Lipschitz constant of f is
+            known.
     """
 
     method: str
@@ -155,7 +156,7 @@ class BlockReport:
             self.samples += len(report.status)
             self.evaluations += report.evaluations
             self.failures.update(failed)
-        if not failed or settings.on_failure == "fallback" and not adjoint:
+        if not failed or (settings.on_failure == "fallback" and not adjoint):
             return
         message = self.message(report, settings, adjoint=adjoint)
         if settings.on_failure == "raise":

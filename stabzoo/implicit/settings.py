@@ -20,10 +20,10 @@ class SolverSettings(Strict):
         rtol: A sample has converged when ||b + weight * f(y) - y|| <= rtol * ||b||, in the type it is computed in.
         max_evaluations: Most evaluations of f in one solve, and most Jacobian products in its backward.
         on_failure: What to do when a sample has not converged: ``"warn"``, once per block; ``"raise"`` a
-            `stabzoo.implicit.report.SolverError`; ``"fallback"``, silently take the explicit step for that sample (all
-            weight of the new slope is given to f(y_n)), with its gradient.
-        backward: The adjoint equation's solver: ``"neumann"`` is the fixed-point iteration, ``"gmres"`` restarted GMRES;
-            ``"auto"`` picks by the first product.
+            `stabzoo.implicit.report.SolverError`; ``"fallback"``, take the explicit step for that sample (the weight of
+            the new slope is given to f(y_n)), with its gradient; the report has the failure, no warning is given.
+        backward: The adjoint equation's solver: ``"neumann"`` is the fixed-point iteration, ``"gmres"`` restarted
+            GMRES; ``"auto"`` picks by the first product.  Where it fails ``"fallback"`` warns.
         backward_rtol: Relative tolerance of the adjoint equation; None is ``rtol``, as a gradient is no better than the
             point that it is taken at.
         fixed_iterations: Number of plain fixed-point iterations, without a test: the form that can be traced.  K of them

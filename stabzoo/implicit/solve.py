@@ -28,9 +28,6 @@ METHODS: dict[str, Callable[[Problem, Tensor], int]] = {
     "newton_krylov": newton_krylov,
 }
 
-PATIENCE = 40.0
-"""Further evaluations that ``"auto"`` grants Anderson acceleration before it turns to Newton-Krylov."""
-
 
 @torch.no_grad()
 def solve(
@@ -62,7 +59,7 @@ def solve(
     if method != "auto":
         iterations = METHODS[method](problem, start)
         return problem.best, problem.report(method, iterations, mu)
-    iterations = anderson(problem, start, patience=PATIENCE)
+    iterations = anderson(problem, start, gives_up=True)
     method = "anderson"
     problem.reopen()
     if not problem.finished:

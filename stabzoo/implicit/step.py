@@ -84,7 +84,7 @@ class ImplicitStep(nn.Module):
             return self.solve(y, history)
 
     def combine(self, history: list[Tensor], f: Tensor | None) -> tuple[Tensor, Tensor]:
-        """(b, a): the equation is z = b + weight * f(z), and the new state is z, of the one-leg form a function of z and a.
+        """(b, a): the equation is z = b + weight * f(z); the new state is z, or of the one-leg form `finish` (z, b, a).
 
         ``f`` is f_n where it is known; it is needed if beta_0 is not 0 and the form is not one-leg.
         """
@@ -113,10 +113,7 @@ class ImplicitStep(nn.Module):
         """The step as ``iterations`` plain fixed-point iterations from y_n, without a test: what can be traced."""
         f = self.f(y) if self.needs_f else None
         b, a = self.combine(history, f)
-        if f is None:
-            z = b + self.weight * self.f(y)
-        else:
-            z = torch.add(b, f, alpha=self.weight)
+        z = torch.add(b, self.f(y) if f is None else f, alpha=self.weight)
         if self.weight != 0:
             for _ in range(self.iterations - 1):
                 z = torch.add(b, self.f(z), alpha=self.weight)
