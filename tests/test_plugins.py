@@ -15,8 +15,8 @@ import stabzoo.plugins
 from stabzoo.plugins import PluginError, PluginWarning, UnknownParameterError, catalogue
 
 Install = Callable[..., Path]
-OUR_SCHEMES = ["euler", "resnet_d", "resnet_s", "resnet_s_cert", "postresnet", "lm", "lm_resnet", "multistep", "zerosnet", "zerosnet_opt",
-               "zerosnet_tra"]  # fmt: skip
+OUR_SCHEMES = ["euler", "resnet_d", "resnet_s", "resnet_s_cert", "postresnet", "lm", "lm_resnet", "multistep", "theta",
+               "backward_euler", "trapezoidal", "zerosnet", "zerosnet_opt", "zerosnet_tra"]  # fmt: skip
 
 
 def test_a_third_party_scheme_is_listed_proved_and_built(install: Install) -> None:

@@ -76,7 +76,7 @@ def test_adams_moulton(order: int) -> None:
     [
         ((1,), (1,), 0, "1 + z"),
         ((1,), (), 0, "1"),
-        ((1,), (), 1, "(1) / (1 - z)"),
+        ((1,), (), 1, "1 / (1 - z)"),
         ((1,), ("1/2",), "1/2", "(1 + 1/2 z) / (1 - 1/2 z)"),
         ((1,), (2,), -1, "(1 + 2 z) / (1 + z)"),
         (("-1/3",), ("-1/4",), "1/3", "(-1/3 - 1/4 z) / (1 - 1/3 z)"),
@@ -232,5 +232,5 @@ def test_implicit_schemes_in_list_and_show(install: Install, run: Run) -> None:
     assert "(1 + 1/2 z) / (1 - 1/2 z)" in row
     shown = run("show thetas --set theta=1").out
     assert "L-stable            yes" in shown
-    assert "R(z) = (1) / (1 - z)" in shown
+    assert "R(z) = 1 / (1 - z)" in shown
     assert "L-stable" not in run("show euler").out

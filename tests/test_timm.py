@@ -32,6 +32,9 @@ def test_every_promised_model_is_registered() -> None:
         "stable_resnet_s{}": (11, 20, 29, 38),
         "stable_resnet_s{}_cert": (11, 20, 29, 38),
         "postresnet{}": (20, 32, 44, 56),
+        "implicit_resnet{}": (20, 32, 44, 56),
+        "implicit_resnet{}_be": (20, 32, 44, 56),
+        "implicit_resnet{}_tr": (20, 32, 44, 56),
     }
     names = {pattern.format(n) for pattern, numbers in depths.items() for n in numbers}
     assert names <= set(stabzoo.list_models()) == set(timm.list_models(module="stabzoo"))

@@ -169,7 +169,9 @@ class StabilityCard:
         if method.steps > 1:
             return None
         above = _linear_text(method.alpha[0], method.beta[0])
-        return above if method.is_explicit else f"({above}) / ({_linear_text(Fraction(1), -method.beta_next)})"
+        if method.is_explicit:
+            return above
+        return f"{f'({above})' if ' ' in above else above} / ({_linear_text(Fraction(1), -method.beta_next)})"
 
     @cached_property
     def stability_constant(self) -> Real:

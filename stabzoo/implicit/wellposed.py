@@ -1,0 +1,166 @@
+"""Whether the equations of implicit steps have one solution each, proved block by block from the weights.
+
+y = b + w f(y), w = beta_next, has exactly one solution for every b, whatever it is, if
+
+- *contraction*: w L < 1, where ||f(u) - f(v)|| <= L ||u - v||. The fixed-point iteration then converges from any start;
+- *monotone*: w mu < 1, where <f(u) - f(v), u - v> <= mu ||u - v||^2. No bound of L is needed: y - w f(y) is strongly
+  monotone with modulus m = 1 - w mu (Browder, Minty). f(y) = -K^T phi(K y + c) with an increasing phi has mu <= 0: such
+  an equation is well-posed for every step size.
+
+Norms are Euclidean, per sample; f is in evaluation mode, with batch norms folded into the convolutions.
+
+Sources: Hairer, Wanner, Solving ODEs II, IV.14; Winston, Kolter, Monotone operator equilibrium networks, NeurIPS 2020.
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, Literal, Protocol, cast, runtime_checkable
+
+import torch
+from torch import nn
+
+from stabzoo.diagnostics.capture import evaluating, run_hooked
+from stabzoo.diagnostics.measurement import Measurement
+from stabzoo.diagnostics.parts import chain, preactivated_chain, sequence_bound
+from stabzoo.implicit.step import ImplicitStep, one_sided
+from stabzoo.resnet import Branch
+
+if TYPE_CHECKING:
+    from rich.table import Table
+
+__all__ = ["HasLipschitz", "WellPosedness", "well_posedness", "well_posedness_table"]
+
+
+@runtime_checkable
+class HasLipschitz(Protocol):
+    """A slope f that computes its own constants, with the weights as they are."""
+
+    def lipschitz(self) -> float:
+        """L, rounded up."""
+        ...
+
+    def one_sided_bound(self) -> float:
+        """mu, rounded up; at most L."""
+        ...
+
+
+@dataclass(frozen=True)
+class WellPosedness:
+    """What is proved of the equation of one step.
+
+    Attributes:
+        name: Of the step in its model.
+        weight: w, the weight of the new slope.
+        lipschitz: L of the slope; infinite, with the reason, where it is not known.
+        one_sided: mu of the slope; L where its structure tells nothing better.
+    """
+
+    name: str
+    weight: float
+    lipschitz: Measurement
+    one_sided: Measurement
+
+    @property
+    def proof(self) -> Literal["contraction", "monotone", "explicit"] | None:
+        """What proves existence and uniqueness; None: nothing does."""
+        if self.weight == 0:
+            return "explicit"
+        if abs(self.weight) * self.lipschitz.value < 1:
+            return "contraction"
+        return "monotone" if self.weight > 0 and self.weight * self.one_sided.value < 1 else None
+
+    @property
+    def modulus(self) -> float:
+        """The m with ||y - y*|| <= ||r|| / m for the residual r of any y; 0 where nothing is proved."""
+        if not self.proof:
+            return 0.0
+        return 1 - (self.weight * self.one_sided.value if self.weight > 0 else -self.weight * self.lipschitz.value)
+
+    def iterations(self, rtol: float = 1e-5) -> int | None:
+        """Iterations after which an error is below ``rtol`` times the first, from any start; None: nothing is proved.
+
+        Contraction: the fixed-point iteration, factor q = w L.  Monotone: y <- y + a r with a = m / (1 + w L)^2, factor
+        q = sqrt(1 - (m / (1 + w L))^2).
+        """
+        if self.proof in (None, "explicit"):
+            return None if self.proof is None else 0
+        size = abs(self.weight) * self.lipschitz.value
+        if self.proof == "monotone" and not math.isfinite(size):
+            return None
+        factor = size if self.proof == "contraction" else math.sqrt(1 - (min(self.modulus, 1) / (1 + size)) ** 2)
+        return 1 if factor == 0 else math.ceil(math.log(rtol) / math.log(factor)) if factor < 1 else None
+
+    def to_dict(self) -> dict[str, Any]:
+        """JSON-safe."""
+        return {
+            "name": self.name,
+            "weight": self.weight,
+            "lipschitz": self.lipschitz.to_dict(),
+            "one_sided_lipschitz": self.one_sided.to_dict(),
+            "proof": self.proof,
+            "modulus": self.modulus,
+            "iterations_to_1e-5": self.iterations(1e-5),
+        }
+
+
+@torch.no_grad()
+def well_posedness(model: nn.Module, input_size: tuple[int, ...]) -> list[WellPosedness]:
+    """What is proved of every implicit step of a model in evaluation mode, in their order; empty if it is explicit.
+
+    Args:
+        model: Its weights and training flags stay as they are; in training mode batch norms couple the samples.
+        input_size: Of one input, (channels, height, width) of an image: constants are those on the grids it meets.
+    """
+    steps = {module: name for name, module in model.named_modules() if isinstance(module, ImplicitStep)}
+    grids: dict[nn.Module, tuple[int, ...]] = {}
+
+    def note(module: nn.Module, args: tuple[Any, ...]) -> None:
+        grids[module] = tuple(args[0].shape[2:])
+
+    parameter = next(model.parameters(), torch.zeros(()))
+    sample = torch.randn(1, *input_size, generator=torch.Generator().manual_seed(0)).to(parameter)
+    run_hooked(model, sample, [step.register_forward_pre_hook(note) for step in steps])
+    with evaluating(model):
+        return [_prove(name, cast(ImplicitStep, step), grids[step]) for step, name in steps.items() if step in grids]
+
+
+def well_posedness_table(certificates: list[WellPosedness], rtol: float = 1e-5) -> Table:
+    """Return a rich table: a row a step."""
+    from rich.table import Table
+
+    table = Table("step", "weight", "w L", "w mu", "well-posed by", "modulus", f"iterations to {rtol:.0e}")
+    for c in certificates:
+        numbers = (f"{c.weight:.4g}", *(f"{c.weight * m.value:.4g}" for m in (c.lipschitz, c.one_sided)))
+        count = c.iterations(rtol)
+        table.add_row(
+            c.name, *numbers, c.proof or f"not proved; {c.lipschitz.note}", f"{c.modulus:.4g}", str(count or "-")
+        )
+    return table
+
+
+def _prove(name: str, step: ImplicitStep, grid: tuple[int, ...]) -> WellPosedness:
+    weight, f = float(step.coefficients().beta_next), cast(nn.Module, step.f)
+    if isinstance(f, HasLipschitz):
+        upper = Measurement(f.lipschitz(), "certified_upper", "by its own structure")
+        return WellPosedness(name, weight, upper, Measurement(f.one_sided_bound(), "certified_upper", upper.note))
+    try:
+        upper = _lipschitz(f, grid)
+    except ValueError as error:
+        upper = Measurement(math.inf, "certified_upper", str(error))
+    if (mu := one_sided(f)) is not None and mu < upper.value:
+        return WellPosedness(name, weight, upper, Measurement(mu, "certified_upper", "by its own structure"))
+    return WellPosedness(name, weight, upper, upper)
+
+
+def _lipschitz(f: nn.Module, grid: tuple[int, ...]) -> Measurement:
+    if type(f) is Branch and len(grid) == 2:
+        if f.drop_path.training and type(f.drop_path) is not nn.Identity:
+            raise ValueError("stochastic depth draws at random: call model.eval()")
+        value, _ = preactivated_chain([*f.body.children(), f.conv], (grid[0], grid[1]))
+        return Measurement(value, "certified_upper", "product of its layers, batch norms folded in")
+    bounds = sequence_bound([("f", f)], (grid[0], grid[1]) if len(grid) == 2 else None)
+    value = chain(bounds)[0]
+    reasons = "; ".join(reason for bound in bounds for reason in bound.refused)
+    return Measurement(value, "certified_upper", reasons or "product of its layers")
