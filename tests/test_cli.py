@@ -506,14 +506,17 @@ def test_study_is_handed_on(run: Run, monkeypatch: pytest.MonkeyPatch, tmp_path:
     """Folder and workers as asked for or by default; a failed run is status 1, Ctrl-C is status 130."""
     calls: list[tuple[Any, ...]] = []
 
-    def record(study: Any, folder: Path, workers: int | None, console: Console) -> Any:
-        calls.append((study.name, folder, workers))
+    def record(study: Any, folder: Path, workers: int | None, console: Console, data: Path) -> Any:
+        calls.append((study.name, folder, workers, data))
         return SimpleNamespace(ok=workers is None)
 
     monkeypatch.setattr(stabzoo.study, "run_study", record)
     assert run("study quickstart").status == 0
-    assert run(f"study quickstart --folder {tmp_path} --workers 3").status == 1
-    assert calls == [("quickstart", Path("runs/quickstart"), None), ("quickstart", tmp_path, 3)]
+    assert run(f"study quickstart --folder {tmp_path} --workers 3 --root sets").status == 1
+    assert calls == [
+        ("quickstart", Path("runs/quickstart"), None, Path("data")),
+        ("quickstart", tmp_path, 3, Path("sets")),
+    ]
 
     def interrupt(*_: object) -> None:
         raise KeyboardInterrupt

@@ -105,8 +105,8 @@ def test_accuracy_counts_over_all_batches():
 def test_network_gets_normalised_pixels():
     """The data's mean is zero to the network, one standard deviation is one."""
     images = load_images(DIGITS)
-    pixels = torch.tensor([images.mean, images.mean + images.std])
-    torch.testing.assert_close(PixelScale(nn.Identity(), images)(pixels), torch.tensor([0.0, 1.0]))
+    pixels = torch.cat([images.mean, images.mean + images.std])
+    torch.testing.assert_close(PixelScale(nn.Identity(), images)(pixels).flatten(), torch.tensor([0.0, 1.0]))
 
 
 def test_order_is_a_permutation_of_seed_and_epoch_alone():
@@ -128,7 +128,7 @@ def test_training_repeats_to_the_last_bit():
     """The same run gives the same weights, whatever the global random state; another seed gives others."""
     hashes: list[str] = []
     for seed in (0, 0, 1):
-        network = build(tiny_run(seed))
+        network = build(tiny_run(seed), load_images(FEW))
         torch.rand(5)
         trained = train(network, load_images(FEW), TRAINING, seed)
         assert not trained.diverged
@@ -139,14 +139,14 @@ def test_training_repeats_to_the_last_bit():
 def test_training_learns():
     """The loss falls well below that of guessing, log 10."""
     training = TRAINING.model_copy(update={"epochs": 20})
-    trained = train(build(tiny_run()), load_images(FEW), training, seed=0)
+    trained = train(build(tiny_run(), load_images(FEW)), load_images(FEW), training, seed=0)
     assert len(trained.losses) == 20
     assert trained.losses[-1] < 0.6 * math.log(10)
 
 
 def test_divergence_is_a_result():
     """A loss that overflows ends the training with what there is, and the network can still be tested."""
-    network = build(tiny_run())
+    network = build(tiny_run(), load_images(FEW))
     trained = train(network, load_images(FEW), TRAINING.model_copy(update={"lr": 1e30}), seed=0)
     assert trained.diverged
     assert trained.losses == ()

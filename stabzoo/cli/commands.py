@@ -148,6 +148,8 @@ def study(
     *,
     folder: Annotated[Path | None, _option("Where runs and report are kept; by default runs/NAME.")] = None,
     workers: Annotated[int | None, _option("Processes of one thread; by default one a processor.")] = None,
+    root: Annotated[Path, _option("Where data sets lie; by default data.")] = Path("data"),
+    download: Annotated[bool, _option("First fetch the data set, if it is not there.")] = False,
 ) -> int:
     """Train and compare networks; goes on where it was stopped.
 
@@ -157,7 +159,11 @@ def study(
     from stabzoo.study import load_study, run_study
 
     loaded = load_study(name)
-    return int(not run_study(loaded, folder or Path("runs") / loaded.name, workers, output()).ok)
+    if download:
+        from stabzoo.study.data import fetch
+
+        fetch(loaded.data, root)
+    return int(not run_study(loaded, folder or Path("runs") / loaded.name, workers, output(), root).ok)
 
 
 @app.command(help_epilogue="")

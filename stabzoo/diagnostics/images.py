@@ -20,7 +20,7 @@ from torchvision.datasets import ImageFolder
 import stabzoo  # registers its models with timm  # noqa: F401
 from stabzoo.config import ConfigError
 from stabzoo.plugins import unknown_name
-from stabzoo.study.cifar import load_cifar10
+from stabzoo.study.cifar import load_cifar
 from stabzoo.study.data import load_images
 from stabzoo.study.spec import Digits
 
@@ -84,12 +84,12 @@ def load_labelled_images(data: str, root: Path, model: nn.Module, count: int) ->
     if data == "digits":
         digits = load_images(DIGITS)
         images, labels = (digits.test[:count] - digits.mean) / digits.std, digits.test_labels[:count]
-        return LabelledImages(data, images, labels, 10, torch.full((1, 1, 1), 1 / digits.std))
+        return LabelledImages(data, images, labels, 10, 1 / digits.std)
     config = resolve_data_config({}, model=model)
     std = torch.tensor(config["std"])[:, None, None]
     if data == "cifar10":
-        pixels, labels = load_cifar10(root, train=False)
-        images = (pixels[:count] - torch.tensor(config["mean"])[:, None, None]) / std
+        pixels, labels = load_cifar(root, 10, train=False, verified=False)
+        images = (pixels[:count] / 255 - torch.tensor(config["mean"])[:, None, None]) / std
         return LabelledImages(data, images, labels[:count], 10, 1 / std)
     _folders(Path(data))
     try:

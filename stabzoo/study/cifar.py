@@ -1,6 +1,6 @@
 """CIFAR's python batches, read without executing what a pickle may ask for.
 
-Source: https://www.cs.toronto.edu/~kriz/cifar.html (the archive ``cifar-10-python.tar.gz``, unpacked).
+Source: https://www.cs.toronto.edu/~kriz/cifar.html (``cifar-10-python.tar.gz``, ``cifar-100-python.tar.gz``).
 """
 
 from __future__ import annotations
@@ -15,10 +15,10 @@ import torch
 from torch import Tensor
 
 from stabzoo.config import ConfigError
+from stabzoo.study.archives import ARCHIVES, read_published
 
-__all__ = ["load_cifar10"]
+__all__ = ["load_cifar"]
 
-FOLDER = "cifar-10-batches-py"
 HARMLESS = {  # all that an array of bytes in a pickle, of Python 2 or 3, needs
     ("numpy", "dtype"),
     ("numpy", "ndarray"),
@@ -39,35 +39,32 @@ class _ArraysOnly(pickle.Unpickler):
         return super().find_class(module.replace("numpy.core", "numpy._core"), name)
 
 
-def _batch(path: Path) -> tuple[np.ndarray, list[int]]:
-    try:
-        content = path.read_bytes()
-    except OSError as error:
-        raise ConfigError(
-            f"{path}: cannot be read ({error.strerror or error}); expected a batch of CIFAR-10's python version: "
-            f"unpack cifar-10-python.tar.gz so that {FOLDER} lies in the folder given"
-        ) from None
+def _batch(path: Path, content: bytes, labels_key: bytes, classes: int) -> tuple[np.ndarray, list[int]]:
     try:
         batch = _ArraysOnly(io.BytesIO(content), encoding="bytes").load()
-        pixels, labels = np.asarray(batch[b"data"]), [int(label) for label in batch[b"labels"]]
+        pixels, labels = np.asarray(batch[b"data"]), [int(label) for label in batch[labels_key]]
     except Exception as error:  # a damaged pickle raises whatever its bytes lead to
-        raise ConfigError(f"{path}: not a batch of CIFAR-10 ({type(error).__name__}: {error})") from None
+        raise ConfigError(f"{path}: not a batch of CIFAR-{classes} ({type(error).__name__}: {error})") from None
     if pixels.dtype != np.uint8 or pixels.ndim != 2 or pixels.shape != (len(labels), 3072):
         raise ConfigError(
             f"{path}: expected uint8 pixels of shape ({len(labels)}, 3072), got {pixels.dtype} {pixels.shape}"
         )
-    if labels and not 0 <= min(labels) <= max(labels) < 10:
-        raise ConfigError(f"{path}: expected labels from 0 to 9, got {min(labels)} to {max(labels)}")
+    if labels and not 0 <= min(labels) <= max(labels) < classes:
+        raise ConfigError(f"{path}: expected labels from 0 to {classes - 1}, got {min(labels)} to {max(labels)}")
     return pixels, labels
 
 
-def load_cifar10(root: Path, *, train: bool) -> tuple[Tensor, Tensor]:
-    """Images (N, 3, 32, 32), float32 in [0, 1], and labels (N,) of CIFAR-10 in ``root``/cifar-10-batches-py.
+def load_cifar(root: Path, classes: int, *, train: bool, verified: bool = True) -> tuple[Tensor, Tensor]:
+    """Images (N, 3, 32, 32), bytes, and labels (N,) of CIFAR-10 or CIFAR-100 (fine labels) below ``root``.
 
     Raises:
-        ConfigError: a batch is missing or damaged; the message says which, and how to get it.
+        ConfigError: a batch is missing, damaged or not the published one; the message says which, and how to get it.
     """
-    names = [f"data_batch_{i}" for i in range(1, 6)] if train else ["test_batch"]
-    batches = [_batch(root / FOLDER / name) for name in names]
+    name = f"cifar{classes}"
+    archive, key = ARCHIVES[name], b"labels" if classes == 10 else b"fine_labels"
+    batches = []
+    for file, md5 in archive.train if train else archive.test:
+        content = read_published(name, root, file, md5 if verified else None)
+        batches.append(_batch(root / archive.folder / file, content, key, classes))
     pixels = torch.from_numpy(np.concatenate([pixels for pixels, _ in batches])).view(-1, 3, 32, 32)
-    return pixels.float() / 255, torch.tensor([label for _, labels in batches for label in labels])
+    return pixels, torch.tensor([label for _, labels in batches for label in labels])

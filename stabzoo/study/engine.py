@@ -33,28 +33,35 @@ class StudyResult:
         return not self.report.failures
 
 
-def run_study(study: Study, folder: Path, workers: int | None = None, console: Console | None = None) -> StudyResult:
+def run_study(
+    study: Study,
+    folder: Path,
+    workers: int | None = None,
+    console: Console | None = None,
+    data: Path = Path("data"),
+) -> StudyResult:
     """Train the runs that ``folder`` does not hold yet, then write and print the report.
 
     Every finished run is on the disk at once, so whatever interrupts a study, doing it again goes on where it was.
     ``workers`` is the number of processes, one thread each; by default the number of processors at hand.
+    ``data`` is the folder that holds the data sets.
 
     Raises:
-        ConfigError: when a network of the study cannot be built (nothing has been trained then), or the folder cannot
-            be written.
+        ConfigError: when the data are missing or a network cannot be built (nothing has been trained then),
+            or the folder cannot be written.
         KeyboardInterrupt: on Ctrl-C, after the processes are stopped and it is said how to go on.
     """
     if workers is not None and workers < 1:
         raise ConfigError(f"workers: expected at least 1, got {workers}")
     try:
-        return _run_study(study, folder, workers or _processors(), console or Console())
+        return _run_study(study, folder, workers or _processors(), console or Console(), data)
     except BrokenPipeError:  # of the output, whose reader is gone
         raise
     except OSError as error:  # errors of a run itself stay in its process
         raise ConfigError(f"{error.filename or folder}: cannot be used ({error.strerror or error})") from error
 
 
-def _run_study(study: Study, folder: Path, workers: int, console: Console) -> StudyResult:
+def _run_study(study: Study, folder: Path, workers: int, console: Console, data: Path) -> StudyResult:
     store = Store(folder)
     runs: dict[str, tuple[Network, Run]] = {}
     for network in study.networks:
@@ -66,7 +73,7 @@ def _run_study(study: Study, folder: Path, workers: int, console: Console) -> St
     failures: list[Failure] = []
     if missing:
         try:
-            failures = _train(study, store, missing, records, workers, console)
+            failures = _train(study, store, missing, records, workers, console, data)
         except KeyboardInterrupt:
             kept = f"{len(records)} of {len(runs)} runs are finished and kept in {folder}"
             say(console, f"Interrupted. {kept}; run the same command to go on.", style="yellow")
@@ -107,17 +114,19 @@ def _train(
     records: dict[str, Record],
     workers: int,
     console: Console,
+    data: Path,
 ) -> list[Failure]:
     """Train ``missing``, adding to ``records`` and to the store as they finish; return those that did not."""
+    from stabzoo.study.data import load_images
     from stabzoo.study.networks import check_networks
 
-    check_networks(study)
+    check_networks(study, load_images(study.data, data))
     workers = min(workers, len(missing))
     total = len(records) + len(missing)
     processes = f"{workers} process{'es' if workers > 1 else ''} of one thread"
     say(console, f"{study.title}\n{len(missing)} of {total} runs to train, in {processes}")
     failures: list[Failure] = []
-    wanted = Wanted(study.evaluations, study.diagnostics)
+    wanted = Wanted(study.evaluations, study.diagnostics, data)
     events = run_all([run for _, run in missing.values()], wanted, workers)
     with RunProgress(console, total, len(records), study.training.epochs) as progress, closing(events):
         for run, event in events:

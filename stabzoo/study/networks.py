@@ -9,7 +9,7 @@ import torch
 
 import stabzoo  # registers its models with timm  # noqa: F401
 from stabzoo.config import ConfigError
-from stabzoo.study.data import load_images
+from stabzoo.study.data import Images
 from stabzoo.study.pixel_scale import PixelScale
 from stabzoo.study.spec import Run, Study
 from stabzoo.study.store import Coefficients
@@ -18,25 +18,23 @@ from stabzoo.study.training import optimizer_of
 __all__ = ["PixelScale", "build", "check_networks", "coefficients_of", "weights_sha256"]
 
 
-def build(run: Run) -> PixelScale:
-    """The untrained network of ``run``; its weights depend on the run's seed alone."""
-    images = load_images(run.data)
+def build(run: Run, images: Images) -> PixelScale:
+    """The untrained network of ``run`` for ``images``, its data; its weights depend on the run's seed alone."""
     torch.manual_seed(run.seed)
     network = timm.create_model(run.model, in_chans=images.channels, num_classes=images.classes, **run.args)
     return PixelScale(network, images)
 
 
-def check_networks(study: Study) -> None:
-    """Build every network and its optimizer, and send one blank image through.
+def check_networks(study: Study, images: Images) -> None:
+    """Build every network and its optimizer, and send one blank image of the study's data through.
 
     Raises:
         ConfigError: naming the first entry that cannot be built, with the reason.
     """
-    images = load_images(study.data)
     for position, entry in enumerate(study.networks):
         place = f"networks.{position} ({entry.label}): {entry.model}"
         try:
-            network = build(study.run(entry, study.seeds[0])).eval()
+            network = build(study.run(entry, study.seeds[0]), images).eval()
             with torch.inference_mode():
                 logits = network(torch.zeros_like(images.test[:1]))
         except Exception as error:  # whatever a model of anyone raises about its arguments

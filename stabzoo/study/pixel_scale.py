@@ -19,10 +19,14 @@ class PixelScale(nn.Module):
     Constraints and a regulariser, where the network has them, are reached through it.
     """
 
+    mean: Tensor
+    std: Tensor
+
     def __init__(self, network: nn.Module, images: Images) -> None:
         super().__init__()
         self.network = network
-        self.mean, self.std = images.mean, images.std
+        self.register_buffer("mean", images.mean, persistent=False)
+        self.register_buffer("std", images.std, persistent=False)
 
     def normalise(self, pixels: Tensor) -> Tensor:
         """What the network itself is given."""

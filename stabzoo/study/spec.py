@@ -12,7 +12,7 @@ import json
 from functools import cache
 from importlib.metadata import version
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, ClassVar, Literal
 
 from pydantic import (
     Field,
@@ -28,6 +28,8 @@ from stabzoo.study.diagnostics import Diagnostic
 from stabzoo.study.evaluations import Evaluation, Seed, Structured
 
 __all__ = [
+    "Archived",
+    "Data",
     "Digits",
     "Evaluation",
     "Network",
@@ -72,6 +74,21 @@ class Digits(Strict):
     split_seed: Seed
 
 
+class Archived(Strict):
+    """CIFAR-10, CIFAR-100 (32x32 pixels, 50 000 for training) or MNIST (28x28, 60 000), from a copy of the user's.
+
+    The files must be the published ones, unless ``verified`` is false: then whatever is in their place is read.
+    """
+
+    name: Literal["cifar10", "cifar100", "mnist"]
+    verified: bool = True
+    test_images: ClassVar[int] = 10_000
+
+
+Data = Annotated[Digits | Archived, Field(discriminator="name")]
+"""Images for training and for tests."""
+
+
 class Training(Strict):
     """How every network is trained: a timm optimizer under a learning rate that changes with every step.
 
@@ -79,6 +96,8 @@ class Training(Strict):
     are fractions of all steps.  A network with constraints is projected onto them after every step; ``regularization``
     is the weight of the regulariser that a network's scheme may have, beside the optimizer's weight decay.  The loss is
     the cross-entropy of ``logit_scale`` times the logits: a network of bounded sensitivity has small logits.
+    ``augmentation`` is of the training images only; ``crop-flip``: a random crop of the image padded with 4 black
+    pixels on each side, and a random horizontal flip (``crop``: without the flip, which digits do not survive).
     """
 
     epochs: PositiveInt
@@ -91,6 +110,7 @@ class Training(Strict):
     milestones: tuple[Annotated[float, Field(gt=0, lt=1)], ...] = ()
     regularization: NonNegativeFloat = 0.0
     logit_scale: PositiveFloat = 1.0
+    augmentation: Literal["none", "crop", "crop-flip"] = "none"
 
     @model_validator(mode="after")
     def _milestones_of_steps(self) -> Training:
@@ -129,7 +149,7 @@ class Run(Strict):
 
     model: str
     args: dict[str, Any]
-    data: Digits
+    data: Data
     training: Training
     seed: Seed
     threads: Literal[1] = 1  # results change with the number of torch threads
@@ -152,7 +172,7 @@ class Study(Strict):
     title: str
     description: str
     networks: Annotated[tuple[Network, ...], Field(min_length=1)]
-    data: Digits
+    data: Data
     training: Training
     seeds: Annotated[tuple[Seed, ...], Field(min_length=1)]
     evaluations: tuple[Evaluation, ...]

@@ -13,6 +13,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 from torch.optim.lr_scheduler import LRScheduler, MultiStepLR, OneCycleLR
 
+from stabzoo.study.augmentation import Augmentation
 from stabzoo.study.data import Images
 from stabzoo.study.pixel_scale import PixelScale
 from stabzoo.study.spec import Training
@@ -77,9 +78,10 @@ def train(
     losses: list[float] = []
     for epoch in range(training.epochs):
         torch.manual_seed(seed * 1_000_003 + epoch)  # dropout and drop path of networks that have them
+        augment = Augmentation(training.augmentation, len(images.train), seed, epoch)
         total = 0.0
         for batch in batches_of(len(images.train), training.batch_size, seed, epoch):
-            logits = training.logit_scale * network(images.train[batch])
+            logits = training.logit_scale * network(augment(images.training_pixels(batch), batch))
             loss = functional.cross_entropy(logits, images.train_labels[batch])
             if not math.isfinite(loss.item()):
                 return Trained(tuple(losses), diverged=True)

@@ -8,6 +8,7 @@ import time
 import traceback
 from dataclasses import dataclass
 from multiprocessing.connection import Connection
+from pathlib import Path
 
 from stabzoo.study.diagnostics import Diagnostic
 from stabzoo.study.evaluations import Evaluation
@@ -19,10 +20,11 @@ __all__ = ["EpochDone", "Raised", "Wanted", "work"]
 
 @dataclass(frozen=True)
 class Wanted:
-    """What is to be measured of every run."""
+    """What is to be measured of every run, and the folder that holds the data sets."""
 
     evaluations: tuple[Evaluation, ...]
     diagnostics: tuple[Diagnostic, ...] = ()
+    data: Path = Path("data")
 
 
 @dataclass(frozen=True)
@@ -65,8 +67,8 @@ def execute(run: Run, wanted: Wanted, connection: Connection) -> Record:
 
     torch.set_num_threads(run.threads)
     started = time.perf_counter()
-    images = load_images(run.data)
-    network = build(run)
+    images = load_images(run.data, wanted.data)
+    network = build(run, images)
     observers = []
     if wanted.diagnostics:
         from stabzoo.study.diagnosing import observers_of  # imports what other studies do not need
