@@ -55,7 +55,7 @@ def residual_penalty(
 
         y^0 = y_n,    y^{k+1} = b + beta_next f(y^k),    r(y^k) = y^{k+1} - y^k,    k = 1 .. K
 
-    Each r is a function of the parameters alone: the iterates are constants, as is the step's input.  The iteration
+    Each r is a function of the step's parameters, through all iterates; the step's input is a constant.  The iteration
     ends at ``iterations``, where the residuals no longer decrease, or where all are below ``rtol`` ||b||; K of them are
     done.  Batch statistics are those of f(y_n), and running statistics are left alone.
 
@@ -108,7 +108,7 @@ def _residuals(step: ImplicitStep, y: Tensor, history: list[Tensor], most: int, 
             return b + step.weight * slope(point)
 
     found: list[Tensor] = []
-    point = (b + step.weight * first).detach() if not step.one_leg else image(y).detach()
+    point = image(y) if step.one_leg else b + step.weight * first
     for _ in range(most):
         r = image(point) - point
         size = norms(r)
@@ -116,7 +116,7 @@ def _residuals(step: ImplicitStep, y: Tensor, history: list[Tensor], most: int, 
         decreasing = len(found) < 2 or bool(found[-1] < found[-2])
         if not decreasing or bool((size <= rtol * norms(b)).all()):
             break
-        point = (point + r).detach()
+        point = point + r
     return found
 
 

@@ -15,6 +15,8 @@ Sources: Hairer, Wanner, Solving ODEs II, IV.14; Winston, Kolter, Monotone opera
 from __future__ import annotations
 
 import math
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Literal, Protocol, cast, runtime_checkable
 
@@ -121,9 +123,10 @@ def well_posedness(model: nn.Module, input_size: tuple[int, ...]) -> list[WellPo
 
     parameter = next(model.parameters(), torch.zeros(()))
     sample = torch.randn(1, *input_size, generator=torch.Generator().manual_seed(0)).to(parameter)
-    run_hooked(model, sample, [step.register_forward_pre_hook(note) for step in steps])
+    with _unsolved(list(steps)):
+        run_hooked(model, sample, [step.register_forward_pre_hook(note) for step in steps])
     with evaluating(model):
-        return [_prove(name, cast(ImplicitStep, step), grids[step]) for step, name in steps.items() if step in grids]
+        return [_prove(name, step, grids[step]) for step, name in steps.items() if step in grids]
 
 
 def well_posedness_table(certificates: list[WellPosedness], rtol: float = 1e-5) -> Table:
@@ -138,6 +141,19 @@ def well_posedness_table(certificates: list[WellPosedness], rtol: float = 1e-5) 
             c.name, *numbers, c.proof or f"not proved; {c.lipschitz.note}", f"{c.modulus:.4g}", str(count or "-")
         )
     return table
+
+
+@contextmanager
+def _unsolved(steps: list[ImplicitStep]) -> Iterator[None]:
+    """Steps take a fixed-point iteration inside: shapes are wanted, and no solve that may fail or be reported."""
+    settings = [step.settings for step in steps]
+    for step in steps:
+        step.settings = step.settings.model_copy(update={"fixed_iterations": 1})
+    try:
+        yield
+    finally:
+        for step, before in zip(steps, settings, strict=True):
+            step.settings = before
 
 
 def _prove(name: str, step: ImplicitStep, grid: tuple[int, ...]) -> WellPosedness:
