@@ -3,21 +3,22 @@
 import json
 import math
 from fractions import Fraction
+from itertools import pairwise
 from pathlib import Path
 
 import pytest
-import stabzoo_theta.__main__
 import timm
 import torch
-from stabzoo_theta.example import load_example, shipped_examples
-from stabzoo_theta.field import Field, VectorFieldNet
-from stabzoo_theta.figures import distances
 from torch import Tensor, nn
 
 import stabzoo
+import stabzoo_theta.__main__
 from stabzoo import ConfigError, ImplicitStep, SolverSettings, perturbation_penalty, residual_penalty
 from stabzoo.implicit.wellposed import well_posedness, well_posedness_table
 from stabzoo.steps import MultistepStep
+from stabzoo_theta.example import load_example, shipped_examples
+from stabzoo_theta.field import Field, VectorFieldNet
+from stabzoo_theta.figures import distances
 
 pytestmark = pytest.mark.usefixtures("one_thread")
 TIGHT = SolverSettings(rtol=1e-11, on_failure="raise")
@@ -31,6 +32,7 @@ class Linear(nn.Module):
         self.matrix = matrix
 
     def forward(self, y: Tensor, scale: float = 1.0) -> Tensor:
+        """Return scale * f(y)."""
         return scale * y @ self.matrix.T
 
 
@@ -62,7 +64,7 @@ def test_theta_lies_between_the_ends() -> None:
 
 
 def test_the_models_are_the_theta_method() -> None:
-    """theta = 0 is the PreResNet with a restarting boundary; the variants are the theta method at 1/2 and 1."""
+    """The variants are the theta method at 1/2 and 1."""
     x = torch.randn(2, 3, 16, 16)
     networks = {}
     for name, options in (
@@ -73,10 +75,10 @@ def test_the_models_are_the_theta_method() -> None:
     ):
         torch.manual_seed(0)
         network = timm.create_model(name, width=4, **options).eval()
-        networks[name, *options] = network(x)
-    torch.testing.assert_close(networks["implicit_resnet20",], networks["implicit_resnet20_tr",])
-    torch.testing.assert_close(networks["implicit_resnet20_be",], networks["implicit_resnet20", "theta"])
-    assert not torch.allclose(networks["implicit_resnet20_be",], networks["implicit_resnet20_tr",])
+        networks[(name, *options)] = network(x)
+    torch.testing.assert_close(networks[("implicit_resnet20",)], networks[("implicit_resnet20_tr",)])
+    torch.testing.assert_close(networks[("implicit_resnet20_be",)], networks["implicit_resnet20", "theta"])
+    assert not torch.allclose(networks[("implicit_resnet20_be",)], networks[("implicit_resnet20_tr",)])
 
 
 def test_one_leg_is_b_stable_and_the_theta_form_is_not() -> None:
@@ -84,7 +86,7 @@ def test_one_leg_is_b_stable_and_the_theta_form_is_not() -> None:
     for size in (0.5, 4.0, 40.0):
         for theta, one_leg in (("1", False), ("1/2", True)):
             gaps = distances(theta, one_leg, size)
-            assert all(after <= before + 1e-7 for before, after in zip(gaps, gaps[1:], strict=False))
+            assert all(after <= before + 1e-7 for before, after in pairwise(gaps))
     assert max(distances("0", False, 10.0)) > 1e6
 
     class Ramp(nn.Module):  # dissipative: slope -20 below 0, 0 above
@@ -136,7 +138,7 @@ def test_vector_field_net() -> None:
 
 
 def test_contraction_is_proved_and_predicts_the_iterations() -> None:
-    """w L < 1: the fixed-point iteration needs no more iterations than the certificate says."""
+    """Where w L < 1, the fixed-point iteration needs no more iterations than the certificate says."""
     torch.manual_seed(0)
     net = VectorFieldNet(2, 2, "1/2", hidden=10, horizon=0.2).double()
     certificates = well_posedness(net, (2,))
