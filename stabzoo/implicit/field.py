@@ -31,9 +31,9 @@ class Normalization(NamedTuple):
 class Measure(TorchFunctionMode):
     """Batch norms do what they do, and their batch's mean and variance are written down, with their graph."""
 
-    def __init__(self) -> None:
+    def __init__(self, found: list[Tensor | None]) -> None:
         super().__init__()
-        self.found: list[Tensor | None] = []
+        self.found = found
 
     def __torch_function__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
         kwargs = kwargs or {}
@@ -81,7 +81,7 @@ class Field:
     running statistics, dropout draws its masks, buffers change.  Every later evaluation, in the solve and in its
     differentiation, normalises by those statistics, draws the same masks, starts from the buffers as they were before,
     and leaves no trace.  The statistics are functions of x and of the parameters: they are among the ``tensors`` that
-    gradients reach.  In evaluation mode an evaluation is a plain call.
+    gradients reach.  In evaluation mode an evaluation is a plain call.  (Compiled code draws its masks anew each time.)
 
     Tensors that ``f`` reads beside its argument, its parameters and its buffers get no gradient.
     """
@@ -94,9 +94,15 @@ class Field:
         self.parameters = [p for _, p in named]
         self.buffers = {name: buffer.clone() for name, buffer in f.named_buffers()} if self.training else {}
         self.statistics: list[Tensor | None] = []
-        self.measured = False
         self.random_state: list[Tensor] | None = None
-        self.autocast = False, "cpu", torch.float32
+
+    @staticmethod
+    def autocast(y: Tensor) -> tuple[bool, str, torch.dtype]:
+        """(enabled, device type, type) of the autocast region that ``y`` is in."""
+        device = y.device.type
+        if not torch.amp.is_autocast_available(device) or not torch.is_autocast_enabled(device):
+            return False, "cpu", torch.float32
+        return True, device, torch.get_autocast_dtype(device)
 
     @property
     def tensors(self) -> list[Tensor]:
@@ -105,16 +111,13 @@ class Field:
 
     def measure(self, x: Tensor) -> Tensor:
         """f(x), in training mode the one evaluation that updates statistics and draws masks."""
-        self.autocast = torch.is_autocast_enabled(x.device.type), x.device.type, torch.get_autocast_dtype(x.device.type)
         if not self.training:
             return self.f(x)
         before = random_state(x)
-        with Measure() as measure:
+        with Measure(self.statistics):
             value = self.f(x)
-        self.statistics = measure.found
         if any(not torch.equal(a, b) for a, b in zip(before, random_state(x), strict=True)):
             self.random_state = before
-        self.measured = True
         return value
 
     def __call__(self, y: Tensor) -> Tensor:
@@ -145,7 +148,9 @@ class Field:
 
 
 def random_state(x: Tensor) -> list[Tensor]:
-    """The state of the generators that a computation on the device of ``x`` draws from."""
+    """The state of the generators that a computation on the device of ``x`` draws from; a compiled one has none."""
+    if torch.compiler.is_compiling():
+        return []
     states = [torch.get_rng_state()]
     if x.is_cuda:
         states.append(torch.cuda.get_rng_state(x.device))

@@ -18,7 +18,7 @@ class SolverSettings(Strict):
             below 1; ``"fletcher_reeves"``, ``"polak_ribiere"`` and ``"gradient_descent"`` minimise ||r||^2 / 2, and pay
             one vector-Jacobian product, counted as an evaluation, for each gradient.
         rtol: A sample has converged when ||b + weight * f(y) - y|| <= rtol * ||b||, in the type it is computed in.
-        max_evaluations: Most evaluations of f in one solve, and most Jacobian products in its backward.
+        max_evaluations: Most evaluations of f in one solve, and most Jacobian products in its adjoint.
         on_failure: What to do when a sample has not converged: ``"warn"``, once per block; ``"raise"`` a
             `stabzoo.implicit.report.SolverError`; ``"fallback"``, take the explicit step for that sample (the weight of
             the new slope is given to f(y_n)), with its gradient; the report has the failure, no warning is given.
@@ -26,9 +26,10 @@ class SolverSettings(Strict):
             GMRES; ``"auto"`` picks by the first product.  Where it fails ``"fallback"`` warns.
         backward_rtol: Relative tolerance of the adjoint equation; None is ``rtol``, as a gradient is no better than the
             point that it is taken at.
-        fixed_iterations: Number of plain fixed-point iterations, without a test: the form that can be traced.  K of them
-            are an explicit method with a polynomial stability function, whatever the scheme: A-stability is lost.  None
-            solves the equation; a traced model (compile, export, fx, meta device) then has `TRACED_ITERATIONS`.
+        fixed_iterations: Number of plain fixed-point iterations, without a test: the form that can be traced.  K of
+            them are an explicit method with a polynomial stability function, whatever the scheme: A-stability is lost.
+            None solves the equation; a traced model (compile, export, fx, TorchScript, meta device) takes
+            `TRACED_ITERATIONS`.
     """
 
     method: Literal[

@@ -125,12 +125,13 @@ class ImplicitStep(nn.Module):
     @torch.jit.unused
     def solve(self, y: Tensor, history: list[Tensor]) -> list[Tensor]:
         """The step with its equation solved and judged."""
-        if traced(y):
+        fixed = self.settings.fixed_iterations is not None or traced(y)
+        if fixed and not (self.f.training and isinstance(y, Tensor)):
             return self.iterate(y, history)
         field = Field(self.f)
-        autocast = torch.is_autocast_enabled(y.device.type)
+        autocast = field.autocast(y)
         kind = torch.promote_types(y.dtype, torch.float32)
-        taken = kind if autocast else y.dtype  # a module in half precision takes half precision
+        taken = kind if autocast[0] else y.dtype  # a module in half precision takes half precision
         f = field.measure(y) if self.needs_f or field.training else None
         history = [entry.to(kind) for entry in history]
         b, a = self.combine(history, None if f is None else f.to(kind))
@@ -140,18 +141,18 @@ class ImplicitStep(nn.Module):
         def function(z: Tensor, *tensors: Tensor) -> Tensor:
             return field.evaluate(z.to(taken), *tensors) if tensors else field(z.to(taken))
 
-        if self.settings.fixed_iterations is not None:
+        if fixed:
             z = start if f is None else torch.add(b, f.to(kind), alpha=self.weight)
             for _ in range(self.iterations - (f is not None)):
                 z = torch.add(b, function(z).to(kind), alpha=self.weight)
         else:
             z, report = solve(function, b.detach(), self.weight, start, self.settings, mu=one_sided(self.f))
-            if autocast:  # weights cast without a graph must not be found by those that need one
+            if autocast[0]:  # weights cast without a graph must not be found by those that need one
                 torch.clear_autocast_cache()
             tensors = field.tensors
             if torch.is_grad_enabled() and (b.requires_grad or any(t.requires_grad for t in tensors)):
                 z = implicit_solution(
-                    function, b, self.weight, z, tensors, self.settings, self.record_adjoint, field.autocast
+                    function, b, self.weight, z, tensors, self.settings, self.record_adjoint, autocast
                 )
             self.report.record(report, self.settings)
             if self.settings.on_failure == "fallback" and not report.converged:
