@@ -1,6 +1,6 @@
 """What keeping the constraints costs: projection after every step, beside the training step itself.
 
-    python benchmarks/projection.py [--steps 60] [--batch 128] [--lr 0.1] [--adam] [--threads 1]
+    python benchmarks/projection.py [--steps 60] [--batch 128] [--lr 0.1] [--decay] [--adam] [--threads 1]
 
 Trains on scikit-learn's digits as the paper trains (SGD, momentum 0.9, its regulariser), at 32x32 with three equal
 channels and at 16x16 with one. Every step is timed beside its projection (CPU time with one thread, which other
@@ -81,7 +81,10 @@ def measure(name: str, size: int, channels: int, options: argparse.Namespace) ->
         optimizers[i].step()
 
     training, projecting, parametrized = [], [], []
-    for _ in range(options.steps):
+    for i in range(options.steps):
+        if options.decay and i in (options.steps // 2, options.steps * 3 // 4):
+            for group in optimizers[0].param_groups:
+                group["lr"] /= 10
         batch = torch.randperm(len(x))[: options.batch]
         training.append(seconds(lambda: step(0, batch), 1))  # noqa: B023
         projecting.append(seconds(models[0].post_step, 1))
@@ -103,6 +106,7 @@ def main() -> None:
     parser.add_argument("--steps", type=int, default=60)
     parser.add_argument("--batch", type=int, default=128)
     parser.add_argument("--lr", type=float, default=0.1)
+    parser.add_argument("--decay", action="store_true", help="a tenth of the rate from half, and from three quarters")
     parser.add_argument("--adam", action="store_true", help="Adam, and head_cap=200 where it can be chosen")
     parser.add_argument("--threads", type=int, default=1)
     options = parser.parse_args()
