@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 
 from stabzoo.implicit.batched import lengths
-from stabzoo.implicit.gmres import DIMENSION, gmres
+from stabzoo.implicit.gmres import gmres
 from stabzoo.implicit.problem import per_sample
 from stabzoo.implicit.report import SolveReport, Status
 from stabzoo.implicit.settings import SolverSettings
@@ -61,7 +61,7 @@ class Adjoint:
         rtol = settings.backward_rtol or settings.rtol
         self.tolerance = max(rtol, 10 * torch.finfo(rhs.dtype).eps) * self.size
         self.solution = torch.zeros_like(rhs)
-        self.residual = rhs
+        self.residual = rhs.clone()
         self.left = self.size
         self.products = self.iterations = 0
         self.method = settings.backward
@@ -112,15 +112,16 @@ class Adjoint:
         """Cycles of GMRES, each from the residual of the last."""
         while self.going:
             self.iterations += 1
-            dimension = min(DIMENSION, self.settings.max_evaluations - self.products)
             before = self.left
             target = torch.where(self.open, self.tolerance, float("inf"))
-            cycle = gmres(self.apply, self.residual, target, dimension)
-            self.solution = self.solution + cycle.solution
-            self.left = cycle.residual
+            solution, self.left, _ = gmres(
+                self.apply, self.residual, target, self.settings.max_evaluations - self.products
+            )
+            self.solution += solution
+            del solution
             if not self.going or bool((self.left > 0.9 * before)[self.open].all()):
                 return
-            self.residual = self.rhs - self.apply(self.solution)
+            torch.sub(self.rhs, self.apply(self.solution), out=self.residual)
             self.left = lengths(self.residual)
 
     def report(self) -> SolveReport:

@@ -35,7 +35,7 @@ def anderson(problem: Problem, y: Tensor, *, gives_up: bool = False) -> int:
     Sources: Walker, Ni, Anderson acceleration for fixed-point iterations, SIAM J. Numer. Anal. 49 (2011); the mixing is
     that of Richardson's iteration on a spectrum in [1, L].
     """
-    batch, size = len(y), y[0].numel()
+    batch, size = y.flatten(1).shape
     steps, slopes = y.new_empty(batch, WINDOW, size), y.new_empty(batch, WINDOW, size)  # dy, dr over ||dr||
     gram = torch.eye(WINDOW, dtype=torch.float64, device=y.device).repeat(batch, 1, 1)
     regular = REGULARIZATION[y.dtype] * torch.eye(WINDOW, dtype=torch.float64, device=y.device)

@@ -21,7 +21,7 @@ def broyden(problem: Problem, y: Tensor) -> int:
 
     Source: Kelley, Iterative methods for linear and nonlinear equations, chapter 7.
     """
-    batch, size = len(y), y[0].numel()
+    batch, size = y.flatten(1).shape
     left, right = y.new_zeros(batch, MEMORY, size), y.new_zeros(batch, MEMORY, size)  # H = I + sum left right^T
     r = problem.residual(y)
     problem.judge(y, r)

@@ -24,8 +24,9 @@ class Krylov(NamedTuple):
     products: int
 
 
-def gmres(apply: Callable[[Tensor], Tensor], rhs: Tensor, tolerance: Tensor, dimension: int = DIMENSION) -> Krylov:
-    """One cycle: min ||rhs - A x|| over the Krylov space, until ||rhs - A x|| <= ``tolerance`` (B,) in every sample.
+def gmres(apply: Callable[[Tensor], Tensor], rhs: Tensor, tolerance: Tensor, limit: int) -> Krylov:
+    """One cycle: min ||rhs - A x|| over the Krylov space, until ||rhs - A x|| <= ``tolerance`` (B,) in every sample
+    or ``limit`` products were used.
 
     ``apply`` maps v (B, n) to A v (B, n), sample by sample; a sample that has met its tolerance has its space closed,
     so that its solution does not depend on the others of the batch.
@@ -34,7 +35,8 @@ def gmres(apply: Callable[[Tensor], Tensor], rhs: Tensor, tolerance: Tensor, dim
     """
     batch, size = rhs.shape
     kind = {"dtype": torch.float64, "device": rhs.device}
-    basis = rhs.new_empty(batch, dimension + 1, size)
+    dimension = min(DIMENSION, limit)
+    basis = rhs.new_empty(batch, DIMENSION + 1, size)  # all of it at once: memory does not grow
     triangle = torch.eye(dimension, **kind).repeat(batch, 1, 1)
     rotated = torch.zeros(batch, dimension + 1, **kind)
     cosines, sines = torch.zeros(batch, dimension, **kind), torch.zeros(batch, dimension, **kind)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from stabzoo.implicit.gmres import DIMENSION, gmres
+from stabzoo.implicit.gmres import gmres
 from stabzoo.implicit.problem import Problem, norms, per_sample
 from stabzoo.implicit.report import Status
 
@@ -37,24 +37,29 @@ def newton_krylov(problem: Problem, y: Tensor) -> int:
         room = problem.limit - problem.evaluations - 1
         if room < 1:
             return iteration
-        step = gmres(Jacobian(problem, y, r), r.flatten(1), tolerance, min(DIMENSION, room)).solution.view_as(y)
-        before_y, before_size, before_r = y, size, r
-        length = torch.ones_like(size)
-        for _ in range(HALVINGS + 1):
-            y = problem.advance(before_y, before_y + per_sample(length, y) * step)
-            r = problem.residual(y)
-            size = norms(r)
-            poor = problem.active & ~(size < (1 - 1e-4 * length) * before_size)
-            if problem.exhausted or not bool(poor.any()):
-                break
-            length = torch.where(poor, length / 2, length)
-        poor = problem.active & ~(size < before_size)
-        y = torch.where(per_sample(poor, y), before_y, y)
-        r = torch.where(per_sample(poor, r), before_r, r)
+        step = gmres(Jacobian(problem, y, r), r.flatten(1), tolerance, room).solution
+        before = size
+        y, r = search(problem, y, r, size, step.view_as(y))
+        del step
         size = problem.judge(y, r)
-        problem.end(poor & (size > 0), Status.STAGNATED)
-        forcing = (0.9 * (size / before_size) ** 2).clamp(1e-3, 0.5)
+        problem.end(~(size < before), Status.STAGNATED)
+        forcing = (0.9 * (size / before) ** 2).clamp(1e-3, 0.5)
     return iteration
+
+
+def search(problem: Problem, y: Tensor, r: Tensor, size: Tensor, step: Tensor) -> tuple[Tensor, Tensor]:
+    """The first y + t step, t = 1, 1/2, ..., that decreases ||r|| from ``size``, and its r; (y, r) where none does."""
+    length = torch.ones_like(size)
+    for _ in range(HALVINGS + 1):
+        new = problem.advance(y, y + per_sample(length, y) * step)
+        new_r = problem.residual(new)
+        new_size = norms(new_r)
+        poor = problem.active & ~(new_size < (1 - 1e-4 * length) * size)
+        if problem.exhausted or not bool(poor.any()):
+            break
+        length = torch.where(poor, length / 2, length)
+    poor = problem.active & ~(new_size < size)
+    return torch.where(per_sample(poor, y), y, new), torch.where(per_sample(poor, r), r, new_r)
 
 
 class Jacobian:

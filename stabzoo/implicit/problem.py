@@ -55,7 +55,7 @@ class Problem:
         self.scale = norms(b)
         self.status = torch.full((len(b),), int(Status.RUNNING), device=b.device)
         self.status[~self.scale.isfinite()] = int(Status.NONFINITE)
-        self.best = b
+        self.best = b.clone()
         self.best_norm = torch.full_like(self.scale, float("inf"))
         self.first_norm: Tensor | None = None
         self.waited = torch.zeros_like(self.status)
@@ -106,11 +106,10 @@ class Problem:
                 self.scale = torch.where(empty, norms(r + y), self.scale)
         better = active & (size < self.best_norm)
         progress = size < 0.99 * self.best_norm
-        unchanged = self.status == Status.CONVERGED
-        if bool((better | unchanged).all()):
-            self.best = y
+        if bool(better.all()):
+            self.best.copy_(y)
         elif bool(better.any()):
-            self.best = torch.where(per_sample(better, y), y, self.best)
+            torch.where(per_sample(better, y), y, self.best, out=self.best)
         self.best_norm = torch.where(better, size, self.best_norm)
         self.waited = torch.where(progress, 0, self.waited + 1)
 

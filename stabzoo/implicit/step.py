@@ -113,20 +113,20 @@ class ImplicitStep(nn.Module):
         """The step as ``iterations`` plain fixed-point iterations from y_n, without a test: what can be traced."""
         f = self.f(y) if self.needs_f else None
         b, a = self.combine(history, f)
-        z = torch.add(b, self.f(y) if f is None else f, alpha=self.weight)
-        if self.weight != 0:
+        if self.weight == 0:
+            z = torch.add(a, self.f(b), alpha=self.sigma) if self.one_leg else b
+        else:
+            z = torch.add(b, self.f(y) if f is None else f, alpha=self.weight)
             for _ in range(self.iterations - 1):
                 z = torch.add(b, self.f(z), alpha=self.weight)
             z = self.finish(z, b, a)
-        elif self.one_leg:
-            z = torch.add(a, self.f(b), alpha=self.sigma)
         return [z, f] if f is not None and self.returns_slope else [z]
 
     @torch.jit.unused
     def solve(self, y: Tensor, history: list[Tensor]) -> list[Tensor]:
         """The step with its equation solved and judged."""
         fixed = self.settings.fixed_iterations is not None or traced(y)
-        if fixed and not (self.f.training and isinstance(y, Tensor)):
+        if self.weight == 0 or (fixed and not (self.f.training and isinstance(y, Tensor))):
             return self.iterate(y, history)
         field = Field(self.f)
         autocast = field.autocast(y)
@@ -143,7 +143,7 @@ class ImplicitStep(nn.Module):
 
         if fixed:
             z = start if f is None else torch.add(b, f.to(kind), alpha=self.weight)
-            for _ in range(self.iterations - (f is not None)):
+            for _ in range(self.iterations - 1 if f is not None else self.iterations):
                 z = torch.add(b, function(z).to(kind), alpha=self.weight)
         else:
             z, report = solve(function, b.detach(), self.weight, start, self.settings, mu=one_sided(self.f))
