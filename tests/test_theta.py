@@ -239,6 +239,7 @@ def test_the_residual_penalty_makes_the_iteration_faster() -> None:
     images = torch.randn(4, 3, 16, 16)
     with residual_penalty(network, iterations=2) as penalty:
         network(images)
+    penalty.total.backward()
     counted = {int(m.num_batches_tracked) for m in network.modules() if isinstance(m, nn.BatchNorm2d)}
     assert counted == {1}
     assert len(penalty.iterations) == 7

@@ -88,10 +88,8 @@ def _residuals(step: ImplicitStep, y: Tensor, history: list[Tensor], most: int, 
     y, past = y.detach(), [entry.detach() for entry in history]
     states = past[: len(step.alpha)] or [y]
     slope = Field(step.f)
-    first = slope.measure(y)
-    for name, buffer in slope.f.named_buffers():
-        if name in slope.buffers:
-            buffer.copy_(slope.buffers[name])  # the step itself has counted this batch
+    with _copied_buffers(step.f):  # the step itself has counted this batch
+        first = slope.measure(y)
     b = sum((a * s for a, s in zip(step.alpha, states, strict=False)), torch.zeros_like(y))
     if step.one_leg:
         before = sum((beta * s for beta, s in zip(step.beta, states, strict=False)), torch.zeros_like(y))
@@ -118,6 +116,19 @@ def _residuals(step: ImplicitStep, y: Tensor, history: list[Tensor], most: int, 
             break
         point = point + r
     return found
+
+
+@contextmanager
+def _copied_buffers(module: nn.Module) -> Iterator[None]:
+    """The module changes copies of its buffers inside, its own ones are as they were; a graph may read the copies."""
+    owned = [(part, name, b) for part in module.modules() for name, b in part.named_buffers(recurse=False)]
+    for part, name, buffer in owned:
+        setattr(part, name, buffer.clone())
+    try:
+        yield
+    finally:
+        for part, name, buffer in owned:
+            setattr(part, name, buffer)
 
 
 def perturbation_penalty(

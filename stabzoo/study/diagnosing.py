@@ -10,8 +10,9 @@ from typing import Any, Protocol
 import torch
 
 from stabzoo.diagnostics.angles import PrincipalAngles
+from stabzoo.implicit.report import solver_report
 from stabzoo.study.data import Images
-from stabzoo.study.diagnostics import Angles, Constraints, Diagnostic, Sensitivity
+from stabzoo.study.diagnostics import Angles, Constraints, Diagnostic, Sensitivity, Solver
 from stabzoo.study.pixel_scale import PixelScale
 
 __all__ = ["Observer", "observers_of"]
@@ -89,6 +90,23 @@ class _Angles:
         return {"history": self.angles.history if self.angles else []}
 
 
+class _Solver:
+    """Solves of each block, epoch by epoch; the counters of the blocks are left at zero."""
+
+    def __init__(self) -> None:
+        self.history: list[dict[str, Any]] = []
+
+    def after_epoch(self, network: PixelScale, epoch: int) -> None:
+        reports = solver_report(network)
+        if epoch:
+            self.history.append({"epoch": epoch, "blocks": [report.to_dict() for report in reports]})
+        for report in reports:
+            report.reset()
+
+    def result(self, network: PixelScale) -> dict[str, Any]:
+        return {"history": self.history}
+
+
 def observers_of(diagnostics: Sequence[Diagnostic], images: Images) -> list[Observer]:
     """One observer for each diagnostic, in their order."""
     observers: list[Observer] = []
@@ -100,4 +118,6 @@ def observers_of(diagnostics: Sequence[Diagnostic], images: Images) -> list[Obse
                 observers.append(_Sensitivity(diagnostic, images))
             case Angles():
                 observers.append(_Angles(images))
+            case Solver():
+                observers.append(_Solver())
     return observers

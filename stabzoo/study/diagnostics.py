@@ -1,4 +1,4 @@
-"""What is measured of a trained network besides its accuracy, as data: constraints, sensitivity, principal angles."""
+"""What is measured of a trained network besides its accuracy, as data: constraints, sensitivity, angles, solves."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from pydantic import Field, NonNegativeInt, PositiveInt
 from stabzoo.config import Strict
 from stabzoo.study.evaluations import Seed
 
-__all__ = ["Angles", "Constraints", "Diagnostic", "Sensitivity"]
+__all__ = ["Angles", "Constraints", "Diagnostic", "Sensitivity", "Solver"]
 
 
 class Constraints(Strict):
@@ -41,4 +41,10 @@ class Angles(Strict):
     kind: Literal["angles"]
 
 
-Diagnostic = Annotated[Constraints | Sensitivity | Angles, Field(discriminator="kind")]
+class Solver(Strict):
+    """How the equations of implicit steps were solved while training: failures, evaluations of f, Jacobian products."""
+
+    kind: Literal["solver"]
+
+
+Diagnostic = Annotated[Constraints | Sensitivity | Angles | Solver, Field(discriminator="kind")]

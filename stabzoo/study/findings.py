@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import math
 import statistics
+from collections import Counter
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from stabzoo.study.diagnostics import Angles, Constraints, Diagnostic, Sensitivity
+from stabzoo.study.diagnostics import Angles, Constraints, Diagnostic, Sensitivity, Solver
 from stabzoo.study.spec import Study
 from stabzoo.study.statistics import Row
 
@@ -39,6 +40,8 @@ def _finding(diagnostic: Diagnostic, rows: Sequence[Row]) -> Finding:
             return _sensitivity(diagnostic, rows)
         case Angles():
             return _angles(diagnostic, rows)
+        case Solver():
+            return _solver(diagnostic, rows)
 
 
 def _results(row: Row, diagnostic: Diagnostic) -> list[Any]:
@@ -128,6 +131,46 @@ def _angles(diagnostic: Angles, rows: Sequence[Row]) -> Finding:
         ("network", "layer", "within classes", "between classes", "between - within"),
         tuple(cells),
         f"In the last feature map, from the first epoch to the last: {'; '.join(clauses)}.",
+    )
+
+
+def _solver(diagnostic: Solver, rows: Sequence[Row]) -> Finding:
+    cells, samples, failed = [], 0, 0
+    for row in rows:
+        blocks = [b for result in _results(row, diagnostic) for entry in result["history"] for b in entry["blocks"]]
+        solves, equations = (sum(block[key] for block in blocks) for key in ("solves", "samples"))
+        failures: Counter[str] = Counter()
+        for block in blocks:
+            failures.update({f"{name}": count for name, count in block["failures"].items()})
+            failures.update({f"{name}, adjoint": count for name, count in block["backward_failures"].items()})
+        if not solves:
+            cells.append((row.network.label, "explicit", "–", "–", "–", "–"))
+            continue
+        evaluations, products = (sum(block[key] for block in blocks) / solves for key in ("evaluations", "products"))
+        highest = max(block["evaluations"] / block["solves"] for block in blocks if block["solves"])
+        ends = ", ".join(f"{_counted(count)} {name}" for name, count in failures.items()) or "none"
+        numbers = (_counted(equations), f"{evaluations:.1f}", f"{highest:.1f}", f"{products:.1f}", ends)
+        cells.append((row.network.label, *numbers))
+        samples += equations
+        failed += failures.total()
+    sentence = (
+        f"All {_counted(samples)} equations of implicit steps and their adjoints were solved to tolerance in training."
+        if not failed
+        else f"{_counted(failed)} equations of implicit steps or their adjoints were not solved to tolerance, of "
+        f"{_counted(samples)} of each in training."
+    )
+    return Finding(
+        "Equations of implicit steps while training, one an image and block",
+        (
+            "network",
+            "equations",
+            "evaluations of f a solve",
+            "in the worst block and epoch",
+            "adjoint products",
+            "not solved",
+        ),
+        tuple(cells),
+        sentence if samples else "No network of this study has implicit steps.",
     )
 
 

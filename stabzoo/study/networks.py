@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import hashlib
+import warnings
 
 import timm
 import torch
 
 import stabzoo  # registers its models with timm  # noqa: F401
 from stabzoo.config import ConfigError
+from stabzoo.implicit.report import ConvergenceWarning
 from stabzoo.study.data import Images
 from stabzoo.study.pixel_scale import PixelScale
 from stabzoo.study.spec import Run, Study
@@ -35,7 +37,8 @@ def check_networks(study: Study, images: Images) -> None:
         place = f"networks.{position} ({entry.label}): {entry.model}"
         try:
             network = build(study.run(entry, study.seeds[0]), images).eval()
-            with torch.inference_mode():
+            with torch.inference_mode(), warnings.catch_warnings():
+                warnings.simplefilter("ignore", ConvergenceWarning)  # only the shape of what comes out is looked at
                 logits = network(torch.zeros_like(images.test[:1]))
         except Exception as error:  # whatever a model of anyone raises about its arguments
             raise ConfigError(f"{place} cannot be built: {error or type(error).__name__}") from error

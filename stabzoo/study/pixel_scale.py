@@ -41,6 +41,16 @@ class PixelScale(nn.Module):
         if (project := getattr(self.network, "post_step", None)) is not None:
             project()
 
+    def training_state(self) -> Any:
+        """What the network's scheme remembers from step to step besides the weights; None where that is nothing."""
+        remembered = getattr(self.network, "training_state", None)
+        return None if remembered is None else remembered()
+
+    def load_training_state(self, state: Any) -> None:
+        """Remember a `training_state` of this network."""
+        if state is not None:
+            self.network.load_training_state(state)  # type: ignore[operator]  # pyright: ignore
+
     def constraints(self) -> dict[str, Any]:
         """The constraints of the network's scheme, by the names of the weights; empty where it has none."""
         constraints = getattr(self.network, "constraints", None)
@@ -56,6 +66,19 @@ class PixelScale(nn.Module):
             for name, constraint, weight in found
             if not (weight.isfinite().all() and torch.equal(constraint.project(weight), weight))
         ]
+
+    def blocks(self) -> list[nn.Module]:
+        """The blocks of the network, whose outputs are its states.
+
+        Raises:
+            ValueError: it does not tell them.
+        """
+        if (blocks := getattr(self.network, "blocks", None)) is None or isinstance(blocks, nn.Module):
+            raise ValueError(
+                f"training.perturbation: expected a network with a method blocks(), got {type(self.network).__name__}; "
+                "remove the term, or use a model of stabzoo"
+            )
+        return blocks()
 
     def regularizer(self, alpha: float) -> Tensor | float:
         """The regulariser of the network's scheme, with weight ``alpha``; 0 where it has none."""

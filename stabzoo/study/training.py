@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
+from contextlib import ExitStack
 from dataclasses import dataclass
 
 import numpy as np
@@ -56,6 +57,34 @@ def schedule_of(optimizer: torch.optim.Optimizer, training: Training, steps: int
     return OneCycleLR(optimizer, training.lr, total_steps=steps, cycle_momentum=False)
 
 
+def forward(network: PixelScale, pixels: Tensor, training: Training) -> tuple[Tensor, Tensor | float]:
+    """Logits, and the weighted penalties of the training on the way to them; 0 where it has none."""
+    penalty: Tensor | float = 0.0
+    if training.fixed_point is None and training.perturbation is None:
+        return network(pixels), penalty
+    from stabzoo.implicit.regularizers import perturbation_penalty, residual_penalty
+
+    with ExitStack() as open_:
+        residuals = None
+        if (term := training.fixed_point) is not None:
+            residuals = open_.enter_context(residual_penalty(network, iterations=term.iterations, power=term.power))
+        if (noise := training.perturbation) is not None:
+            logits, spread = perturbation_penalty(
+                network,
+                pixels,
+                lambda x: x + noise.sigma * torch.randn_like(x),
+                streams=noise.streams,
+                power=noise.power,
+                blocks=network.blocks(),
+            )
+            penalty = penalty + noise.weight * spread
+        else:
+            logits = network(pixels)
+    if residuals is not None and training.fixed_point is not None:
+        penalty = penalty + training.fixed_point.weight * residuals.total
+    return logits, penalty
+
+
 def train(
     network: PixelScale,
     images: Images,
@@ -81,15 +110,15 @@ def train(
         augment = Augmentation(training.augmentation, len(images.train), seed, epoch)
         total = 0.0
         for batch in batches_of(len(images.train), training.batch_size, seed, epoch):
-            logits = training.logit_scale * network(augment(images.training_pixels(batch), batch))
+            output, penalty = forward(network, augment(images.training_pixels(batch), batch), training)
+            logits = training.logit_scale * output
             loss = functional.cross_entropy(logits, images.train_labels[batch])
             if not math.isfinite(loss.item()):
                 return Trained(tuple(losses), diverged=True)
             optimizer.zero_grad()
             if training.regularization:
-                (loss + network.regularizer(training.regularization)).backward()
-            else:
-                loss.backward()
+                penalty = penalty + network.regularizer(training.regularization)
+            (loss + penalty).backward()
             optimizer.step()
             network.post_step()
             schedule.step()

@@ -6,6 +6,7 @@ import os
 import signal
 import time
 import traceback
+import warnings
 from dataclasses import dataclass
 from multiprocessing.connection import Connection
 from pathlib import Path
@@ -60,12 +61,15 @@ def execute(run: Run, wanted: Wanted, connection: Connection) -> Record:
     """Train and evaluate one run on one thread."""
     import torch
 
+    from stabzoo.implicit.report import ConvergenceWarning
     from stabzoo.study.accuracy import accuracy, perturb
     from stabzoo.study.data import load_images
     from stabzoo.study.networks import build, coefficients_of, weights_sha256
     from stabzoo.study.training import train
 
     torch.set_num_threads(run.threads)
+    if any(diagnostic.kind == "solver" for diagnostic in wanted.diagnostics):
+        warnings.simplefilter("ignore", ConvergenceWarning)  # counted, and in the report
     started = time.perf_counter()
     images = load_images(run.data, wanted.data)
     network = build(run, images)

@@ -1,0 +1,96 @@
+"""Studies of implicit networks: the paper's regularisers in the training, and every solve counted."""
+
+from pathlib import Path
+
+import pytest
+import torch
+import yaml
+from rich.console import Console
+
+from stabzoo import perturbation_penalty, residual_penalty
+from stabzoo.study import load_study, run_study
+from stabzoo.study.data import load_images
+from stabzoo.study.networks import build
+from stabzoo.study.spec import Digits, FixedPointTerm, PerturbationTerm, Run, Training
+from stabzoo.study.training import forward
+
+FEW = Digits(name="digits", size=8, test_images=1697, split_seed=0)
+TRAINING = Training(
+    epochs=1, batch_size=50, optimizer="momentum", lr=0.05, momentum=0.9, weight_decay=0.0, schedule="one-cycle"
+)
+
+pytestmark = pytest.mark.usefixtures("one_thread")
+
+
+def run_of(model: str, training: Training) -> Run:
+    """A run of a narrow network."""
+    return Run(model=model, args={"width": 4}, data=FEW, training=training, seed=0, software={})
+
+
+def test_the_terms_are_the_penalties() -> None:
+    """Weighted, of the batch that is trained on; noise is on the pixels; the logits are those of the clean images."""
+    fixed_point = FixedPointTerm(weight=0.5, iterations=2, power=2)
+    noise = PerturbationTerm(weight=0.25, sigma=0.1, streams=2, power=0)
+    training = TRAINING.model_copy(update={"fixed_point": fixed_point, "perturbation": noise})
+    images = load_images(FEW)
+    network, pixels = build(run_of("implicit_resnet20", training), images).eval(), images.train[:6]
+    torch.manual_seed(3)
+    logits, penalty = forward(network, pixels, training)
+    torch.manual_seed(3)
+    with residual_penalty(network, iterations=2, power=2) as residuals:
+        expected, spread = perturbation_penalty(
+            network, pixels, lambda x: x + 0.1 * torch.randn_like(x), streams=2, power=0, blocks=network.blocks()
+        )
+    torch.testing.assert_close(logits, expected)
+    torch.testing.assert_close(penalty, 0.5 * residuals.total + 0.25 * spread)
+    torch.testing.assert_close(logits, network(pixels), rtol=1e-4, atol=1e-4)
+    plain, nothing = forward(network, pixels, TRAINING)
+    assert nothing == 0
+    torch.testing.assert_close(plain, network(pixels))
+
+
+def test_a_network_without_blocks_has_no_states_to_keep_together() -> None:
+    """The message says which term."""
+    training = TRAINING.model_copy(update={"perturbation": PerturbationTerm(weight=1, sigma=0.1)})
+    images = load_images(FEW)
+    run = run_of("resnet18", training).model_copy(update={"args": {}})
+    with pytest.raises(ValueError, match=r"training.perturbation: expected a network with a method blocks\(\)"):
+        forward(build(run, images), images.train[:2], training)
+
+
+def test_terms_that_are_left_out_leave_the_key_alone() -> None:
+    """A run without regularisers is the run that it was before there were any."""
+    with_term = TRAINING.model_copy(update={"fixed_point": FixedPointTerm(weight=1)})
+    assert run_of("implicit_resnet20", TRAINING).key != run_of("implicit_resnet20", with_term).key
+    assert "fixed_point" not in TRAINING.model_dump(exclude_defaults=True)
+
+
+def test_every_solve_of_a_study_is_counted(tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:
+    """A table and a sentence: a solver that cannot succeed is told by how many equations it left open."""
+    content = {
+        "title": "Tiny",
+        "description": "Three networks.",
+        "networks": [
+            {"label": "explicit", "model": "preresnet20", "args": {"width": 4}},
+            {"label": "implicit", "model": "implicit_resnet20", "args": {"width": 4}},
+            {"label": "hasty", "model": "implicit_resnet20", "args": {"width": 4, "solver": {"max_evaluations": 1}}},
+        ],
+        "data": FEW.model_dump(mode="json"),
+        "training": {**TRAINING.model_dump(mode="json"), "fixed_point": {"weight": 0.01, "iterations": 1}},
+        "seeds": [0],
+        "evaluations": [{"kind": "clean"}],
+        "diagnostics": [{"kind": "solver"}],
+    }
+    path = tmp_path / "tiny.yaml"
+    path.write_text(yaml.safe_dump(content), encoding="utf-8")
+    result = run_study(load_study(path), tmp_path / "runs", workers=1, console=Console(record=True, width=200))
+    assert result.ok
+    (finding,) = result.report.findings
+    explicit, implicit, hasty = finding.rows
+    assert explicit == ("explicit", "explicit", "–", "–", "–", "–")
+    assert implicit[1] == hasty[1] == "700"  # 100 images, one epoch, 7 implicit blocks
+    assert float(implicit[2]) > 2
+    assert "max_evaluations" in hasty[5]
+    assert "were not solved to tolerance, of 1 400 of each" in finding.sentence
+    assert "ConvergenceWarning" not in capfd.readouterr().err
+    assert load_study("implicit").diagnostics[0].kind == "solver"
