@@ -115,7 +115,7 @@ def test_newton_krylov_helps_where_anderson_acceleration_stalls() -> None:
 @pytest.mark.parametrize("kind", [torch.float32, DOUBLE])
 @pytest.mark.parametrize("method", ALL)
 def test_an_equation_without_solution_is_never_solved(method: str, kind: torch.dtype) -> None:
-    """y = b + sqrt(1 + y^2) has none for b > 0, though ||r|| / ||f(y)|| tends to 0 as y grows."""
+    """There is none of y = b + sqrt(1 + y^2) for b > 0, though ||r|| / ||f(y)|| tends to 0 as y grows."""
 
     class Hyperbola(nn.Module):
         def forward(self, y: Tensor) -> Tensor:

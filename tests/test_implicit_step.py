@@ -88,7 +88,7 @@ def test_the_stability_function_through_the_layer(theta: str, one_leg: bool) -> 
 
 
 def test_one_leg_differs_on_a_nonlinear_f() -> None:
-    """y = x + F((1-theta) x + theta y), and theta = 1 is backward Euler in either form."""
+    """It solves y = x + F((1-theta) x + theta y); theta = 1 is backward Euler in either form."""
     f, x = smooth().eval(), torch.randn(2, 3, 4, 4, dtype=DOUBLE)
     for theta in ("1/4", "1/2", "1"):
         weight = float(Fraction(theta))
@@ -275,7 +275,7 @@ def test_batch_statistics_are_measured_and_counted_once() -> None:
 
 
 def test_the_solved_equation_is_the_one_with_the_statistics_of_x() -> None:
-    """y = x + F(y), where F normalises by the statistics of f(x)."""
+    """It is y = x + F(y), where F normalises by the statistics of f(x)."""
     f, x = smooth(), torch.randn(4, 3, 6, 6, dtype=DOUBLE)
     (y,) = ImplicitStep(f, BACKWARD_EULER, TIGHT)(x, [x])
     frozen = smooth()
@@ -372,7 +372,7 @@ def test_overflow_names_the_block() -> None:
     """And says what to look at."""
     step = ImplicitStep(Linear([[1.0]]), BACKWARD_EULER, SolverSettings(on_failure="raise"), name="here")
     infinite = torch.full((1, 1), float("inf"), dtype=DOUBLE)
-    with pytest.raises(SolverError, match="here: .* 1 nonfinite; .*overflow or a NaN"):
+    with pytest.raises(SolverError, match=r"here: .* 1 nonfinite; .*overflow or a NaN"):
         step(infinite, [infinite])
 
 

@@ -50,14 +50,16 @@ def newton_krylov(problem: Problem, y: Tensor) -> int:
 def search(problem: Problem, y: Tensor, r: Tensor, size: Tensor, step: Tensor) -> tuple[Tensor, Tensor]:
     """The first y + t step, t = 1, 1/2, ..., that decreases ||r|| from ``size``, and its r; (y, r) where none does."""
     length = torch.ones_like(size)
-    for _ in range(HALVINGS + 1):
+    halvings = 0
+    while True:
         new = problem.advance(y, y + per_sample(length, y) * step)
         new_r = problem.residual(new)
         new_size = norms(new_r)
         poor = problem.active & ~(new_size < (1 - 1e-4 * length) * size)
-        if problem.exhausted or not bool(poor.any()):
+        if halvings == HALVINGS or problem.exhausted or not bool(poor.any()):
             break
         length = torch.where(poor, length / 2, length)
+        halvings += 1
     poor = problem.active & ~(new_size < size)
     return torch.where(per_sample(poor, y), y, new), torch.where(per_sample(poor, r), r, new_r)
 
