@@ -15,9 +15,6 @@ from stabzoo.implicit.settings import SolverSettings
 
 __all__ = ["solve_adjoint"]
 
-CONTRACTION = 0.1
-"""``"auto"`` iterates plainly, without a basis, when the first product shrinks every sample's gradient by this."""
-
 
 def solve_adjoint(
     slope: Tensor, y: Tensor, g: Tensor, weight: float, settings: SolverSettings
@@ -42,12 +39,10 @@ def solve_adjoint(
 
     with torch.no_grad():
         system = Adjoint(pull, rhs, weight, settings)
-        if settings.backward == "neumann":
+        if system.method == "neumann":
             system.neumann()
-        elif settings.backward == "gmres" or not system.contracts():
-            system.gmres()
         else:
-            system.neumann()
+            system.gmres()
         v = system.solution.view(shape) * per_sample(unit, g)
     return v, system.report()
 
@@ -64,12 +59,13 @@ class Adjoint:
         self.residual = rhs.clone()
         self.left = self.size
         self.products = self.iterations = 0
-        self.method = settings.backward
+        plain = settings.backward == "neumann" or (settings.backward == "auto" and settings.method == "fixed_point")
+        self.method = "neumann" if plain else "gmres"
 
     def apply(self, v: Tensor) -> Tensor:
-        """(I - weight J^T) v, one product."""
+        """Weight J^T v, one product."""
         self.products += 1
-        return torch.sub(v, self.pull(v), alpha=self.weight)
+        return self.pull(v) * self.weight
 
     @property
     def open(self) -> Tensor:
@@ -84,23 +80,11 @@ class Adjoint:
     def step(self) -> None:
         """One iteration of Neumann's series: v <- v + residual, for the open samples."""
         open_ = self.open[:, None]
-        image = self.pull(self.residual) * self.weight
-        self.products += 1
+        image = self.apply(self.residual)
         self.iterations += 1
         self.solution = torch.where(open_, self.solution + self.residual, self.solution)
         self.residual = torch.where(open_, image, self.residual)
         self.left = lengths(self.residual)
-
-    def contracts(self) -> bool:
-        """Take the first step of the series and look at it."""
-        self.method = "gmres"
-        if not self.going:
-            return False
-        self.step()
-        if bool((self.left <= CONTRACTION * self.size).all()):
-            self.method = "neumann"
-            return True
-        return False
 
     def neumann(self) -> None:
         """Iterate the series."""
@@ -121,7 +105,7 @@ class Adjoint:
             del solution
             if not self.going or bool((self.left > 0.9 * before)[self.open].all()):
                 return
-            torch.sub(self.rhs, self.apply(self.solution), out=self.residual)
+            torch.sub(self.rhs, self.solution, out=self.residual).add_(self.apply(self.solution))
             self.left = lengths(self.residual)
 
     def report(self) -> SolveReport:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from stabzoo.implicit.batched import combination, inner_products, lengths
+from stabzoo.implicit.batched import inner_products, lengths
 from stabzoo.implicit.problem import Problem
 from stabzoo.implicit.report import Status
 
@@ -18,7 +18,7 @@ PATIENCE = 20
 """Evaluations over which a residual must halve, where there is another method to turn to."""
 
 REGULARIZATION = {torch.float32: 1e-7, torch.float64: 1e-14}
-"""Added to a Gram matrix of unit diagonal, so relative: an absolute constant would average the history near the end."""
+"""Added to the Gram matrix of unit vectors: an absolute constant would average the history near the end."""
 
 
 def anderson(problem: Problem, y: Tensor, *, gives_up: bool = False) -> int:
@@ -36,10 +36,10 @@ def anderson(problem: Problem, y: Tensor, *, gives_up: bool = False) -> int:
     that of Richardson's iteration on a spectrum in [1, L].
     """
     batch, size = y.flatten(1).shape
-    steps, slopes = y.new_empty(batch, WINDOW, size), y.new_empty(batch, WINDOW, size)  # dy, dr over ||dr||
-    gram = torch.eye(WINDOW, dtype=torch.float64, device=y.device).repeat(batch, 1, 1)
+    steps, slopes = y.new_empty(batch, WINDOW, size), y.new_empty(batch, WINDOW, size)  # dy, dr
     regular = REGULARIZATION[y.dtype] * torch.eye(WINDOW, dtype=torch.float64, device=y.device)
-    stiffness = y.new_zeros(batch, WINDOW)
+    gram, scale = regular.new_zeros(batch, WINDOW, WINDOW), regular.new_zeros(batch, WINDOW)
+    stiffness = torch.zeros_like(scale)
     sizes: list[Tensor] = []
     before_y = before_r = None
     iteration = 0
@@ -55,21 +55,20 @@ def anderson(problem: Problem, y: Tensor, *, gives_up: bool = False) -> int:
             new = flat_y + flat_r
         else:
             slot, kept = (iteration - 1) % WINDOW, min(iteration, WINDOW)
-            change, moved = flat_r - before_r, flat_y - before_y
-            scale = lengths(change)[:, None]
-            scale = torch.where(scale > 0, scale, 1)
-            torch.div(change, scale, out=change)
-            slopes[:, slot] = change
-            torch.div(moved, scale, out=steps[:, slot])
-            length = lengths(moved)
-            stiffness[:, slot] = torch.where(length > 0, scale[:, 0] / length, 0)
-            gram[:, slot, :kept] = gram[:, :kept, slot] = inner_products(slopes[:, :kept], change).double()
-            system = gram[:, :kept, :kept] + regular[:kept, :kept]
-            overlap = inner_products(slopes[:, :kept], flat_r).double()
-            weights = torch.linalg.solve_ex(system, overlap[:, :, None])[0][:, :, 0].to(y.dtype)
+            torch.sub(flat_r, before_r, out=slopes[:, slot])
+            torch.sub(flat_y, before_y, out=steps[:, slot])
+            scale[:, slot] = lengths(slopes[:, slot]).double()
+            moved = lengths(steps[:, slot])
+            stiffness[:, slot] = torch.where(moved > 0, scale[:, slot] / moved, 0)
+            gram[:, slot, :kept] = gram[:, :kept, slot] = inner_products(slopes[:, :kept], slopes[:, slot]).double()
+            unit = torch.where(scale > 0, 1 / scale, 1)[:, :kept]
+            system = unit[:, :, None] * gram[:, :kept, :kept] * unit[:, None, :] + regular[:kept, :kept]
+            overlap = unit * inner_products(slopes[:, :kept], flat_r)
+            weights = unit * torch.linalg.solve_ex(system, overlap[:, :, None])[0][:, :, 0]
             mixing = (2 / (1 + stiffness.amax(1))).clamp(max=1)[:, None]
-            new = flat_y - combination(weights, steps[:, :kept])
-            new += mixing * (flat_r - combination(weights, slopes[:, :kept]))
+            new = torch.baddbmm(flat_y[:, None], weights.to(y.dtype)[:, None], steps[:, :kept], alpha=-1)
+            new = new.baddbmm_((mixing * weights).to(y.dtype)[:, None], slopes[:, :kept], alpha=-1)[:, 0]
+            new.addcmul_(mixing.to(y.dtype), flat_r)
         before_y, before_r = flat_y, flat_r
         y = problem.advance(y, new.view_as(y))
         iteration += 1

@@ -15,6 +15,7 @@ import torch
 from torch import Tensor
 
 from stabzoo.implicit.adjoint import solve_adjoint
+from stabzoo.implicit.precision import full_precision
 from stabzoo.implicit.report import SolveReport
 from stabzoo.implicit.settings import SolverSettings
 
@@ -28,7 +29,6 @@ class Equation(NamedTuple):
     weight: float
     settings: SolverSettings
     on_adjoint: Callable[[SolveReport], None]
-    autocast: tuple[bool, str, torch.dtype]
 
 
 def implicit_solution(
@@ -39,7 +39,6 @@ def implicit_solution(
     tensors: Sequence[Tensor],
     settings: SolverSettings,
     on_adjoint: Callable[[SolveReport], None] = lambda report: None,
-    autocast: tuple[bool, str, torch.dtype] = (False, "cpu", torch.float32),
 ) -> Tensor:
     """Return ``solution``, as a differentiable function of ``b`` and ``tensors``, to any order.
 
@@ -51,9 +50,8 @@ def implicit_solution(
         tensors: What f depends on beside y; gradients reach these and ``b``, and nothing else.
         settings: Method and tolerance of the adjoint equation.
         on_adjoint: Told how the adjoint equation was solved, at every backward pass.
-        autocast: (enabled, device type, type) that f is evaluated under.
     """
-    return _Solution.apply(Equation(function, weight, settings, on_adjoint, autocast), solution, b, *tensors)
+    return _Solution.apply(Equation(function, weight, settings, on_adjoint), solution, b, *tensors)
 
 
 class _Solution(torch.autograd.Function):
@@ -70,8 +68,7 @@ class _Solution(torch.autograd.Function):
         (g,) = gradients
         saved = ctx.saved_tensors
         create_graph = torch.is_grad_enabled()
-        enabled, device, kind = equation.autocast
-        with torch.enable_grad(), torch.autocast(device, kind, enabled=enabled, cache_enabled=False):
+        with torch.enable_grad(), full_precision(g):
             # aliases, so that a derivative with respect to one is none with respect to what another depends on
             y, *tensors = (
                 s.view_as(s) if create_graph else s.detach().requires_grad_(s.requires_grad or i == 0)
@@ -89,7 +86,6 @@ class _Solution(torch.autograd.Function):
                     (y, *tensors),
                     equation.settings,
                     equation.on_adjoint,
-                    equation.autocast,
                 )
             wanted = [t for t in tensors if t.requires_grad]
             found: list[Tensor | None] = []

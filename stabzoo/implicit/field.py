@@ -96,14 +96,6 @@ class Field:
         self.statistics: list[Tensor | None] = []
         self.random_state: list[Tensor] | None = None
 
-    @staticmethod
-    def autocast(y: Tensor) -> tuple[bool, str, torch.dtype]:
-        """(enabled, device type, type) of the autocast region that ``y`` is in."""
-        device = y.device.type
-        if not torch.amp.is_autocast_available(device) or not torch.is_autocast_enabled(device):
-            return False, "cpu", torch.float32
-        return True, device, torch.get_autocast_dtype(device)
-
     @property
     def tensors(self) -> list[Tensor]:
         """What f(y) depends on beside y: its parameters, then the batch statistics."""

@@ -16,6 +16,10 @@ DIMENSION = 20
 """Most basis vectors before a restart."""
 
 
+CANCELLATION = 0.1
+"""A vector that loses more than this of its length to the basis is orthogonalised again."""
+
+
 class Krylov(NamedTuple):
     """What a cycle found: ``solution`` (B, n), the norm of the residual by the recurrence (B,), and products used."""
 
@@ -25,10 +29,10 @@ class Krylov(NamedTuple):
 
 
 def gmres(apply: Callable[[Tensor], Tensor], rhs: Tensor, tolerance: Tensor, limit: int) -> Krylov:
-    """One cycle: min ||rhs - A x|| over the Krylov space, until ||rhs - A x|| <= ``tolerance`` (B,) in every sample
-    or ``limit`` products were used.
+    """One cycle for (I - M) x = rhs: the least residual over the Krylov space, until it is at most ``tolerance`` (B,)
+    in every sample, or ``limit`` products were used.
 
-    ``apply`` maps v (B, n) to A v (B, n), sample by sample; a sample that has met its tolerance has its space closed,
+    ``apply`` maps v (B, n) to M v (B, n), sample by sample; a sample that has met its tolerance has its space closed,
     so that its solution does not depend on the others of the batch.
 
     Source: Saad, Iterative methods for sparse linear systems, section 6.5 (Givens rotations).
@@ -52,14 +56,20 @@ def gmres(apply: Callable[[Tensor], Tensor], rhs: Tensor, tolerance: Tensor, lim
             break
         w = apply(basis[:, k])
         products += 1
-        column = torch.zeros(batch, dimension + 1, **kind)
-        for _ in range(2):  # the second pass keeps the basis orthogonal to rounding
-            h = inner_products(basis[:, : k + 1], w)
-            w = w - combination(h, basis[:, : k + 1])
-            column[:, : k + 1] += h.double()
+        before = lengths(w)
+        h = inner_products(basis[:, : k + 1], w)
+        w = torch.baddbmm(w[:, None], h[:, None], basis[:, : k + 1], alpha=-1)[:, 0]
         length = lengths(w)
-        basis[:, k + 1] = w / torch.where(length > 0, length, 1)[:, None]
-        column[:, k + 1] = length.double()
+        lost = length < CANCELLATION * before
+        if bool(lost.any()):
+            again = torch.where(lost[:, None], inner_products(basis[:, : k + 1], w), 0)
+            w = torch.baddbmm(w[:, None], again[:, None], basis[:, : k + 1], alpha=-1)[:, 0]
+            length, h = lengths(w), h + again
+        torch.div(w, torch.where(length > 0, length, 1)[:, None], out=basis[:, k + 1])
+        column = torch.zeros(batch, dimension + 1, **kind)
+        column[:, : k + 1] = -h.double()
+        column[:, k] += 1
+        column[:, k + 1] = -length.double()
         for i in range(k):
             upper, lower = column[:, i].clone(), column[:, i + 1].clone()
             column[:, i] = cosines[:, i] * upper + sines[:, i] * lower

@@ -65,7 +65,7 @@ def search(problem: Problem, y: Tensor, r: Tensor, size: Tensor, step: Tensor) -
 
 
 class Jacobian:
-    """v -> (I - weight J(y)) v = -(r(y + h v) - r(y)) / h."""
+    """v -> weight J(y) v = v + (r(y + h v) - r(y)) / h."""
 
     def __init__(self, problem: Problem, y: Tensor, r: Tensor) -> None:
         self.problem, self.y, self.r = problem, y, r
@@ -76,4 +76,4 @@ class Jacobian:
         length = torch.linalg.vector_norm(v, dim=1, keepdim=True)
         h = self.scale / torch.where(length > 0, length, 1)
         shifted = self.problem.residual(self.y + (h * v).view_as(self.y))
-        return (self.r - shifted).flatten(1) / h
+        return torch.add(v, shifted.sub_(self.r).flatten(1) / h)

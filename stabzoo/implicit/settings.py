@@ -23,7 +23,8 @@ class SolverSettings(Strict):
             `stabzoo.implicit.report.SolverError`; ``"fallback"``, take the explicit step for that sample (the weight of
             the new slope is given to f(y_n)), with its gradient; the report has the failure, no warning is given.
         backward: The adjoint equation's solver: ``"neumann"`` is the fixed-point iteration, ``"gmres"`` restarted
-            GMRES; ``"auto"`` picks by the first product.  Where it fails ``"fallback"`` warns.
+            GMRES; ``"auto"`` is the first beside ``method="fixed_point"``, as it converges where that does, and GMRES
+            beside the others.  Where it fails ``"fallback"`` warns.
         backward_rtol: Relative tolerance of the adjoint equation; None is ``rtol``, as a gradient is no better than the
             point that it is taken at.
         fixed_iterations: Number of plain fixed-point iterations, without a test: the form that can be traced.  K of

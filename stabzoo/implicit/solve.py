@@ -12,6 +12,7 @@ from stabzoo.implicit.broyden import broyden
 from stabzoo.implicit.descent import fletcher_reeves, gradient_descent, polak_ribiere
 from stabzoo.implicit.fixed_point import fixed_point
 from stabzoo.implicit.newton import newton_krylov
+from stabzoo.implicit.precision import full_precision
 from stabzoo.implicit.problem import Problem
 from stabzoo.implicit.report import SolveReport
 from stabzoo.implicit.settings import SolverSettings
@@ -42,7 +43,7 @@ def solve(
     """Solve y = b + weight * f(y) for every sample of a batch, without a graph.
 
     Args:
-        function: f, of (B, ...) -> (B, ...), sample by sample.
+        function: f, of (B, ...) -> (B, ...), sample by sample; it is not called under autocast, unless it enters that.
         b: (B, ...); the equation is solved in its type, float32 at least.
         weight: The weight of the new slope.
         start: (B, ...), where the iteration starts.
@@ -56,13 +57,14 @@ def solve(
     b, start = b.to(kind), start.to(kind)
     problem = Problem(function, b, weight, settings.rtol, settings.max_evaluations)
     method = settings.method
-    if method != "auto":
-        iterations = METHODS[method](problem, start)
+    with full_precision(b):
+        if method != "auto":
+            iterations = METHODS[method](problem, start)
+        else:
+            method = "anderson"
+            iterations = anderson(problem, start, gives_up=True)
+            problem.reopen()
+            if not problem.finished:
+                method = "newton_krylov"
+                iterations += newton_krylov(problem, problem.best.clone())
         return problem.best, problem.report(method, iterations, mu)
-    iterations = anderson(problem, start, gives_up=True)
-    method = "anderson"
-    problem.reopen()
-    if not problem.finished:
-        method = "newton_krylov"
-        iterations += newton_krylov(problem, problem.best)
-    return problem.best, problem.report(method, iterations, mu)

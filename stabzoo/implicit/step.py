@@ -7,6 +7,7 @@ from torch import Tensor, nn
 
 from stabzoo.implicit.differentiable import implicit_solution
 from stabzoo.implicit.field import Field
+from stabzoo.implicit.precision import Autocast
 from stabzoo.implicit.problem import per_sample
 from stabzoo.implicit.report import BlockReport, SolveReport
 from stabzoo.implicit.settings import TRACED_ITERATIONS, SolverSettings
@@ -129,9 +130,9 @@ class ImplicitStep(nn.Module):
         if self.weight == 0 or (fixed and not (self.f.training and isinstance(y, Tensor))):
             return self.iterate(y, history)
         field = Field(self.f)
-        autocast = field.autocast(y)
+        autocast = Autocast.around(y)
         kind = torch.promote_types(y.dtype, torch.float32)
-        taken = kind if autocast[0] else y.dtype  # a module in half precision takes half precision
+        taken = kind if autocast.enabled else y.dtype  # a module in half precision takes half precision
         f = field.measure(y) if self.needs_f or field.training else None
         history = [entry.to(kind) for entry in history]
         b, a = self.combine(history, None if f is None else f.to(kind))
@@ -139,7 +140,8 @@ class ImplicitStep(nn.Module):
             start = y.to(kind) if f is None else torch.add(b, f.to(kind), alpha=self.weight)
 
         def function(z: Tensor, *tensors: Tensor) -> Tensor:
-            return field.evaluate(z.to(taken), *tensors) if tensors else field(z.to(taken))
+            with autocast.region():
+                return field.evaluate(z.to(taken), *tensors) if tensors else field(z.to(taken))
 
         if fixed:
             z = start if f is None else torch.add(b, f.to(kind), alpha=self.weight)
@@ -147,13 +149,9 @@ class ImplicitStep(nn.Module):
                 z = torch.add(b, function(z).to(kind), alpha=self.weight)
         else:
             z, report = solve(function, b.detach(), self.weight, start, self.settings, mu=one_sided(self.f))
-            if autocast[0]:  # weights cast without a graph must not be found by those that need one
-                torch.clear_autocast_cache()
             tensors = field.tensors
             if torch.is_grad_enabled() and (b.requires_grad or any(t.requires_grad for t in tensors)):
-                z = implicit_solution(
-                    function, b, self.weight, z, tensors, self.settings, self.record_adjoint, autocast
-                )
+                z = implicit_solution(function, b, self.weight, z, tensors, self.settings, self.record_adjoint)
             self.report.record(report, self.settings)
             if self.settings.on_failure == "fallback" and not report.converged:
                 slope = function(y.to(kind), *field.tensors) if f is None else f
