@@ -334,3 +334,15 @@ def test_a_wrong_example_is_one_message(
 def test_fraction_theta() -> None:
     """Any way of writing it."""
     assert stabzoo.get_scheme("theta", theta=0.25).coefficients().beta_next == Fraction(1, 4)
+
+
+def test_diagnostics_say_nothing_false_of_implicit_blocks() -> None:
+    """No bound of explicit steps and no formula of 1 + branch is applied to them."""
+    from stabzoo.diagnostics import block_conditioning, forward_bounds
+
+    network = timm.create_model("implicit_resnet20", width=4).eval()
+    bounds = forward_bounds(network, (3, 16, 16))
+    assert math.isinf(bounds.sensitivity.value)
+    assert any("ImplicitStep: nothing is known about the step" in reason for reason in bounds.refused)
+    with pytest.raises(ValueError, match="condition numbers of implicit steps are not computed"):
+        block_conditioning(network.blocks()[0], torch.randn(1, 4, 8, 8))

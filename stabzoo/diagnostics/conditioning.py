@@ -164,8 +164,8 @@ def block_conditioning(
     history = [inputs] if isinstance(inputs, Tensor) else list(inputs)
     history = [entry.detach().double() for entry in history]
     y = history[0]
-    jacobian = condition_number(_newest(block, inputs, history), y, **options)
     factors, skip, scale = _factors(block)
+    jacobian = condition_number(_newest(block, inputs, history), y, **options)
     _remove_activations(block)
     step = _newest(block, inputs, history)
     _require_affine(step, y, name or type(block).__name__)
@@ -267,6 +267,11 @@ def _factors(block: nn.Module) -> tuple[list[nn.Sequential], float | None, float
     if "step" in modules and isinstance(getattr(modules["step"], "f", None), nn.Module):
         step: Any = modules["step"]
         method = step.coefficients()
+        if method.beta_next:
+            raise ValueError(
+                f"{type(step).__name__}: the formula is that of an explicit step, 1 + branch; condition numbers of implicit "
+                "steps are not computed"
+            )
         layers = [*cast(Any, block).preact.named_children(), *step.f.body.named_children(), ("conv", step.f.conv)]
         norms = [layer for key, layer in layers if key.startswith("norm")]
         convs = [layer for key, layer in layers if key.startswith("conv")]
