@@ -269,8 +269,8 @@ def _factors(block: nn.Module) -> tuple[list[nn.Sequential], float | None, float
         method = step.coefficients()
         if method.beta_next:
             raise ValueError(
-                f"{type(step).__name__}: the formula is that of an explicit step, 1 + branch; condition numbers of implicit "
-                "steps are not computed"
+                f"{type(step).__name__}: the formula is that of an explicit step, 1 + branch; condition numbers of "
+                "implicit steps are not computed"
             )
         layers = [*cast(Any, block).preact.named_children(), *step.f.body.named_children(), ("conv", step.f.conv)]
         norms = [layer for key, layer in layers if key.startswith("norm")]
