@@ -18,7 +18,7 @@ from stabzoo.report.diagnostics_plots import conditioning_figure
 from stabzoo.study.data import load_images
 from stabzoo.study.pixel_scale import PixelScale
 from stabzoo.study.spec import Digits, Training
-from stabzoo.study.training import train
+from stabzoo.training.loop import Trainer
 
 
 def text(condition: Condition) -> str:
@@ -55,7 +55,7 @@ def main() -> None:
     recipe = Training(
         epochs=3, batch_size=32, optimizer="sgd", lr=0.1, momentum=0.9, weight_decay=1e-4, schedule="one-cycle"
     )
-    train(network, images, recipe, seed=0)
+    Trainer(network, images, recipe, seed=0).run()
     network.eval()
     with torch.no_grad():
         right = (network(images.test).argmax(1) == images.test_labels).float().mean().item()

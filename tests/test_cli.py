@@ -42,16 +42,18 @@ def test_list_shows_every_scheme_and_model_with_its_owner(run: Run) -> None:
     assert (status, err) == (0, "")
     assert "\x1b" not in out
     lines = [line.split() for line in out.splitlines()]
-    assert ["zerosnet_opt", "3", "2", "strong", "1/3", "11/48", "-", "zerosnet", "stabzoo", "0.1.0"] in lines
-    assert ["lm_resnet*", "2", "-", "strong", "1/20", "-", "-", "multistep", "stabzoo", "0.1.0"] in lines
+    assert ["zerosnet_opt", "3", "2", "strong", "1/3", "no", "-", "11/48", "-", "zerosnet", "stabzoo", "0.1.0"] in lines
+    assert ["lm_resnet*", "2", "-", "strong", "1/20", "no", "-", "-", "-", "multistep", "stabzoo", "0.1.0"] in lines
     assert any("at initialisation" in line for line in out.splitlines())
     family = (
         "zerosnet{depth}_opt 164, 326, 650, 1298 cifar bottleneck zerosnet_opt 3 2 strong 1/3 - zerosnet stabzoo 0.1.0"
     )
     assert family.split() in lines
-    certified = "resnet_s_cert 1 1 strong 0 1/2 growth, sensitivity forward stabzoo 0.1.0"
+    certified = "resnet_s_cert 1 1 strong 0 no 1 + z 1/2 growth, sensitivity forward stabzoo 0.1.0"
     assert certified.split() in lines
     assert sum(line[:1] == ["preresnet{depth}"] for line in lines) == 4
+    implicit = "theta 1 2 strong 0 A (1 + 1/2 z) / (1 - 1/2 z) -1/12 - theta stabzoo 0.1.0"
+    assert implicit.split() in lines
 
 
 def test_list_json_is_one_document_with_every_name(run: Run) -> None:
@@ -142,7 +144,7 @@ def test_a_plugin_that_fails_to_load_is_a_row(install: Install, run: Run) -> Non
     status, out, err = run("list")
     assert (status, err) == (0, "")
     lines = [line.split() for line in out.splitlines()]
-    assert ["leapfrog", "-", "-", "broken", "-", "-", "-", "leapfrog", "stabzoo-leapfrog", "9.0"] in lines
+    assert ["leapfrog", "-", "-", "broken", *["-"] * 5, "leapfrog", "stabzoo-leapfrog", "9.0"] in lines
     assert ["leapfrog20", "20", "cifar", "basic", "leapfrog", "-", "-", "broken", "-"] in [line[:9] for line in lines]
     reason = (
         "plugin 'leapfrog' (stabzoo-leapfrog 9.0) failed to load: ModuleNotFoundError: No module named 'nothing_of_"
@@ -333,7 +335,7 @@ def test_show_of_a_false_claim_says_so(install: Install, run: Run) -> None:
         ("lst", 'Unknown command "lst". Did you mean "list"? '),
         (
             "study nothing",
-            "there is no study 'nothing'; expected one of forward-stability, principal-angles, quickstart",
+            "there is no study 'nothing'; expected one of forward-stability, implicit, principal-angles, quickstart",
         ),
         ("study nothing.yaml", "nothing.yaml: cannot be read (No such file or directory)"),
         ("study quickstart --workers x", 'Invalid value for --workers: unable to convert "x" into int.\n'),
@@ -540,7 +542,7 @@ def test_help_has_every_command_and_examples(run: Run) -> None:
     status, out, _ = run("--help")
     assert status == 0
     assert run("").out == out
-    commands = ["analyze", "check", "diagnose", "list", "oscillator", "show", "study"]
+    commands = ["analyze", "check", "diagnose", "list", "oscillator", "show", "study", "train"]
     for command in commands:
         assert sum(line.startswith(f"│ {command} ") for line in out.splitlines()) == 1
         detail = run(f"{command} --help")

@@ -17,7 +17,7 @@ from stabzoo.study.networks import build
 from stabzoo.study.spec import Digits, Run, Training
 from stabzoo.study.statistics import Row
 from stabzoo.study.store import Diagnosed
-from stabzoo.study.training import train
+from stabzoo.training.loop import Trainer
 
 FEW = Digits(name="digits", size=8, test_images=1497, split_seed=0)
 TRAINING = Training(
@@ -127,7 +127,7 @@ def test_a_violated_constraint_is_named() -> None:
     network = build(run, images)
     (observer,) = observers_of([Constraints(kind="constraints")], images)
     assert network.violations() == []  # from the start
-    train(network, images, TRAINING, 0, lambda epoch: observer.after_epoch(network, epoch))
+    Trainer(network, images, TRAINING, 0).run(lambda epoch: observer.after_epoch(network, epoch))
     assert observer.result(network)["violations"] == []
     network.network.get_parameter("stages.0.blocks.0.conv2.weight").data[0, 0, 0, 0] = -1
     observer.after_epoch(network, 3)

@@ -12,7 +12,7 @@ from stabzoo.study import load_study, run_study
 from stabzoo.study.data import load_images
 from stabzoo.study.networks import build
 from stabzoo.study.spec import Digits, FixedPointTerm, PerturbationTerm, Run, Training
-from stabzoo.study.training import forward
+from stabzoo.training.penalties import forward
 
 FEW = Digits(name="digits", size=8, test_images=1697, split_seed=0)
 TRAINING = Training(
@@ -35,7 +35,7 @@ def test_the_terms_are_the_penalties() -> None:
     images = load_images(FEW)
     network, pixels = build(run_of("implicit_resnet20", training), images).eval(), images.train[:6]
     torch.manual_seed(3)
-    logits, penalty = forward(network, pixels, training)
+    logits, penalty = forward(network, network, pixels, training)
     torch.manual_seed(3)
     with residual_penalty(network, iterations=2, power=2) as residuals:
         expected, spread = perturbation_penalty(
@@ -44,7 +44,7 @@ def test_the_terms_are_the_penalties() -> None:
     torch.testing.assert_close(logits, expected)
     torch.testing.assert_close(penalty, 0.5 * residuals.total + 0.25 * spread)
     torch.testing.assert_close(logits, network(pixels), rtol=1e-4, atol=1e-4)
-    plain, nothing = forward(network, pixels, TRAINING)
+    plain, nothing = forward(network, network, pixels, TRAINING)
     assert nothing == 0
     torch.testing.assert_close(plain, network(pixels))
 
@@ -54,8 +54,9 @@ def test_a_network_without_blocks_has_no_states_to_keep_together() -> None:
     training = TRAINING.model_copy(update={"perturbation": PerturbationTerm(weight=1, sigma=0.1)})
     images = load_images(FEW)
     run = run_of("resnet18", training).model_copy(update={"args": {}})
+    network = build(run, images)
     with pytest.raises(ValueError, match=r"training.perturbation: expected a network with a method blocks\(\)"):
-        forward(build(run, images), images.train[:2], training)
+        forward(network, network, images.train[:2], training)
 
 
 def test_terms_that_are_left_out_leave_the_key_alone() -> None:

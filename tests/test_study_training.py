@@ -11,7 +11,7 @@ from stabzoo.study.data import load_images
 from stabzoo.study.evaluations import Clean, Constant, Gaussian, Uniform
 from stabzoo.study.networks import PixelScale, build, weights_sha256
 from stabzoo.study.spec import Digits, Run, Training
-from stabzoo.study.training import batches_of, train
+from stabzoo.training.loop import Trainer, batches_of
 
 DIGITS = Digits(name="digits", size=16, test_images=540, split_seed=0)
 FEW = Digits(name="digits", size=8, test_images=1697, split_seed=0)
@@ -130,7 +130,7 @@ def test_training_repeats_to_the_last_bit():
     for seed in (0, 0, 1):
         network = build(tiny_run(seed), load_images(FEW))
         torch.rand(5)
-        trained = train(network, load_images(FEW), TRAINING, seed)
+        trained = Trainer(network, load_images(FEW), TRAINING, seed).run()
         assert not trained.diverged
         hashes.append(weights_sha256(network))
     assert hashes[0] == hashes[1] != hashes[2]
@@ -139,7 +139,7 @@ def test_training_repeats_to_the_last_bit():
 def test_training_learns():
     """The loss falls well below that of guessing, log 10."""
     training = TRAINING.model_copy(update={"epochs": 20})
-    trained = train(build(tiny_run(), load_images(FEW)), load_images(FEW), training, seed=0)
+    trained = Trainer(build(tiny_run(), load_images(FEW)), load_images(FEW), training, seed=0).run()
     assert len(trained.losses) == 20
     assert trained.losses[-1] < 0.6 * math.log(10)
 
@@ -147,7 +147,7 @@ def test_training_learns():
 def test_divergence_is_a_result():
     """A loss that overflows ends the training with what there is, and the network can still be tested."""
     network = build(tiny_run(), load_images(FEW))
-    trained = train(network, load_images(FEW), TRAINING.model_copy(update={"lr": 1e30}), seed=0)
+    trained = Trainer(network, load_images(FEW), TRAINING.model_copy(update={"lr": 1e30}), seed=0).run()
     assert trained.diverged
     assert trained.losses == ()
     images = load_images(FEW)

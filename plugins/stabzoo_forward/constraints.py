@@ -113,6 +113,17 @@ class Projector:
         ] = {}  # by bound and shape: kernels, and bounds of their norms, float64
         self.decided = [0, 0, 0]  # kernels decided by each of the three
 
+    def state(self) -> list[Any]:
+        """What is kept, as numbers and tensors: cap, grid, stride of a bound, the kernels, and bounds of their norms."""
+        return [[bound.cap, bound.grid, bound.stride, *kept] for (bound, _), kept in self.proved.items()]
+
+    def load(self, state: list[Any]) -> None:
+        """Keep what a `state` tells."""
+        self.proved = {
+            (NormBound(cap, tuple(grid), stride), kept.shape[1:]): (kept, norms)
+            for cap, grid, stride, kept, norms in state
+        }
+
     @torch.no_grad()
     def project(self, constrained: Mapping[str, tuple[Tensor, Constraint]]) -> None:
         """Project every weight in place; kernels of one shape and bound together."""

@@ -161,6 +161,16 @@ class StableResNet(StagedNetwork):
             self.projector.project({n: (self.get_parameter(n), c) for n, c in self.constraints().items()})
 
     @torch.jit.ignore()
+    def training_state(self) -> list[Any]:
+        """What was proved of the weights so far: a training that goes on without it may project differently."""
+        return self.projector.state()
+
+    @torch.jit.ignore()
+    def load_training_state(self, state: list[Any]) -> None:
+        """Remember a `training_state`."""
+        self.projector.load(state)
+
+    @torch.jit.ignore()
     def constrain(self, optimizer: torch.optim.Optimizer) -> RemovableHandle:
         """Project now, and after every step that ``optimizer`` takes; the handle's ``remove()`` ends it."""
         self.post_step()

@@ -18,6 +18,7 @@ EXAMPLES = """Examples:
   stabzoo check
   stabzoo oscillator --omega 50 --step 1/100 1/20
   stabzoo study quickstart --workers 2
+  stabzoo train zerosnet20_opt --data digits
   stabzoo diagnose stable_resnet_s11_cert --folder runs/diagnosis
 """
 
@@ -164,6 +165,53 @@ def study(
 
         fetch(loaded.data, root)
     return int(not run_study(loaded, folder or Path("runs") / loaded.name, workers, output(), root).ok)
+
+
+@app.command(help_epilogue="")
+def train(
+    name: Annotated[str, _option("Any timm model.")],
+    /,
+    *,
+    data: Annotated[Literal["digits", "cifar10", "cifar100", "mnist"], _option("By default digits.")] = "digits",
+    root: Annotated[Path, _option("Where data sets lie; by default data.")] = Path("data"),
+    download: Annotated[bool, _option("First fetch the data set, if it is not there.")] = False,
+    unverified: Annotated[bool, _option("Take files that are not the published ones.")] = False,
+    recipe: Annotated[str | None, _option("cifar, digits, mnist, or a .yaml file; by default the data's.")] = None,
+    settings: Annotated[
+        tuple[str, ...], _option("A setting of the recipe: epochs=20, lr=0.05; may be repeated.", "--set")
+    ] = (),
+    arguments: Annotated[
+        tuple[str, ...], _option("An argument of the model: width=8, norm=none; may be repeated.", "--arg")
+    ] = (),
+    seed: Annotated[int, _option("By default 0.")] = 0,
+    device: Annotated[str, _option("cpu or cuda; by default cpu.")] = "cpu",
+    threads: Annotated[int | None, _option("Of torch; by default one a processor, shared by all processes.")] = None,
+    folder: Annotated[Path | None, _option("Where it is kept; by default runs/MODEL-DATA-SEED.")] = None,
+    checkpoint_steps: Annotated[int | None, _option("Also a checkpoint every so many updates.")] = None,
+) -> int:
+    """Train one network; goes on where it was stopped, to the last bit.
+
+    On several GPUs or machines: torchrun --nproc-per-node 8 -m stabzoo train ...
+
+    Example: stabzoo train zerosnet20_opt --data cifar10 --download --device cuda --set amp=bfloat16
+    """
+    from stabzoo.cli.training import train_model
+
+    return train_model(
+        name,
+        data=data,
+        root=root,
+        download=download,
+        verified=not unverified,
+        settings=settings,
+        arguments=arguments,
+        chosen=recipe,
+        seed=seed,
+        device=device,
+        threads=threads,
+        folder=folder,
+        checkpoint_steps=checkpoint_steps,
+    )
 
 
 @app.command(help_epilogue="")

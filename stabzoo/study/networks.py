@@ -15,7 +15,7 @@ from stabzoo.study.data import Images
 from stabzoo.study.pixel_scale import PixelScale
 from stabzoo.study.spec import Run, Study
 from stabzoo.study.store import Coefficients
-from stabzoo.study.training import optimizer_of
+from stabzoo.training.loop import optimizer_of
 
 __all__ = ["PixelScale", "build", "check_networks", "coefficients_of", "weights_sha256"]
 

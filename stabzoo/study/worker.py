@@ -10,6 +10,7 @@ import warnings
 from dataclasses import dataclass
 from multiprocessing.connection import Connection
 from pathlib import Path
+from typing import cast
 
 from stabzoo.study.diagnostics import Diagnostic
 from stabzoo.study.evaluations import Evaluation
@@ -64,8 +65,8 @@ def execute(run: Run, wanted: Wanted, connection: Connection) -> Record:
     from stabzoo.implicit.report import ConvergenceWarning
     from stabzoo.study.accuracy import accuracy, perturb
     from stabzoo.study.data import load_images
-    from stabzoo.study.networks import build, coefficients_of, weights_sha256
-    from stabzoo.study.training import train
+    from stabzoo.study.networks import PixelScale, build, coefficients_of, weights_sha256
+    from stabzoo.training.loop import Trainer
 
     torch.set_num_threads(run.threads)
     if any(diagnostic.kind == "solver" for diagnostic in wanted.diagnostics):
@@ -85,8 +86,9 @@ def execute(run: Run, wanted: Wanted, connection: Connection) -> Record:
         if epoch:
             connection.send(EpochDone())
 
-    trained = train(network, images, run.training, run.seed, after_epoch)
-    network.eval()
+    trainer = Trainer(network, images, run.training, run.seed)
+    trained = trainer.run(after_epoch)
+    network = cast(PixelScale, trainer.averaged).eval()
     return Record(
         run=run,
         coefficients=coefficients_of(network),

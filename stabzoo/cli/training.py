@@ -1,0 +1,86 @@
+"""``stabzoo train``: one network, trained and kept."""
+
+from __future__ import annotations
+
+import os
+import re
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from stabzoo.cli.console import output
+from stabzoo.cli.parameters import parse_settings
+from stabzoo.config import ConfigError, validate
+from stabzoo.study.data import fetch
+from stabzoo.study.spec import Archived, Data, Digits, Training, software
+from stabzoo.training.job import Job, recipe, train_job
+from stabzoo.training.process import this_process
+
+__all__ = ["train_model"]
+
+DECIMAL = re.compile(r"[+-]?[0-9]*\.?[0-9]+([eE][+-]?[0-9]+)?")
+DIGITS = Digits(name="digits", size=16, test_images=540, split_seed=0)
+
+
+def train_model(
+    name: str,
+    *,
+    data: str,
+    root: Path,
+    download: bool,
+    verified: bool,
+    settings: tuple[str, ...],
+    arguments: tuple[str, ...],
+    chosen: str | None,
+    seed: int,
+    device: str,
+    threads: int | None,
+    folder: Path | None,
+    checkpoint_steps: int | None,
+) -> int:
+    """Train a timm model; 1 if its loss was not finite.
+
+    Raises:
+        ConfigError: an option, the data or the model cannot be used.
+    """
+    if checkpoint_steps is not None and checkpoint_steps < 1:
+        raise ConfigError(f"checkpoint-steps: expected at least 1, got {checkpoint_steps}")
+    images: Data = DIGITS if data == "digits" else validate(Archived, {"name": data, "verified": verified}, "data")
+    training = recipe(
+        chosen or {"cifar100": "cifar"}.get(data, data.removesuffix("10")), parse_settings(settings, Training)
+    )
+    args = {key: _number(value) for key, value in parse_settings(arguments, object).items()}
+    if download:
+        fetch(images, root)
+    process = this_process(device)
+    if threads is None:
+        threads = (
+            max(1, (os.cpu_count() or 1) // process.world) if process.device.type == "cpu" else torch.get_num_threads()
+        )
+    job = Job(
+        model=name,
+        args=args,
+        data=images,
+        training=training,
+        seed=seed,
+        device=process.device.type,
+        threads=threads,
+        processes=process.world,
+        software=software(),
+    )
+    folder = folder or Path("runs") / f"{name}-{data}-{seed}"
+    try:
+        trained = train_job(job, folder, root, process, output(), checkpoint_steps)
+    finally:
+        process.leave()
+    if process.rank == 0:
+        output().print(folder / "weights.safetensors")
+    if trained.diverged:
+        output().print("The loss was not finite: the training diverged.", style="yellow")
+    return int(trained.diverged)
+
+
+def _number(value: Any) -> Any:
+    """A decimal as the float that timm's arguments are; schemes read a float as the decimal it is written as."""
+    return float(value) if isinstance(value, str) and DECIMAL.fullmatch(value) else value

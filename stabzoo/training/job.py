@@ -1,0 +1,226 @@
+"""One training from the command line: what it is, its folder, and going on where it was stopped."""
+
+from __future__ import annotations
+
+import csv
+import fcntl
+import io
+import json
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import timm
+import torch
+from rich.console import Console
+from safetensors.torch import save
+from torch import Tensor
+
+import stabzoo  # registers its models with timm  # noqa: F401
+from stabzoo.config import ConfigError, Strict, load_yaml, validate
+from stabzoo.implicit.report import solver_report
+from stabzoo.steps import LearnableStep
+from stabzoo.study.data import Images, load_images
+from stabzoo.study.pixel_scale import PixelScale
+from stabzoo.study.spec import Data, Training
+from stabzoo.study.store import write_atomically
+from stabzoo.training.checkpoint import Checkpoints
+from stabzoo.training.loop import Trained, Trainer
+from stabzoo.training.process import Process
+from stabzoo.training.progress import TrainingProgress
+
+__all__ = ["Job", "recipe", "train_job"]
+
+RECIPES = Path(__file__).parent / "recipes"
+
+
+class Job(Strict):
+    """One training: everything that decides its weights.
+
+    ``threads`` is the number of torch's threads, and ``processes`` of those that share each batch: sums are rounded
+    differently with others.
+    """
+
+    model: str
+    args: dict[str, Any]
+    data: Data
+    training: Training
+    seed: int
+    device: str
+    threads: int
+    processes: int
+    software: dict[str, str]
+
+
+def recipe(name_or_path: str, settings: dict[str, Any]) -> Training:
+    """Read how to train from a YAML file, or by the name of a shipped one, with some ``settings`` changed.
+
+    Raises:
+        ConfigError: there is no such recipe, or it is not a valid one.
+    """
+    shipped = sorted(path.stem for path in RECIPES.glob("*.yaml"))
+    path = RECIPES / f"{name_or_path}.yaml" if name_or_path in shipped else Path(name_or_path)
+    if name_or_path not in shipped and path.suffix not in (".yaml", ".yml"):
+        raise ConfigError(
+            f"there is no recipe {name_or_path!r}; expected one of {', '.join(shipped)}, or the path of a .yaml file"
+        )
+    return validate(Training, {**load_yaml(path), **settings}, str(path))
+
+
+def train_job(
+    job: Job, folder: Path, root: Path, process: Process, console: Console, checkpoint_steps: int | None
+) -> Trained:
+    """Train, or go on with, the network of ``job``; ``folder`` then has
+
+    ``job.json``, the ``checkpoint-*`` files, ``history.csv`` with a row an epoch, and ``weights.safetensors``, the
+    weights to be used (averaged, if the training averages them), once it is finished.
+
+    A checkpoint is written after every epoch, and every ``checkpoint_steps`` updates.
+
+    Raises:
+        ConfigError: the model cannot be built, the data are missing, or ``folder`` holds another training or is in use.
+    """
+    torch.set_num_threads(job.threads)
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        with _locked(folder, process):
+            return _train(job, folder, root, process, console, checkpoint_steps)
+    except OSError as error:
+        raise ConfigError(f"{error.filename or folder}: cannot be used ({error.strerror or error})") from error
+
+
+def _train(
+    job: Job, folder: Path, root: Path, process: Process, console: Console, checkpoint_steps: int | None
+) -> Trained:
+    first = process.rank == 0
+    images = load_images(job.data, root)
+    trainer = Trainer(_network(job, images), images, job.training, job.seed, process)
+    checkpoints = Checkpoints(folder)
+    _same_job(job, folder, write=first)
+    process.wait()
+    state, damaged = checkpoints.newest()
+    if state is not None:
+        trainer.load(state)
+    progress = trainer.progress
+    last = progress.steps
+    with TrainingProgress(console, job, len(images.train), len(trainer.batches(0)), enabled=first) as shown:
+        shown.start(progress.steps, damaged)
+
+        def save_checkpoint() -> None:
+            nonlocal last
+            if first and progress.steps != last:
+                checkpoints.save(progress.steps, trainer.state())
+                last = progress.steps
+
+        def after_epoch(epoch: int) -> dict[str, Any] | None:
+            if not epoch:
+                return None
+            note = _note(trainer, images) if first else {}
+            process.wait()
+            shown.epoch(note)
+            return note
+
+        def after_step() -> None:
+            progress = trainer.progress
+            shown.step(progress.steps, progress.total, trainer.network)
+            if progress.updates == 0 or (checkpoint_steps and progress.steps % checkpoint_steps == 0):
+                save_checkpoint()
+                if first and progress.updates == 0:
+                    _write_history(folder, progress.notes)
+
+        trained = trainer.run(after_epoch, after_step)
+        save_checkpoint()
+    if first:
+        _write_history(folder, progress.notes)
+        weights = {name: tensor.cpu().contiguous() for name, tensor in trainer.averaged.network.state_dict().items()}  # type: ignore[union-attr]  # pyright: ignore
+        write_atomically(folder / "weights.safetensors", save(weights))
+    return trained
+
+
+def _network(job: Job, images: Images) -> PixelScale:
+    torch.manual_seed(job.seed)
+    try:
+        model = timm.create_model(job.model, in_chans=images.channels, num_classes=images.classes, **job.args)
+    except Exception as error:  # whatever a model of anyone raises about its arguments
+        raise ConfigError(f"{job.model} cannot be built: {error or type(error).__name__}") from error
+    return PixelScale(model, images)
+
+
+@contextmanager
+def _locked(folder: Path, process: Process) -> Iterator[None]:
+    """Keep other drivers out of the folder; the lock goes with the process, however it ends."""
+    if process.rank:
+        yield
+        return
+    with (folder / ".lock").open("w") as file:
+        try:
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            raise ConfigError(
+                f"{folder}: another training is using it; wait for its end, or use another --folder"
+            ) from None
+        yield
+
+
+def _same_job(job: Job, folder: Path, *, write: bool) -> None:
+    path = folder / "job.json"
+    mine = job.model_dump(mode="json")
+    if not path.exists():
+        if write:
+            write_atomically(path, json.dumps(mine, indent=1).encode() + b"\n")
+        return
+    try:
+        theirs = json.loads(path.read_bytes())
+        differing = [key for key in mine if theirs.get(key) != mine[key]]
+    except (ValueError, AttributeError):
+        raise ConfigError(f"{path}: is damaged; use another --folder, or remove this one") from None
+    if differing:
+        key = differing[0]
+        raise ConfigError(
+            f"{folder} holds another training: {key} is {json.dumps(theirs.get(key))} there and "
+            f"{json.dumps(mine[key])} here; use another --folder"
+        )
+
+
+@torch.inference_mode()
+def _note(trainer: Trainer, images: Images) -> dict[str, Any]:
+    """What is written down of a finished epoch."""
+    network, device = trainer.averaged, trainer.process.device
+    was_training = network.training
+    network.eval()
+    ranks: list[Tensor] = []
+    for pixels, labels in zip(images.test.split(256), images.test_labels.split(256), strict=True):
+        logits = network(pixels.to(device)).float().cpu()
+        ranks.append((logits > logits.gather(1, labels[:, None])).sum(1))
+    network.train(was_training)
+    rank = torch.cat(ranks)
+    progress = trainer.progress
+    note = {
+        "epoch": progress.epoch,
+        "loss": progress.losses[-1],
+        "lr": trainer.optimizer.param_groups[0]["lr"],
+        "top1": 100 * float((rank < 1).double().mean()),
+        "top5": 100 * float((rank < 5).double().mean()),
+    }
+    for name, module in trainer.network.network.named_modules():
+        if isinstance(module, LearnableStep):
+            note[f"{name}.parameter"] = float(module.parameter.detach())
+    reports = solver_report(trainer.network)
+    if reports:
+        solves = sum(report.solves for report in reports) or 1
+        note["evaluations_a_solve"] = sum(report.evaluations for report in reports) / solves
+        note["not_solved"] = sum(report.failures.total() + report.backward_failures.total() for report in reports)
+        for report in reports:
+            report.reset()
+    return note
+
+
+def _write_history(folder: Path, notes: list[dict[str, Any]]) -> None:
+    if not notes:
+        return
+    text = io.StringIO()
+    writer = csv.DictWriter(text, list(notes[0]), lineterminator="\n")
+    writer.writeheader()
+    writer.writerows(notes)
+    write_atomically(folder / "history.csv", text.getvalue().encode())

@@ -1,0 +1,260 @@
+"""The training loop: every random number is drawn from (seed, epoch, step), so that what is resumed repeats exactly."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Iterator
+from contextlib import nullcontext
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+import torch
+from timm.optim import create_optimizer_v2
+from timm.utils import ModelEmaV3
+from torch import Tensor, nn
+from torch.nn import functional
+from torch.nn.parallel import DistributedDataParallel
+from torch.optim.lr_scheduler import CosineAnnealingLR, LinearLR, LRScheduler, MultiStepLR, OneCycleLR, SequentialLR
+
+from stabzoo.config import ConfigError
+from stabzoo.study.augmentation import Augmentation
+from stabzoo.study.data import Images
+from stabzoo.study.pixel_scale import PixelScale
+from stabzoo.study.spec import Training
+from stabzoo.training.penalties import forward
+from stabzoo.training.process import ALONE, Process
+
+__all__ = ["Trained", "Trainer", "batches_of", "optimizer_of"]
+
+
+@dataclass(frozen=True)
+class Trained:
+    """What a training leaves besides the weights: each finished epoch's mean loss, and whether the loss overflowed."""
+
+    losses: tuple[float, ...]
+    diverged: bool
+
+
+@dataclass
+class Progress:
+    """Where a training is: ``updates`` of the weights in ``epoch`` (from 0) are done, ``steps`` in all.
+
+    Attributes:
+        total: Sum of the losses of this epoch's images so far.
+        losses: Mean loss of every finished epoch.
+        notes: What the caller has noted of every finished epoch.
+        diverged: A loss was not finite; the training is over.
+    """
+
+    epoch: int = 0
+    updates: int = 0
+    steps: int = 0
+    total: float = 0.0
+    losses: list[float] = field(default_factory=list)
+    notes: list[Any] = field(default_factory=list)
+    diverged: bool = False
+
+
+def optimizer_of(network: nn.Module, training: Training) -> torch.optim.Optimizer:
+    """The optimizer timm has under that name; biases and batch norms are not decayed, as timm has it."""
+    return create_optimizer_v2(
+        network, opt=training.optimizer, lr=training.lr, momentum=training.momentum, weight_decay=training.weight_decay
+    )
+
+
+def batches_of(count: int, batch_size: int, seed: int, epoch: int, least: int = 2) -> list[Tensor]:
+    """Indices of an epoch's batches: a permutation drawn from (seed, epoch) alone, whatever ran before.
+
+    A last batch of fewer than ``least`` images joins the one before: batch norm cannot train on a single one.
+    """
+    order = torch.from_numpy(np.random.default_rng((seed, epoch)).permutation(count))
+    batches = list(order.split(batch_size))
+    if len(batches) > 1 and len(batches[-1]) < least:
+        batches[-2:] = [torch.cat(batches[-2:])]
+    return batches
+
+
+def schedule_of(optimizer: torch.optim.Optimizer, training: Training, steps: int, warmup: int) -> LRScheduler:
+    """The learning rate over ``steps`` steps, of which the first ``warmup`` approach it."""
+    match training.schedule:
+        case "step":
+            main: LRScheduler = MultiStepLR(optimizer, [round(f * steps) for f in training.milestones], gamma=0.1)
+        case "cosine":
+            main = CosineAnnealingLR(optimizer, max(1, steps - warmup))
+        case "one-cycle":  # One momentum throughout: the cycle is the learning rate's.
+            return OneCycleLR(optimizer, training.lr, total_steps=steps, cycle_momentum=False)
+    if not warmup:
+        return main
+    return SequentialLR(optimizer, [LinearLR(optimizer, 1 / (warmup + 1), total_iters=warmup), main], [warmup])
+
+
+class Trainer:
+    """One training: the network, its optimizer, and where it is.
+
+    Args:
+        network: Trained in place.
+        images: Its data.
+        training: How it is trained.
+        seed: Of order, augmentation, dropout and noise.
+        process: Which of several processes this is; all see the same batches, and each takes its share of every one.
+    """
+
+    def __init__(
+        self, network: PixelScale, images: Images, training: Training, seed: int, process: Process = ALONE
+    ) -> None:
+        if process.world > 1 and (training.fixed_point or training.perturbation):
+            raise ConfigError("training.fixed_point and training.perturbation: expected one process, got several")
+        self.network, self.images, self.training = network.to(process.device), images, training
+        self.seed, self.process = seed, process
+        self.optimizer = optimizer_of(network, training)
+        self.parts = process.world * training.accumulation
+        epoch = len(self.batches(0))
+        steps = training.epochs * epoch
+        self.schedule = schedule_of(self.optimizer, training, steps, round(training.warmup_epochs * epoch))
+        self.ema = ModelEmaV3(network, decay=training.ema) if training.ema else None
+        half = {"none": None, "bfloat16": torch.bfloat16, "float16": torch.float16}[training.amp]
+        self.autocast = torch.autocast(process.device.type, half) if half else nullcontext()
+        self.scaler = torch.amp.GradScaler(process.device.type, enabled=half is torch.float16)  # type: ignore[attr-defined]
+        self.model: Callable[[Tensor], Tensor] = network
+        if process.world > 1:
+            self.model = DistributedDataParallel(
+                network, device_ids=[process.device.index] if process.device.type == "cuda" else None
+            )
+        if training.compile:
+            self.model = torch.compile(self.model)  # type: ignore[assignment]
+        self.progress = Progress()
+
+    @property
+    def averaged(self) -> nn.Module:
+        """The network to be evaluated: the average of the weights where there is one, else the network itself."""
+        return self.ema.module if self.ema else self.network
+
+    def batches(self, epoch: int) -> list[Tensor]:
+        """Indices of an epoch's batches, the same in all processes."""
+        size, least = self.training.batch_size, 2 * self.parts
+        if size < least:
+            raise ConfigError(
+                f"batch_size: expected at least {least}, 2 images for each of the {self.parts} parts of a batch; "
+                f"got {size}"
+            )
+        return batches_of(len(self.images.train), size, self.seed, epoch, least)
+
+    def run(
+        self, after_epoch: Callable[[int], Any] = lambda epoch: None, after_step: Callable[[], None] = lambda: None
+    ) -> Trained:
+        """Train from where the training is to its end, or to the first loss that is not finite.
+
+        Divergence is a result, not an error: some networks of a study are there because theory says they blow up.
+
+        Args:
+            after_epoch: Called with 0 before the first epoch, and with an epoch's number, from 1, after it; leaves the
+                network's training flags as they are.  What it returns is noted in ``progress.notes``.
+            after_step: Called after every update of the weights.
+        """
+        progress, network = self.progress, self.network
+        if not progress.steps:
+            network.post_step()  # constraints hold from the start
+            network.train()
+            after_epoch(0)
+        network.train()
+        while progress.epoch < self.training.epochs and not progress.diverged:
+            batches = self.batches(progress.epoch)
+            augment = Augmentation(self.training.augmentation, len(self.images.train), self.seed, progress.epoch)
+            for batch in batches[progress.updates :]:
+                loss = self.update(batch, augment)
+                if not math.isfinite(loss):
+                    progress.diverged = True
+                    break
+                progress.updates += 1
+                progress.steps += 1
+                progress.total += loss * len(batch)
+                if progress.updates == len(batches):
+                    progress.losses.append(progress.total / len(self.images.train))
+                    progress.epoch, progress.updates, progress.total = progress.epoch + 1, 0, 0.0
+                    progress.notes.append(after_epoch(progress.epoch))
+                after_step()
+        return Trained(tuple(progress.losses), progress.diverged)
+
+    def update(self, batch: Tensor, augment: Augmentation) -> float:
+        """Update the weights by one batch, whose indices all processes know; return its mean loss.
+
+        The gradient is that of the mean over the batch, however many processes and parts share it.
+        """
+        stream = np.random.SeedSequence((self.seed, self.progress.steps, self.process.rank))
+        torch.manual_seed(int(stream.generate_state(1)[0]))  # dropout, drop path and noise of networks that have them
+        self.optimizer.zero_grad()
+        total = 0.0
+        for part, last in _with_last(self.process.share(batch).tensor_split(self.training.accumulation)):
+            weight = self.process.world * len(part) / len(batch)  # gradients are averaged over the processes
+            waits = nullcontext() if last or self.process.world == 1 else self.model.no_sync()  # type: ignore[attr-defined]  # pyright: ignore
+            with waits:
+                loss, penalty = self.losses(part, augment)
+                total += loss.item() * len(part) / len(batch)
+                if math.isfinite(total) or self.process.world > 1:
+                    objective = loss + penalty
+                    self.scaler.scale(objective if weight == 1 else weight * objective).backward()
+        mean = float(self.process.total(torch.tensor(total, dtype=torch.float64, device=self.process.device)))
+        if math.isfinite(mean):
+            self.scaler.step(self.optimizer)
+            self.scaler.update()
+            self.network.post_step()
+            if self.ema:
+                self.ema.update(self.network)
+            self.schedule.step()
+        return mean
+
+    def losses(self, part: Tensor, augment: Augmentation) -> tuple[Tensor, Tensor | float]:
+        """Mean cross-entropy of some images, and the penalties."""
+        device, training = self.process.device, self.training
+        pixels = augment(self.images.training_pixels(part), part).to(device, non_blocking=True)
+        labels = self.images.train_labels[part].to(device)
+        with self.autocast:
+            output, penalty = forward(self.network, self.model, pixels, training)
+        logits = training.logit_scale * output.float()
+        loss = functional.cross_entropy(logits, labels, label_smoothing=training.label_smoothing)
+        if training.regularization:
+            penalty = penalty + self.network.regularizer(training.regularization)
+        return loss, penalty
+
+    def state(self) -> dict[str, Any]:
+        """All that a training needs to go on exactly where it is; `load` takes it."""
+        return {
+            "network": self.network.network.state_dict(),
+            "scheme": self.network.training_state(),
+            "optimizer": self.optimizer.state_dict(),
+            "schedule": _numbers_of(self.schedule),
+            "scaler": self.scaler.state_dict(),
+            "average": self.ema.module.state_dict() if self.ema else None,
+            "progress": vars(self.progress),
+        }
+
+    def load(self, state: dict[str, Any]) -> None:
+        """Go on from a `state` of the same training."""
+        self.network.network.load_state_dict(state["network"])
+        self.network.load_training_state(state["scheme"])
+        self.optimizer.load_state_dict(state["optimizer"])
+        _restore(self.schedule, state["schedule"])
+        self.scaler.load_state_dict(state["scaler"])
+        if self.ema:
+            self.ema.module.load_state_dict(state["average"])
+        self.progress = Progress(**state["progress"])
+
+
+def _with_last(parts: tuple[Tensor, ...]) -> Iterator[tuple[Tensor, bool]]:
+    for i, part in enumerate(parts, start=1):
+        yield part, i == len(parts)
+
+
+def _numbers_of(schedule: LRScheduler) -> dict[str, Any]:
+    """What changes in a schedule while it runs; the rest is made anew."""
+    found: dict[str, Any] = {name: value for name, value in vars(schedule).items() if isinstance(value, int | float)}
+    found["_last_lr"] = list(schedule._last_lr)
+    parts = getattr(schedule, "_schedulers", [])
+    return {"own": found, "parts": [_numbers_of(part) for part in parts]}
+
+
+def _restore(schedule: LRScheduler, numbers: dict[str, Any]) -> None:
+    vars(schedule).update(numbers["own"])
+    for part, own in zip(getattr(schedule, "_schedulers", []), numbers["parts"], strict=True):
+        _restore(part, own)
