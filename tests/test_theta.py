@@ -296,6 +296,12 @@ def test_an_example_of_ones_own(data: str, tmp_path: Path, capsys: pytest.Captur
     assert "implicit: loss" in capsys.readouterr().out
 
 
+def test_explicit_against_implicit_in_one_picture(tmp_path: Path) -> None:
+    """The command draws it."""
+    assert stabzoo_theta.__main__.main(["step-size", "--folder", str(tmp_path)]) == 0
+    assert (tmp_path / "step-size.png").stat().st_size > 10_000
+
+
 def test_the_shipped_examples_are_valid() -> None:
     """Both of the paper's, with its widths, schedule and depths."""
     assert shipped_examples() == ["function", "spirals"]

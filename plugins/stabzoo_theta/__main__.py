@@ -37,25 +37,28 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except (ConfigError, OSError) as error:
         sys.stderr.write(f"stabzoo_theta: {error}\n")
         return 2
-    if example is None:
-        from stabzoo_theta.figures import step_size_figure
+    import torch
 
-        step_size_figure().savefig(folder / "step-size.png")
-    else:
-        run_example(example, folder)
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)  # matrices are small: more threads only wait for each other
+    try:
+        if example is None:
+            from stabzoo_theta.figures import step_size_figure
+
+            step_size_figure().savefig(folder / "step-size.png")
+        else:
+            run_example(example, folder)
+    finally:
+        torch.set_num_threads(threads)
     sys.stdout.write(f"figures are in {folder}\n")
     return 0
 
 
 def run_example(example: Example, folder: Path) -> None:
-    """Train the networks of an example one after the other on one thread, and write results.json and figures."""
-    import torch
-
+    """Train the networks of an example one after the other, and write results.json and figures."""
     from stabzoo_theta.figures import classification_figure, curves_figure, outputs_figure
     from stabzoo_theta.training import train
 
-    threads = torch.get_num_threads()
-    torch.set_num_threads(1)
     trained, results = {}, []
     for network in example.networks:
         start = time.perf_counter()
@@ -75,7 +78,6 @@ def run_example(example: Example, folder: Path) -> None:
             f"{results[-1]['seconds']} s{', diverged' if run.diverged else ''}\n"
         )
         sys.stdout.flush()
-    torch.set_num_threads(threads)
     document = {"example": example.model_dump(mode="json"), "results": results}
     (folder / "results.json").write_text(json.dumps(document, indent=1) + "\n", encoding="utf-8")
     curves_figure(example, trained).savefig(folder / "curves.png")
