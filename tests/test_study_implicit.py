@@ -88,10 +88,11 @@ def test_every_solve_of_a_study_is_counted(tmp_path: Path, capfd: pytest.Capture
     assert result.ok
     (finding,) = result.report.findings
     explicit, implicit, hasty = finding.rows
-    assert explicit == ("explicit", "explicit", "–", "–", "–", "–")
+    assert explicit == ("explicit", "explicit", "–", "–", "–", "–", "–")
     assert implicit[1] == hasty[1] == "700"  # 100 images, one epoch, 7 implicit blocks
     assert float(implicit[2]) > 2
-    assert "max_evaluations" in hasty[5]
+    assert implicit[5] == "2.0"
+    assert "max_evaluations" in hasty[6]
     assert "were not solved to tolerance, of 1 400 of each" in finding.sentence
     assert "ConvergenceWarning" not in capfd.readouterr().err
     assert load_study("implicit").diagnostics[0].kind == "solver"

@@ -206,7 +206,7 @@ def test_the_residual_penalty_is_the_papers_formula() -> None:
     with residual_penalty(net, iterations=3, power=2, rtol=1e-15) as penalty:
         net(x)
     assert penalty.iterations == [3]
-    assert penalty.evaluations == 4
+    assert penalty.evaluations == net.steps[0].report.penalty_evaluations == 4
     f, y = net.steps[0].f, torch.cat((x, x), dim=1)
     iterate, expected = y, torch.zeros((), dtype=torch.float64)
     for k in range(4):

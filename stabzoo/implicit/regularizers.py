@@ -72,6 +72,7 @@ def residual_penalty(
         found = _residuals(cast(ImplicitStep, step), y, history, iterations, rtol)
         count = len(found)
         penalty.evaluations += count + 1
+        cast(ImplicitStep, step).report.penalty_evaluations += count + 1
         penalty.iterations.append(count)
         for k, size in enumerate(found, start=1):
             penalty.total = penalty.total + (k / count) ** power * size

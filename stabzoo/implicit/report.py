@@ -105,6 +105,7 @@ class BlockReport:
         evaluations: Evaluations of f by the solver, of a batch each.
         backward_failures: The same as ``failures`` for the adjoint equation.
         products: Jacobian products by the solver of the adjoint equation.
+        penalty_evaluations: Evaluations of f by `stabzoo.residual_penalty`.
     """
 
     name: str
@@ -116,6 +117,7 @@ class BlockReport:
     evaluations: int = 0
     backward_failures: Counter[str] = field(default_factory=Counter)
     products: int = 0
+    penalty_evaluations: int = 0
     warned: bool = field(default=False, repr=False)
 
     def reset(self) -> None:
@@ -136,6 +138,7 @@ class BlockReport:
             "evaluations": self.evaluations,
             "backward_failures": dict(self.backward_failures),
             "products": self.products,
+            "penalty_evaluations": self.penalty_evaluations,
             "last": last,
         }
 

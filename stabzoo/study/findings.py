@@ -144,12 +144,14 @@ def _solver(diagnostic: Solver, rows: Sequence[Row]) -> Finding:
             failures.update({f"{name}": count for name, count in block["failures"].items()})
             failures.update({f"{name}, adjoint": count for name, count in block["backward_failures"].items()})
         if not solves:
-            cells.append((row.network.label, "explicit", "–", "–", "–", "–"))
+            cells.append((row.network.label, "explicit", *["–"] * 5))
             continue
         evaluations, products = (sum(block[key] for block in blocks) / solves for key in ("evaluations", "products"))
         highest = max(block["evaluations"] / block["solves"] for block in blocks if block["solves"])
         ends = ", ".join(f"{_counted(count)} {name}" for name, count in failures.items()) or "none"
-        numbers = (_counted(equations), f"{evaluations:.1f}", f"{highest:.1f}", f"{products:.1f}", ends)
+        penalty = sum(block["penalty_evaluations"] for block in blocks) / solves
+        counts = (f"{number:.1f}" for number in (evaluations, highest, products, penalty))
+        numbers = (_counted(equations), *counts, ends)
         cells.append((row.network.label, *numbers))
         samples += equations
         failed += failures.total()
@@ -167,6 +169,7 @@ def _solver(diagnostic: Solver, rows: Sequence[Row]) -> Finding:
             "evaluations of f a solve",
             "in the worst block and epoch",
             "adjoint products",
+            "evaluations of R_fp",
             "not solved",
         ),
         tuple(cells),
