@@ -19,6 +19,7 @@ EXAMPLES = """Examples:
   stabzoo oscillator --omega 50 --step 1/100 1/20
   stabzoo study quickstart --workers 2
   stabzoo train zerosnet20_opt --data digits
+  stabzoo evaluate runs/zerosnet20_opt-digits-0
   stabzoo diagnose stable_resnet_s11_cert --folder runs/diagnosis
 """
 
@@ -212,6 +213,25 @@ def train(
         folder=folder,
         checkpoint_steps=checkpoint_steps,
     )
+
+
+@app.command(help_epilogue="")
+def evaluate(
+    *folders: Annotated[Path, _option("Folders of finished trainings; several differ in their seeds alone.")],
+    conditions: Annotated[
+        Path | None, _option("A .yaml file with evaluations, as a study has them; by default the papers'.")
+    ] = None,
+    root: Annotated[Path, _option("Where data sets lie; by default data.")] = Path("data"),
+    device: Annotated[str, _option("cpu or cuda; by default cpu.")] = "cpu",
+    as_json: Json = False,
+) -> None:
+    """Measure what trained networks are worth, under noise and attack too.
+
+    Example: stabzoo evaluate runs/zerosnet20_opt-digits-0 runs/zerosnet20_opt-digits-1
+    """
+    from stabzoo.cli.evaluating import evaluate_trained
+
+    evaluate_trained(folders, conditions=conditions, root=root, device=device, as_json=as_json)
 
 
 @app.command(help_epilogue="")

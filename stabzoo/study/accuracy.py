@@ -1,16 +1,30 @@
-"""Accuracy on clean and on noisy test images."""
+"""Accuracy on clean, noisy and attacked test images."""
 
 from __future__ import annotations
 
 import torch
 from torch import Tensor, nn
 
-from stabzoo.study.evaluations import Clean, Constant, Evaluation, Gaussian, Structured, Uniform
+from stabzoo.study.attacks import fgsm, pgd
+from stabzoo.study.evaluations import Clean, Constant, Evaluation, Fgsm, Gaussian, Pgd, Structured, Uniform
 
-__all__ = ["accuracy", "perturb"]
+__all__ = ["accuracy", "accuracy_under", "perturb"]
 
 
-def perturb(images: Tensor, evaluation: Evaluation) -> Tensor:
+def accuracy_under(network: nn.Module, images: Tensor, labels: Tensor, evaluation: Evaluation) -> float:
+    """Percentage of ``images`` (N, C, H, W), pixels in [0, 1], that are put in their class under a condition."""
+    network.eval()
+    match evaluation:
+        case Fgsm(epsilon=epsilon):
+            pixels = fgsm(network, images, labels, epsilon)
+        case Pgd(epsilon=epsilon, steps=steps, seed=seed):
+            pixels = pgd(network, images, labels, epsilon, steps, seed)
+        case _:
+            pixels = perturb(images, evaluation)
+    return accuracy(network, pixels, labels)
+
+
+def perturb(images: Tensor, evaluation: Clean | Gaussian | Uniform | Constant | Structured) -> Tensor:
     """Add the noise of ``evaluation`` to ``images`` (N, C, H, W) in [0, 1], and clip to [0, 1].
 
     The noise of all images is one draw from a generator of its own, so every network meets the same noise; the x_0 of

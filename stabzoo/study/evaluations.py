@@ -1,4 +1,4 @@
-"""The conditions a trained network is tested under, as data: clean images, and four kinds of noise."""
+"""The conditions a trained network is tested under, as data: clean images, four kinds of noise, two attacks."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from pydantic import Field, FiniteFloat, PositiveFloat, model_validator
 
 from stabzoo.config import Strict
 
-__all__ = ["Clean", "Constant", "Evaluation", "Gaussian", "Seed", "Structured", "Uniform"]
+__all__ = ["Clean", "Constant", "Evaluation", "Fgsm", "Gaussian", "Pgd", "Seed", "Structured", "Uniform"]
 
 Seed = Annotated[int, Field(ge=0, lt=2**32)]
 
@@ -85,5 +85,40 @@ class Structured(Strict):
         return f"structured ε = {self.epsilon:g}"
 
 
-Evaluation = Annotated[Clean | Gaussian | Uniform | Constant | Structured, Field(discriminator="kind")]
+class Fgsm(Strict):
+    """The fast gradient sign method: ``epsilon`` times the sign of the loss' gradient, on pixels in [0, 1].
+
+    Source: Goodfellow, Shlens, Szegedy, ICLR 2015.
+    """
+
+    kind: Literal["fgsm"]
+    epsilon: PositiveFloat
+
+    @property
+    def title(self) -> str:
+        """Short name in tables and plots."""
+        return f"FGSM ε = {self.epsilon:g}"
+
+
+class Pgd(Strict):
+    """Projected gradient ascent in the ball ||x' - x||_inf <= ``epsilon`` on pixels in [0, 1].
+
+    From a point of the ball drawn with ``seed``, ``steps`` steps of 2.5 epsilon / steps along the gradient's sign.  An
+    upper bound of the accuracy that stronger attacks leave, no "robust accuracy".
+
+    Source: Madry, Makelov, Schmidt, Tsipras, Vladu, ICLR 2018.
+    """
+
+    kind: Literal["pgd"]
+    epsilon: PositiveFloat
+    steps: Annotated[int, Field(ge=1, le=1000)] = 10
+    seed: Seed
+
+    @property
+    def title(self) -> str:
+        """Short name in tables and plots."""
+        return f"PGD-{self.steps} ε = {self.epsilon:g}"
+
+
+Evaluation = Annotated[Clean | Gaussian | Uniform | Constant | Structured | Fgsm | Pgd, Field(discriminator="kind")]
 """What a trained network is tested under; the perturbed pixels are clipped to [0, 1] before they are normalised."""

@@ -63,7 +63,7 @@ def execute(run: Run, wanted: Wanted, connection: Connection) -> Record:
     import torch
 
     from stabzoo.implicit.report import ConvergenceWarning
-    from stabzoo.study.accuracy import accuracy, perturb
+    from stabzoo.study.accuracy import accuracy_under
     from stabzoo.study.data import load_images
     from stabzoo.study.networks import PixelScale, build, coefficients_of, weights_sha256
     from stabzoo.training.loop import Trainer
@@ -99,7 +99,7 @@ def execute(run: Run, wanted: Wanted, connection: Connection) -> Record:
         measured=tuple(
             Measured(
                 evaluation=evaluation,
-                accuracy=accuracy(network, perturb(images.test, evaluation), images.test_labels),
+                accuracy=accuracy_under(network, images.test, images.test_labels, evaluation),
             )
             for evaluation in wanted.evaluations
         ),

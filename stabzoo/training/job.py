@@ -30,7 +30,7 @@ from stabzoo.training.loop import Trained, Trainer
 from stabzoo.training.process import Process
 from stabzoo.training.progress import TrainingProgress
 
-__all__ = ["Job", "recipe", "train_job"]
+__all__ = ["Job", "network_of", "recipe", "train_job"]
 
 RECIPES = Path(__file__).parent / "recipes"
 
@@ -95,7 +95,7 @@ def _train(
 ) -> Trained:
     first = process.rank == 0
     images = load_images(job.data, root)
-    trainer = Trainer(_network(job, images), images, job.training, job.seed, process)
+    trainer = Trainer(network_of(job, images), images, job.training, job.seed, process)
     checkpoints = Checkpoints(folder)
     _same_job(job, folder, write=first)
     process.wait()
@@ -138,7 +138,12 @@ def _train(
     return trained
 
 
-def _network(job: Job, images: Images) -> PixelScale:
+def network_of(job: Job, images: Images) -> PixelScale:
+    """The untrained network of ``job``.
+
+    Raises:
+        ConfigError: it cannot be built.
+    """
     torch.manual_seed(job.seed)
     try:
         model = timm.create_model(job.model, in_chans=images.channels, num_classes=images.classes, **job.args)

@@ -1,0 +1,34 @@
+"""``stabzoo evaluate``: a table of what trained networks are worth."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from stabzoo.cli.console import output, print_json, table
+from stabzoo.config import ConfigError
+from stabzoo.training.evaluation import evaluate
+from stabzoo.training.process import this_process
+
+__all__ = ["evaluate_trained"]
+
+
+def evaluate_trained(
+    folders: tuple[Path, ...], *, conditions: Path | None, root: Path, device: str, as_json: bool
+) -> None:
+    """Print accuracy, gap, calibration, and accuracy under noise and attack.
+
+    Raises:
+        ConfigError: no folder is given, or one is none of a finished training.
+    """
+    if not folders:
+        raise ConfigError("evaluate: expected the folder of a finished training, e.g. runs/zerosnet20_opt-digits-0")
+    found = evaluate(folders, conditions, root, this_process(device).device)
+    if as_json:
+        print_json(found.numbers)
+        return
+    names, values = zip(*found.rows(), strict=True)
+    networks = "network" if len(folders) == 1 else f"{len(folders)} networks, mean ± standard deviation"
+    table(output(), {"": names, networks: values}, ())
+    output().print(
+        "Percent, but for the negative log-likelihood. PGD's is an upper bound of the accuracy under attack."
+    )
