@@ -6,6 +6,7 @@ from collections.abc import Callable
 
 import torch
 from torch import Tensor
+from torch.autograd.forward_ad import unpack_dual
 
 from stabzoo.implicit.anderson import anderson
 from stabzoo.implicit.broyden import broyden
@@ -51,8 +52,13 @@ def solve(
         mu: One-sided Lipschitz constant of f, (f(u) - f(v)) . (u - v) <= mu ||u - v||^2, if known.
 
     Returns:
-        (y, report): of every sample the iterate of least residual, and what is known about it.  Nothing is raised.
+        (y, report): of every sample the iterate of least residual, and what is known about it; no failure is raised.
+
+    Raises:
+        NotImplementedError: ``start`` is a dual number: an implicit step has no forward-mode derivatives.
     """
+    if unpack_dual(start).tangent is not None:
+        raise NotImplementedError("expected reverse-mode derivatives of an implicit step, got a dual number; use vjp")
     kind = torch.promote_types(b.dtype, torch.float32)
     b, start = b.to(kind), start.to(kind)
     problem = Problem(function, b, weight, settings.rtol, settings.max_evaluations)
