@@ -80,6 +80,20 @@ def test_condition_numbers_on_request() -> None:
     assert next(model.parameters()).dtype == torch.float32
 
 
+def test_the_equations_of_implicit_steps() -> None:
+    """What is proved of them beside how they were solved; explicit networks have no such section."""
+    torch.manual_seed(0)
+    model = timm.create_model("implicit_resnet20", in_chans=1, width=4).eval()
+    found = diagnose(model, load_labelled_images("digits", Path(), model, 12), name="narrow", condition_numbers=True)
+    assert "condition numbers of implicit steps are not computed" in found.skipped["condition numbers"]
+    assert {proved.proof for proved in found.well_posed} == {"contraction"}
+    section = next(s for s in sections(found) if s.title.startswith("Equations"))
+    assert [(row[3], row[6]) for row in section.rows] == [("contraction", "none")] * 7
+    assert json.dumps(found.to_dict()["implicit_steps"], allow_nan=False)
+    for row in section.rows:  # the solver is no worse than the iteration that is proved to converge
+        assert float(row[5]) <= int(row[4]) + 1
+
+
 def test_any_timm_model_has_a_report(run: Run) -> None:
     """A network of another's: what is not proved is infinite, with the reason."""
     result = run("diagnose test_resnet --images 4 --json")

@@ -17,6 +17,8 @@ from stabzoo.diagnostics.conditioning import BlockConditioning, module_condition
 from stabzoo.diagnostics.growth import PerturbationGrowth, perturbation_growth
 from stabzoo.diagnostics.images import LabelledImages
 from stabzoo.diagnostics.layers import LayerNorms, layer_norms
+from stabzoo.implicit.report import solver_report
+from stabzoo.implicit.wellposed import WellPosedness, well_posedness
 
 __all__ = ["Diagnosis", "diagnose"]
 
@@ -25,7 +27,11 @@ TIGHT = 64  # pixels a side up to which zero-padded norms are enclosed to 1e-6: 
 
 @dataclass(frozen=True)
 class Diagnosis:
-    """What `diagnose` found; ``skipped`` says why a part is missing."""
+    """What `diagnose` found; ``skipped`` says why a part is missing.
+
+    ``well_posed`` and ``solves`` are of implicit steps: what is proved of their equations, and how those of the growth
+    measurement ended.
+    """
 
     model: str
     parameters: int
@@ -41,6 +47,8 @@ class Diagnosis:
     angles: dict[str, ClassAngles]
     growth: PerturbationGrowth | None
     skipped: dict[str, str]
+    well_posed: tuple[WellPosedness, ...] = ()
+    solves: tuple[dict[str, Any], ...] = ()
 
     def to_dict(self) -> dict[str, Any]:
         """JSON-safe."""
@@ -58,6 +66,10 @@ class Diagnosis:
             "conditioning": [block.to_dict() for block in self.conditioning],
             "angles": {layer: angles.to_dict() for layer, angles in self.angles.items()},
             "perturbation_growth": {"sigma": self.sigma, **(self.growth.to_dict() if self.growth else {})},
+            "implicit_steps": [
+                {**proved.to_dict(), "solves": solves}
+                for proved, solves in zip(self.well_posed, self.solves, strict=True)
+            ],
             "skipped": self.skipped,
             "environment": {
                 "torch": torch.__version__,
@@ -100,10 +112,14 @@ def diagnose(
             skipped["condition numbers"] = str(error)
     else:
         skipped["condition numbers"] = "not asked for"
+    reports = solver_report(model)
+    for report in reports:
+        report.reset()
     try:
         growth = perturbation_growth(model, data.images, noise)
     except ValueError as error:
         skipped["perturbation growth"] = str(error)
+    solves = tuple(report.to_dict() for report in reports)
     return Diagnosis(
         model=name,
         parameters=sum(parameter.numel() for parameter in model.parameters()),
@@ -119,4 +135,6 @@ def diagnose(
         angles=layer_angles(model, data.images, data.labels),
         growth=growth,
         skipped=skipped,
+        well_posed=tuple(well_posedness(model, data.input_size)),
+        solves=solves,
     )

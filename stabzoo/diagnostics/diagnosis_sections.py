@@ -31,7 +31,7 @@ class Section:
 
 def sections(found: Diagnosis) -> list[Section]:
     """Every part of ``found`` that was measured."""
-    parts = [_bounds(found), _norms(found), _growth(found), _angles(found), _conditioning(found)]
+    parts = [_bounds(found), _implicit(found), _norms(found), _growth(found), _angles(found), _conditioning(found)]
     return [part for part in parts if part is not None]
 
 
@@ -59,6 +59,33 @@ def _bounds(found: Diagnosis) -> Section:
         f"||f(x)|| <= growth ||x|| + offset. Gradient ascent finds a sensitivity of {_text(attack)} "
         f"({found.attack.evaluations} evaluations){tight}.",
         ("block", "sensitivity", "literature's", "growth", "offset", "by", "refused"),
+        tuple(rows),
+    )
+
+
+def _implicit(found: Diagnosis) -> Section | None:
+    if not found.well_posed:
+        return None
+    rows = []
+    for proved, solves in zip(found.well_posed, found.solves, strict=True):
+        count, failures = proved.iterations(), solves["failures"]
+        rows.append(
+            (
+                proved.name,
+                _number(proved.weight),
+                _number(proved.weight * proved.lipschitz.value),
+                proved.proof or "not proved",
+                str(count) if count else "–",
+                f"{solves['evaluations'] / max(solves['solves'], 1):.1f}",
+                ", ".join(f"{number} {end}" for end, number in failures.items()) or "none",
+            )
+        )
+    return Section(
+        "Equations y = b + w f(y) of the implicit steps",
+        "Proved for every b: one solution if w L < 1, L the Lipschitz constant of f; an error of 1e-5 of the first is "
+        "reached after so many fixed-point iterations. Measured: evaluations of f a solve, and how many of the images' "
+        "equations were not solved.",
+        ("step", "w", "w L", "well-posed by", "iterations", "evaluations", "not solved"),
         tuple(rows),
     )
 
