@@ -22,7 +22,7 @@ pytestmark = [
 def peak(settings: SolverSettings) -> int:
     """Bytes allocated at the peak of a forward and backward pass of a stiff step."""
     torch.manual_seed(0)
-    f, x = Parabolic(4, 40.0), torch.randn(2, 4, 32, 32, requires_grad=True)
+    f, x = Parabolic(8, 40.0), torch.randn(2, 8, 40, 40, requires_grad=True)
     step = ImplicitStep(f, LinearMultistep((1,), (0,), 1), settings)
 
     def run() -> None:

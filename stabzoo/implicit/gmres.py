@@ -35,25 +35,19 @@ def gmres(apply: Callable[[Tensor], Tensor], rhs: Tensor, tolerance: Tensor, lim
     ``apply`` maps v (B, n) to M v (B, n), sample by sample; a sample that has met its tolerance has its space closed,
     so that its solution does not depend on the others of the batch.
 
-    Source: Saad, Iterative methods for sparse linear systems, section 6.5 (Givens rotations).
+    Source: Saad, Iterative methods for sparse linear systems, section 6.5.
     """
     batch, size = rhs.shape
-    kind = {"dtype": torch.float64, "device": rhs.device}
     dimension = min(DIMENSION, limit)
     basis = rhs.new_empty(batch, DIMENSION + 1, size)  # all of it at once: memory does not grow
-    triangle = torch.eye(dimension, **kind).repeat(batch, 1, 1)
-    rotated = torch.zeros(batch, dimension + 1, **kind)
-    cosines, sines = torch.zeros(batch, dimension, **kind), torch.zeros(batch, dimension, **kind)
+    hessenberg = torch.zeros(batch, dimension + 1, dimension, dtype=torch.float64, device=rhs.device)
     start = lengths(rhs)
-    basis[:, 0] = rhs / torch.where(start > 0, start, 1)[:, None]
-    rotated[:, 0] = start
-    residual = start.double()
-    alive = residual.isfinite()
+    torch.div(rhs, torch.where(start > 0, start, 1)[:, None], out=basis[:, 0])
+    residual = start
+    alive = start.isfinite()
     products = 0
-    for k in range(dimension):
-        open_ = alive & (residual > tolerance)
-        if not bool(open_.any()):
-            break
+    while products < dimension and bool((opened := alive & (residual > tolerance)).any()):
+        k = products
         w = apply(basis[:, k])
         products += 1
         before = lengths(w)
@@ -66,26 +60,19 @@ def gmres(apply: Callable[[Tensor], Tensor], rhs: Tensor, tolerance: Tensor, lim
             w = torch.baddbmm(w[:, None], again[:, None], basis[:, : k + 1], alpha=-1)[:, 0]
             length, h = lengths(w), h + again
         torch.div(w, torch.where(length > 0, length, 1)[:, None], out=basis[:, k + 1])
-        column = torch.zeros(batch, dimension + 1, **kind)
-        column[:, : k + 1] = -h.double()
-        column[:, k] += 1
-        column[:, k + 1] = -length.double()
-        for i in range(k):
-            upper, lower = column[:, i].clone(), column[:, i + 1].clone()
-            column[:, i] = cosines[:, i] * upper + sines[:, i] * lower
-            column[:, i + 1] = cosines[:, i] * lower - sines[:, i] * upper
-        radius = torch.hypot(column[:, k], column[:, k + 1])
-        safe = torch.where(radius > 0, radius, 1)
-        cosines[:, k], sines[:, k] = column[:, k] / safe, column[:, k + 1] / safe
-        column[:, k] = radius
-        usable = open_ & (radius > 0) & radius.isfinite()
-        triangle[:, :, k] = torch.where(usable[:, None], column[:, :dimension], triangle[:, :, k])
-        following = -sines[:, k] * rotated[:, k]
-        rotated[:, k + 1] = torch.where(usable, following, 0)
-        rotated[:, k] = torch.where(usable, cosines[:, k] * rotated[:, k], 0)
-        residual = torch.where(usable, following.abs(), residual)
-        alive &= usable | ~open_  # a breakdown: the space is complete
-    found = slice(products)
-    weights = torch.linalg.solve_triangular(triangle[:, found, found], rotated[:, found, None], upper=True)[:, :, 0]
-    solution = combination(weights.to(rhs.dtype), basis[:, found])
-    return Krylov(solution, residual.to(rhs.dtype), products)
+        # the matrix of I - M in the basis; a closed space gains a column that the right-hand side does not see
+        hessenberg[:, : k + 1, k] = torch.where(opened[:, None], -h, 0)
+        hessenberg[:, k, k] += opened
+        hessenberg[:, k + 1, k] = torch.where(opened, -length, 1)
+        q, r = torch.linalg.qr(hessenberg[:, : k + 2, : k + 1], mode="complete")
+        usable = (r[:, k, k] != 0) & r[:, k, k].isfinite()
+        residual = torch.where(opened & usable, start * q[:, 0, -1].abs().to(start.dtype), residual)
+        if not bool(usable.all()):  # a breakdown: the space is complete
+            alive = alive & usable
+            hessenberg[:, : k + 1, k] = torch.where(usable[:, None], hessenberg[:, : k + 1, k], 0)
+            hessenberg[:, k + 1, k] = torch.where(usable, hessenberg[:, k + 1, k], 1)
+    if products == 0:
+        return Krylov(torch.zeros_like(rhs), residual, 0)
+    q, r = torch.linalg.qr(hessenberg[:, : products + 1, :products])
+    weights = torch.linalg.solve_triangular(r, start[:, None, None] * q[:, :1].mT, upper=True)[:, :, 0]
+    return Krylov(combination(weights.to(rhs.dtype), basis[:, :products]), residual, products)
