@@ -116,14 +116,14 @@ def step_size_figure(seed: int = 0, layers: int = 20) -> Figure:
         growth = [max(distances(*scheme, size, seed, layers)) for size in sizes]
         left.loglog(sizes, growth, color=colour, label=label)
         right.semilogy(distances(*scheme, 10.0, seed, layers), color=colour, marker=".", label=label)
-    left.axvline(2, color="#9a9a9a", linewidth=0.8)
+    left.axvline(2, color="#9a9a9a", linewidth=0.8, label="h L = 2")
     left.set_xlabel("h L")
     left.set_ylabel(f"max |y_n - z_n| / |y_0 - z_0|, n ≤ {layers}")
     left.set_ylim(0.5, 1e8)
     right.set_ylim(1e-6, 1e8)
     right.set_xlabel("n")
     right.set_ylabel("|y_n - z_n| / |y_0 - z_0| at h L = 10")
-    left.legend(fontsize=8)
+    left.legend(fontsize=8, loc="upper left")
     title = (
         "The same weights, F(y) = -h Kᵀ relu(K y + c): an explicit step takes two states apart; of the implicit ones\n"
     )
