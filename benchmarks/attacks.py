@@ -37,9 +37,10 @@ def main() -> None:
         "| network | attack | stabzoo | foolbox | pixels apart, mean | s, stabzoo | s, foolbox |\n|---|---|---|---|---|---|---|"
     )
     for model in ("zerosnet20_opt", "implicit_resnet20_be"):
-        run = Run(model=model, args={"width": 8}, data=DATA, training=TRAINING, seed=0, software={})
+        training = TRAINING.model_copy(update={"lr": 0.01}) if "implicit" in model else TRAINING
+        run = Run(model=model, args={"width": 8}, data=DATA, training=training, seed=0, software={})
         network = build(run, images)
-        Trainer(network, images, TRAINING, 0).run()
+        Trainer(network, images, training, 0).run()
         network.eval()
         theirs = foolbox.PyTorchModel(network, bounds=(0, 1), device="cpu")
         x, y = images.test, images.test_labels
