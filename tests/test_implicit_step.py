@@ -314,6 +314,14 @@ def test_a_change_of_mode_before_the_backward_is_an_error() -> None:
         y.sum().backward()
 
 
+def test_forward_mode_is_refused() -> None:
+    """Rather than answered by what the iteration makes of it."""
+    x = torch.randn(2, 4, 6, 6)
+    with torch.autograd.forward_ad.dual_level(), pytest.raises(NotImplementedError, match=r"use backward\(\)"):
+        dual = torch.autograd.forward_ad.make_dual(x, x)
+        ImplicitStep(Parabolic(4, 0.6), BACKWARD_EULER)(dual, [dual])
+
+
 class Unsolvable(nn.Module):
     """f(y) = sqrt(1 + y^2) for positive states: no solution; sin for the others."""
 

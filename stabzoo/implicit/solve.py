@@ -58,7 +58,9 @@ def solve(
         NotImplementedError: ``start`` is a dual number: an implicit step has no forward-mode derivatives.
     """
     if unpack_dual(start).tangent is not None:
-        raise NotImplementedError("expected reverse-mode derivatives of an implicit step, got a dual number; use vjp")
+        raise NotImplementedError(
+            "expected reverse-mode derivatives of an implicit step, got a dual number; use backward()"
+        )
     kind = torch.promote_types(b.dtype, torch.float32)
     b, start = b.to(kind), start.to(kind)
     problem = Problem(function, b, weight, settings.rtol, settings.max_evaluations)
