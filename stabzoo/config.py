@@ -89,6 +89,9 @@ def validate(model: type[Model], data: Any, source: str) -> Model:
         raise ConfigError(f"{source}: {reasons}" if reasons == indented else f"{source}:\n  {indented}") from None
 
 
+MAX_BYTES, MAX_DEPTH, MAX_VALUES = 2**20, 50, 100_000  # of a YAML file
+
+
 class _Loader(yaml.CSafeLoader if yaml.__with_libyaml__ else yaml.SafeLoader):  # pyright: ignore
     """YAML's safe loader; a key written twice is an error instead of a silent choice."""
 
@@ -96,35 +99,73 @@ class _Loader(yaml.CSafeLoader if yaml.__with_libyaml__ else yaml.SafeLoader):  
 def _mapping(loader: Any, node: yaml.MappingNode) -> dict[Any, Any]:
     loader.flatten_mapping(node)
     keys = [loader.construct_object(key, deep=True) for key, _ in node.value]
+    seen: set[str | int] = set()
     for position, key in enumerate(keys):
         if not isinstance(key, str | int):
             raise yaml.constructor.ConstructorError(
                 None, None, f"a key must be a name, got {key!r}", node.value[position][0].start_mark
             )
-        if key in keys[:position]:
+        if key in seen:
             raise yaml.constructor.ConstructorError(
                 None, None, f"the key {key!r} is written twice", node.value[position][0].start_mark
             )
+        seen.add(key)
     return {key: loader.construct_object(value, deep=True) for key, (_, value) in zip(keys, node.value, strict=True)}
 
 
 _Loader.add_constructor(yaml.resolver.BaseResolver.DEFAULT_MAPPING_TAG, _mapping)
 
 
+def _within_limits(root: yaml.Node | None) -> None:
+    """Refuse documents that are too deep, or too large once their aliases are written out (a "YAML bomb").
+
+    Raises:
+        yaml.YAMLError: with the place and the limit.
+    """
+    sizes: dict[int, tuple[int, int]] = {}  # values and levels of a node with all below it, aliases written out
+    above: set[int] = set()
+    waiting = [root] if root is not None else []
+    while waiting:
+        node = waiting[-1]
+        parts = node.value if isinstance(node, yaml.CollectionNode) else []
+        children = [child for part in parts for child in (part if isinstance(part, tuple) else (part,))]
+        if id(node) in sizes:  # an alias, done elsewhere
+            waiting.pop()
+        elif id(node) in above:  # its children are done
+            waiting.pop()
+            above.remove(id(node))
+            below = [sizes[id(child)] for child in children]
+            values, levels = 1 + sum(size for size, _ in below), 1 + max((level for _, level in below), default=0)
+            if values > MAX_VALUES or levels > MAX_DEPTH:
+                limit = f"{MAX_VALUES} values" if values > MAX_VALUES else f"{MAX_DEPTH} levels"
+                raise yaml.MarkedYAMLError(None, None, f"more than {limit}, aliases written out", node.start_mark)
+            sizes[id(node)] = values, levels
+        else:
+            above.add(id(node))
+            if any(id(child) in above for child in children):
+                raise yaml.MarkedYAMLError(None, None, "an alias of what it is a part of", node.start_mark)
+            waiting += children
+
+
 def load_yaml(path: Path) -> Mapping[str, Any]:
     """Read a YAML mapping, safely.
 
     Raises:
-        ConfigError: when the file is missing, unreadable, not YAML, or not a mapping; the message has the file and the
-            line.
+        ConfigError: when the file is missing, unreadable, larger than `MAX_BYTES`, not YAML, deeper than `MAX_DEPTH`,
+            of more than `MAX_VALUES` values, or not a mapping; the message has the file and the line.
     """
     try:
-        text = path.read_text(encoding="utf-8")
+        with path.open("rb") as file:
+            content = file.read(MAX_BYTES + 1)
+        if len(content) > MAX_BYTES:
+            raise ConfigError(f"{path}: expected at most {MAX_BYTES} bytes; is this a file of settings?")
+        text = content.decode()
     except OSError as error:
         raise ConfigError(f"{path}: cannot be read ({error.strerror or error}); expected a YAML file there") from None
     except UnicodeDecodeError as error:
         raise ConfigError(f"{path}: not UTF-8 text (byte {error.start}); expected a YAML file") from None
     try:
+        _within_limits(yaml.compose(text, Loader=_Loader))
         data = yaml.load(text, Loader=_Loader)
     except (yaml.YAMLError, RecursionError, ValueError) as error:
         mark = getattr(error, "problem_mark", None)

@@ -99,6 +99,12 @@ def test_bad_families(families: dict, reason: str) -> None:
         validate(Registry, {"schemes": {"a": {"order": 1, "stability": "strong"}}, "families": families}, "here")
 
 
+BOMB = b"a0: &a0 [x, x]\n" + b"".join(
+    b"a%d: &a%d [%s]\n" % (i, i, b", ".join([b"*a%d" % (i - 1)] * 9)) for i in range(1, 30)
+)
+CHAIN = b"a0: &a0 [x]\n" + b"".join(b"a%d: &a%d [*a%d]\n" % (i, i, i - 1) for i in range(1, 5000))
+
+
 @pytest.mark.parametrize(
     ("content", "reason"),
     [
@@ -108,6 +114,11 @@ def test_bad_families(families: dict, reason: str) -> None:
         (b"? [1, 2]\n: 3\n", "a key must be a name"),
         (b"", "expected a mapping of names to values at the top, got NoneType"),
         (b"[" * 5000, "not valid YAML"),
+        (BOMB, r"line \d+: not valid YAML \(more than 100000 values, aliases written out\)"),
+        (CHAIN, r"line 50: not valid YAML \(more than 50 levels, aliases written out\)"),
+        (b"a: &a [*a]", r"line 1: not valid YAML \(an alias of what it is a part of\)"),
+        (b"a: &a\n  <<: *a\n", "an alias of what it is a part of"),
+        (b"a: '" + b"x" * 2**20 + b"'", "expected at most 1048576 bytes"),
     ],
 )
 def test_bad_files(tmp_path, content: bytes, reason: str) -> None:
@@ -116,6 +127,18 @@ def test_bad_files(tmp_path, content: bytes, reason: str) -> None:
     path.write_bytes(content)
     with pytest.raises(ConfigError, match=f"registry.yaml.*{reason}"):
         load_yaml(path)
+
+
+def test_aliases_within_the_limits_are_read(tmp_path) -> None:
+    """Used twice, merged, and many keys in no time."""
+    path = tmp_path / "registry.yaml"
+    path.write_text(
+        "base: &b {x: 1}\nlist: [*b, *b]\nmerged: {<<: *b, y: 2}\n" + "".join(f"k{i}: 0\n" for i in range(40_000))
+    )
+    data = load_yaml(path)
+    assert data["list"] == [{"x": 1}, {"x": 1}]
+    assert data["merged"] == {"x": 1, "y": 2}
+    assert len(data) == 40_003
 
 
 def test_a_missing_file(tmp_path) -> None:
