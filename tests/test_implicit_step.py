@@ -314,12 +314,14 @@ def test_a_change_of_mode_before_the_backward_is_an_error() -> None:
         y.sum().backward()
 
 
+@pytest.mark.filterwarnings("ignore::FutureWarning", "ignore::DeprecationWarning")  # of torch's forward mode
 def test_forward_mode_is_refused() -> None:
     """Rather than answered by what the iteration makes of it."""
     x = torch.randn(2, 4, 6, 6)
-    with torch.autograd.forward_ad.dual_level(), pytest.raises(NotImplementedError, match=r"use backward\(\)"):
+    with torch.autograd.forward_ad.dual_level():
         dual = torch.autograd.forward_ad.make_dual(x, x)
-        ImplicitStep(Parabolic(4, 0.6), BACKWARD_EULER)(dual, [dual])
+        with pytest.raises(NotImplementedError, match=r"use backward\(\)"):
+            ImplicitStep(Parabolic(4, 0.6), BACKWARD_EULER)(dual, [dual])
 
 
 class Unsolvable(nn.Module):
