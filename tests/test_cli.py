@@ -335,7 +335,8 @@ def test_show_of_a_false_claim_says_so(install: Install, run: Run) -> None:
         ("lst", 'Unknown command "lst". Did you mean "list"? '),
         (
             "study nothing",
-            "there is no study 'nothing'; expected one of forward-stability, implicit, principal-angles, quickstart",
+            "there is no study 'nothing'; expected one of forward-stability, implicit, principal-angles, quickstart, "
+            "root-scan",
         ),
         ("study nothing.yaml", "nothing.yaml: cannot be read (No such file or directory)"),
         ("study quickstart --workers x", 'Invalid value for --workers: unable to convert "x" into int.\n'),

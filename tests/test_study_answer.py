@@ -2,11 +2,15 @@
 
 import math
 import warnings
+from pathlib import Path
 
 import pytest
 
+import stabzoo
 from stabzoo.study import Study, load_study
 from stabzoo.study.evaluations import Evaluation
+from stabzoo.study.radius_plot import draw_radii
+from stabzoo.study.report import Report
 from stabzoo.study.spec import Run
 from stabzoo.study.statistics import Comparison, compare, rows_of
 from stabzoo.study.store import Coefficients, Measured, Record
@@ -155,3 +159,27 @@ def test_coefficients_are_written_exactly(coefficients: dict[str, object], text:
     card = rows_of(study, {run.key: record})[0].card
     assert card is not None
     assert coefficients_text(card) == text
+
+
+def test_many_radii_are_a_curve(tmp_path: Path) -> None:
+    """The root scan's schemes have the radii that it names, and its figure is drawn; fewer schemes have none."""
+    study = load_study("root-scan").model_copy(update={"seeds": (0, 1)})
+    records: dict[str, Record] = {}
+    for position, network in enumerate(study.networks):
+        scheme = stabzoo.get_scheme("zerosnet", **{k: v for k, v in network.args.items() if k != "width"})
+        method = scheme.coefficients()
+        coefficients = Coefficients(alpha=method.alpha, beta=method.beta, beta_next=method.beta_next)
+        for seed in study.seeds:
+            run = study.run(network, seed)
+            values = [(evaluation, 90.0 - 5 * position - seed) for evaluation in study.evaluations]
+            records[run.key] = make_record(run, coefficients, *values)
+    rows = rows_of(study, records)
+    radii = [row.card.parasitic_radius for row in rows if row.card]
+    assert [f"r = {radius}" for radius in radii] == [network.label for network in study.networks]
+    figure = draw_radii(study, rows)
+    assert figure is not None
+    assert figure.startswith(b"\x89PNG")
+    assert draw_radii(study, rows[:4]) is None
+    Report.of(study, records, ()).write(tmp_path)
+    assert (tmp_path / "radius.png").read_bytes() == figure
+    assert "against the parasitic radius" in (tmp_path / "report.html").read_text()

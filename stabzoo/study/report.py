@@ -101,20 +101,23 @@ class Report:
         }
 
     def write(self, folder: Path) -> None:
-        """Write ``REPORT_FILES`` into ``folder``, and ``angles.png`` where angles were measured."""
+        """Write ``REPORT_FILES``, ``angles.png`` where angles were measured, ``radius.png`` for many radii."""
         # matplotlib is slow to import, and every worker process would pay for it
         from stabzoo.study.angles_plot import draw_angles
         from stabzoo.study.plot import draw
+        from stabzoo.study.radius_plot import draw_radii
 
-        plot, angles = draw(self.study, self.rows, self.comparisons), draw_angles(self.study, self.rows)
+        plot = draw(self.study, self.rows, self.comparisons)
+        further = {"angles": draw_angles(self.study, self.rows), "radius": draw_radii(self.study, self.rows)}
         results = json.dumps(self.to_dict(), indent=1, allow_nan=False, ensure_ascii=False) + "\n"
-        page = self._page(plot, angles).encode()
+        page = self._page(plot, further).encode()
         for name, content in zip(REPORT_FILES, (page, plot, results.encode()), strict=True):
             write_atomically(folder / name, content)
-        if angles:
-            write_atomically(folder / "angles.png", angles)
+        for name, figure in further.items():
+            if figure:
+                write_atomically(folder / f"{name}.png", figure)
 
-    def _page(self, plot: bytes, angles: bytes | None) -> str:
+    def _page(self, plot: bytes, further: dict[str, bytes | None]) -> str:
         from stabzoo.report.page import render_page
 
         return render_page(
@@ -125,7 +128,7 @@ class Report:
             study=self.study,
             wording=wording,
             plot=base64.b64encode(plot).decode(),
-            angles=angles and base64.b64encode(angles).decode(),
+            **{name: figure and base64.b64encode(figure).decode() for name, figure in further.items()},
             environment=environment(),
         )
 
