@@ -53,6 +53,20 @@ def test_the_block_is_the_exact_propagator_of_the_oscillator(theta: str, q: floa
     assert float((new - expected).norm() / expected.norm()) < 1e-8
 
 
+@pytest.mark.parametrize(("theta", "limit"), [("1/2", 2.0), ("1", 1.0)])
+def test_fixed_point_iterations_reach_no_further_than_verlet(theta: str, limit: float) -> None:
+    """On the oscillator they converge just where h omega < 1 / theta: for theta = 1/2 the limit of Verlet's scheme."""
+    for q, converges in ((0.95 * limit, True), (1.05 * limit, False)):
+        settings = SolverSettings(method="fixed_point", max_evaluations=2000, on_failure="fallback")
+        scheme = stabzoo.get_scheme("theta", theta=theta, solver=settings)
+        block = scheme.block(Linear(q * torch.tensor([[0.0, -1.0], [1.0, 0.0]], dtype=torch.float64)))
+        y = torch.tensor([[1.0, 0.5]], dtype=torch.float64)
+        block(y, [y])
+        assert block.report.forward.converged is converges
+        anderson = stabzoo.get_scheme("theta", theta=theta, solver=TIGHT).block(block.f)
+        anderson(y, [y])  # raises where it fails
+
+
 def test_theta_lies_between_the_ends() -> None:
     """And theta = 0 is the explicit step."""
     with pytest.raises(ConfigError, match="theta: expected 0 <= theta <= 1"):
