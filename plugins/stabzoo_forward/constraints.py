@@ -114,7 +114,7 @@ class Projector:
         self.decided = [0, 0, 0]  # kernels decided by each of the three
 
     def state(self) -> list[Any]:
-        """What is kept, as numbers and tensors: cap, grid, stride of a bound, the kernels, and bounds of their norms."""
+        """What is kept, as numbers and tensors: cap, grid, stride of a bound, kernels, and bounds of their norms."""
         return [[bound.cap, bound.grid, bound.stride, *kept] for (bound, _), kept in self.proved.items()]
 
     def load(self, state: list[Any]) -> None:
