@@ -1,6 +1,10 @@
 """Studies of implicit networks: the paper's regularisers in the training, and every solve counted."""
 
+import io
+import warnings
 from pathlib import Path
+from types import SimpleNamespace
+from typing import Any, cast
 
 import pytest
 import torch
@@ -8,10 +12,15 @@ import yaml
 from rich.console import Console
 
 from stabzoo import perturbation_penalty, residual_penalty
+from stabzoo.implicit.report import ConvergenceWarning
 from stabzoo.study import load_study, run_study
 from stabzoo.study.data import load_images
+from stabzoo.study.diagnostics import Solver
+from stabzoo.study.evaluations import Clean
 from stabzoo.study.networks import build
 from stabzoo.study.spec import Digits, FixedPointTerm, PerturbationTerm, Run, Training
+from stabzoo.study.terminal import RunProgress
+from stabzoo.study.worker import EpochDone, Wanted, execute
 from stabzoo.training.penalties import forward
 
 FEW = Digits(name="digits", size=8, test_images=1697, split_seed=0)
@@ -96,3 +105,27 @@ def test_every_solve_of_a_study_is_counted(tmp_path: Path, capfd: pytest.Capture
     assert "were not solved to tolerance, of 1 400 of each" in finding.sentence
     assert "ConvergenceWarning" not in capfd.readouterr().err
     assert load_study("implicit").diagnostics[0].kind == "solver"
+
+
+@pytest.mark.parametrize("diagnostics", [(), (Solver(kind="solver"),)])
+def test_unsolved_equations_are_told_while_it_trains(diagnostics: tuple[Solver, ...]) -> None:
+    """With each epoch, those of that epoch, whoever else counts them; the bar has their sum."""
+    told: list[EpochDone] = []
+    training = TRAINING.model_copy(update={"epochs": 2})
+    args = {"width": 4, "solver": {"max_evaluations": 1, "rtol": 1e-9, "on_failure": "fallback"}}
+    run = run_of("implicit_resnet20", training).model_copy(update={"args": args})
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", ConvergenceWarning)  # of the adjoint equations
+        record = execute(run, Wanted((Clean(kind="clean"),), diagnostics), cast(Any, SimpleNamespace(send=told.append)))
+    first, second = (event.failures for event in told)
+    assert first > 0
+    assert first / 2 < second < 2 * first
+    for entry in record.diagnosed:
+        blocks = [block for epoch in cast(Any, entry.result["history"]) for block in epoch["blocks"]]
+        counted = sum(sum(block["failures"].values()) + sum(block["backward_failures"].values()) for block in blocks)
+        assert counted == first + second
+    screen = io.StringIO()
+    with RunProgress(Console(file=screen, force_terminal=True, width=120), 1, 0, 2) as progress:
+        for event in told:
+            progress.epoch("key", event.failures)
+    assert f"{first + second} equations not solved" in screen.getvalue()

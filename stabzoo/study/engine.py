@@ -133,8 +133,8 @@ def _train(
             label = missing[run.key][0].label
             name = f"{label}, seed {run.seed}"
             match event:
-                case EpochDone():
-                    progress.epoch(run.key)
+                case EpochDone(failures=unsolved):
+                    progress.epoch(run.key, unsolved)
                 case Record():
                     records[run.key] = store.save(event)
                     accuracies = ", ".join(f"{entry.evaluation.title} {entry.accuracy:.1f}" for entry in event.measured)

@@ -32,7 +32,7 @@ class RunProgress:
         self._bar = Progress(
             TextColumn("training"),
             BarColumn(bar_width=None),
-            TextColumn("{task.fields[runs]} runs"),
+            TextColumn("{task.fields[runs]} runs{task.fields[unsolved]}"),
             TimeElapsedColumn(),
             TextColumn("left"),
             TimeRemainingColumn(),
@@ -40,7 +40,8 @@ class RunProgress:
             disable=not console.is_terminal,
             expand=True,
         )
-        self._task = self._bar.add_task("", total=(runs - done) * epochs, runs=f"{done}/{runs}")
+        self._task = self._bar.add_task("", total=(runs - done) * epochs, runs=f"{done}/{runs}", unsolved="")
+        self._unsolved = 0
 
     def __enter__(self) -> RunProgress:
         self._bar.start()
@@ -51,8 +52,11 @@ class RunProgress:
     ) -> None:
         self._bar.stop()
 
-    def epoch(self, key: str) -> None:
-        """One more epoch of the run ``key`` is trained."""
+    def epoch(self, key: str, unsolved: int = 0) -> None:
+        """One more epoch of the run ``key`` is trained, in which ``unsolved`` equations were not solved."""
+        self._unsolved += unsolved
+        if self._unsolved:
+            self._bar.update(self._task, unsolved=f", {self._unsolved} equations not solved")
         self._set(key, self._trained.get(key, 0) + 1)
 
     def restart(self, key: str) -> None:

@@ -31,7 +31,9 @@ class Wanted:
 
 @dataclass(frozen=True)
 class EpochDone:
-    """One more epoch of the current run is trained."""
+    """One more epoch of the current run is trained; ``failures`` equations of implicit steps were not solved in it."""
+
+    failures: int = 0
 
 
 @dataclass(frozen=True)
@@ -62,7 +64,7 @@ def execute(run: Run, wanted: Wanted, connection: Connection) -> Record:
     """Train and evaluate one run on one thread."""
     import torch
 
-    from stabzoo.implicit.report import ConvergenceWarning
+    from stabzoo.implicit.report import ConvergenceWarning, solver_report
     from stabzoo.study.accuracy import accuracy_under
     from stabzoo.study.data import load_images
     from stabzoo.study.networks import PixelScale, build, coefficients_of, weights_sha256
@@ -80,11 +82,19 @@ def execute(run: Run, wanted: Wanted, connection: Connection) -> Record:
 
         observers = observers_of(wanted.diagnostics, images)
 
+    reports, failed = solver_report(network), 0
+
+    def failures() -> int:
+        return sum(report.failures.total() + report.backward_failures.total() for report in reports)
+
     def after_epoch(epoch: int) -> None:
+        nonlocal failed
+        more = failures() - failed
         for observer in observers:
             observer.after_epoch(network, epoch)
+        failed = failures()  # an observer may count from zero
         if epoch:
-            connection.send(EpochDone())
+            connection.send(EpochDone(more))
 
     trainer = Trainer(network, images, run.training, run.seed)
     trained = trainer.run(after_epoch)
