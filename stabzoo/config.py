@@ -41,14 +41,22 @@ class Strict(BaseModel):
 Model = TypeVar("Model", bound=BaseModel)
 
 
+def _models(annotation: Any) -> list[type[BaseModel]]:
+    """The models that a field may hold, in a container, an option or a union."""
+    if hasattr(annotation, "model_fields"):
+        return [annotation]
+    return [model for part in get_args(annotation) for model in _models(part)]
+
+
 def _accepted(model: type[BaseModel], location: tuple[int | str, ...]) -> list[str]:
     """Names of the fields accepted beside ``location`` (empty when the place is not a model's)."""
     here: Any = model
     for key in location[:-1]:
         fields = getattr(here, "model_fields", None)
-        if fields is None:  # a container: dict[str, Model], tuple[Model, ...], Model | None
-            kinds = [kind for kind in get_args(here) if hasattr(kind, "model_fields")]
-            here = kinds[0] if kinds else None
+        if fields is None:  # the key of a container, or the tag that chose one of a union's models
+            models = _models(here)
+            tagged = [m for m in models if any(key in get_args(field.annotation) for field in m.model_fields.values())]
+            here = tagged[0] if tagged else models[0] if len(models) == 1 else here
         elif key in fields:
             here = fields[key].annotation
         else:
