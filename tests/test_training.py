@@ -263,7 +263,7 @@ while True:
     if not child:
         os._exit(stabzoo.cli.main(line))
     if done < kills:
-        time.sleep(random_.uniform(0.05, 0.9))
+        time.sleep(random_.uniform(0.05, 0.7))
         os.kill(child, signal.SIGKILL)
     _, status = os.waitpid(child, 0)
     if done >= kills or os.WIFEXITED(status):
@@ -275,7 +275,7 @@ while True:
 
 def test_killed_twenty_times(run: Run, tmp_path: Path) -> None:
     """At random moments, saves among them, for a checkpoint is written after every step: the same weights as without."""
-    line = "train zerosnet20_tra --arg width=4 --arg drop_path_rate=0.1 --set epochs=6 --set batch_size=60 --threads 1"
+    line = "train zerosnet20_tra --arg width=4 --arg drop_path_rate=0.1 --set epochs=14 --set batch_size=60 --threads 1"
     line += " --checkpoint-steps 1 --folder"
     assert run(f"{line} {tmp_path / 'whole'}").status == 0
     arguments = [*line.split(), str(tmp_path / "killed")]
@@ -284,7 +284,7 @@ def test_killed_twenty_times(run: Run, tmp_path: Path) -> None:
     )
     assert done.returncode == 0, done.stderr
     kills = int(done.stdout.split("kills ")[1].split()[0])
-    assert kills >= 5
+    assert kills >= 3, kills  # a fast machine may be done before the twentieth
     for name in ("weights.safetensors", "history.csv"):
         assert (tmp_path / "whole" / name).read_bytes() == (tmp_path / "killed" / name).read_bytes()
     assert not list((tmp_path / "killed").glob(".*safetensors*"))
