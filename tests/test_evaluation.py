@@ -1,6 +1,7 @@
 """Attacks that stay in their ball, calibration by hand, and what ``stabzoo evaluate`` says of finished trainings."""
 
 import json
+import math
 from pathlib import Path
 
 import pytest
@@ -10,7 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from torch import Tensor, nn
 
-from stabzoo.study.accuracy import accuracy, accuracy_under
+from stabzoo.study.accuracy import accuracy, accuracy_under, hits
 from stabzoo.study.attacks import fgsm, pgd
 from stabzoo.study.data import load_images
 from stabzoo.study.evaluations import Clean, Fgsm, Pgd
@@ -83,6 +84,13 @@ def test_calibration_error_by_hand() -> None:
     sure = torch.tensor([[1e9, -1e9]])
     assert calibration_error(sure, torch.tensor([0])) == 0
     assert calibration_error(sure, torch.tensor([1])) == 1
+
+
+def test_hits_of_logits_that_are_no_numbers() -> None:
+    """A network that gives NaN is right about nothing; a tie with the label is a hit."""
+    logits = torch.tensor([[1.0, 0.0, 0.0], [math.nan, math.nan, math.nan], [0.0, 0.0, -1.0], [math.nan, 1.0, 0.0]])
+    assert hits(logits, torch.tensor([0, 0, 1, 1]), 1) == 50
+    assert hits(logits, torch.tensor([1, 0, 2, 1]), 2) == 50
 
 
 def test_finished_trainings_are_evaluated(run: Run, tmp_path: Path) -> None:

@@ -13,14 +13,13 @@ from stabzoo.cli.console import output
 from stabzoo.cli.parameters import parse_settings
 from stabzoo.config import ConfigError, validate
 from stabzoo.study.data import fetch
-from stabzoo.study.spec import Archived, Data, Digits, Training, software
+from stabzoo.study.spec import DIGITS, Archived, Data, Training, software
 from stabzoo.training.job import Job, recipe, train_job
 from stabzoo.training.process import this_process
 
 __all__ = ["train_model"]
 
 DECIMAL = re.compile(r"[+-]?[0-9]*\.?[0-9]+([eE][+-]?[0-9]+)?")
-DIGITS = Digits(name="digits", size=16, test_images=540, split_seed=0)
 
 
 def train_model(

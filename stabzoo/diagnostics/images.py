@@ -22,12 +22,11 @@ from stabzoo.config import ConfigError
 from stabzoo.plugins import unknown_name
 from stabzoo.study.cifar import load_cifar
 from stabzoo.study.data import load_images
-from stabzoo.study.spec import Digits
+from stabzoo.study.spec import DIGITS
 
 __all__ = ["LabelledImages", "load_labelled_images", "load_model"]
 
 NAMES = ("digits", "cifar10")
-DIGITS = Digits(name="digits", size=16, test_images=540, split_seed=0)
 
 
 @dataclass(frozen=True)

@@ -7,6 +7,7 @@ from collections.abc import Callable
 import torch
 from torch import Tensor
 
+from stabzoo.implicit.batched import lengths
 from stabzoo.implicit.report import SolveReport, Status
 
 __all__ = ["Problem", "norms", "unit_roundoff"]
@@ -23,7 +24,7 @@ EXPLOSION = 1e6
 
 def norms(x: Tensor) -> Tensor:
     """Euclidean norm of each sample, (B,)."""
-    return torch.linalg.vector_norm(x.flatten(1), dim=1)
+    return lengths(x.flatten(1))
 
 
 def per_sample(mask: Tensor, x: Tensor) -> Tensor:

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import torch
 from torch import Tensor, nn
 
 from stabzoo.study.attacks import fgsm, pgd
 from stabzoo.study.evaluations import Clean, Constant, Evaluation, Fgsm, Gaussian, Pgd, Structured, Uniform
 
-__all__ = ["accuracy", "accuracy_under", "perturb"]
+__all__ = ["accuracy", "accuracy_under", "hits", "logits_of", "perturb"]
 
 
 def accuracy_under(network: nn.Module, images: Tensor, labels: Tensor, evaluation: Evaluation) -> float:
@@ -53,3 +55,17 @@ def accuracy(network: nn.Module, images: Tensor, labels: Tensor) -> float:
         for batch, label in zip(images.split(256), labels.split(256), strict=True)
     )
     return 100 * right / len(images)
+
+
+@torch.inference_mode()
+def logits_of(network: nn.Module, pixels: Callable[[Tensor], Tensor], count: int) -> Tensor:
+    """Logits (count, classes), on the CPU, of the images that ``pixels`` gives for indices."""
+    device = next(network.parameters()).device
+    return torch.cat([network(pixels(part).to(device)).float().cpu() for part in torch.arange(count).split(256)])
+
+
+def hits(logits: Tensor, labels: Tensor, k: int) -> float:
+    """Percentage of rows of ``logits`` (N, classes) with their label among the k largest; NaN is no hit."""
+    own = logits.gather(1, labels[:, None])
+    better = ((logits > own) | logits.isnan()).sum(1)
+    return 100 * float((better < k).double().mean())

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import warnings
+from typing import Any
 
 import timm
 import torch
@@ -17,14 +18,18 @@ from stabzoo.study.spec import Run, Study
 from stabzoo.study.store import Coefficients
 from stabzoo.training.loop import optimizer_of
 
-__all__ = ["PixelScale", "build", "check_networks", "coefficients_of", "weights_sha256"]
+__all__ = ["PixelScale", "build", "check_networks", "coefficients_of", "create", "weights_sha256"]
 
 
 def build(run: Run, images: Images) -> PixelScale:
     """The untrained network of ``run`` for ``images``, its data; its weights depend on the run's seed alone."""
-    torch.manual_seed(run.seed)
-    network = timm.create_model(run.model, in_chans=images.channels, num_classes=images.classes, **run.args)
-    return PixelScale(network, images)
+    return create(run.model, run.args, run.seed, images)
+
+
+def create(model: str, args: dict[str, Any], seed: int, images: Images) -> PixelScale:
+    """An untrained timm model for ``images``; its weights depend on ``seed`` alone."""
+    torch.manual_seed(seed)
+    return PixelScale(timm.create_model(model, in_chans=images.channels, num_classes=images.classes, **args), images)
 
 
 def check_networks(study: Study, images: Images) -> None:

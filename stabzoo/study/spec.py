@@ -28,6 +28,7 @@ from stabzoo.study.diagnostics import Diagnostic
 from stabzoo.study.evaluations import Evaluation, Seed, Structured
 
 __all__ = [
+    "DIGITS",
     "Archived",
     "Data",
     "Digits",
@@ -72,6 +73,10 @@ class Digits(Strict):
     size: Annotated[int, Field(ge=8, le=224)]
     test_images: Annotated[int, Field(ge=10, le=1787)]
     split_seed: Seed
+
+
+DIGITS = Digits(name="digits", size=16, test_images=540, split_seed=0)
+"""The digits that commands take."""
 
 
 class Archived(Strict):

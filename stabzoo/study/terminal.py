@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from types import TracebackType
+from typing import Self
 
 from rich.box import SIMPLE_HEAD
 from rich.console import Console
@@ -15,7 +16,7 @@ from stabzoo.study.findings import Finding
 from stabzoo.study.report import Report
 from stabzoo.study.spec import Published
 
-__all__ = ["RunProgress", "say", "show"]
+__all__ = ["Bar", "RunProgress", "say", "show"]
 
 
 def say(console: Console, text: str, style: str = "") -> None:
@@ -23,27 +24,24 @@ def say(console: Console, text: str, style: str = "") -> None:
     console.print(Text(text, style=style), soft_wrap=not console.is_terminal)
 
 
-class RunProgress:
-    """How far the runs of a study are: a bar on a terminal, one plain line a finished run anywhere else."""
+class Bar:
+    """A bar with a text on either side of it, elapsed time and time left; nothing unless ``enabled`` on a terminal."""
 
-    def __init__(self, console: Console, runs: int, done: int, epochs: int) -> None:
-        self._console, self._runs, self._done, self._epochs = console, runs, done, epochs
-        self._trained: dict[str, int] = {}  # epochs by the key of the run
+    def __init__(self, console: Console, before: str, after: str, *, enabled: bool = True) -> None:
+        self._console = console
         self._bar = Progress(
-            TextColumn("training"),
+            TextColumn(before),
             BarColumn(bar_width=None),
-            TextColumn("{task.fields[runs]} runs{task.fields[unsolved]}"),
+            TextColumn(after),
             TimeElapsedColumn(),
             TextColumn("left"),
             TimeRemainingColumn(),
             console=console,
-            disable=not console.is_terminal,
+            disable=not (enabled and console.is_terminal),
             expand=True,
         )
-        self._task = self._bar.add_task("", total=(runs - done) * epochs, runs=f"{done}/{runs}", unsolved="")
-        self._unsolved = 0
 
-    def __enter__(self) -> RunProgress:
+    def __enter__(self) -> Self:
         self._bar.start()
         return self
 
@@ -51,6 +49,17 @@ class RunProgress:
         self, kind: type[BaseException] | None, error: BaseException | None, place: TracebackType | None
     ) -> None:
         self._bar.stop()
+
+
+class RunProgress(Bar):
+    """How far the runs of a study are: a bar on a terminal, one plain line a finished run anywhere else."""
+
+    def __init__(self, console: Console, runs: int, done: int, epochs: int) -> None:
+        super().__init__(console, "training", "{task.fields[runs]} runs{task.fields[unsolved]}")
+        self._runs, self._done, self._epochs = runs, done, epochs
+        self._trained: dict[str, int] = {}  # epochs by the key of the run
+        self._task = self._bar.add_task("", total=(runs - done) * epochs, runs=f"{done}/{runs}", unsolved="")
+        self._unsolved = 0
 
     def epoch(self, key: str, unsolved: int = 0) -> None:
         """One more epoch of the run ``key`` is trained, in which ``unsolved`` equations were not solved."""

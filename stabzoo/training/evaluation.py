@@ -14,11 +14,11 @@ import torch
 from pydantic import Field
 from safetensors import SafetensorError
 from safetensors.torch import load
-from torch import Tensor, nn
+from torch import Tensor
 from torch.nn import functional
 
 from stabzoo.config import ConfigError, Strict, load_yaml, validate
-from stabzoo.study.accuracy import accuracy_under
+from stabzoo.study.accuracy import accuracy_under, hits, logits_of
 from stabzoo.study.data import load_images
 from stabzoo.study.evaluations import Clean, Constant, Evaluation, Fgsm, Gaussian, Pgd, Uniform
 from stabzoo.study.pixel_scale import PixelScale
@@ -67,7 +67,7 @@ def conditions(path: Path | None, data: str) -> tuple[Evaluation, ...]:
 
 @dataclass(frozen=True)
 class Evaluated:
-    """Numbers of several networks trained alike, one each: percentages, nats for ``nll``."""
+    """Numbers of several networks trained alike, one each: percentages, but for the negative log-likelihood."""
 
     numbers: dict[str, list[float]]
 
@@ -133,28 +133,17 @@ def evaluate(folders: Sequence[Path], asked: Path | None, root: Path, device: to
 def _clean(
     network: PixelScale, train: Any, train_labels: Tensor, test: Tensor, test_labels: Tensor
 ) -> dict[str, float]:
-    logits = _logits(network, lambda part: test[part], len(test))
-    right = _hits(_logits(network, train, len(train_labels)), train_labels, 1)
-    top1 = _hits(logits, test_labels, 1)
+    logits = logits_of(network, lambda part: test[part], len(test))
+    right = hits(logits_of(network, train, len(train_labels)), train_labels, 1)
+    top1 = hits(logits, test_labels, 1)
     return {
         "top-1": top1,
-        "top-5": _hits(logits, test_labels, 5),
+        "top-5": hits(logits, test_labels, 5),
         "top-1 in training": right,
         "generalization gap": right - top1,
         "negative log-likelihood": float(functional.cross_entropy(logits, test_labels)),
         "calibration error": 100 * calibration_error(logits, test_labels),
     }
-
-
-@torch.inference_mode()
-def _logits(network: nn.Module, pixels: Any, count: int) -> Tensor:
-    device = next(network.parameters()).device
-    return torch.cat([network(pixels(part).to(device)).float().cpu() for part in torch.arange(count).split(256)])
-
-
-def _hits(logits: Tensor, labels: Tensor, k: int) -> float:
-    better = (logits > logits.gather(1, labels[:, None])).sum(1)
-    return 100 * float((better < k).double().mean())
 
 
 def calibration_error(logits: Tensor, labels: Tensor, bins: int = BINS) -> float:

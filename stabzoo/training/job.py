@@ -11,17 +11,16 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-import timm
 import torch
 from rich.console import Console
 from safetensors.torch import save
-from torch import Tensor
 
-import stabzoo  # registers its models with timm  # noqa: F401
 from stabzoo.config import ConfigError, Strict, load_yaml, validate
 from stabzoo.implicit.report import solver_report
 from stabzoo.steps import LearnableStep
+from stabzoo.study.accuracy import hits, logits_of
 from stabzoo.study.data import Images, load_images
+from stabzoo.study.networks import create
 from stabzoo.study.pixel_scale import PixelScale
 from stabzoo.study.spec import Data, Training
 from stabzoo.study.store import write_atomically
@@ -104,7 +103,8 @@ def _train(
         trainer.load(state)
     progress = trainer.progress
     last = progress.steps
-    with TrainingProgress(console, job, len(images.train), len(trainer.batches(0)), enabled=first) as shown:
+    reports = solver_report(trainer.network)
+    with TrainingProgress(console, job, reports, len(images.train), len(trainer.batches(0)), enabled=first) as shown:
         shown.start(progress.steps, damaged)
 
         def save_checkpoint() -> None:
@@ -123,7 +123,7 @@ def _train(
 
         def after_step() -> None:
             progress = trainer.progress
-            shown.step(progress.steps, progress.total, trainer.network)
+            shown.step(progress.steps)
             if progress.updates == 0 or (checkpoint_steps and progress.steps % checkpoint_steps == 0):
                 save_checkpoint()
                 if first and progress.updates == 0:
@@ -144,12 +144,10 @@ def network_of(job: Job, images: Images) -> PixelScale:
     Raises:
         ConfigError: it cannot be built.
     """
-    torch.manual_seed(job.seed)
     try:
-        model = timm.create_model(job.model, in_chans=images.channels, num_classes=images.classes, **job.args)
+        return create(job.model, job.args, job.seed, images)
     except Exception as error:  # whatever a model of anyone raises about its arguments
         raise ConfigError(f"{job.model} cannot be built: {error or type(error).__name__}") from error
-    return PixelScale(model, images)
 
 
 @contextmanager
@@ -188,25 +186,20 @@ def _same_job(job: Job, folder: Path, *, write: bool) -> None:
         )
 
 
-@torch.inference_mode()
 def _note(trainer: Trainer, images: Images) -> dict[str, Any]:
     """What is written down of a finished epoch."""
-    network, device = trainer.averaged, trainer.process.device
+    network = trainer.averaged
     was_training = network.training
     network.eval()
-    ranks: list[Tensor] = []
-    for pixels, labels in zip(images.test.split(256), images.test_labels.split(256), strict=True):
-        logits = network(pixels.to(device)).float().cpu()
-        ranks.append((logits > logits.gather(1, labels[:, None])).sum(1))
+    logits = logits_of(network, images.test.__getitem__, len(images.test))
     network.train(was_training)
-    rank = torch.cat(ranks)
     progress = trainer.progress
     note = {
         "epoch": progress.epoch,
         "loss": progress.losses[-1],
         "lr": trainer.optimizer.param_groups[0]["lr"],
-        "top1": 100 * float((rank < 1).double().mean()),
-        "top5": 100 * float((rank < 5).double().mean()),
+        "top1": hits(logits, images.test_labels, 1),
+        "top5": hits(logits, images.test_labels, 5),
     }
     for name, module in trainer.network.network.named_modules():
         if isinstance(module, LearnableStep):

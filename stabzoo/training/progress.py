@@ -4,15 +4,12 @@ from __future__ import annotations
 
 import time
 from pathlib import Path
-from types import TracebackType
 from typing import TYPE_CHECKING, Any
 
 from rich.console import Console
-from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
-from torch import nn
 
-from stabzoo.implicit.report import BlockReport, solver_report
-from stabzoo.study.terminal import say
+from stabzoo.implicit.report import BlockReport
+from stabzoo.study.terminal import Bar, say
 
 if TYPE_CHECKING:
     from stabzoo.training.job import Job
@@ -20,35 +17,17 @@ if TYPE_CHECKING:
 __all__ = ["TrainingProgress"]
 
 
-class TrainingProgress:
+class TrainingProgress(Bar):
     """Epochs, throughput, time left, and of implicit networks evaluations a solve and failures."""
 
-    def __init__(self, console: Console, job: Job, images: int, steps: int, *, enabled: bool) -> None:
-        self._console, self._job, self._enabled = console, job, enabled
+    def __init__(
+        self, console: Console, job: Job, reports: list[BlockReport], images: int, steps: int, *, enabled: bool
+    ) -> None:
+        super().__init__(console, "{task.fields[where]}", "{task.fields[what]}", enabled=enabled)
+        self._job, self._reports, self._enabled = job, reports, enabled
         self._epochs, self._steps, self._images = job.training.epochs, steps, images
         self._started, self._done = time.perf_counter(), 0
-        self._reports: list[BlockReport] | None = None
-        self._bar = Progress(
-            TextColumn("{task.fields[where]}"),
-            BarColumn(bar_width=None),
-            TextColumn("{task.fields[what]}"),
-            TimeElapsedColumn(),
-            TextColumn("left"),
-            TimeRemainingColumn(),
-            console=console,
-            disable=not (enabled and console.is_terminal),
-            expand=True,
-        )
         self._task = self._bar.add_task("", total=self._epochs * steps, where="", what="")
-
-    def __enter__(self) -> TrainingProgress:
-        self._bar.start()
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, place: TracebackType | None
-    ) -> None:
-        self._bar.stop()
 
     def start(self, done: int, damaged: list[Path]) -> None:
         """``done`` steps are done already; ``damaged`` checkpoints were passed over."""
@@ -64,12 +43,10 @@ class TrainingProgress:
             f"{job.model} on {job.data.name}, {self._epochs} epochs, seed {job.seed}, {job.device}{where}",
         )
 
-    def step(self, done: int, total: float, network: nn.Module) -> None:
+    def step(self, done: int) -> None:
         """``done`` steps are done."""
         if self._bar.disable:
             return
-        if self._reports is None:
-            self._reports = solver_report(network)
         elapsed = time.perf_counter() - self._started
         what = f"{(done - self._done) / elapsed * self._images / self._steps:.0f} images/s"
         if solves := sum(report.solves for report in self._reports):
