@@ -12,7 +12,7 @@ import json
 from functools import cache
 from importlib.metadata import version
 from pathlib import Path
-from typing import Annotated, Any, ClassVar, Literal
+from typing import Annotated, Any, Literal
 
 from pydantic import (
     Field,
@@ -24,6 +24,7 @@ from pydantic import (
 )
 
 from stabzoo.config import ConfigError, Strict, load_yaml, validate
+from stabzoo.study.datasets import DIGITS, Archived, Data, Digits
 from stabzoo.study.diagnostics import Diagnostic
 from stabzoo.study.evaluations import Evaluation, Seed, Structured
 
@@ -61,37 +62,6 @@ class Network(Strict):
             if name in args:
                 raise ValueError(f"{name} comes from the data; remove it")
         return args
-
-
-class Digits(Strict):
-    """scikit-learn's 1797 handwritten digits, 8x8 scans of 10 classes, resized to ``size`` pixels.
-
-    ``test_images`` of them, stratified by class and drawn with ``split_seed``, are held out; the rest is for training.
-    """
-
-    name: Literal["digits"]
-    size: Annotated[int, Field(ge=8, le=224)]
-    test_images: Annotated[int, Field(ge=10, le=1787)]
-    split_seed: Seed
-
-
-DIGITS = Digits(name="digits", size=16, test_images=540, split_seed=0)
-"""The digits that commands take."""
-
-
-class Archived(Strict):
-    """CIFAR-10, CIFAR-100 (32x32 pixels, 50 000 for training) or MNIST (28x28, 60 000), from a copy of the user's.
-
-    The files must be the published ones, unless ``verified`` is false: then whatever is in their place is read.
-    """
-
-    name: Literal["cifar10", "cifar100", "mnist"]
-    verified: bool = True
-    test_images: ClassVar[int] = 10_000
-
-
-Data = Annotated[Digits | Archived, Field(discriminator="name")]
-"""Images for training and for tests."""
 
 
 class FixedPointTerm(Strict):
@@ -242,10 +212,10 @@ class Study(Strict):
                 "evaluations must have an entry with kind: clean, the accuracy all others are compared with"
             )
         for evaluation in self.evaluations:
-            if isinstance(evaluation, Structured) and evaluation.image >= self.data.test_images:
+            count = self.data.test_images
+            if isinstance(evaluation, Structured) and count is not None and evaluation.image >= count:
                 raise ValueError(
-                    f"{evaluation.title}: there are {self.data.test_images} test images, numbered from 0; "
-                    f"got image {evaluation.image}"
+                    f"{evaluation.title}: there are {count} test images, numbered from 0; got image {evaluation.image}"
                 )
         for published in self.published:
             for label in published.accuracy:
