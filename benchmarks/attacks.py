@@ -49,7 +49,7 @@ def main() -> None:
             "FGSM": (partial(fgsm, network, x, y, EPSILON), foolbox.attacks.FGSM()),
             "PGD-10, no random start": (partial(still, network, x, y), stepping),
             "PGD-10": (
-                partial(pgd, network, x, y, EPSILON, 10, 0),
+                partial(pgd, network, x, y, EPSILON, 10, torch.Generator().manual_seed(0)),
                 foolbox.attacks.LinfPGD(rel_stepsize=0.25, steps=10),
             ),
         }

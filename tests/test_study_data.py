@@ -22,8 +22,8 @@ from stabzoo.study import archives
 from stabzoo.study.archives import ARCHIVES, download, read_published
 from stabzoo.study.augmentation import PADDING, Augmentation
 from stabzoo.study.data import load_images
+from stabzoo.study.datasets import Archived
 from stabzoo.study.mnist import load_mnist
-from stabzoo.study.spec import Archived
 
 
 def write_cifar100(root: Path, count: int = 5) -> None:
@@ -64,7 +64,7 @@ def test_mnist_is_read(tmp_path: Path) -> None:
     images = load_images(Archived(name="mnist", verified=False), tmp_path)
     assert (images.channels, images.classes, len(images.test)) == (1, 10, 7)
     assert images.test[3, 0, 0, 0] == torch.tensor(3 / 255)
-    assert images.training_pixels(torch.tensor([5]))[0, 0, 0, 0] == torch.tensor(5 / 255)
+    assert next(images.training([torch.tensor([5])]))[0][0, 0, 0, 0] == torch.tensor(5 / 255)
 
 
 def test_cifar100_has_fine_labels_and_moments_of_each_channel(tmp_path: Path) -> None:
@@ -73,7 +73,7 @@ def test_cifar100_has_fine_labels_and_moments_of_each_channel(tmp_path: Path) ->
     images = load_images(Archived(name="cifar100", verified=False), tmp_path)
     assert (images.channels, images.classes) == (3, 100)
     assert images.train_labels.tolist() == [99, 98, 97, 96, 95]
-    pixels = images.training_pixels(torch.arange(5)).double()
+    pixels = next(images.training([torch.arange(5)]))[0].double()
     torch.testing.assert_close(images.mean.flatten().double(), pixels.mean((0, 2, 3)), rtol=1e-6, atol=0)
     torch.testing.assert_close(images.std.flatten().double(), pixels.std((0, 2, 3), correction=0), rtol=1e-6, atol=0)
 

@@ -6,10 +6,12 @@ import pytest
 import torch
 from torch import nn
 
-from stabzoo.study.accuracy import accuracy, perturb
+from stabzoo.study.accuracy import accuracy
 from stabzoo.study.data import load_images
-from stabzoo.study.evaluations import Clean, Constant, Gaussian, Uniform
+from stabzoo.study.evaluations import Clean, Constant, Evaluation, Gaussian, Uniform
+from stabzoo.study.images import InMemory
 from stabzoo.study.networks import PixelScale, build, weights_sha256
+from stabzoo.study.perturbations import perturbation
 from stabzoo.study.spec import Digits, Run, Training
 from stabzoo.training.loop import Trainer, batches_of
 
@@ -28,6 +30,14 @@ def tiny_run(seed: int = 0) -> Run:
     return Run(
         model="zerosnet20", args={"lam": "-9/5", "width": 4}, data=FEW, training=TRAINING, seed=seed, software={}
     )
+
+
+def perturb(pixels: torch.Tensor, evaluation: Evaluation) -> torch.Tensor:
+    """The pixels a network is tested on, where ``pixels`` are all test images."""
+    labels, one = torch.zeros(len(pixels), dtype=torch.long), torch.ones(1, 1, 1)
+    images = InMemory(pixels, labels, pixels, labels, 10, one, one)
+    (found,) = perturbation(evaluation, images)(nn.Identity(), pixels, labels)
+    return found
 
 
 def test_digits_are_split_by_class_and_lie_between_0_and_1():

@@ -5,6 +5,7 @@ import os
 import subprocess
 import sys
 from pathlib import Path
+from subprocess import PIPE
 from typing import Any, cast
 
 import pytest
@@ -218,7 +219,10 @@ def test_an_implicit_network_tells_its_solves(run: Run, tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("options", "message"),
     [
-        ("--recipe nothing", "there is no recipe 'nothing'; expected one of cifar, digits, mnist, or the path"),
+        (
+            "--recipe nothing",
+            "there is no recipe 'nothing'; expected one of cifar, digits, imagenet, mnist, or the path",
+        ),
         ("--set lr=0", "digits.yaml: lr: input should be greater than 0, got 0"),
         ("--set speed=9", "speed"),
         ("--device cuda:99", "device: expected"),
@@ -236,6 +240,15 @@ def test_what_the_command_refuses(run: Run, tmp_path: Path, options: str, messag
     assert not list(tmp_path.rglob("weights*"))
 
 
+LOCKED = """
+import fcntl, sys
+with open(sys.argv[1], "w") as file:
+    fcntl.lockf(file, fcntl.LOCK_EX)
+    print("locked", flush=True)
+    sys.stdin.read()
+"""
+
+
 def test_another_training_is_not_continued(run: Run, tmp_path: Path) -> None:
     """The setting that differs is named; a folder in use, and a damaged one, are refused."""
     line = COMMAND.format(folder=tmp_path)
@@ -243,11 +256,11 @@ def test_another_training_is_not_continued(run: Run, tmp_path: Path) -> None:
     other = run(f"{line} --seed 1")
     assert other.status == 2
     assert "holds another training: seed is 0 there and 1 here; use another --folder" in " ".join(other.err.split())
-    import fcntl
-
-    with (tmp_path / ".lock").open("w") as file:
-        fcntl.flock(file, fcntl.LOCK_EX)
+    with subprocess.Popen([sys.executable, "-c", LOCKED, tmp_path / ".lock"], stdin=PIPE, stdout=PIPE) as other_driver:
+        assert other_driver.stdout
+        assert other_driver.stdout.readline() == b"locked\n"
         assert "another training is using it" in " ".join(run(line).err.split())
+        other_driver.communicate(b"end")
     (tmp_path / "job.json").write_text("{")
     assert "job.json: is damaged" in " ".join(run(line).err.split())
 

@@ -47,6 +47,9 @@ def _numbers(text: str) -> Parameter:
 
 Status: TypeAlias = Literal["strong", "weak", "unstable", "broken"]
 Json = Annotated[bool, _option("Print one JSON document; exact numbers are strings.", name="--json")]
+Workers = Annotated[
+    int | None, _option("Processes that decode images from disk; by default the processors but one, shared by all.")
+]
 Plot = Annotated[Path | None, _option("Also draw roots and stability region: .png, .svg or .pdf.")]
 
 
@@ -173,11 +176,18 @@ def train(
     name: Annotated[str, _option("Any timm model.")],
     /,
     *,
-    data: Annotated[Literal["digits", "cifar10", "cifar100", "mnist"], _option("By default digits.")] = "digits",
+    data: Annotated[
+        str,
+        _option(
+            "digits, cifar10, cifar100, mnist, a folder with train/CLASS/* and val/CLASS/*, torch/NAME or hfds/NAME of "
+            "timm's factory, or a .yaml file with what a study has as its data; by default digits."
+        ),
+    ] = "digits",
+    size: Annotated[int | None, _option("Pixels a side; by default 16 for digits, 224 for images on disk.")] = None,
     root: Annotated[Path, _option("Where data sets lie; by default data.")] = Path("data"),
     download: Annotated[bool, _option("First fetch the data set, if it is not there.")] = False,
     unverified: Annotated[bool, _option("Take files that are not the published ones.")] = False,
-    recipe: Annotated[str | None, _option("cifar, digits, mnist, or a .yaml file; by default the data's.")] = None,
+    recipe: Annotated[str | None, _option("cifar, digits, imagenet, mnist, or a .yaml; by default the data's.")] = None,
     settings: Annotated[
         tuple[str, ...], _option("A setting of the recipe: epochs=20, lr=0.05; may be repeated.", "--set")
     ] = (),
@@ -189,6 +199,11 @@ def train(
     threads: Annotated[int | None, _option("Of torch; by default one a processor, shared by all processes.")] = None,
     folder: Annotated[Path | None, _option("Where it is kept; by default runs/MODEL-DATA-SEED.")] = None,
     checkpoint_steps: Annotated[int | None, _option("Also a checkpoint every so many updates.")] = None,
+    workers: Workers = None,
+    log: Annotated[
+        tuple[Literal["tensorboard", "mlflow"], ...],
+        _option("Also tell tensorboard (event files in the folder) or mlflow every epoch; may be repeated."),
+    ] = (),
 ) -> int:
     """Train one network; goes on where it was stopped, to the last bit.
 
@@ -201,6 +216,7 @@ def train(
     return train_model(
         name,
         data=data,
+        size=size,
         root=root,
         download=download,
         verified=not unverified,
@@ -212,6 +228,8 @@ def train(
         threads=threads,
         folder=folder,
         checkpoint_steps=checkpoint_steps,
+        workers=workers,
+        log=log,
     )
 
 
@@ -222,6 +240,7 @@ def evaluate(
         Path | None, _option("A .yaml file with evaluations, as a study has them; by default the papers'.")
     ] = None,
     root: Annotated[Path, _option("Where data sets lie; by default data.")] = Path("data"),
+    workers: Workers = None,
     device: Annotated[str, _option("cpu or cuda; by default cpu.")] = "cpu",
     as_json: Json = False,
 ) -> None:
@@ -231,7 +250,7 @@ def evaluate(
     """
     from stabzoo.cli.evaluating import evaluate_trained
 
-    evaluate_trained(folders, conditions=conditions, root=root, device=device, as_json=as_json)
+    evaluate_trained(folders, conditions=conditions, root=root, workers=workers, device=device, as_json=as_json)
 
 
 @app.command(help_epilogue="")

@@ -7,13 +7,13 @@ from pathlib import Path
 from stabzoo.cli.console import output, print_json, table
 from stabzoo.config import ConfigError
 from stabzoo.training.evaluation import evaluate
-from stabzoo.training.process import this_process
+from stabzoo.training.process import this_process, workers_of
 
 __all__ = ["evaluate_trained"]
 
 
 def evaluate_trained(
-    folders: tuple[Path, ...], *, conditions: Path | None, root: Path, device: str, as_json: bool
+    folders: tuple[Path, ...], *, conditions: Path | None, root: Path, workers: int | None, device: str, as_json: bool
 ) -> None:
     """Print accuracy, gap, calibration, and accuracy under noise and attack.
 
@@ -22,7 +22,7 @@ def evaluate_trained(
     """
     if not folders:
         raise ConfigError("evaluate: expected the folder of a finished training, e.g. runs/zerosnet20_opt-digits-0")
-    found = evaluate(folders, conditions, root, this_process(device).device)
+    found = evaluate(folders, conditions, root, this_process(device).device, workers_of(workers))
     if as_json:
         print_json(found.numbers)
         return
@@ -30,5 +30,5 @@ def evaluate_trained(
     networks = "network" if len(folders) == 1 else f"{len(folders)} networks, mean ± standard deviation"
     table(output(), {"": names, networks: values}, ())
     output().print(
-        "Percent, but for the negative log-likelihood. PGD's is an upper bound of the accuracy under attack."
+        "Percent, but for the negative log-likelihood. Under an attack: an upper bound, which stronger ones may lower."
     )

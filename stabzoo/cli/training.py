@@ -10,12 +10,14 @@ from typing import Any
 import torch
 
 from stabzoo.cli.console import output
+from stabzoo.cli.datasets import dataset_of, recipe_of, short_name
 from stabzoo.cli.parameters import parse_settings
 from stabzoo.config import ConfigError, validate
 from stabzoo.study.data import fetch
-from stabzoo.study.spec import DIGITS, Archived, Data, Training, software
+from stabzoo.study.spec import Training, software
 from stabzoo.training.job import Job, recipe, train_job
-from stabzoo.training.process import this_process
+from stabzoo.training.process import this_process, workers_of
+from stabzoo.training.tracking import TrackerName, open_tracker
 
 __all__ = ["train_model"]
 
@@ -26,6 +28,7 @@ def train_model(
     name: str,
     *,
     data: str,
+    size: int | None,
     root: Path,
     download: bool,
     verified: bool,
@@ -37,6 +40,8 @@ def train_model(
     threads: int | None,
     folder: Path | None,
     checkpoint_steps: int | None,
+    workers: int | None,
+    log: tuple[TrackerName, ...],
 ) -> int:
     """Train a timm model; 1 if its loss was not finite.
 
@@ -45,10 +50,8 @@ def train_model(
     """
     if checkpoint_steps is not None and checkpoint_steps < 1:
         raise ConfigError(f"checkpoint-steps: expected at least 1, got {checkpoint_steps}")
-    images: Data = DIGITS if data == "digits" else validate(Archived, {"name": data, "verified": verified}, "data")
-    training = recipe(
-        chosen or {"cifar100": "cifar"}.get(data, data.removesuffix("10")), parse_settings(settings, Training)
-    )
+    images = dataset_of(data, size, verified=verified)
+    training = recipe(chosen or recipe_of(images), parse_settings(settings, Training))
     args = {key: _number(value) for key, value in parse_settings(arguments, object).items()}
     if download:
         fetch(images, root)
@@ -57,21 +60,26 @@ def train_model(
         threads = (
             max(1, (os.cpu_count() or 1) // process.world) if process.device.type == "cpu" else torch.get_num_threads()
         )
-    job = Job(
-        model=name,
-        args=args,
-        data=images,
-        training=training,
-        seed=seed,
-        device=process.device.type,
-        threads=threads,
-        processes=process.world,
-        software=software(),
-    )
-    folder = folder or Path("runs") / f"{name}-{data}-{seed}"
+    settled = {
+        "model": name,
+        "args": args,
+        "data": images,
+        "training": training,
+        "seed": seed,
+        "device": process.device.type,
+        "threads": threads,
+        "processes": process.world,
+        "software": software(),
+    }
+    folder = folder or Path("runs") / f"{name}-{short_name(images)}-{seed}"
+    decoders = workers_of(workers, int(os.environ.get("LOCAL_WORLD_SIZE", "1")))
+    trackers = [open_tracker(tracker, folder) for tracker in dict.fromkeys(log)] if process.rank == 0 else []
     try:
-        trained = train_job(job, folder, root, process, output(), checkpoint_steps)
+        job = validate(Job, settled, name)
+        trained = train_job(job, folder, root, process, output(), checkpoint_steps, decoders, trackers)
     finally:
+        for tracker in trackers:
+            tracker.close()
         process.leave()
     if process.rank == 0:
         output().print(folder / "weights.safetensors")

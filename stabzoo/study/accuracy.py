@@ -1,71 +1,69 @@
-"""Accuracy on clean, noisy and attacked test images."""
+"""Accuracy on clean, noisy, corrupted and attacked test images, all of them in one pass over the data."""
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Iterator, Sequence
 
 import torch
 from torch import Tensor, nn
 
-from stabzoo.study.attacks import fgsm, pgd
-from stabzoo.study.evaluations import Clean, Constant, Evaluation, Fgsm, Gaussian, Pgd, Structured, Uniform
+from stabzoo.study.evaluations import Evaluation
+from stabzoo.study.images import Images
+from stabzoo.study.perturbations import Perturbation, perturbations
 
-__all__ = ["accuracy", "accuracy_under", "hits", "logits_of", "perturb"]
+__all__ = ["BATCH", "accuracies", "accuracy", "count_right", "hits", "tested"]
 
-
-def accuracy_under(network: nn.Module, images: Tensor, labels: Tensor, evaluation: Evaluation) -> float:
-    """Percentage of ``images`` (N, C, H, W), pixels in [0, 1], that are put in their class under a condition."""
-    network.eval()
-    match evaluation:
-        case Fgsm(epsilon=epsilon):
-            pixels = fgsm(network, images, labels, epsilon)
-        case Pgd(epsilon=epsilon, steps=steps, seed=seed):
-            pixels = pgd(network, images, labels, epsilon, steps, seed)
-        case _:
-            pixels = perturb(images, evaluation)
-    return accuracy(network, pixels, labels)
+BATCH = 256
 
 
-def perturb(images: Tensor, evaluation: Clean | Gaussian | Uniform | Constant | Structured) -> Tensor:
-    """Add the noise of ``evaluation`` to ``images`` (N, C, H, W) in [0, 1], and clip to [0, 1].
+def accuracies(network: nn.Module, images: Images, evaluations: Sequence[Evaluation]) -> list[float]:
+    """Percentage of the test images that ``network`` puts in their class under each of the evaluations.
 
-    The noise of all images is one draw from a generator of its own, so every network meets the same noise; the x_0 of
-    structured noise is one of ``images``.
+    Raises:
+        ConfigError: what an evaluation needs is not there, or an image cannot be read.
     """
-    match evaluation:
-        case Clean():
-            return images
-        case Constant(mu=mu):
-            return (images + mu).clamp(0, 1)
-        case Structured(epsilon=epsilon, image=image):
-            return (images + epsilon * images[image]).clamp(0, 1)
-        case Gaussian(sigma=sigma, seed=seed):
-            noise = sigma * torch.randn(images.shape, generator=torch.Generator().manual_seed(seed))
-        case Uniform(low=low, high=high, seed=seed):
-            noise = low + (high - low) * torch.rand(images.shape, generator=torch.Generator().manual_seed(seed))
-    return (images + noise).clamp(0, 1)
+    right, asked = [0] * len(evaluations), [0] * len(evaluations)
+    for labels, found in tested(network, images, perturbations(evaluations, images)):
+        for i, copies in enumerate(found):
+            for logits in copies:
+                right[i] += count_right(logits, labels)
+                asked[i] += len(labels)
+    return [100 * r / a for r, a in zip(right, asked, strict=True)]
+
+
+def tested(
+    network: nn.Module, images: Images, changes: Sequence[Perturbation]
+) -> Iterator[tuple[Tensor, list[list[Tensor]]]]:
+    """For each batch of test images, in their order: the labels (B,), and the logits (B, classes) under each change.
+
+    A change that has several copies of an image gives as many logits.  All are on the network's device, float32.
+    """
+    network.eval()
+    device = next(network.parameters()).device
+    for pixels, labels in images.testing(torch.arange(images.test_count).split(BATCH)):
+        x, y = pixels.to(device), labels.to(device)
+        yield y, [[_logits(network, copy) for copy in change(network, x, y)] for change in changes]
 
 
 @torch.inference_mode()
+def _logits(network: nn.Module, pixels: Tensor) -> Tensor:
+    return network(pixels).float()
+
+
+def count_right(logits: Tensor, labels: Tensor) -> int:
+    """Rows of ``logits`` (N, classes) whose largest entry is their label's."""
+    return int((logits.argmax(1) == labels).sum())
+
+
 def accuracy(network: nn.Module, images: Tensor, labels: Tensor) -> float:
     """Percentage of ``images`` (N, C, H, W), pixels in [0, 1], that ``network`` puts in their class of ``labels``."""
     network.eval()
-    right = sum(
-        (network(batch).argmax(1) == label).sum().item()
-        for batch, label in zip(images.split(256), labels.split(256), strict=True)
-    )
-    return 100 * right / len(images)
+    batches = zip(images.split(BATCH), labels.split(BATCH), strict=True)
+    return 100 * sum(count_right(_logits(network, x), y) for x, y in batches) / len(images)
 
 
-@torch.inference_mode()
-def logits_of(network: nn.Module, pixels: Callable[[Tensor], Tensor], count: int) -> Tensor:
-    """Logits (count, classes), on the CPU, of the images that ``pixels`` gives for indices."""
-    device = next(network.parameters()).device
-    return torch.cat([network(pixels(part).to(device)).float().cpu() for part in torch.arange(count).split(256)])
-
-
-def hits(logits: Tensor, labels: Tensor, k: int) -> float:
-    """Percentage of rows of ``logits`` (N, classes) with their label among the k largest; NaN is no hit."""
+def hits(logits: Tensor, labels: Tensor, k: int) -> int:
+    """Rows of ``logits`` (N, classes) with their label among the k largest; NaN is no hit."""
     own = logits.gather(1, labels[:, None])
     better = ((logits > own) | logits.isnan()).sum(1)
-    return 100 * float((better < k).double().mean())
+    return int((better < k).sum())

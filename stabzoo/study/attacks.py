@@ -12,28 +12,24 @@ from torch.nn import functional
 
 __all__ = ["fgsm", "pgd"]
 
-BATCH = 256
-
 
 def fgsm(network: nn.Module, images: Tensor, labels: Tensor, epsilon: float) -> Tensor:
     """Return clip(x + epsilon sign grad loss(x)) for pixels x (N, C, H, W) in [0, 1] and labels (N,)."""
-    parts = zip(images.split(BATCH), labels.split(BATCH), strict=True)
-    return torch.cat([_within(x + epsilon * _ascent(network, x, y), x, epsilon) for x, y in parts])
+    return _within(images + epsilon * _ascent(network, images, labels), images, epsilon)
 
 
-def pgd(network: nn.Module, images: Tensor, labels: Tensor, epsilon: float, steps: int, seed: int) -> Tensor:
+def pgd(
+    network: nn.Module, images: Tensor, labels: Tensor, epsilon: float, steps: int, generator: torch.Generator
+) -> Tensor:
     """Return the ends of ``steps`` steps x <- P(x + 2.5 epsilon / steps sign grad loss(x)), P the projection.
 
-    Every image starts at a point of its ball, drawn uniformly by a generator of ``seed`` for all images at once.
+    Every image starts at a point of its ball, drawn uniformly by ``generator``, which is on the CPU.
     """
-    noise = (2 * torch.rand(images.shape, generator=torch.Generator().manual_seed(seed)) - 1) * epsilon
-    found = []
-    for x, y, start in zip(images.split(BATCH), labels.split(BATCH), noise.split(BATCH), strict=True):
-        point = _within(x + start, x, epsilon)
-        for _ in range(steps):
-            point = _within(point + 2.5 * epsilon / steps * _ascent(network, point, y), x, epsilon)
-        found.append(point)
-    return torch.cat(found)
+    start = (2 * torch.rand(images.shape, generator=generator) - 1) * epsilon
+    point = _within(images + start.to(images.device), images, epsilon)
+    for _ in range(steps):
+        point = _within(point + 2.5 * epsilon / steps * _ascent(network, point, labels), images, epsilon)
+    return point
 
 
 def _ascent(network: nn.Module, pixels: Tensor, labels: Tensor) -> Tensor:

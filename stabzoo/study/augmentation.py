@@ -1,37 +1,58 @@
 """Random changes of training images, drawn for each image from (seed, epoch, image): whatever ran before is the same.
 
-Source: He, Zhang, Ren, Sun, CVPR 2016, section 4.2 (crops of padded images, and flips).
+Sources: He, Zhang, Ren, Sun, CVPR 2016, section 4.2 (crops of padded images, and flips); Szegedy et al., CVPR 2015,
+section 6 (crops of 8 % to 100 % of an image's area, of an aspect ratio from 3/4 to 4/3).
 """
 
 from __future__ import annotations
 
-from typing import Literal
+import math
+from typing import Literal, NamedTuple, TypeAlias
 
 import numpy as np
 import torch
 from torch import Tensor
 from torch.nn import functional
 
-__all__ = ["Augmentation"]
+__all__ = ["Augmentation", "Window"]
 
 PADDING = 4
 _STREAM = 1  # of an epoch's random numbers; the order of the images is drawn from another
+
+
+Kind: TypeAlias = Literal["none", "crop", "crop-flip", "resized-crop-flip"]
+
+AREA, ASPECT, ATTEMPTS = (0.08, 1.0), (3 / 4, 4 / 3), 10
+
+
+class Window(NamedTuple):
+    """The part of an image that is cut out, in pixels, and whether it is flipped."""
+
+    top: int
+    left: int
+    height: int
+    width: int
+    flipped: bool
 
 
 class Augmentation:
     """The changes of one epoch.
 
     Args:
-        kind: ``"none"``; ``"crop"``, a random crop of the image padded with 4 black pixels on each side; or
-            ``"crop-flip"``, also a horizontal flip of every other image.
+        kind: ``"none"``; ``"crop"``, a random crop of the image padded with 4 black pixels on each side;
+            ``"crop-flip"``, also a horizontal flip of every other image; or ``"resized-crop-flip"``, a random window of
+            random size of the image as it is on disk, resized, and flipped every other time.
         count: Number of training images.
         seed: Of the run.
         epoch: From 0.
     """
 
-    def __init__(self, kind: Literal["none", "crop", "crop-flip"], count: int, seed: int, epoch: int) -> None:
-        draws = np.random.default_rng((seed, epoch, _STREAM))
-        self.shifts = torch.from_numpy(draws.integers(0, 2 * PADDING + 1, (count, 2))) if kind != "none" else None
+    def __init__(self, kind: Kind, count: int, seed: int, epoch: int) -> None:
+        self.resizes = kind == "resized-crop-flip"
+        self._key = (seed, epoch, _STREAM)
+        draws = np.random.default_rng(self._key)
+        moves = kind in ("crop", "crop-flip")
+        self.shifts = torch.from_numpy(draws.integers(0, 2 * PADDING + 1, (count, 2))) if moves else None
         self.flips = torch.from_numpy(draws.random(count) < 0.5) if kind == "crop-flip" else None
 
     def __call__(self, images: Tensor, indices: Tensor) -> Tensor:
@@ -48,3 +69,21 @@ class Augmentation:
         return (
             padded.transpose(1, 3).transpose(1, 2)[batch, rows[:, :, None], columns[:, None]].movedim(3, 1).contiguous()
         )
+
+    def window(self, index: int, width: int, height: int) -> Window:
+        """The window of the training image numbered ``index``, of ``width`` x ``height`` pixels.
+
+        Where ten windows of random area and aspect ratio do not fit into it, the largest central one of an aspect ratio
+        that is allowed.
+        """
+        draws = np.random.default_rng((*self._key, index))
+        flipped = bool(draws.random() < 0.5)
+        for _ in range(ATTEMPTS):
+            area = width * height * draws.uniform(*AREA)
+            aspect = math.exp(draws.uniform(math.log(ASPECT[0]), math.log(ASPECT[1])))
+            w, h = round(math.sqrt(area * aspect)), round(math.sqrt(area / aspect))
+            if 0 < w <= width and 0 < h <= height:
+                top, left = draws.integers(0, height - h + 1), draws.integers(0, width - w + 1)
+                return Window(int(top), int(left), h, w, flipped)
+        w, h = min(width, round(height * ASPECT[1])), min(height, round(width / ASPECT[0]))
+        return Window((height - h) // 2, (width - w) // 2, h, w, flipped)

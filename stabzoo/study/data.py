@@ -1,11 +1,10 @@
-"""Images in memory, split once for all runs of a study."""
+"""Opening the data set that a study or a command names, once a process."""
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
-from typing import Any
+from typing import Any, overload
 
 import torch
 from sklearn.datasets import load_digits
@@ -15,35 +14,15 @@ from torch.nn import functional
 
 from stabzoo.study.archives import download
 from stabzoo.study.cifar import load_cifar
+from stabzoo.study.datasets import Archived, Data, Digits, Folder, Timm
+from stabzoo.study.from_disk import fetch_timm, open_folder, open_timm
+from stabzoo.study.images import Images, InMemory, to_unit_interval
 from stabzoo.study.mnist import load_mnist
-from stabzoo.study.spec import Archived, Data, Digits
 
 __all__ = ["DATA_FOLDER", "Images", "fetch", "load_images"]
 
 DATA_FOLDER = Path("data")
 """Where data sets are looked for, unless it is said otherwise."""
-
-
-@dataclass(frozen=True)
-class Images:
-    """A data set; ``mean`` and ``std`` are the training pixels' on the scale [0, 1] and normalise both parts."""
-
-    train: Tensor  # (N, C, H, W), float32 in [0, 1] or bytes
-    train_labels: Tensor  # (N,) int64
-    test: Tensor  # (M, C, H, W) float32 in [0, 1]
-    test_labels: Tensor  # (M,) int64
-    classes: int
-    mean: Tensor  # (C, 1, 1) float32
-    std: Tensor  # (C, 1, 1) float32
-
-    @property
-    def channels(self) -> int:
-        """Number of colour channels."""
-        return self.train.shape[1]
-
-    def training_pixels(self, indices: Tensor) -> Tensor:
-        """Training images (B, C, H, W), float32 in [0, 1]."""
-        return _pixels(self.train[indices])
 
 
 def fetch(data: Data, root: Path = DATA_FOLDER) -> None:
@@ -54,27 +33,36 @@ def fetch(data: Data, root: Path = DATA_FOLDER) -> None:
     """
     if isinstance(data, Archived):
         download(data.name, root)
+    elif isinstance(data, Timm):
+        fetch_timm(data, root)
 
 
-def load_images(data: Data, root: Path = DATA_FOLDER) -> Images:
-    """Load a data set, once a process.
+@overload
+def load_images(data: Digits | Archived, root: Path = ..., workers: int = ...) -> InMemory: ...
+@overload
+def load_images(data: Data, root: Path = ..., workers: int = ...) -> Images: ...
+@cache
+def load_images(data: Data, root: Path = DATA_FOLDER, workers: int = 0) -> Images:
+    """Open a data set, once a process.
 
     Digits are resized and split, as ``data`` says; all others have a test set of their own, and lie below ``root``.
+    Images that do not fit in memory are decoded by ``workers`` processes, by this one with 0.
 
     Raises:
         ConfigError: files are missing, damaged or not the published ones; the message says which and how to get them.
     """
-    if isinstance(data, Digits):
-        return _digits(data.size, data.test_images, data.split_seed)
-    return _archived(data.name, root, data.verified)
+    match data:
+        case Digits():
+            return _digits(data.size, data.test_images, data.split_seed)
+        case Archived():
+            return _archived(data.name, root, data.verified)
+        case Folder():
+            return open_folder(data, root, workers)
+        case Timm():
+            return open_timm(data, root, workers)
 
 
-def _pixels(images: Tensor) -> Tensor:
-    return images.float() / 255 if images.dtype == torch.uint8 else images
-
-
-@cache
-def _digits(size: int, test_images: int, split_seed: int) -> Images:
+def _digits(size: int, test_images: int, split_seed: int) -> InMemory:
     digits: Any = load_digits()
     pixels = torch.from_numpy(digits.images).float().unsqueeze(1) / 16  # (1797, 1, 8, 8), the scans count 0..16
     pixels = functional.interpolate(pixels, size=size, mode="bilinear", align_corners=False)
@@ -82,7 +70,7 @@ def _digits(size: int, test_images: int, split_seed: int) -> Images:
         range(len(pixels)), test_size=test_images, random_state=split_seed, stratify=digits.target
     )
     labels = torch.from_numpy(digits.target).long()
-    return Images(
+    return InMemory(
         train=pixels[train],
         train_labels=labels[train],
         test=pixels[test],
@@ -93,8 +81,8 @@ def _digits(size: int, test_images: int, split_seed: int) -> Images:
     )
 
 
-@cache
-def _archived(name: str, root: Path, verified: bool) -> Images:
+def _archived(name: str, root: Path, verified: bool) -> InMemory:
+    corrupted = None
     if name == "mnist":
         classes = 10
         (train, train_labels), (test, test_labels) = (
@@ -102,11 +90,12 @@ def _archived(name: str, root: Path, verified: bool) -> Images:
         )
     else:
         classes = int(name.removeprefix("cifar"))
+        corrupted = root / f"CIFAR-{classes}-C"
         (train, train_labels), (test, test_labels) = (
             load_cifar(root, classes, train=part, verified=verified) for part in (True, False)
         )
     mean, std = _moments(train)
-    return Images(train, train_labels, _pixels(test), test_labels, classes, mean, std)
+    return InMemory(train, train_labels, to_unit_interval(test), test_labels, classes, mean, std, corrupted)
 
 
 def _moments(images: Tensor) -> tuple[Tensor, Tensor]:

@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from typing import Annotated, ClassVar, Literal
+from typing import Annotated, ClassVar, Literal, TypeAlias
 
-from pydantic import Field
+from pydantic import Field, FiniteFloat, PositiveFloat, PositiveInt
 
 from stabzoo.config import Strict
 from stabzoo.study.evaluations import Seed
 
-__all__ = ["DIGITS", "Archived", "Data", "Digits"]
+__all__ = ["DIGITS", "Archived", "Data", "Digits", "Folder", "ReadFromDisk", "Timm", "check_augmentation"]
 
 
 class Digits(Strict):
@@ -32,6 +32,7 @@ class Archived(Strict):
     """CIFAR-10, CIFAR-100 (32x32 pixels, 50 000 for training) or MNIST (28x28, 60 000), from a copy of the user's.
 
     The files must be the published ones, unless ``verified`` is false: then whatever is in their place is read.
+    Pixels are normalised by the training images' own mean and deviation, measured; the papers print no constants.
     """
 
     name: Literal["cifar10", "cifar100", "mnist"]
@@ -39,5 +40,70 @@ class Archived(Strict):
     test_images: ClassVar[int] = 10_000
 
 
-Data = Annotated[Digits | Archived, Field(discriminator="name")]
+Channels: TypeAlias = tuple[FiniteFloat, FiniteFloat, FiniteFloat]
+Deviations: TypeAlias = tuple[PositiveFloat, PositiveFloat, PositiveFloat]
+
+
+class ReadFromDisk(Strict):
+    """Colour images of any size, read and decoded when they are needed.
+
+    A test image's shorter side is resized to ``size`` / ``crop`` pixels, and ``size`` x ``size`` are cut from its
+    middle; so is a training image, unless the training's augmentation is ``resized-crop-flip``.  ``mean`` and ``std``
+    normalise red, green and blue on the scale [0, 1]; by default they are ImageNet's.
+    """
+
+    size: Annotated[int, Field(ge=8, le=1024)] = 224
+    crop: Annotated[float, Field(gt=0, le=1)] = 0.875
+    mean: Channels = (0.485, 0.456, 0.406)
+    std: Deviations = (0.229, 0.224, 0.225)
+    test_images: ClassVar[None] = None  # known when they are looked for
+
+
+class Folder(ReadFromDisk):
+    """ImageNet, or any folder with a folder of images a class: PATH/``train``/CLASS/* and PATH/``test``/CLASS/*.
+
+    ``path`` is below the folder that holds all data sets, unless it is absolute.
+    """
+
+    name: Literal["folder"]
+    path: Annotated[str, Field(min_length=1)]
+    train: Annotated[str, Field(min_length=1)] = "train"
+    test: Annotated[str, Field(min_length=1)] = "val"
+
+
+class Timm(ReadFromDisk):
+    """A data set of ``timm.data.create_dataset``: ``torch/cifar10``, ``hfds/NAME``, or ``""`` for folders and tars.
+
+    ``path`` is timm's root, below the folder that holds all data sets unless it is absolute; ``train`` and ``test`` are
+    the names of its splits, ``classes`` their number where the data set does not tell it.  Streams (tfds, wds, hfids)
+    have no image by its number, and are refused.
+    """
+
+    name: Literal["timm"]
+    dataset: str
+    path: Annotated[str, Field(min_length=1)] = "."
+    classes: PositiveInt | None = None
+    train: Annotated[str, Field(min_length=1)] = "train"
+    test: Annotated[str, Field(min_length=1)] = "validation"
+
+    @property
+    def title(self) -> str:
+        """Its name in messages."""
+        return self.dataset or "a folder of images"
+
+
+Data = Annotated[Digits | Archived | Folder | Timm, Field(discriminator="name")]
 """Images for training and for tests."""
+
+
+def check_augmentation(data: Digits | Archived | Folder | Timm, augmentation: str) -> None:
+    """Refuse an augmentation that the data cannot have.
+
+    Raises:
+        ValueError: saying which it can.
+    """
+    if augmentation == "resized-crop-flip" and not isinstance(data, ReadFromDisk):
+        raise ValueError(
+            f"training.augmentation: resized-crop-flip is of images larger than they are needed, as folder and timm "
+            f"have them; expected none, crop or crop-flip with {data.name}"
+        )

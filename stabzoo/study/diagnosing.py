@@ -11,8 +11,8 @@ import torch
 
 from stabzoo.diagnostics.angles import PrincipalAngles
 from stabzoo.implicit.report import solver_report
-from stabzoo.study.data import Images
 from stabzoo.study.diagnostics import Angles, Constraints, Diagnostic, Sensitivity, Solver
+from stabzoo.study.images import Images
 from stabzoo.study.pixel_scale import PixelScale
 
 __all__ = ["Observer", "observers_of"]
@@ -49,7 +49,8 @@ class _Constraints:
 class _Sensitivity:
     def __init__(self, diagnostic: Sensitivity, images: Images) -> None:
         generator = torch.Generator().manual_seed(diagnostic.seed)
-        self.pixels = images.test[torch.randperm(len(images.test), generator=generator)[: diagnostic.starts]]
+        chosen = torch.randperm(images.test_count, generator=generator)[: diagnostic.starts]
+        ((self.pixels, _),) = images.testing([chosen])
         self.diagnostic = diagnostic
 
     def after_epoch(self, network: PixelScale, epoch: int) -> None:
@@ -83,7 +84,8 @@ class _Angles:
 
     def after_epoch(self, network: PixelScale, epoch: int) -> None:
         if self.angles is None:
-            self.angles = PrincipalAngles(network.normalise(self.images.test), self.images.test_labels)
+            ((pixels, labels),) = self.images.testing([torch.arange(self.images.test_count)])  # all at once
+            self.angles = PrincipalAngles(network.normalise(pixels), labels)
         self.angles(network.network, epoch)
 
     def result(self, network: PixelScale) -> dict[str, Any]:

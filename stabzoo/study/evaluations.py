@@ -1,14 +1,27 @@
-"""The conditions a trained network is tested under, as data: clean images, four kinds of noise, two attacks."""
+"""The conditions a trained network is tested under, as data: clean images, noise, corruptions, attacks."""
 
 from __future__ import annotations
 
-from typing import Annotated, Literal
+from typing import Annotated, Literal, TypeAlias
 
 from pydantic import Field, FiniteFloat, PositiveFloat, model_validator
 
 from stabzoo.config import Strict
 
-__all__ = ["Clean", "Constant", "Evaluation", "Fgsm", "Gaussian", "Pgd", "Seed", "Structured", "Uniform"]
+__all__ = [
+    "CORRUPTIONS",
+    "AutoAttack",
+    "Clean",
+    "Constant",
+    "Corruption",
+    "Evaluation",
+    "Fgsm",
+    "Gaussian",
+    "Pgd",
+    "Seed",
+    "Structured",
+    "Uniform",
+]
 
 Seed = Annotated[int, Field(ge=0, lt=2**32)]
 
@@ -85,6 +98,68 @@ class Structured(Strict):
         return f"structured ε = {self.epsilon:g}"
 
 
+CORRUPTIONS = (
+    "brightness",
+    "contrast",
+    "defocus_blur",
+    "elastic_transform",
+    "fog",
+    "frost",
+    "gaussian_noise",
+    "glass_blur",
+    "impulse_noise",
+    "jpeg_compression",
+    "motion_blur",
+    "pixelate",
+    "shot_noise",
+    "snow",
+    "zoom_blur",
+)
+"""The fifteen of the benchmark; its four others, held back for validation, have files too."""
+
+CorruptionName: TypeAlias = Literal[
+    "brightness",
+    "contrast",
+    "defocus_blur",
+    "elastic_transform",
+    "fog",
+    "frost",
+    "gaussian_blur",
+    "gaussian_noise",
+    "glass_blur",
+    "impulse_noise",
+    "jpeg_compression",
+    "motion_blur",
+    "pixelate",
+    "saturate",
+    "shot_noise",
+    "snow",
+    "spatter",
+    "speckle_noise",
+    "zoom_blur",
+]
+
+
+class Corruption(Strict):
+    """CIFAR-10-C or CIFAR-100-C: published copies of the test images, corrupted at five severities.
+
+    Without a ``severity``, the mean over all five; without a ``name``, the mean over the fifteen of the benchmark: with
+    neither, 100 minus the benchmark's mean corruption error, which is not divided by another network's on CIFAR.
+
+    Source: Hendrycks & Dietterich, ICLR 2019.
+    """
+
+    kind: Literal["corruption"]
+    name: CorruptionName | None = None
+    severity: Annotated[int, Field(ge=1, le=5)] | None = None
+
+    @property
+    def title(self) -> str:
+        """Short name in tables and plots."""
+        name = self.name.replace("_", " ") if self.name else f"mean of {len(CORRUPTIONS)} corruptions"
+        return name if self.severity is None else f"{name}, severity {self.severity}"
+
+
 class Fgsm(Strict):
     """The fast gradient sign method: ``epsilon`` times the sign of the loss' gradient, on pixels in [0, 1].
 
@@ -120,5 +195,28 @@ class Pgd(Strict):
         return f"PGD-{self.steps} ε = {self.epsilon:g}"
 
 
-Evaluation = Annotated[Clean | Gaussian | Uniform | Constant | Structured | Fgsm | Pgd, Field(discriminator="kind")]
+class AutoAttack(Strict):
+    """The standard version of AutoAttack in the ball ||x' - x||_inf <= ``epsilon`` on pixels in [0, 1].
+
+    APGD on the cross-entropy, targeted APGD on the ratio of logit differences, targeted FAB and 5000 queries of Square,
+    one after the other on the images that are still put in their class, by the authors' code (``stabzoo[autoattack]``).
+    Random draws start from ``seed``.  What is left is an upper bound of the accuracy under attack, too.
+
+    Source: Croce & Hein, ICML 2020.
+    """
+
+    kind: Literal["autoattack"]
+    epsilon: PositiveFloat
+    seed: Seed
+
+    @property
+    def title(self) -> str:
+        """Short name in tables and plots."""
+        return f"AutoAttack ε = {self.epsilon:g}"
+
+
+Evaluation = Annotated[
+    Clean | Gaussian | Uniform | Constant | Structured | Corruption | Fgsm | Pgd | AutoAttack,
+    Field(discriminator="kind"),
+]
 """What a trained network is tested under; the perturbed pixels are clipped to [0, 1] before they are normalised."""

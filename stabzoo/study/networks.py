@@ -12,7 +12,8 @@ import torch
 import stabzoo  # registers its models with timm  # noqa: F401
 from stabzoo.config import ConfigError
 from stabzoo.implicit.report import ConvergenceWarning
-from stabzoo.study.data import Images
+from stabzoo.study.images import Images
+from stabzoo.study.perturbations import perturbations
 from stabzoo.study.pixel_scale import PixelScale
 from stabzoo.study.spec import Run, Study
 from stabzoo.study.store import Coefficients
@@ -33,18 +34,19 @@ def create(model: str, args: dict[str, Any], seed: int, images: Images) -> Pixel
 
 
 def check_networks(study: Study, images: Images) -> None:
-    """Build every network and its optimizer, and send one blank image of the study's data through.
+    """Build every network and its optimizer, send one blank image through, and open what the evaluations need.
 
     Raises:
-        ConfigError: naming the first entry that cannot be built, with the reason.
+        ConfigError: naming the first entry that cannot be built, or what is missing, with the reason.
     """
+    perturbations(study.evaluations, images)
     for position, entry in enumerate(study.networks):
         place = f"networks.{position} ({entry.label}): {entry.model}"
         try:
             network = build(study.run(entry, study.seeds[0]), images).eval()
             with torch.inference_mode(), warnings.catch_warnings():
                 warnings.simplefilter("ignore", ConvergenceWarning)  # only the shape of what comes out is looked at
-                logits = network(torch.zeros_like(images.test[:1]))
+                logits = network(torch.zeros(1, *images.shape))
         except Exception as error:  # whatever a model of anyone raises about its arguments
             raise ConfigError(f"{place} cannot be built: {error or type(error).__name__}") from error
         if logits.shape != (1, images.classes):

@@ -8,7 +8,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from stabzoo.study.data import Images
+from stabzoo.study.images import Images
 
 __all__ = ["PixelScale"]
 

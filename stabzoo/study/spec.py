@@ -24,7 +24,7 @@ from pydantic import (
 )
 
 from stabzoo.config import ConfigError, Strict, load_yaml, validate
-from stabzoo.study.datasets import DIGITS, Archived, Data, Digits
+from stabzoo.study.datasets import DIGITS, Archived, Data, Digits, check_augmentation
 from stabzoo.study.diagnostics import Diagnostic
 from stabzoo.study.evaluations import Evaluation, Seed, Structured
 
@@ -95,7 +95,8 @@ class Training(Strict):
     that tell their blocks.  The loss is the cross-entropy of ``logit_scale`` times the logits: a network of bounded
     sensitivity has small logits.
     ``augmentation`` is of the training images only; ``crop-flip``: a random crop of the image padded with 4 black
-    pixels on each side, and a random horizontal flip (``crop``: without the flip, which digits do not survive).
+    pixels on each side, and a random horizontal flip (``crop``: without the flip, which digits do not survive);
+    ``resized-crop-flip``, for images read from disk: a random window of random size, resized, and a random flip.
 
     A batch is computed in ``accumulation`` parts, one after the other.  ``ema`` is the decay, each step, of an average
     of the weights, which is what is evaluated then.  ``amp`` is the type of automatic mixed precision.
@@ -113,7 +114,7 @@ class Training(Strict):
     fixed_point: FixedPointTerm | None = None
     perturbation: PerturbationTerm | None = None
     logit_scale: PositiveFloat = 1.0
-    augmentation: Literal["none", "crop", "crop-flip"] = "none"
+    augmentation: Literal["none", "crop", "crop-flip", "resized-crop-flip"] = "none"
     warmup_epochs: NonNegativeFloat = 0.0
     label_smoothing: Annotated[float, Field(ge=0, lt=1)] = 0.0
     accumulation: PositiveInt = 1
@@ -196,6 +197,7 @@ class Study(Strict):
 
     @model_validator(mode="after")
     def _consistent(self) -> Study:
+        check_augmentation(self.data, self.training.augmentation)
         labels = [network.label for network in self.networks]
         named: dict[str, list[Any]] = {
             "network label": labels,

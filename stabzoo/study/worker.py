@@ -65,7 +65,7 @@ def execute(run: Run, wanted: Wanted, connection: Connection) -> Record:
     import torch
 
     from stabzoo.implicit.report import ConvergenceWarning, solver_report
-    from stabzoo.study.accuracy import accuracy_under
+    from stabzoo.study.accuracy import accuracies
     from stabzoo.study.data import load_images
     from stabzoo.study.networks import PixelScale, build, coefficients_of, weights_sha256
     from stabzoo.training.loop import Trainer
@@ -107,11 +107,10 @@ def execute(run: Run, wanted: Wanted, connection: Connection) -> Record:
         diverged=trained.diverged,
         weights_sha256=weights_sha256(network),
         measured=tuple(
-            Measured(
-                evaluation=evaluation,
-                accuracy=accuracy_under(network, images.test, images.test_labels, evaluation),
+            Measured(evaluation=evaluation, accuracy=found)
+            for evaluation, found in zip(
+                wanted.evaluations, accuracies(network, images, wanted.evaluations), strict=True
             )
-            for evaluation in wanted.evaluations
         ),
         diagnosed=tuple(
             Diagnosed(diagnostic=diagnostic, result=observer.result(network))

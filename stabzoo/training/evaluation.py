@@ -8,7 +8,7 @@ import statistics
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated
 
 import torch
 from pydantic import Field
@@ -18,15 +18,19 @@ from torch import Tensor
 from torch.nn import functional
 
 from stabzoo.config import ConfigError, Strict, load_yaml, validate
-from stabzoo.study.accuracy import accuracy_under, hits, logits_of
+from stabzoo.study.accuracy import BATCH, count_right, hits, tested
 from stabzoo.study.data import load_images
+from stabzoo.study.datasets import Archived, Data, Digits
 from stabzoo.study.evaluations import Clean, Constant, Evaluation, Fgsm, Gaussian, Pgd, Uniform
+from stabzoo.study.images import Images
+from stabzoo.study.perturbations import perturbations
 from stabzoo.study.pixel_scale import PixelScale
 from stabzoo.training.job import Job, network_of
 
 __all__ = ["Conditions", "Evaluated", "calibration_error", "conditions", "evaluate", "load_trained"]
 
 BINS = 15
+CLEAN = Clean(kind="clean")
 
 
 class Conditions(Strict):
@@ -53,14 +57,14 @@ SCANS = (
 )
 
 
-def conditions(path: Path | None, data: str) -> tuple[Evaluation, ...]:
-    """Read ``evaluations`` from a YAML file; without one, the papers' on CIFAR, larger ones on digits and MNIST.
+def conditions(path: Path | None, data: Data) -> tuple[Evaluation, ...]:
+    """Read ``evaluations`` from a YAML file; without one, the papers' on colour images, larger ones on scans.
 
     Raises:
         ConfigError: the file cannot be read, or is not valid.
     """
     if path is None:
-        return CIFAR if data.startswith("cifar") else SCANS
+        return SCANS if isinstance(data, Digits) or (isinstance(data, Archived) and data.name == "mnist") else CIFAR
     found = validate(Conditions, load_yaml(path), str(path)).evaluations
     return tuple(evaluation for evaluation in found if not isinstance(evaluation, Clean))
 
@@ -96,11 +100,16 @@ def load_trained(folder: Path) -> tuple[Job, dict[str, Tensor]]:
         raise ConfigError(f"{folder}: a file of this training is damaged ({error}); train it again") from None
 
 
-def evaluate(folders: Sequence[Path], asked: Path | None, root: Path, device: torch.device) -> Evaluated:
+def evaluate(
+    folders: Sequence[Path], asked: Path | None, root: Path, device: torch.device, workers: int = 0
+) -> Evaluated:
     """Test the networks of finished trainings that differ in their seeds, all under the same noise.
 
+    ``workers`` processes decode images that are not in memory.
+
     Raises:
-        ConfigError: a folder is none of a finished training, or the trainings differ in more than the seed.
+        ConfigError: a folder is none of a finished training, the trainings differ in more than the seed, or what a
+            condition needs is missing.
     """
     numbers: dict[str, list[float]] = {}
     first: Job | None = None
@@ -113,7 +122,7 @@ def evaluate(folders: Sequence[Path], asked: Path | None, root: Path, device: to
                     f"{folder}: expected a training that differs from {folders[0]} in its seed alone, but its {name} "
                     "is another"
                 )
-        images = load_images(job.data, root)
+        images = load_images(job.data, root, workers)
         network = network_of(job, images)
         try:
             network.network.load_state_dict(weights)
@@ -121,29 +130,38 @@ def evaluate(folders: Sequence[Path], asked: Path | None, root: Path, device: to
             reason = str(error).splitlines()[-1].strip()
             raise ConfigError(f"{folder / 'weights.safetensors'}: does not fit {job.model}: {reason}") from None
         network = network.to(device).eval()
-        found = _clean(network, images.training_pixels, images.train_labels, images.test, images.test_labels)
-        test, labels = images.test.to(device), images.test_labels.to(device)
-        for evaluation in conditions(asked, job.data.name):
-            found[evaluation.title] = accuracy_under(network, test, labels, evaluation)
-        for name, value in found.items():
+        for name, value in _measure(network, images, conditions(asked, job.data)).items():
             numbers.setdefault(name, []).append(value)
     return Evaluated(numbers)
 
 
-def _clean(
-    network: PixelScale, train: Any, train_labels: Tensor, test: Tensor, test_labels: Tensor
-) -> dict[str, float]:
-    logits = logits_of(network, lambda part: test[part], len(test))
-    right = hits(logits_of(network, train, len(train_labels)), train_labels, 1)
-    top1 = hits(logits, test_labels, 1)
+def _measure(network: PixelScale, images: Images, evaluations: Sequence[Evaluation]) -> dict[str, float]:
+    """One pass over the test images for all evaluations, and one over the training images, without augmentation."""
+    names = [CLEAN.title, *(evaluation.title for evaluation in evaluations)]
+    right, asked, parts = [0] * len(names), [0] * len(names), list[tuple[Tensor, Tensor]]()
+    for labels, found in tested(network, images, perturbations([CLEAN, *evaluations], images)):
+        parts.append((found[0][0].cpu(), labels.cpu()))
+        for i, copies in enumerate(found):
+            right[i] += sum(count_right(logits, labels) for logits in copies)
+            asked[i] += len(copies) * len(labels)
+    logits, labels = torch.cat([part for part, _ in parts]), torch.cat([part for _, part in parts])
+    top1, training = 100 * hits(logits, labels, 1) / len(labels), _training_accuracy(network, images)
     return {
         "top-1": top1,
-        "top-5": hits(logits, test_labels, 5),
-        "top-1 in training": right,
-        "generalization gap": right - top1,
-        "negative log-likelihood": float(functional.cross_entropy(logits, test_labels)),
-        "calibration error": 100 * calibration_error(logits, test_labels),
+        "top-5": 100 * hits(logits, labels, 5) / len(labels),
+        "top-1 in training": training,
+        "generalization gap": training - top1,
+        "negative log-likelihood": float(functional.cross_entropy(logits, labels)),
+        "calibration error": 100 * calibration_error(logits, labels),
+        **{name: 100 * r / a for name, r, a in list(zip(names, right, asked, strict=True))[1:]},
     }
+
+
+@torch.inference_mode()
+def _training_accuracy(network: PixelScale, images: Images) -> float:
+    device = network.mean.device
+    batches = images.training(torch.arange(images.train_count).split(BATCH))
+    return 100 * sum(hits(network(x.to(device)).float().cpu(), y, 1) for x, y in batches) / images.train_count
 
 
 def calibration_error(logits: Tensor, labels: Tensor, bins: int = BINS) -> float:

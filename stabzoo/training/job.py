@@ -6,28 +6,34 @@ import csv
 import fcntl
 import io
 import json
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 import torch
+from pydantic import model_validator
 from rich.console import Console
 from safetensors.torch import save
 
 from stabzoo.config import ConfigError, Strict, load_yaml, validate
 from stabzoo.implicit.report import solver_report
 from stabzoo.steps import LearnableStep
-from stabzoo.study.accuracy import hits, logits_of
-from stabzoo.study.data import Images, load_images
+from stabzoo.study.accuracy import hits, tested
+from stabzoo.study.data import load_images
+from stabzoo.study.datasets import Data, check_augmentation
+from stabzoo.study.evaluations import Clean
+from stabzoo.study.images import Images
 from stabzoo.study.networks import create
+from stabzoo.study.perturbations import perturbation
 from stabzoo.study.pixel_scale import PixelScale
-from stabzoo.study.spec import Data, Training
+from stabzoo.study.spec import Training
 from stabzoo.study.store import write_atomically
 from stabzoo.training.checkpoint import Checkpoints
 from stabzoo.training.loop import Trained, Trainer
 from stabzoo.training.process import Process
 from stabzoo.training.progress import TrainingProgress
+from stabzoo.training.tracking import Tracker
 
 __all__ = ["Job", "network_of", "recipe", "train_job"]
 
@@ -51,6 +57,11 @@ class Job(Strict):
     processes: int
     software: dict[str, str]
 
+    @model_validator(mode="after")
+    def _consistent(self) -> Job:
+        check_augmentation(self.data, self.training.augmentation)
+        return self
+
 
 def recipe(name_or_path: str, settings: dict[str, Any]) -> Training:
     """Read how to train from a YAML file, or by the name of a shipped one, with some ``settings`` changed.
@@ -68,14 +79,22 @@ def recipe(name_or_path: str, settings: dict[str, Any]) -> Training:
 
 
 def train_job(
-    job: Job, folder: Path, root: Path, process: Process, console: Console, checkpoint_steps: int | None
+    job: Job,
+    folder: Path,
+    root: Path,
+    process: Process,
+    console: Console,
+    checkpoint_steps: int | None = None,
+    workers: int = 0,
+    trackers: Sequence[Tracker] = (),
 ) -> Trained:
     """Train, or go on with, the network of ``job``; ``folder`` then has
 
     ``job.json``, the ``checkpoint-*`` files, ``history.csv`` with a row an epoch, and ``weights.safetensors``, the
     weights to be used (averaged, if the training averages them), once it is finished.
 
-    A checkpoint is written after every epoch, and every ``checkpoint_steps`` updates.
+    A checkpoint is written after every epoch, and every ``checkpoint_steps`` updates.  ``workers`` processes decode
+    images that are not in memory; ``trackers`` are told the settings and every epoch.
 
     Raises:
         ConfigError: the model cannot be built, the data are missing, or ``folder`` holds another training or is in use.
@@ -84,16 +103,23 @@ def train_job(
     try:
         folder.mkdir(parents=True, exist_ok=True)
         with _locked(folder, process):
-            return _train(job, folder, root, process, console, checkpoint_steps)
+            return _train(job, folder, root, process, console, checkpoint_steps, workers, trackers)
     except OSError as error:
         raise ConfigError(f"{error.filename or folder}: cannot be used ({error.strerror or error})") from error
 
 
 def _train(
-    job: Job, folder: Path, root: Path, process: Process, console: Console, checkpoint_steps: int | None
+    job: Job,
+    folder: Path,
+    root: Path,
+    process: Process,
+    console: Console,
+    checkpoint_steps: int | None,
+    workers: int,
+    trackers: Sequence[Tracker],
 ) -> Trained:
     first = process.rank == 0
-    images = load_images(job.data, root)
+    images = load_images(job.data, root, workers)
     trainer = Trainer(network_of(job, images), images, job.training, job.seed, process)
     checkpoints = Checkpoints(folder)
     _same_job(job, folder, write=first)
@@ -104,8 +130,10 @@ def _train(
     progress = trainer.progress
     last = progress.steps
     reports = solver_report(trainer.network)
-    with TrainingProgress(console, job, reports, len(images.train), len(trainer.batches(0)), enabled=first) as shown:
+    with TrainingProgress(console, job, reports, images.train_count, len(trainer.batches(0)), enabled=first) as shown:
         shown.start(progress.steps, damaged)
+        for tracker in trackers:
+            tracker.settings(job.model_dump(mode="json"))
 
         def save_checkpoint() -> None:
             nonlocal last
@@ -119,6 +147,8 @@ def _train(
             note = _note(trainer, images) if first else {}
             process.wait()
             shown.epoch(note)
+            for tracker in trackers:
+                tracker.epoch(epoch, {name: value for name, value in note.items() if name != "epoch"})
             return note
 
         def after_step() -> None:
@@ -152,14 +182,17 @@ def network_of(job: Job, images: Images) -> PixelScale:
 
 @contextmanager
 def _locked(folder: Path, process: Process) -> Iterator[None]:
-    """Keep other drivers out of the folder; the lock goes with the process, however it ends."""
+    """Keep other drivers out of the folder; the lock goes with the process, however it ends.
+
+    A lock of the process, not of the open file, which those that decode images would inherit and may outlive it with.
+    """
     if process.rank:
         yield
         return
     with (folder / ".lock").open("w") as file:
         try:
-            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
+            fcntl.lockf(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except (BlockingIOError, PermissionError):  # POSIX allows both
             raise ConfigError(
                 f"{folder}: another training is using it; wait for its end, or use another --folder"
             ) from None
@@ -190,16 +223,17 @@ def _note(trainer: Trainer, images: Images) -> dict[str, Any]:
     """What is written down of a finished epoch."""
     network = trainer.averaged
     was_training = network.training
-    network.eval()
-    logits = logits_of(network, images.test.__getitem__, len(images.test))
+    top1 = top5 = 0
+    for labels, ((logits,),) in tested(network, images, [perturbation(Clean(kind="clean"), images)]):
+        top1, top5 = top1 + hits(logits, labels, 1), top5 + hits(logits, labels, 5)
     network.train(was_training)
     progress = trainer.progress
     note = {
         "epoch": progress.epoch,
         "loss": progress.losses[-1],
         "lr": trainer.optimizer.param_groups[0]["lr"],
-        "top1": hits(logits, images.test_labels, 1),
-        "top5": hits(logits, images.test_labels, 5),
+        "top1": 100 * top1 / images.test_count,
+        "top5": 100 * top5 / images.test_count,
     }
     for name, module in trainer.network.network.named_modules():
         if isinstance(module, LearnableStep):

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import nullcontext
 from dataclasses import dataclass, field
+from itertools import islice
 from typing import Any
 
 import numpy as np
@@ -19,7 +20,7 @@ from torch.optim.lr_scheduler import CosineAnnealingLR, LinearLR, LRScheduler, M
 
 from stabzoo.config import ConfigError
 from stabzoo.study.augmentation import Augmentation
-from stabzoo.study.data import Images
+from stabzoo.study.images import Batch, Images
 from stabzoo.study.pixel_scale import PixelScale
 from stabzoo.study.spec import Training
 from stabzoo.training.penalties import forward
@@ -138,7 +139,7 @@ class Trainer:
                 f"batch_size: expected at least {least}, 2 images for each of the {self.parts} parts of a batch; "
                 f"got {size}"
             )
-        return batches_of(len(self.images.train), size, self.seed, epoch, least)
+        return batches_of(self.images.train_count, size, self.seed, epoch, least)
 
     def run(
         self, after_epoch: Callable[[int], Any] = lambda epoch: None, after_step: Callable[[], None] = lambda: None
@@ -160,9 +161,9 @@ class Trainer:
         network.train()
         while progress.epoch < self.training.epochs and not progress.diverged:
             batches = self.batches(progress.epoch)
-            augment = Augmentation(self.training.augmentation, len(self.images.train), self.seed, progress.epoch)
-            for batch in batches[progress.updates :]:
-                loss = self.update(batch, augment)
+            left = batches[progress.updates :]
+            for batch, parts in zip(left, self.read(left), strict=True):
+                loss = self.update(len(batch), parts)
                 if not math.isfinite(loss):
                     progress.diverged = True
                     break
@@ -170,14 +171,23 @@ class Trainer:
                 progress.steps += 1
                 progress.total += loss * len(batch)
                 if progress.updates == len(batches):
-                    progress.losses.append(progress.total / len(self.images.train))
+                    progress.losses.append(progress.total / self.images.train_count)
                     progress.epoch, progress.updates, progress.total = progress.epoch + 1, 0, 0.0
                     progress.notes.append(after_epoch(progress.epoch))
                 after_step()
         return Trained(tuple(progress.losses), progress.diverged)
 
-    def update(self, batch: Tensor, augment: Augmentation) -> float:
-        """Update the weights by one batch, whose indices all processes know; return its mean loss.
+    def read(self, batches: Sequence[Tensor]) -> Iterator[list[Batch]]:
+        """This process' parts of each of ``batches`` of the current epoch, augmented, and read ahead."""
+        epoch, accumulation = self.progress.epoch, self.training.accumulation
+        augmentation = Augmentation(self.training.augmentation, self.images.train_count, self.seed, epoch)
+        parts = [part for batch in batches for part in self.process.share(batch).tensor_split(accumulation)]
+        found = self.images.training(parts, augmentation)
+        for _ in batches:
+            yield list(islice(found, accumulation))
+
+    def update(self, count: int, parts: list[Batch]) -> float:
+        """Update the weights by a batch of ``count`` images, in ``parts`` for this process; return its mean loss.
 
         The gradient is that of the mean over the batch, however many processes and parts share it.
         """
@@ -185,12 +195,12 @@ class Trainer:
         torch.manual_seed(int(stream.generate_state(1)[0]))  # dropout, drop path and noise of networks that have them
         self.optimizer.zero_grad()
         total = 0.0
-        for part, last in _with_last(self.process.share(batch).tensor_split(self.training.accumulation)):
-            weight = self.process.world * len(part) / len(batch)  # gradients are averaged over the processes
-            waits = nullcontext() if last or self.process.world == 1 else self.model.no_sync()  # type: ignore[attr-defined]  # pyright: ignore
+        for i, (pixels, labels) in enumerate(parts, start=1):
+            weight = self.process.world * len(labels) / count  # gradients are averaged over the processes
+            waits = nullcontext() if i == len(parts) or self.process.world == 1 else self.model.no_sync()  # type: ignore[attr-defined]  # pyright: ignore
             with waits:
-                loss, penalty = self.losses(part, augment)
-                total += loss.item() * len(part) / len(batch)
+                loss, penalty = self.losses(pixels, labels)
+                total += loss.item() * len(labels) / count
                 if math.isfinite(total) or self.process.world > 1:
                     objective = loss + penalty
                     self.scaler.scale(objective if weight == 1 else weight * objective).backward()
@@ -204,11 +214,10 @@ class Trainer:
             self.schedule.step()
         return mean
 
-    def losses(self, part: Tensor, augment: Augmentation) -> tuple[Tensor, Tensor | float]:
+    def losses(self, pixels: Tensor, labels: Tensor) -> tuple[Tensor, Tensor | float]:
         """Mean cross-entropy of some images, and the penalties."""
         device, training = self.process.device, self.training
-        pixels = augment(self.images.training_pixels(part), part).to(device, non_blocking=True)
-        labels = self.images.train_labels[part].to(device)
+        pixels, labels = pixels.to(device, non_blocking=True), labels.to(device)
         with self.autocast:
             output, penalty = forward(self.network, self.model, pixels, training)
         logits = training.logit_scale * output.float()
@@ -239,11 +248,6 @@ class Trainer:
         if self.ema:
             self.ema.module.load_state_dict(state["average"])
         self.progress = Progress(**state["progress"])
-
-
-def _with_last(parts: tuple[Tensor, ...]) -> Iterator[tuple[Tensor, bool]]:
-    for i, part in enumerate(parts, start=1):
-        yield part, i == len(parts)
 
 
 def _numbers_of(schedule: LRScheduler) -> dict[str, Any]:

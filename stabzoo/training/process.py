@@ -11,7 +11,7 @@ from torch import Tensor
 
 from stabzoo.config import ConfigError
 
-__all__ = ["ALONE", "Process", "this_process"]
+__all__ = ["ALONE", "Process", "this_process", "workers_of"]
 
 
 @dataclass(frozen=True)
@@ -68,6 +68,19 @@ def this_process(device: str) -> Process:
             del os.environ["GLOO_SOCKET_IFNAME"]
     found = init_distributed_device_so(device)
     return Process(torch.device(found["device"]), int(found["global_rank"]), int(found["world_size"]))
+
+
+def workers_of(asked: int | None, processes: int = 1) -> int:
+    """Processes that decode images for each of ``processes`` on this machine: by default all processors but one each.
+
+    Raises:
+        ConfigError: fewer than none were asked for.
+    """
+    if asked is None:
+        return max(0, (os.cpu_count() or 1) // processes - 1)
+    if asked < 0:
+        raise ConfigError(f"workers: expected at least 0, got {asked}")
+    return asked
 
 
 LOCAL = ("127.0.0.1", "localhost")  # there gloo may pick an interface on which nobody answers

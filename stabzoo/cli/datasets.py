@@ -1,0 +1,67 @@
+"""Data sets as they are named on the command line."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+
+from stabzoo.config import ConfigError, Strict, load_yaml, validate
+from stabzoo.study.datasets import DIGITS, Archived, Data, Digits, Folder, Timm
+
+__all__ = ["dataset_of", "recipe_of", "short_name"]
+
+ARCHIVED = ("cifar10", "cifar100", "mnist")
+FACTORY = ("torch/", "hfds/", "hfids/", "tfds/", "wds/")
+
+
+class _Chosen(Strict):
+    data: Data
+
+
+def dataset_of(text: str, size: int | None, *, verified: bool) -> Data:
+    """The data set that ``--data`` names: one by its name, a folder, one of timm's factory, or a .yaml file.
+
+    Raises:
+        ConfigError: there is none of this name, or an option does not go with it.
+    """
+    resized = {} if size is None else {"size": size}
+    if text in ARCHIVED:
+        if resized:
+            raise ConfigError(f"--size: {text} has images of one size; expected digits or images on disk")
+        return Archived.model_validate({"name": text, "verified": verified})
+    if text == "digits":
+        found = {**DIGITS.model_dump(), **resized}
+    elif text.lower().startswith(FACTORY):
+        found = {"name": "timm", "dataset": text, **resized}
+    elif Path(text).suffix in (".yaml", ".yml"):
+        found = {**load_yaml(Path(text)), **resized}
+    elif Path(text).is_dir():
+        found = {"name": "folder", "path": str(Path(text).absolute()), **resized}
+    else:
+        raise ConfigError(
+            f"--data: expected digits, {', '.join(ARCHIVED)}, a folder with train/CLASS/* and val/CLASS/*, "
+            f"torch/NAME or hfds/NAME of timm's factory, or a .yaml file; got {text!r}"
+        )
+    return validate(_Chosen, {"data": found}, text).data
+
+
+def recipe_of(data: Data) -> str:
+    """The shipped recipe for these images."""
+    match data:
+        case Digits():
+            return "digits"
+        case Archived(name=name):
+            return "mnist" if name == "mnist" else "cifar"
+        case _:
+            return "imagenet"
+
+
+def short_name(data: Data) -> str:
+    """What is short enough for the name of a folder."""
+    match data:
+        case Folder(path=path):
+            return Path(path).name
+        case Timm(dataset=dataset):
+            return re.sub(r"[^\w.-]+", "-", dataset.partition("/")[2]) or "timm"
+        case _:
+            return data.name

@@ -1,0 +1,292 @@
+"""Images that are read and decoded when they are needed, by processes that read ahead in the order of the batches.
+
+A training's order and its random crops are drawn from (seed, epoch, image), so neither the number of processes nor what
+was read before changes a pixel.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Protocol
+
+import numpy as np
+import torch
+from PIL import Image
+from torch import Tensor
+from torch.utils.data import DataLoader, Dataset
+from torchvision.datasets.folder import IMG_EXTENSIONS, make_dataset
+from torchvision.transforms import InterpolationMode
+from torchvision.transforms import functional as transform
+
+from stabzoo.config import ConfigError
+from stabzoo.study.augmentation import Augmentation
+from stabzoo.study.datasets import Folder, ReadFromDisk, Timm
+from stabzoo.study.images import Batch, Images, to_unit_interval
+
+__all__ = ["FromDisk", "fetch_timm", "open_folder", "open_timm"]
+
+BILINEAR = InterpolationMode.BILINEAR
+STREAMS = ("tfds/", "wds/", "hfids/")
+
+
+class Samples(Protocol):
+    """Images by their number, not decoded yet, with their labels."""
+
+    def __len__(self) -> int: ...
+    def __getitem__(self, index: int) -> tuple[Image.Image, int]: ...
+
+    def where(self, index: int) -> str:
+        """What to look at when an image cannot be read."""
+        ...
+
+
+@dataclass(frozen=True)
+class _Files:
+    entries: list[tuple[str, int]]
+
+    def __len__(self) -> int:
+        return len(self.entries)
+
+    def __getitem__(self, index: int) -> tuple[Image.Image, int]:
+        path, label = self.entries[index]
+        return Image.open(path), label
+
+    def where(self, index: int) -> str:
+        return self.entries[index][0]
+
+
+@dataclass(frozen=True)
+class _TimmSamples:
+    dataset: Any
+    title: str
+
+    def __len__(self) -> int:
+        return len(self.dataset)
+
+    def __getitem__(self, index: int) -> tuple[Image.Image, int]:
+        # not through timm's own data set, which takes the next image where one cannot be read
+        reader = getattr(self.dataset, "reader", None)
+        stream, label = self.dataset[index][:2] if reader is None else reader[index][:2]
+        return (stream if isinstance(stream, Image.Image) else Image.open(stream)), int(label)
+
+    def where(self, index: int) -> str:
+        try:
+            return str(self.dataset.filename(index, absolute=True))
+        except Exception:  # torchvision's have no such method, and readers need not
+            return f"{self.title}, image {index}"
+
+
+@dataclass(frozen=True)
+class FromDisk(Images):
+    """A data set on disk.
+
+    Args:
+        data: Size and normalisation.
+        train, test: The images.
+        classes, mean, std: As `Images` has them.
+        workers: Processes that decode; with 0, this one does.
+    """
+
+    data: ReadFromDisk
+    train: Samples
+    test: Samples
+    classes: int
+    mean: Tensor
+    std: Tensor
+    workers: int
+
+    @property
+    def shape(self) -> tuple[int, int, int]:
+        """(3, H, W)."""
+        return 3, self.data.size, self.data.size
+
+    @property
+    def train_count(self) -> int:
+        """Number of training images."""
+        return len(self.train)
+
+    @property
+    def test_count(self) -> int:
+        """Number of test images."""
+        return len(self.test)
+
+    def training(self, parts: Sequence[Tensor], augmentation: Augmentation | None = None) -> Iterator[Batch]:
+        """One batch for each of ``parts``, read ahead."""
+        for part, (pixels, labels) in zip(parts, self._read(self.train, parts, augmentation), strict=True):
+            yield augmentation(pixels, part) if augmentation else pixels, labels
+
+    def testing(self, parts: Sequence[Tensor]) -> Iterator[Batch]:
+        """One batch for each of ``parts``, read ahead."""
+        return self._read(self.test, parts, None)
+
+    def _read(self, samples: Samples, parts: Sequence[Tensor], augmentation: Augmentation | None) -> Iterator[Batch]:
+        windows = augmentation if augmentation and augmentation.resizes else None
+        loader = DataLoader(
+            _Decoded(samples, self.data, self.classes, windows),
+            batch_sampler=[part.tolist() for part in parts],
+            num_workers=min(self.workers, len(parts)),
+            collate_fn=_together,
+            generator=torch.Generator().manual_seed(0),  # it would draw from the global stream otherwise
+        )
+        for found in loader:
+            if isinstance(found, _Unreadable):
+                raise ConfigError(found.reason)
+            pixels, labels = found
+            yield to_unit_interval(pixels), labels
+
+
+@dataclass(frozen=True)
+class _Unreadable:
+    """Why an image cannot be read; an exception of a reading process would come with its traceback in the message."""
+
+    reason: str
+
+
+@dataclass(frozen=True)
+class _Decoded(Dataset[Any]):
+    samples: Samples
+    data: ReadFromDisk
+    classes: int
+    windows: Augmentation | None
+
+    def __getitem__(self, index: int) -> tuple[Tensor, int] | _Unreadable:
+        """Pixels (3, size, size), bytes, and the label."""
+        try:
+            image, label = self.samples[index]
+            with image:
+                image = image.convert("RGB")
+        except Exception as error:  # a damaged file raises whatever its bytes lead to
+            text = str(error) or type(error).__name__
+            return _Unreadable(
+                f"{self.samples.where(index)}: not an image that can be read ({text}); get it anew, or remove it"
+            )
+        if not 0 <= label < self.classes:
+            return _Unreadable(
+                f"{self.samples.where(index)}: expected a label from 0 to {self.classes - 1}, got {label}"
+            )
+        return torch.from_numpy(np.array(self._cut(image, index))).permute(2, 0, 1), label
+
+    def _cut(self, image: Any, index: int) -> Any:
+        size = [self.data.size, self.data.size]
+        if self.windows is None:
+            image = transform.resize(image, [round(self.data.size / self.data.crop)], BILINEAR)
+            return transform.center_crop(image, size)
+        window = self.windows.window(index, image.width, image.height)
+        image = transform.resized_crop(image, window.top, window.left, window.height, window.width, size, BILINEAR)
+        return transform.hflip(image) if window.flipped else image
+
+
+def _together(found: list[tuple[Tensor, int] | _Unreadable]) -> Batch | _Unreadable:
+    pixels: list[Tensor] = []
+    labels: list[int] = []
+    for entry in found:
+        if isinstance(entry, _Unreadable):
+            return entry
+        pixels.append(entry[0])
+        labels.append(entry[1])
+    return torch.stack(pixels), torch.tensor(labels)
+
+
+def open_folder(data: Folder, root: Path, workers: int) -> FromDisk:
+    """Find the images of a folder of training classes and one of test classes.
+
+    Raises:
+        ConfigError: a folder is missing, a class has no image, or the two have other classes.
+    """
+    path = root / data.path
+    classes = _classes(path / data.train, path)
+    tested = _classes(path / data.test, path)
+    if tested != classes:
+        odd = sorted(set(classes) ^ set(tested))[0]
+        has, has_not = (data.train, data.test) if odd in classes else (data.test, data.train)
+        raise ConfigError(f"{path}: expected the same classes in both, but {odd!r} is in {has} and not in {has_not}")
+    train, test = (_files(path / part, classes) for part in (data.train, data.test))
+    return _from_disk(data, train, test, len(classes), workers)
+
+
+def _classes(folder: Path, path: Path) -> list[str]:
+    try:
+        found = sorted(entry.name for entry in folder.iterdir() if entry.is_dir())
+    except OSError as error:
+        raise ConfigError(
+            f"{folder}: cannot be read ({error.strerror or error}); expected a folder of images a class, "
+            f"{folder.name}/CLASS/*.jpg; name it in the data, or put the data set into {path}"
+        ) from None
+    if not found:
+        raise ConfigError(
+            f"{folder}: expected a folder of images a class, found none; ImageNet's validation images, which come in "
+            "one folder, are put into those of their classes first"
+        )
+    return found
+
+
+def _files(folder: Path, classes: list[str]) -> _Files:
+    numbers = {name: i for i, name in enumerate(classes)}
+    entries = make_dataset(str(folder), numbers, IMG_EXTENSIONS, allow_empty=True)
+    filled = {label for _, label in entries}
+    for name, label in numbers.items():
+        if label not in filled:
+            raise ConfigError(
+                f"{folder / name}: expected an image of this class, found none ({', '.join(IMG_EXTENSIONS)}); "
+                "put its images there, or remove the folder"
+            )
+    return _Files(entries)
+
+
+def open_timm(data: Timm, root: Path, workers: int) -> FromDisk:
+    """Open both splits of a data set of timm's factory.
+
+    Raises:
+        ConfigError: it is a stream, timm cannot open it, or it does not tell its number of classes.
+    """
+    train, test = (_timm_split(data, root, split, download=False) for split in (data.train, data.test))
+    classes = _count(data, train)
+    return _from_disk(data, _TimmSamples(train, data.title), _TimmSamples(test, data.title), classes, workers)
+
+
+def _from_disk(data: ReadFromDisk, train: Samples, test: Samples, classes: int, workers: int) -> FromDisk:
+    mean, std = (torch.tensor(constants).view(3, 1, 1) for constants in (data.mean, data.std))
+    return FromDisk(data, train, test, classes, mean, std, workers)
+
+
+def fetch_timm(data: Timm, root: Path) -> None:
+    """Have a data set's own code download both splits, where they are not there already.
+
+    Raises:
+        ConfigError: it cannot be had.
+    """
+    for split in (data.train, data.test):
+        _timm_split(data, root, split, download=True)
+
+
+def _timm_split(data: Timm, root: Path, split: str, *, download: bool) -> Any:
+    from timm.data.dataset_factory import create_dataset
+
+    if data.dataset.lower().startswith(STREAMS):
+        raise ConfigError(
+            f"data: {data.dataset!r} is a stream, which has no image by its number; expected torch/NAME, hfds/NAME, or "
+            "a folder or a .tar file (dataset: '')"
+        )
+    path = root / data.path
+    try:
+        if not data.dataset.lower().startswith(("torch/", "hfds/")) and not path.exists():
+            raise FileNotFoundError(f"there is no {path}")
+        return create_dataset(data.dataset, str(path), split=split, download=download)
+    except Exception as error:  # every data set has its own ways
+        missing = isinstance(error, ImportError)
+        cure = "install the package" if missing else f"get it with --download, or put it into {path}"
+        raise ConfigError(
+            f"data: timm cannot open {data.title}, split {split!r}, in {path} ({error or type(error).__name__}); {cure}"
+        ) from None
+
+
+def _count(data: Timm, dataset: Any) -> int:
+    if data.classes is not None:
+        return data.classes
+    reader = getattr(dataset, "reader", dataset)
+    for name in ("class_to_idx", "classes"):
+        if found := getattr(reader, name, None):
+            return len(found)
+    raise ConfigError(f"data: {data.title} does not tell its classes; write classes: and their number")
