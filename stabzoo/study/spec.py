@@ -19,11 +19,12 @@ from pydantic import (
     NonNegativeFloat,
     PositiveFloat,
     PositiveInt,
+    ValidationError,
     field_validator,
     model_validator,
 )
 
-from stabzoo.config import ConfigError, Strict, load_yaml, validate
+from stabzoo.config import ConfigError, Strict, explain, load_yaml, validate
 from stabzoo.study.datasets import DIGITS, Archived, Data, Digits, check_augmentation
 from stabzoo.study.diagnostics import Diagnostic
 from stabzoo.study.evaluations import Evaluation, Seed, Structured
@@ -37,6 +38,7 @@ __all__ = [
     "Network",
     "Published",
     "Run",
+    "Scale",
     "Study",
     "Training",
     "load_study",
@@ -180,10 +182,35 @@ class Run(Strict):
         return hashlib.sha256(text.encode()).hexdigest()[:16]
 
 
+class Scale(Strict):
+    """A smaller form of a study: what is given here replaces what the study says, and the rest stays.
+
+    ``networks`` are the labels of those that are kept; ``args`` and ``training`` are single settings, the first of
+    every network; ``limits`` are said beside the study's own.
+    """
+
+    networks: Annotated[tuple[str, ...], Field(min_length=1)] | None = None
+    args: dict[str, Any] = Field(default_factory=dict)
+    data: Data | None = None
+    training: dict[str, Any] = Field(default_factory=dict)
+    seeds: tuple[Seed, ...] | None = None
+    evaluations: tuple[Evaluation, ...] | None = None
+    diagnostics: tuple[Diagnostic, ...] | None = None
+    limits: tuple[str, ...] = ()
+
+
+FULL = "full"
+"""The scale of a study as it stands in its file."""
+
+
 class Study(Strict):
-    """A question put to a set of networks trained alike, with several seeds each; ``name`` is by default the file's."""
+    """A question put to a set of networks trained alike, with several seeds each; ``name`` is by default the file's.
+
+    ``scales`` are smaller forms of it, by name; `at` gives one of them, and ``scale`` says which one this is.
+    """
 
     name: str
+    scale: str = FULL
     title: str
     description: str
     networks: Annotated[tuple[Network, ...], Field(min_length=1)]
@@ -194,6 +221,50 @@ class Study(Strict):
     diagnostics: tuple[Diagnostic, ...] = ()
     published: tuple[Published, ...] = ()
     limits: tuple[str, ...] = ()
+    scales: dict[Annotated[str, Field(pattern="^[a-z][a-z0-9-]*$")], Scale] = Field(default_factory=dict)
+
+    @property
+    def folder_name(self) -> str:
+        """What its folder is called: its name, and its scale unless that is the full one."""
+        return self.name if self.scale == FULL else f"{self.name}-{self.scale}"
+
+    def at(self, scale: str) -> Study:
+        """The study at one of its scales; "full" is the study itself.
+
+        Raises:
+            ConfigError: there is no such scale.
+            ValueError: the study does not make sense with it.
+        """
+        if scale == FULL:
+            return self
+        if scale not in self.scales:
+            raise ConfigError(
+                f"the study {self.name} has no scale {scale!r}; expected one of {', '.join((FULL, *self.scales))}"
+            )
+        smaller = self.scales[scale]
+        labels = smaller.networks or tuple(network.label for network in self.networks)
+        for label in labels:
+            if label not in (network.label for network in self.networks):
+                raise ValueError(f"scales.{scale}.networks: there is no network {label!r}")
+        networks = [
+            network.model_copy(update={"args": network.args | smaller.args})
+            for network in self.networks
+            if network.label in labels
+        ]
+        published = [
+            table.model_copy(update={"accuracy": {k: v for k, v in table.accuracy.items() if k in labels}})
+            for table in self.published
+            if any(label in labels for label in table.accuracy)
+        ]
+        replaced = {
+            name: value
+            for name in ("data", "seeds", "evaluations", "diagnostics")
+            if (value := getattr(smaller, name)) is not None
+        }
+        training = self.training.model_dump(exclude_unset=True) | smaller.training
+        fields = {name: getattr(self, name) for name in type(self).model_fields} | replaced
+        changed = {"scale": scale, "networks": networks, "published": published, "training": training, "scales": {}}
+        return Study.model_validate(fields | changed | {"limits": self.limits + smaller.limits})
 
     @model_validator(mode="after")
     def _consistent(self) -> Study:
@@ -223,6 +294,13 @@ class Study(Strict):
             for label in published.accuracy:
                 if label not in labels:
                     raise ValueError(f"published accuracy of {label!r}: no such network; labels: {', '.join(labels)}")
+        for scale in self.scales:
+            if scale == FULL:
+                raise ValueError(f"scales: {FULL!r} is the study as it stands; choose another name")
+            try:
+                self.at(scale)
+            except ValidationError as error:
+                raise ValueError(f"scales.{scale}: {explain(error, Study)}") from None
         return self
 
     def run(self, network: Network, seed: int) -> Run:
@@ -251,11 +329,11 @@ def shipped_studies() -> list[str]:
     return sorted(path.stem for path in _SHIPPED.glob("*.yaml"))
 
 
-def load_study(name_or_path: str | Path) -> Study:
-    """Read a study that comes with stabzoo by its name, or any other by the path of its YAML file.
+def load_study(name_or_path: str | Path, scale: str = FULL) -> Study:
+    """Read a study that comes with stabzoo by its name, or any other by the path of its YAML file, at one of its scales.
 
     Raises:
-        ConfigError: when there is no such study, or the file is not a valid one.
+        ConfigError: when there is no such study or scale, or the file is not a valid one.
     """
     path = Path(name_or_path)
     if str(name_or_path) in shipped_studies():
@@ -265,4 +343,4 @@ def load_study(name_or_path: str | Path) -> Study:
             f"there is no study {str(name_or_path)!r}; expected one of {', '.join(shipped_studies())}, "
             "or the path of a .yaml file"
         )
-    return validate(Study, {"name": path.stem, **load_yaml(path)}, str(path))
+    return validate(Study, {"name": path.stem, **load_yaml(path)}, str(path)).at(scale)
