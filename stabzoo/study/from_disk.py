@@ -242,7 +242,7 @@ def open_timm(data: Timm, root: Path, workers: int) -> FromDisk:
         ConfigError: it is a stream, timm cannot open it, or it does not tell its number of classes.
     """
     train, test = (_timm_split(data, root, split, download=False) for split in (data.train, data.test))
-    classes = _count(data, train)
+    classes = _count(data, train, test)
     return _from_disk(data, _TimmSamples(train, data.title), _TimmSamples(test, data.title), classes, workers)
 
 
@@ -282,11 +282,17 @@ def _timm_split(data: Timm, root: Path, split: str, *, download: bool) -> Any:
         ) from None
 
 
-def _count(data: Timm, dataset: Any) -> int:
-    if data.classes is not None:
-        return data.classes
-    reader = getattr(dataset, "reader", dataset)
-    for name in ("class_to_idx", "classes"):
-        if found := getattr(reader, name, None):
-            return len(found)
-    raise ConfigError(f"data: {data.title} does not tell its classes; write classes: and their number")
+def _count(data: Timm, train: Any, test: Any) -> int:
+    known, tested = (_classes_told(getattr(split, "reader", split)) for split in (train, test))
+    if known and tested and known != tested:
+        odd = next((name for name in known + tested if (name in known) != (name in tested)), "their order")
+        raise ConfigError(f"data: the splits of {data.title} have other classes: {odd!r} is not the same in both")
+    if data.classes is None and not known:
+        raise ConfigError(f"data: {data.title} does not tell its classes; write classes: and their number")
+    return data.classes or len(known)
+
+
+def _classes_told(reader: Any) -> list[str]:
+    """What a reader of timm's or a data set of torchvision's says; nothing where it says nothing."""
+    found = [getattr(reader, name, None) for name in ("class_to_idx", "class_name_to_idx", "classes")]
+    return [str(name) for name in next(filter(None, found), [])]
