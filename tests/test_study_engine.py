@@ -47,7 +47,7 @@ TINY: dict[str, Any] = {
             "reference": "Paper, Table 1",
             "setting": "CIFAR-10",
             "columns": ["clean"],
-            "accuracy": {"λ = -9/5": [[94, 0.1]]},
+            "values": {"λ = -9/5": [[94, 0.1]]},
         }
     ],
     "limits": ["Too small to mean anything."],

@@ -49,7 +49,7 @@ def study_file(place: Path, **changes: Any) -> Path:
                 "reference": "r",
                 "setting": "s",
                 "columns": ["a", "b", "c"],
-                "accuracy": {"plain": [91.25, [90, 0.5], None]},
+                "values": {"plain": [91.25, [90, 0.5], None]},
             }
         ],
         **changes,

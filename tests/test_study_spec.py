@@ -42,7 +42,7 @@ def test_quickstart_has_two_stable_and_three_unstable_sets_with_three_seeds():
     assert len(keys(study)) == 15
     assert {network.model for network in study.networks} == {"zerosnet20"}
     assert {evaluation.kind for evaluation in study.evaluations} == {"clean", "gaussian", "uniform", "constant"}
-    assert all(set(published.accuracy) == {n.label for n in study.networks} for published in study.published)
+    assert all(set(published.values) == {n.label for n in study.networks} for published in study.published)
 
 
 def test_every_shipped_study_is_valid():
@@ -97,8 +97,8 @@ def test_missing_file_is_named():
         ({"evaluations.1.kind": "gauss"}, r"evaluations\.1: .*'gauss'"),
         ({"evaluations": [{"kind": "constant", "mu": 0.1}]}, r"must have an entry with kind: clean"),
         ({"evaluations": [{"kind": "uniform", "low": 1, "high": 0, "seed": 1}]}, r"low must be below high"),
-        ({"published.0.columns": ["clean"]}, r"published\.0: accuracy of 'λ = -9/5' has 5 entries, expected 1"),
-        ({"published.0.accuracy.x": [[1, 1]] * 5}, r"published accuracy of 'x': no such network"),
+        ({"published.0.columns": ["clean"]}, r"published\.0: the values of 'λ = -9/5' have 5 entries, expected 1"),
+        ({"published.0.values.x": [[1, 1]] * 5}, r"published values of 'x': no such network"),
     ],
 )
 def test_mistake_is_refused_with_file_and_place(change: dict[str, Any], message: str, tmp_path: Path):

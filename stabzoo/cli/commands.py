@@ -151,7 +151,8 @@ def study(
     name: Annotated[str, _option("A study that comes with stabzoo, or the path of a .yaml file.")],
     /,
     *,
-    folder: Annotated[Path | None, _option("Where runs and report are kept; by default runs/NAME.")] = None,
+    scale: Annotated[str, _option("A smaller form of the study: laptop, smoke; by default full.")] = "full",
+    folder: Annotated[Path | None, _option("Where runs and report are kept; by default runs/NAME[-SCALE].")] = None,
     workers: Annotated[int | None, _option("Processes of one thread; by default one a processor.")] = None,
     root: Annotated[Path, _option("Where data sets lie; by default data.")] = Path("data"),
     download: Annotated[bool, _option("First fetch the data set, if it is not there.")] = False,
@@ -163,12 +164,12 @@ def study(
     from stabzoo.cli.console import output
     from stabzoo.study import load_study, run_study
 
-    loaded = load_study(name)
+    loaded = load_study(name, scale)
     if download:
         from stabzoo.study.data import fetch
 
         fetch(loaded.data, root)
-    return int(not run_study(loaded, folder or Path("runs") / loaded.name, workers, output(), root).ok)
+    return int(not run_study(loaded, folder or Path("runs") / loaded.folder_name, workers, output(), root).ok)
 
 
 @app.command(help_epilogue="")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import time
 from collections import Counter
 from collections.abc import Sequence
 from typing import Any, Protocol
@@ -11,7 +12,18 @@ import torch
 
 from stabzoo.diagnostics.angles import PrincipalAngles
 from stabzoo.implicit.report import solver_report
-from stabzoo.study.diagnostics import Angles, Constraints, Diagnostic, Sensitivity, Solver
+from stabzoo.study.accuracy import BATCH, accuracies, count_right
+from stabzoo.study.diagnostics import (
+    Angles,
+    Constraints,
+    Cost,
+    Curve,
+    Diagnostic,
+    Generalization,
+    Sensitivity,
+    Solver,
+)
+from stabzoo.study.evaluations import Clean
 from stabzoo.study.images import Images
 from stabzoo.study.pixel_scale import PixelScale
 
@@ -109,6 +121,64 @@ class _Solver:
         return {"history": self.history}
 
 
+class _Generalization:
+    def __init__(self, images: Images) -> None:
+        self.images = images
+
+    def after_epoch(self, network: PixelScale, epoch: int) -> None:
+        pass
+
+    @torch.inference_mode()
+    def result(self, network: PixelScale) -> dict[str, Any]:
+        network.eval()
+        device = next(network.parameters()).device
+        parts = torch.arange(self.images.train_count).split(BATCH)
+        right = sum(count_right(network(x.to(device)), y.to(device)) for x, y in self.images.training(parts))
+        return {"training": 100 * right / self.images.train_count, "test": clean_accuracy(network, self.images)}
+
+
+class _Curve:
+    def __init__(self, images: Images) -> None:
+        self.images = images
+        self.history: list[float] = []
+
+    def after_epoch(self, network: PixelScale, epoch: int) -> None:
+        if epoch:
+            training = network.training
+            self.history.append(clean_accuracy(network, self.images))
+            network.train(training)
+
+    def result(self, network: PixelScale) -> dict[str, Any]:
+        return {"history": self.history}
+
+
+class _Cost:
+    def __init__(self, images: Images) -> None:
+        self.images = images
+        self.seconds: list[float] = []
+        self.started = 0.0
+
+    def after_epoch(self, network: PixelScale, epoch: int) -> None:
+        if epoch:
+            self.seconds.append(time.perf_counter() - self.started)
+        self.started = time.perf_counter()
+
+    def result(self, network: PixelScale) -> dict[str, Any]:
+        started = time.perf_counter()
+        clean_accuracy(network, self.images)
+        return {
+            "parameters": sum(p.numel() for p in network.parameters() if p.requires_grad),
+            "epochs": self.seconds,
+            "test": time.perf_counter() - started,
+        }
+
+
+def clean_accuracy(network: PixelScale, images: Images) -> float:
+    """Percentage of the test images, as they are, that the network puts in their class; leaves it in eval mode."""
+    (found,) = accuracies(network, images, [Clean(kind="clean")])
+    return found
+
+
 def observers_of(diagnostics: Sequence[Diagnostic], images: Images) -> list[Observer]:
     """One observer for each diagnostic, in their order."""
     observers: list[Observer] = []
@@ -122,4 +192,10 @@ def observers_of(diagnostics: Sequence[Diagnostic], images: Images) -> list[Obse
                 observers.append(_Angles(images))
             case Solver():
                 observers.append(_Solver())
+            case Generalization():
+                observers.append(_Generalization(images))
+            case Curve():
+                observers.append(_Curve(images))
+            case Cost():
+                observers.append(_Cost(images))
     return observers

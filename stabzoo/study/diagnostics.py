@@ -1,4 +1,4 @@
-"""What is measured of a trained network besides its accuracy, as data: constraints, sensitivity, angles, solves."""
+"""What is measured of a network besides its accuracy when it is trained, as data."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from pydantic import Field, NonNegativeInt, PositiveInt
 from stabzoo.config import Strict
 from stabzoo.study.evaluations import Seed
 
-__all__ = ["Angles", "Constraints", "Diagnostic", "Sensitivity", "Solver"]
+__all__ = ["Angles", "Constraints", "Cost", "Curve", "Diagnostic", "Generalization", "Sensitivity", "Solver"]
 
 
 class Constraints(Strict):
@@ -47,4 +47,28 @@ class Solver(Strict):
     kind: Literal["solver"]
 
 
-Diagnostic = Annotated[Constraints | Sensitivity | Angles | Solver, Field(discriminator="kind")]
+class Generalization(Strict):
+    """Accuracy on the training images, as they are, and how much higher it is than on the test images."""
+
+    kind: Literal["generalization"]
+
+
+class Curve(Strict):
+    """Accuracy on clean test images after every epoch, and its mean over the last ``tail`` epochs."""
+
+    kind: Literal["curve"]
+    tail: PositiveInt = 1
+
+
+class Cost(Strict):
+    """Trainable parameters, and the time of training and of a pass over the test images.
+
+    Times mean something in one process at a time (``--workers 1``), and without other diagnostics.
+    """
+
+    kind: Literal["cost"]
+
+
+Diagnostic = Annotated[
+    Constraints | Sensitivity | Angles | Solver | Generalization | Curve | Cost, Field(discriminator="kind")
+]

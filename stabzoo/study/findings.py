@@ -9,7 +9,17 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from stabzoo.study.diagnostics import Angles, Constraints, Diagnostic, Sensitivity, Solver
+from stabzoo.study.diagnostics import (
+    Angles,
+    Constraints,
+    Cost,
+    Curve,
+    Diagnostic,
+    Generalization,
+    Sensitivity,
+    Solver,
+)
+from stabzoo.study.quantities import curve, quantities
 from stabzoo.study.spec import Study
 from stabzoo.study.statistics import Row
 
@@ -42,6 +52,12 @@ def _finding(diagnostic: Diagnostic, rows: Sequence[Row]) -> Finding:
             return _angles(diagnostic, rows)
         case Solver():
             return _solver(diagnostic, rows)
+        case Generalization():
+            return _generalization(diagnostic, rows)
+        case Curve():
+            return _curve(diagnostic, rows)
+        case Cost():
+            return _cost(diagnostic, rows)
 
 
 def _results(row: Row, diagnostic: Diagnostic) -> list[Any]:
@@ -174,6 +190,56 @@ def _solver(diagnostic: Solver, rows: Sequence[Row]) -> Finding:
         ),
         tuple(cells),
         sentence if samples else "No network of this study has implicit steps.",
+    )
+
+
+def _generalization(diagnostic: Generalization, rows: Sequence[Row]) -> Finding:
+    names = ("training images", "test images", "gap")
+    found = {row.network.label: quantities(diagnostic, row.records) for row in rows}
+    gaps = {label: statistics.fmean(values["gap"]) for label, values in found.items()}
+    least, most = min(gaps, key=gaps.__getitem__), max(gaps, key=gaps.__getitem__)
+    return Finding(
+        "Generalization gap: accuracy on the training images minus on the test images, in points",
+        ("network", *names),
+        tuple((label, *(_mean(values[name]) for name in names)) for label, values in found.items()),
+        f"The generalization gap is between {gaps[least]:.1f} ({least}) and {gaps[most]:.1f} points ({most}).",
+    )
+
+
+def _curve(diagnostic: Curve, rows: Sequence[Row]) -> Finding:
+    cells, means = [], dict[str, float]()
+    for row in rows:
+        accuracy = curve(diagnostic, row.records)
+        tail = quantities(diagnostic, row.records)
+        (name,) = tail
+        first, half, last = (f"{accuracy[i]:.1f}" for i in (0, len(accuracy) // 2, -1)) if accuracy else ["–"] * 3
+        cells.append((row.network.label, first, half, last, _mean(tail[name]) if accuracy else "–"))
+        means[row.network.label] = statistics.fmean(tail[name]) if accuracy else math.nan
+    best = max(means, key=lambda label: -math.inf if math.isnan(means[label]) else means[label])
+    over = f"the mean over the last {diagnostic.tail} epochs" if diagnostic.tail > 1 else "the last epoch"
+    return Finding(
+        "Test accuracy (%) in the course of training, mean over the seeds",
+        ("network", "first epoch", "half-way", "last epoch", over),
+        tuple(cells),
+        f"Best in {over} is {best}, with {means[best]:.1f} %.",
+    )
+
+
+def _cost(diagnostic: Cost, rows: Sequence[Row]) -> Finding:
+    names = ("parameters (M)", "training (s)", "test (s)")
+    found = {row.network.label: quantities(diagnostic, row.records) for row in rows}
+    means = {label: [statistics.fmean(values[name]) for name in names] for label, values in found.items()}
+    first, *others = means
+    clauses = []
+    for position, name in enumerate(("the parameters", "the training time", "the test time")):
+        if others and means[first][position]:
+            ratios = [means[label][position] / means[first][position] for label in others]
+            clauses.append(f"{min(ratios):.2f} to {max(ratios):.2f} times {name}")
+    return Finding(
+        "What the networks cost: trainable parameters, and seconds of training and of one pass over the test images",
+        ("network", *names),
+        tuple((label, *(_mean(values[name]) for name in names)) for label, values in found.items()),
+        f"The others have {', '.join(clauses)} of {first}." if clauses else f"{first} is the only network.",
     )
 
 

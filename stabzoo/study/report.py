@@ -13,8 +13,8 @@ from typing import Any
 
 from stabzoo.study import wording
 from stabzoo.study.findings import Finding, findings_of
-from stabzoo.study.spec import Study, software
-from stabzoo.study.statistics import Comparison, Row, compare, rows_of
+from stabzoo.study.spec import Published, Study, software
+from stabzoo.study.statistics import Agreement, Comparison, Row, agreements, compare, rows_of
 from stabzoo.study.store import Record, write_atomically
 
 __all__ = ["REPORT_FILES", "Failure", "Report"]
@@ -59,6 +59,10 @@ class Report:
             answers.append(wording.answer(self.comparisons))
         return " ".join(answers)
 
+    def agreements(self, published: Published) -> list[Agreement]:
+        """What was measured beside a published table, column by column."""
+        return agreements(self.study, self.rows, published)
+
     @property
     def diverged(self) -> list[str]:
         """Label and seed of the runs whose loss overflowed."""
@@ -74,12 +78,20 @@ class Report:
         return {
             "format": 1,
             "sentence": self.sentence,
-            "study": self.study.model_dump(mode="json"),
+            "study": self.study.model_dump(mode="json", exclude={"scales"}),
             "networks": [self._network(row) for row in self.rows],
             "comparisons": [
                 {**asdict(entry), "evaluation": entry.evaluation.model_dump(mode="json")} for entry in self.comparisons
             ],
             "findings": [asdict(finding) for finding in self.findings],
+            "published": [
+                {
+                    "reference": published.reference,
+                    "setting": published.setting,
+                    "columns": [asdict(entry) for entry in self.agreements(published)],
+                }
+                for published in self.study.published
+            ],
             "failures": [asdict(failure) for failure in self.failures],
             "environment": environment(),
         }

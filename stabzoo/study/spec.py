@@ -140,23 +140,26 @@ class Training(Strict):
 
 
 class Published(Strict):
-    """Accuracies from a paper, printed beside the measured ones.
+    """Numbers from a paper, printed beside the measured ones.
 
-    ``accuracy`` maps a network's label to one value in percent for each column: a mean with its standard deviation, a
-    single number where none is printed, null where nothing is.
+    ``values`` maps a network's label to one value for each column: a mean with its standard deviation, a single number
+    where none is printed, null where nothing is.  A column that is called as an evaluation's title, or as a number of a
+    diagnostic, is compared with it; where the study at its full scale is the paper's experiment (``same_experiment``),
+    number by number.
     """
 
     reference: str
     setting: str
     columns: tuple[str, ...]
-    accuracy: dict[str, tuple[tuple[float, float] | float | None, ...]]
+    values: dict[str, tuple[tuple[float, float] | float | None, ...]]
+    same_experiment: bool = True
 
     @model_validator(mode="after")
     def _rectangular(self) -> Published:
-        for label, row in self.accuracy.items():
+        for label, row in self.values.items():
             if len(row) != len(self.columns):
                 raise ValueError(
-                    f"accuracy of {label!r} has {len(row)} entries, expected {len(self.columns)}, one a column"
+                    f"the values of {label!r} have {len(row)} entries, expected {len(self.columns)}, one a column"
                 )
         return self
 
@@ -252,9 +255,11 @@ class Study(Strict):
             if network.label in labels
         ]
         published = [
-            table.model_copy(update={"accuracy": {k: v for k, v in table.accuracy.items() if k in labels}})
+            table.model_copy(
+                update={"values": {k: v for k, v in table.values.items() if k in labels}, "same_experiment": False}
+            )
             for table in self.published
-            if any(label in labels for label in table.accuracy)
+            if any(label in labels for label in table.values)
         ]
         replaced = {
             name: value
@@ -291,9 +296,9 @@ class Study(Strict):
                     f"{evaluation.title}: there are {count} test images, numbered from 0; got image {evaluation.image}"
                 )
         for published in self.published:
-            for label in published.accuracy:
+            for label in published.values:
                 if label not in labels:
-                    raise ValueError(f"published accuracy of {label!r}: no such network; labels: {', '.join(labels)}")
+                    raise ValueError(f"published values of {label!r}: no such network; labels: {', '.join(labels)}")
         for scale in self.scales:
             if scale == FULL:
                 raise ValueError(f"scales: {FULL!r} is the study as it stands; choose another name")
@@ -330,7 +335,7 @@ def shipped_studies() -> list[str]:
 
 
 def load_study(name_or_path: str | Path, scale: str = FULL) -> Study:
-    """Read a study that comes with stabzoo by its name, or any other by the path of its YAML file, at one of its scales.
+    """Read a study that comes with stabzoo by its name, or any other by the path of its YAML file, at a scale of it.
 
     Raises:
         ConfigError: when there is no such study or scale, or the file is not a valid one.

@@ -10,10 +10,11 @@ from typing import Any
 from stabzoo.multistep import LinearMultistep
 from stabzoo.stability import StabilityCard, card
 from stabzoo.study.evaluations import Evaluation
-from stabzoo.study.spec import Network, Study
+from stabzoo.study.quantities import measured
+from stabzoo.study.spec import Network, Published, Study
 from stabzoo.study.store import Record
 
-__all__ = ["Comparison", "Row", "compare", "rows_of"]
+__all__ = ["Agreement", "Comparison", "Row", "agreements", "compare", "rows_of"]
 
 
 @dataclass(frozen=True)
@@ -46,6 +47,63 @@ class Comparison:
     margin: float
     correlation: float
     largest_correlation: float
+
+
+@dataclass(frozen=True)
+class Agreement:
+    """One column of a published table beside what was measured under the same name.
+
+    Of the ``pairs`` of networks whose published values differ, ``same_order`` come in the same order here, by their
+    means.  ``gap`` is the mean of the zero-stable networks minus that of the unstable ones, published and measured;
+    None unless there are both.
+    """
+
+    column: str
+    pairs: int
+    same_order: int
+    published_gap: float | None
+    gap: float | None
+
+
+def agreements(study: Study, rows: Sequence[Row], published: Published) -> list[Agreement]:
+    """Compare every column of ``published`` that was measured, over the networks that have a value in both."""
+    found: list[Agreement] = []
+    means = {
+        row.network.label: {
+            name: statistics.fmean(values) for name, values in measured(study, row.records).items() if values
+        }
+        for row in rows
+    }
+    for position, column in enumerate(published.columns):
+        both = [
+            (row, mean_of(value), here)
+            for row in rows
+            if (value := published.values.get(row.network.label, (None,) * len(published.columns))[position])
+            is not None
+            and (here := means[row.network.label].get(column)) is not None
+        ]
+        differing = [
+            (there - other, here - mine)
+            for i, (_, there, here) in enumerate(both)
+            for _, other, mine in both[:i]
+            if there != other
+        ]
+        if differing:
+            published_gap, gap = (_gap([(row, (there, here)[which]) for row, there, here in both]) for which in (0, 1))
+            same = sum(there * here > 0 for there, here in differing)
+            found.append(Agreement(column, len(differing), same, published_gap, gap))
+    return found
+
+
+def mean_of(value: tuple[float, float] | float) -> float:
+    """A published value without its deviation."""
+    return value[0] if isinstance(value, tuple) else value
+
+
+def _gap(values: Sequence[tuple[Row, float]]) -> float | None:
+    stable = [value for row, value in values if row.card and row.card.is_zero_stable]
+    unstable = [value for row, value in values if row.card and not row.card.is_zero_stable]
+    return statistics.fmean(stable) - statistics.fmean(unstable) if stable and unstable else None
 
 
 def rows_of(study: Study, records: dict[str, Record]) -> list[Row]:

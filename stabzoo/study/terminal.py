@@ -98,6 +98,9 @@ def show(console: Console, report: Report) -> None:
     say(console, report.sentence, style="bold")
     if report.comparisons:
         say(console, wording.correlation_note(report.comparisons), style="dim")
+    for published in report.study.published:
+        if text := wording.agreement_text(published, report.agreements(published)):
+            say(console, text)
     if report.study.limits:
         say(console, "\nLimits")
         for limit in report.study.limits:
@@ -137,8 +140,8 @@ def _published(report: Report, published: Published) -> Table:
     for column in published.columns:
         _number_column(table, column)
     for row in report.rows:
-        if values := published.accuracy.get(row.network.label):
-            table.add_row(Text(row.network.label), *map(wording.published_text, values))
+        if row.network.label in published.values:
+            table.add_row(Text(row.network.label), *wording.published_cells(report.study, row, published))
     return table
 
 

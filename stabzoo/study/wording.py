@@ -8,15 +8,19 @@ from fractions import Fraction
 
 from stabzoo.stability import StabilityCard
 from stabzoo.study.evaluations import Clean, Evaluation
-from stabzoo.study.statistics import Comparison, Row
+from stabzoo.study.quantities import measured
+from stabzoo.study.spec import Published, Study
+from stabzoo.study.statistics import Agreement, Comparison, Row, mean_of
 
 __all__ = [
     "accuracy_text",
+    "agreement_text",
     "answer",
     "coefficients_text",
     "correlation_note",
     "moduli_text",
     "proved_text",
+    "published_cells",
     "published_text",
 ]
 
@@ -33,10 +37,37 @@ def accuracy_text(row: Row, evaluation: Evaluation) -> str:
 
 
 def published_text(value: tuple[float, float] | float | None) -> str:
-    """A published accuracy in percent: ``94.04±0.12``, ``88.02`` where no deviation is printed, a dash for none."""
+    """A published value: ``94.04±0.12``, ``88.02`` where no deviation is printed, a dash for none."""
     if value is None:
         return "–"
     return f"{value[0]:.2f}±{value[1]:.2f}" if isinstance(value, tuple) else f"{value:.2f}"
+
+
+def published_cells(study: Study, row: Row, published: Published) -> list[str]:
+    """A network's cells of a published table: ``94.04±0.12``, and what was measured in the same experiment.
+
+    That follows in a second line, with the difference: ``93.90±0.20 (-0.14)``.
+    """
+    here = measured(study, row.records) if published.same_experiment else {}
+    cells: list[str] = []
+    for column, value in zip(published.columns, published.values[row.network.label], strict=True):
+        cells.append(published_text(value))
+        if values := here.get(column):
+            mean = statistics.fmean(values)
+            text = published_text((mean, statistics.stdev(values)) if len(values) > 1 else mean)
+            cells[-1] += f"\n{text}" + ("" if value is None else f" ({mean - mean_of(value):+.2f})")
+    return cells
+
+
+def agreement_text(published: Published, entries: Sequence[Agreement]) -> str:
+    """Say how the measured numbers compare with a published table; empty where nothing can be compared."""
+    clauses: list[str] = []
+    for entry in entries:
+        clause = f"{entry.column}: {entry.same_order} of {entry.pairs} pairs of networks come in the published order"
+        if entry.gap is not None and entry.published_gap is not None:
+            clause += f", zero-stable minus unstable is {entry.gap:+.1f} (published {entry.published_gap:+.1f})"
+        clauses.append(clause)
+    return f"Beside the published numbers, {'; '.join(clauses)}." if clauses else ""
 
 
 def proved_text(row: Row) -> str:
