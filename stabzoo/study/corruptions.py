@@ -49,7 +49,7 @@ class CorruptedImages:
     def batches(self, first: int, count: int) -> Iterator[Tensor]:
         """Every copy's pixels (count, C, H, W) in [0, 1] of the images from ``first`` on."""
         for copy in self._copies:
-            pixels = torch.from_numpy(np.ascontiguousarray(copy[first : first + count]))
+            pixels = torch.from_numpy(np.array(copy[first : first + count]))
             yield to_unit_interval(pixels.permute(0, 3, 1, 2))
 
 
