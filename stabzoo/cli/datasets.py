@@ -6,7 +6,7 @@ import re
 from pathlib import Path
 
 from stabzoo.config import ConfigError, Strict, load_yaml, validate
-from stabzoo.study.datasets import DIGITS, Archived, Data, Digits, Folder, Timm
+from stabzoo.study.datasets import DIGITS, Archived, Data, Digits
 
 __all__ = ["dataset_of", "recipe_of", "short_name"]
 
@@ -58,10 +58,4 @@ def recipe_of(data: Data) -> str:
 
 def short_name(data: Data) -> str:
     """What is short enough for the name of a folder."""
-    match data:
-        case Folder(path=path):
-            return Path(path).name
-        case Timm(dataset=dataset):
-            return re.sub(r"[^\w.-]+", "-", dataset.partition("/")[2]) or "timm"
-        case _:
-            return data.name
+    return re.sub(r"[^\w.-]+", "-", data.title.removeprefix("torch/").removeprefix("hfds/"))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from pathlib import PurePath
 from typing import Annotated, ClassVar, Literal, TypeAlias
 
 from pydantic import Field, FiniteFloat, PositiveFloat, PositiveInt
@@ -23,6 +24,11 @@ class Digits(Strict):
     test_images: Annotated[int, Field(ge=10, le=1787)]
     split_seed: Seed
 
+    @property
+    def title(self) -> str:
+        """Its name in messages."""
+        return self.name
+
 
 DIGITS = Digits(name="digits", size=16, test_images=540, split_seed=0)
 """The digits that commands take."""
@@ -38,6 +44,11 @@ class Archived(Strict):
     name: Literal["cifar10", "cifar100", "mnist"]
     verified: bool = True
     test_images: ClassVar[int] = 10_000
+
+    @property
+    def title(self) -> str:
+        """Its name in messages."""
+        return self.name
 
 
 Channels: TypeAlias = tuple[FiniteFloat, FiniteFloat, FiniteFloat]
@@ -69,6 +80,11 @@ class Folder(ReadFromDisk):
     path: Annotated[str, Field(min_length=1)]
     train: Annotated[str, Field(min_length=1)] = "train"
     test: Annotated[str, Field(min_length=1)] = "val"
+
+    @property
+    def title(self) -> str:
+        """Its name in messages."""
+        return PurePath(self.path).name or self.path
 
 
 class Timm(ReadFromDisk):

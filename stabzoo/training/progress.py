@@ -26,7 +26,7 @@ class TrainingProgress(Bar):
         super().__init__(console, "{task.fields[where]}", "{task.fields[what]}", enabled=enabled)
         self._job, self._reports, self._enabled = job, reports, enabled
         self._epochs, self._steps, self._images = job.training.epochs, steps, images
-        self._started, self._done = time.perf_counter(), 0
+        self._started, self._done, self._solves = time.perf_counter(), 0, ""
         self._task = self._bar.add_task("", total=self._epochs * steps, where="", what="")
 
     def start(self, done: int, damaged: list[Path]) -> None:
@@ -37,11 +37,9 @@ class TrainingProgress(Bar):
         for path in damaged:
             say(self._console, f"{path}: damaged, passed over", style="yellow")
         job = self._job
+        epochs = f"{self._epochs} epoch{'s' if self._epochs > 1 else ''}"
         where = f", from step {done} of {self._epochs * self._steps}" if done else ""
-        say(
-            self._console,
-            f"{job.model} on {job.data.name}, {self._epochs} epochs, seed {job.seed}, {job.device}{where}",
-        )
+        say(self._console, f"{job.model} on {job.data.title}, {epochs}, seed {job.seed}, {job.device}{where}")
 
     def step(self, done: int) -> None:
         """``done`` steps are done."""
@@ -52,12 +50,12 @@ class TrainingProgress(Bar):
         if solves := sum(report.solves for report in self._reports):
             evaluations = sum(report.evaluations for report in self._reports) / solves
             failed = sum(report.failures.total() for report in self._reports)
-            what += f", {evaluations:.1f} evaluations a solve, {failed} not solved"
+            self._solves = f", {evaluations:.1f} evaluations a solve, {failed} not solved"
         self._bar.update(
             self._task,
             completed=done,
             where=f"epoch {min(done // self._steps + 1, self._epochs)}/{self._epochs}",
-            what=what,
+            what=what + self._solves,  # at the end of an epoch the counts are zero: the last ones stay
         )
 
     def epoch(self, note: dict[str, Any]) -> None:
