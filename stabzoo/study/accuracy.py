@@ -7,7 +7,7 @@ from collections.abc import Iterator, Sequence
 import torch
 from torch import Tensor, nn
 
-from stabzoo.study.evaluations import Evaluation
+from stabzoo.study.evaluations import Clean, Evaluation
 from stabzoo.study.images import Images
 from stabzoo.study.perturbations import Perturbation, perturbations
 
@@ -23,10 +23,11 @@ def accuracies(network: nn.Module, images: Images, evaluations: Sequence[Evaluat
         ConfigError: what an evaluation needs is not there, or an image cannot be read.
     """
     right, asked = [0] * len(evaluations), [0] * len(evaluations)
+    top = [evaluation.top if isinstance(evaluation, Clean) else 1 for evaluation in evaluations]
     for labels, found in tested(network, images, perturbations(evaluations, images)):
         for i, copies in enumerate(found):
             for logits in copies:
-                right[i] += count_right(logits, labels)
+                right[i] += count_right(logits, labels) if top[i] == 1 else hits(logits, labels, top[i])
                 asked[i] += len(labels)
     return [100 * r / a for r, a in zip(right, asked, strict=True)]
 

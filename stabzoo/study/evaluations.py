@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Annotated, Literal, TypeAlias
 
-from pydantic import Field, FiniteFloat, PositiveFloat, model_validator
+from pydantic import Field, FiniteFloat, PositiveFloat, PositiveInt, model_validator
 
 from stabzoo.config import Strict
 
@@ -27,14 +27,15 @@ Seed = Annotated[int, Field(ge=0, lt=2**32)]
 
 
 class Clean(Strict):
-    """The test images as they are."""
+    """The test images as they are; an image is right when its class is among the ``top`` most likely ones."""
 
     kind: Literal["clean"]
+    top: PositiveInt = 1
 
     @property
     def title(self) -> str:
         """Short name in tables and plots."""
-        return "clean"
+        return "clean" if self.top == 1 else f"clean, top {self.top}"
 
 
 class Gaussian(Strict):

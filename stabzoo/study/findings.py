@@ -234,7 +234,8 @@ def _cost(diagnostic: Cost, rows: Sequence[Row]) -> Finding:
     for position, name in enumerate(("the parameters", "the training time", "the test time")):
         if others and means[first][position]:
             ratios = [means[label][position] / means[first][position] for label in others]
-            clauses.append(f"{min(ratios):.2f} to {max(ratios):.2f} times {name}")
+            least, most = (f"{ratio:.2f}" for ratio in (min(ratios), max(ratios)))
+            clauses.append(f"{least if least == most else f'{least} to {most}'} times {name}")
     return Finding(
         "What the networks cost: trainable parameters, and seconds of training and of one pass over the test images",
         ("network", *names),

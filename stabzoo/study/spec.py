@@ -17,6 +17,7 @@ from typing import Annotated, Any, Literal
 from pydantic import (
     Field,
     NonNegativeFloat,
+    NonNegativeInt,
     PositiveFloat,
     PositiveInt,
     ValidationError,
@@ -101,10 +102,11 @@ class Training(Strict):
     ``resized-crop-flip``, for images read from disk: a random window of random size, resized, and a random flip.
 
     A batch is computed in ``accumulation`` parts, one after the other.  ``ema`` is the decay, each step, of an average
-    of the weights, which is what is evaluated then.  ``amp`` is the type of automatic mixed precision.
+    of the weights, which is what is evaluated then.  ``amp`` is the type of automatic mixed precision.  With 0 ``epochs``
+    nothing is trained.
     """
 
-    epochs: PositiveInt
+    epochs: NonNegativeInt
     batch_size: Annotated[int, Field(ge=2)]
     optimizer: str
     lr: PositiveFloat
@@ -126,6 +128,8 @@ class Training(Strict):
 
     @model_validator(mode="after")
     def _milestones_of_steps(self) -> Training:
+        if self.epochs == 0 and self.schedule == "one-cycle":
+            raise ValueError("epochs: 0 has no one-cycle; use schedule: cosine")
         if (self.schedule == "step") != bool(self.milestones):
             raise ValueError(
                 "milestones go with schedule: step, e.g. milestones: [0.5, 0.75]; "
@@ -285,7 +289,7 @@ class Study(Strict):
             for value in values:
                 if values.count(value) > 1:
                     raise ValueError(f"the {what} {value!r} is written twice")
-        if "clean" not in (evaluation.kind for evaluation in self.evaluations):
+        if "clean" not in (evaluation.title for evaluation in self.evaluations):
             raise ValueError(
                 "evaluations must have an entry with kind: clean, the accuracy all others are compared with"
             )
