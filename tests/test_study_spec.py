@@ -69,7 +69,7 @@ def test_missing_file_is_named():
     [
         ({"epoch": 3}, r"epoch: unknown name; accepted here: .*training"),
         ({"training.epoch": 3}, r"training\.epoch: unknown name; accepted here: epochs"),
-        ({"training.epochs": 0}, r"training\.epochs: .*greater than 0, got 0"),
+        ({"training.epochs": -1}, r"training\.epochs: .*greater than or equal to 0, got -1"),
         ({"training.lr": "fast"}, r"training\.lr: .*got 'fast'"),
         ({"training.schedule": "fixed"}, r"training\.schedule: .*'one-cycle', 'step' or 'cosine', got 'fixed'"),
         (
@@ -97,6 +97,13 @@ def test_missing_file_is_named():
         ({"evaluations.1.kind": "gauss"}, r"evaluations\.1: .*'gauss'"),
         ({"evaluations": [{"kind": "constant", "mu": 0.1}]}, r"must have an entry with kind: clean"),
         ({"evaluations": [{"kind": "uniform", "low": 1, "high": 0, "seed": 1}]}, r"low must be below high"),
+        ({"training.epochs": 0}, r"training: epochs: 0 has no one-cycle; use schedule: cosine"),
+        ({"scales": {"full": {}}}, r"scales: 'full' is the study as it stands"),
+        ({"scales": {"Tiny": {}}}, r"scales\.Tiny.*pattern"),
+        ({"scales": {"tiny": {"epochs": 1}}}, r"scales\.tiny\.epochs: unknown name; accepted here: networks, args"),
+        ({"scales": {"tiny": {"networks": ["x"]}}}, r"scales\.tiny\.networks: there is no network 'x'"),
+        ({"scales": {"tiny": {"training": {"lr": -1}}}}, r"scales\.tiny: training\.lr: .*got -1"),
+        ({"scales": {"tiny": {"evaluations": []}}}, r"scales\.tiny: evaluations must have an entry with kind: clean"),
         ({"published.0.columns": ["clean"]}, r"published\.0: the values of 'λ = -9/5' have 5 entries, expected 1"),
         ({"published.0.values.x": [[1, 1]] * 5}, r"published values of 'x': no such network"),
     ],
@@ -137,7 +144,7 @@ def test_key_is_the_same_for_ever():
     ("change", "kept"),
     [
         ({"title": "Another", "limits": []}, 15),
-        ({"networks.0.label": "optimal", "published": []}, 15),
+        ({"networks.0.label": "optimal", "published": [], "scales": {}}, 15),
         ({"evaluations": [{"kind": "clean"}]}, 15),
         ({"seeds": [0, 1, 2, 3]}, 15),
         ({"seeds": [2]}, 5),
@@ -150,6 +157,29 @@ def test_a_change_keeps_the_runs_it_does_not_touch(change: dict[str, Any], kept:
     """What is only said of a run is not in its key; what decides its numbers is."""
     before, after = load_study("quickstart"), Study.model_validate({"name": "quickstart", **changed(change)})
     assert len(keys(before) & keys(after)) == kept
+
+
+def test_a_scale_replaces_what_it_names(tmp_path: Path):
+    """Settings of training and networks one by one, the rest whole; published rows go with their networks."""
+    small = {
+        "networks": ["λ = 10"],
+        "args": {"width": 4},
+        "training": {"epochs": 1},
+        "seeds": [5],
+        "limits": ["It is small."],
+    }
+    path = tmp_path / "mine.yaml"
+    path.write_text(yaml.safe_dump(changed({"scales": {"tiny": small}})), encoding="utf-8")
+    full, tiny = load_study(path), load_study(path, "tiny")
+    assert (full.scale, full.folder_name, tiny.scale, tiny.folder_name) == ("full", "mine", "tiny", "mine-tiny")
+    assert [(network.label, network.args) for network in tiny.networks] == [("λ = 10", {"lam": 10, "width": 4})]
+    assert tiny.training == full.training.model_copy(update={"epochs": 1})
+    assert (tiny.seeds, tiny.evaluations, tiny.data) == ((5,), full.evaluations, full.data)
+    assert tiny.limits == (*full.limits, "It is small.")
+    assert [list(published.values) for published in tiny.published] == [["λ = 10"]]
+    assert full.at("full") is full
+    with pytest.raises(ConfigError, match="the study mine has no scale 'big'; expected one of full, tiny"):
+        load_study(path, "big")
 
 
 def test_reading_a_study_imports_no_torch():

@@ -36,11 +36,11 @@ def accuracy_text(row: Row, evaluation: Evaluation) -> str:
     return f"{statistics.fmean(values):.1f}" + (f"±{statistics.stdev(values):.1f}" if len(values) > 1 else "")
 
 
-def published_text(value: tuple[float, float] | float | None) -> str:
+def published_text(value: tuple[float, float] | float | None, places: int = 2) -> str:
     """A published value: ``94.04±0.12``, ``88.02`` where no deviation is printed, a dash for none."""
     if value is None:
         return "–"
-    return f"{value[0]:.2f}±{value[1]:.2f}" if isinstance(value, tuple) else f"{value:.2f}"
+    return "±".join(f"{number:.{places}f}" for number in (value if isinstance(value, tuple) else (value,)))
 
 
 def published_cells(study: Study, row: Row, published: Published) -> list[str]:
@@ -50,13 +50,22 @@ def published_cells(study: Study, row: Row, published: Published) -> list[str]:
     """
     here = measured(study, row.records) if published.same_experiment else {}
     cells: list[str] = []
-    for column, value in zip(published.columns, published.values[row.network.label], strict=True):
-        cells.append(published_text(value))
+    for position, (column, value) in enumerate(
+        zip(published.columns, published.values[row.network.label], strict=True)
+    ):
+        places = _places(published, position)
+        cells.append(published_text(value, places))
         if values := here.get(column):
             mean = statistics.fmean(values)
-            text = published_text((mean, statistics.stdev(values)) if len(values) > 1 else mean)
-            cells[-1] += f"\n{text}" + ("" if value is None else f" ({mean - mean_of(value):+.2f})")
+            text = published_text((mean, statistics.stdev(values)) if len(values) > 1 else mean, places)
+            cells[-1] += f"\n{text}" + ("" if value is None else f" ({mean - mean_of(value):+.{places}f})")
     return cells
+
+
+def _places(published: Published, position: int) -> int:
+    """Decimal places of a column: two, as accuracies are printed, or three, as millions of parameters are."""
+    values = [row[position] for row in published.values.values()]
+    return 2 if all(value is None or mean_of(value) == round(mean_of(value), 2) for value in values) else 3
 
 
 def agreement_text(published: Published, entries: Sequence[Agreement]) -> str:
