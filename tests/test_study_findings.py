@@ -7,7 +7,7 @@ import pytest
 import yaml
 from rich.console import Console
 
-from stabzoo.study import load_study, run_study, shipped_studies
+from stabzoo.study import load_study, run_study
 from stabzoo.study.data import load_images
 from stabzoo.study.diagnosing import observers_of
 from stabzoo.study.diagnostics import Angles, Constraints, Sensitivity
@@ -176,12 +176,3 @@ def test_observers_follow_their_diagnostics() -> None:
     images = load_images(FEW)
     wanted = [Angles(kind="angles"), Sensitivity(kind="sensitivity", starts=2, rounds=1, seed=0)]
     assert [type(observer).__name__ for observer in observers_of(wanted, images)] == ["_Angles", "_Sensitivity"]
-
-
-@pytest.mark.parametrize("name", shipped_studies())
-def test_shipped_studies_can_be_built(name: str) -> None:
-    """Every network of every study that comes with stabzoo."""
-    from stabzoo.study.networks import check_networks
-
-    study = load_study(name)
-    check_networks(study, load_images(study.data))

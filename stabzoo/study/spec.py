@@ -102,8 +102,8 @@ class Training(Strict):
     ``resized-crop-flip``, for images read from disk: a random window of random size, resized, and a random flip.
 
     A batch is computed in ``accumulation`` parts, one after the other.  ``ema`` is the decay, each step, of an average
-    of the weights, which is what is evaluated then.  ``amp`` is the type of automatic mixed precision.  With 0 ``epochs``
-    nothing is trained.
+    of the weights, which is what is evaluated then.  ``amp`` is the type of automatic mixed precision.  With 0
+    ``epochs`` nothing is trained.
     """
 
     epochs: NonNegativeInt

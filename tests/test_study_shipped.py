@@ -1,0 +1,67 @@
+"""Every study that comes with stabzoo: it is valid and can be built at each of its scales, and its smallest one runs."""
+
+from pathlib import Path
+
+import pytest
+import timm
+import torch
+
+import stabzoo  # noqa: F401
+from stabzoo.study import load_study, shipped_studies
+from stabzoo.study.quantities import quantities
+from stabzoo.study.report import Report
+from stabzoo.study.spec import Study
+from stabzoo.study.worker import Wanted, execute
+
+
+class Deaf:
+    """Takes the place of the driver."""
+
+    def send(self, event: object) -> None:
+        """Hear nothing."""
+
+
+def at_all_scales(name: str) -> list[Study]:
+    """The study, and its smaller forms."""
+    study = load_study(name)
+    return [study, *(study.at(scale) for scale in study.scales)]
+
+
+@pytest.mark.parametrize("name", shipped_studies())
+def test_every_network_can_be_built(name: str) -> None:
+    """At every scale, on a device without memory; the data decide channels and classes."""
+    built = set[str]()
+    for study in at_all_scales(name):
+        size = getattr(study.data, "size", 32)
+        for network in study.networks:
+            if (key := f"{network.model} {network.args} {size}") not in built:
+                built.add(key)
+                model = timm.create_model(network.model, in_chans=3, num_classes=7, device="meta", **network.args).eval()
+                assert model(torch.zeros(1, 3, size, size, device="meta")).shape == (1, 7), network.label
+
+
+def test_published_columns_are_measured_under_their_names() -> None:
+    """All columns of a table of the same experiment, but for the paper's own GPU seconds."""
+    for name in shipped_studies():
+        study = load_study(name)
+        names = {evaluation.title for evaluation in study.evaluations}
+        names = names.union(*(quantities(diagnostic, []) for diagnostic in study.diagnostics))
+        for published in study.published:
+            if published.same_experiment and name != "zerosnet-table-9":
+                assert set(published.columns) <= names, name
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", shipped_studies())
+def test_the_smallest_scale_runs(name: str, tmp_path: Path) -> None:
+    """Trained, evaluated, diagnosed and reported, with a sentence."""
+    study = load_study(name, "smoke")
+    wanted = Wanted(study.evaluations, study.diagnostics)
+    runs = [study.run(network, seed) for network in study.networks for seed in study.seeds]
+    records = {run.key: execute(run, wanted, Deaf()) for run in runs}  # type: ignore[arg-type]  # pyright: ignore
+    report = Report.of(study, records, [])
+    report.write(tmp_path)
+    assert report.sentence
+    assert len(report.rows) == len(study.networks)
+    assert (tmp_path / "report.html").stat().st_size > 10_000
+    assert all(len(row.records) == len(study.seeds) for row in report.rows)
