@@ -186,7 +186,7 @@ def catalogue() -> Catalogue:
 
 
 @cache
-def _load(plugin_name: str) -> dict[str, type[Discretization]] | PluginError:
+def load_plugin(plugin_name: str) -> dict[str, type[Discretization]] | PluginError:
     """The discretizations of a plugin, or why there are none: broken code is imported once, not once a scheme."""
     plugin = next(p for p in catalogue().plugins if p.name == plugin_name and p.registry is not None)
     try:
@@ -248,7 +248,7 @@ def scheme_class(name: str) -> type[Discretization]:
     owners = catalogue().schemes
     if name not in owners:
         raise unknown_name("scheme", name, list_schemes())
-    loaded = _load(owners[name][0].name)
+    loaded = load_plugin(owners[name][0].name)
     if isinstance(loaded, PluginError):
         raise loaded
     return loaded[name]
@@ -291,7 +291,7 @@ def refresh() -> None:
     import sys
 
     importlib.invalidate_caches()
-    for cached in (catalogue, _load, _our_sections):
+    for cached in (catalogue, load_plugin, _our_sections):
         cached.cache_clear()
     if "timm" in sys.modules:
         from stabzoo import zoo

@@ -76,7 +76,7 @@ def install(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Callabl
 
 def clear() -> None:
     """Forget what was discovered, without discovering anew."""
-    for cached in (plugins.catalogue, plugins._load, plugins._our_sections):
+    for cached in (plugins.catalogue, plugins.load_plugin, plugins._our_sections):
         cached.cache_clear()
 
 

@@ -543,7 +543,7 @@ def test_help_has_every_command_and_examples(run: Run) -> None:
     status, out, _ = run("--help")
     assert status == 0
     assert run("").out == out
-    commands = ["analyze", "check", "diagnose", "evaluate", "list", "oscillator", "show", "study", "train"]
+    commands = ["analyze", "check", "diagnose", "doctor", "evaluate", "list", "oscillator", "show", "study", "train"]
     for command in commands:
         assert sum(line.startswith(f"│ {command} ") for line in out.splitlines()) == 1
         detail = run(f"{command} --help")

@@ -16,6 +16,7 @@ EXAMPLES = """Examples:
   stabzoo show zerosnet --set lam=3 --plot lambda3.png
   stabzoo analyze --alpha 1/3 5/9 1/9 --beta 16/9
   stabzoo check
+  stabzoo doctor
   stabzoo oscillator --omega 50 --step 1/100 1/20
   stabzoo study quickstart --workers 2
   stabzoo train zerosnet20_opt --data digits
@@ -125,6 +126,17 @@ def check(*, as_json: Json = False) -> int:
     from stabzoo.cli import checking
 
     return checking.check(as_json=as_json)
+
+
+@app.command(help_epilogue="")
+def doctor(*, as_json: Json = False) -> int:
+    """Examine the installation and every plugin; exit with 1 if one is broken.
+
+    Example: stabzoo doctor
+    """
+    from stabzoo.cli import doctoring
+
+    return doctoring.doctor(as_json=as_json)
 
 
 @app.command(help_epilogue="")
