@@ -9,6 +9,7 @@ import pytest
 import stabzoo
 from stabzoo.study import Study, load_study
 from stabzoo.study.evaluations import Evaluation
+from stabzoo.study.plot_style import saved
 from stabzoo.study.radius_plot import draw_radii
 from stabzoo.study.report import Report
 from stabzoo.study.spec import Run
@@ -178,8 +179,9 @@ def test_many_radii_are_a_curve(tmp_path: Path) -> None:
     assert [f"r = {radius}" for radius in radii] == [network.label for network in study.networks]
     figure = draw_radii(study, rows)
     assert figure is not None
-    assert figure.startswith(b"\x89PNG")
     assert draw_radii(study, rows[:4]) is None
     Report.of(study, records, ()).write(tmp_path)
-    assert (tmp_path / "radius.png").read_bytes() == figure
+    assert (tmp_path / "radius.png").read_bytes() == saved(figure, "png", study.title)
+    assert (tmp_path / "radius.pdf").read_bytes() == saved(figure, "pdf", study.title)
+    assert (tmp_path / "radius.pdf").read_bytes().startswith(b"%PDF")
     assert "against the parasitic radius" in (tmp_path / "report.html").read_text()

@@ -1,45 +1,68 @@
-"""The figure of a study's principal angles: a panel for each network, angles in the last feature map by epoch."""
+"""A study's principal angles: those of the last feature map by epoch, and those of every layer after the last epoch."""
 
 from __future__ import annotations
 
-import io
 from collections.abc import Sequence
 
 from matplotlib.axes import Axes
-from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 
 from stabzoo.study.diagnostics import Angles
 from stabzoo.study.findings import angle_history
+from stabzoo.study.plot_style import BLUE, RED, new_figure, plain
 from stabzoo.study.spec import Study
 from stabzoo.study.statistics import Row
 
-__all__ = ["draw_angles"]
+__all__ = ["draw_angles", "draw_angles_by_layer"]
 
 
-def draw_angles(study: Study, rows: Sequence[Row]) -> bytes | None:
-    """Return a PNG, or None where the study does not ask for angles or no run is finished."""
-    wanted = [diagnostic for diagnostic in study.diagnostics if isinstance(diagnostic, Angles)]
-    finished = [row for row in rows if row.records]
-    if not wanted or not finished:
+def draw_angles(study: Study, rows: Sequence[Row]) -> Figure | None:
+    """A panel for each network; None where the study does not ask for angles or no run is finished."""
+    if not (panels := _panels(study, rows)):
         return None
-    figure = Figure(figsize=(1.2 + 3.1 * len(finished), 3.4), dpi=160, layout="constrained")
-    FigureCanvasAgg(figure)
-    axes: list[Axes] = list(figure.subplots(1, len(finished), sharey=True, squeeze=False)[0])
-    for axis, row in zip(axes, finished, strict=True):
-        layer, epochs, within, between = ([*angle_history(row, wanted[0])][-2:])[0]  # the last feature map
-        axis.plot(epochs, between, "o-", color="#1f5fa8", markersize=4, label="between classes")
-        axis.plot(epochs, within, "s-", color="#c2352b", markersize=4, label="within classes")
+    figure, axes = panels
+    for axis, (row, diagnostic) in axes:
+        layer, epochs, within, between = ([*angle_history(row, diagnostic)][-2:])[0]  # the last feature map
+        _draw(axis, epochs, within, between)
         axis.set_title(f"{row.network.label}\n{layer}", fontsize=10)
         axis.set_xlabel("epoch", fontsize=9)
-        axis.set_ylim(0, 95)
-        axis.set_yticks([0, 30, 60, 90])
         axis.xaxis.set_major_locator(MaxNLocator(integer=True))
-        axis.grid(axis="y", color="#e4e4e4", linewidth=0.8)
-        axis.spines[["top", "right"]].set_visible(False)
+    axes[-1][0].legend(frameon=False, fontsize=9)
+    return figure
+
+
+def draw_angles_by_layer(study: Study, rows: Sequence[Row]) -> Figure | None:
+    """A panel for each network, from the stem to the pooled features; None as for `draw_angles`."""
+    if not (panels := _panels(study, rows)):
+        return None
+    figure, axes = panels
+    for axis, (row, diagnostic) in axes:
+        layers = [
+            (layer, within[-1], between[-1]) for layer, _, within, between in angle_history(row, diagnostic) if within
+        ]
+        names = [layer for layer, _, _ in layers]
+        _draw(axis, range(len(names)), [angle for _, angle, _ in layers], [angle for _, _, angle in layers])
+        axis.set_title(f"{row.network.label}, last epoch", fontsize=10)
+        axis.set_xticks(range(len(names)), names, rotation=40, ha="right", fontsize=8)
+    axes[-1][0].legend(frameon=False, fontsize=9)
+    return figure
+
+
+def _panels(study: Study, rows: Sequence[Row]) -> tuple[Figure, list[tuple[Axes, tuple[Row, Angles]]]] | None:
+    wanted = [diagnostic for diagnostic in study.diagnostics if isinstance(diagnostic, Angles)]
+    finished = [(row, wanted[0]) for row in rows if row.records and wanted]
+    if not finished:
+        return None
+    figure = new_figure(1.2 + 3.1 * len(finished), 3.6)
+    axes: list[Axes] = list(figure.subplots(1, len(finished), sharey=True, squeeze=False)[0])
     axes[0].set_ylabel("median principal angle (degrees)", fontsize=9)
-    axes[-1].legend(frameon=False, fontsize=9)
-    content = io.BytesIO()
-    figure.savefig(content, format="png", metadata={"Title": study.title})
-    return content.getvalue()
+    return figure, list(zip(axes, finished, strict=True))
+
+
+def _draw(axis: Axes, places: Sequence[int], within: Sequence[float], between: Sequence[float]) -> None:
+    axis.plot(places, between, "o-", color=BLUE, markersize=4, label="between classes")
+    axis.plot(places, within, "s-", color=RED, markersize=4, label="within classes")
+    axis.set_ylim(0, 95)
+    axis.set_yticks([0, 30, 60, 90])
+    plain(axis)

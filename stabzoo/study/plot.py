@@ -2,36 +2,34 @@
 
 from __future__ import annotations
 
-import io
 import statistics
 from collections.abc import Sequence
 
 from matplotlib.axes import Axes
-from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 from matplotlib.patches import Patch
 
 from stabzoo.study import wording
+from stabzoo.study.plot_style import BLUE, RED, UNPROVED, new_figure, status_color
 from stabzoo.study.spec import Study
 from stabzoo.study.statistics import Comparison, Row
 
 __all__ = ["draw"]
 
-_STABLE, _UNSTABLE, _UNPROVED, _MARGIN = "#1f5fa8", "#c2352b", "#6b6b6b", "#3a9a5b"
+_MARGIN = "#3a9a5b"
 
 
-def draw(study: Study, rows: Sequence[Row], comparisons: Sequence[Comparison]) -> bytes:
-    """Return the figure as a PNG; without pyplot, so that it neither needs a display nor touches a caller's figures."""
+def draw(study: Study, rows: Sequence[Row], comparisons: Sequence[Comparison]) -> Figure:
+    """Return the figure: accuracies to the right, networks from the top."""
     panels, lines = len(study.evaluations), len(rows)
-    figure = Figure(figsize=(max(2.6 + 1.75 * panels, 7.5), 1.7 + 0.6 * lines), dpi=160, layout="constrained")
-    FigureCanvasAgg(figure)
+    figure = new_figure(max(2.6 + 1.75 * panels, 7.5), 1.7 + 0.6 * lines)
     axes: list[Axes] = list(figure.subplots(1, panels, sharey=True, squeeze=False)[0])
     by_evaluation = {comparison.evaluation: comparison for comparison in comparisons}
     for axis, evaluation in zip(axes, study.evaluations, strict=True):
         for line, row in enumerate(rows):
             values = row.accuracies(evaluation)
-            color = _color(row)
+            color = status_color(row)
             axis.axhline(line, color="#e4e4e4", linewidth=0.8, zorder=0)
             # Spread by seed, or equal runs would hide one another.
             places = [line + 0.13 * (run - (len(values) - 1) / 2) for run in range(len(values))]
@@ -54,7 +52,7 @@ def draw(study: Study, rows: Sequence[Row], comparisons: Sequence[Comparison]) -
     axes[0].set_yticks(range(lines), [_label(row) for row in rows], fontsize=9)
     axes[0].set_ylim(lines - 0.5, -0.5)
     for text, row in zip(axes[0].get_yticklabels(), rows, strict=True):
-        text.set_color(_color(row))
+        text.set_color(status_color(row))
     figure.suptitle(study.title, fontsize=12, fontweight="bold")
     figure.legend(
         handles=_legend(rows, any(entry.margin > 0 for entry in comparisons)),
@@ -63,15 +61,7 @@ def draw(study: Study, rows: Sequence[Row], comparisons: Sequence[Comparison]) -
         frameon=False,
         fontsize=9,
     )
-    content = io.BytesIO()
-    figure.savefig(content, format="png", metadata={"Title": study.title})
-    return content.getvalue()
-
-
-def _color(row: Row) -> str:
-    if row.card is None:
-        return _UNPROVED
-    return _STABLE if row.card.is_zero_stable else _UNSTABLE
+    return figure
 
 
 def _label(row: Row) -> str:
@@ -82,8 +72,8 @@ def _label(row: Row) -> str:
 
 
 def _legend(rows: Sequence[Row], separated: bool) -> list[Line2D | Patch]:
-    names = {_STABLE: "zero-stable (proved)", _UNSTABLE: "unstable (proved)", _UNPROVED: "nothing to prove"}
-    present = {_color(row) for row in rows}
+    names = {BLUE: "zero-stable (proved)", RED: "unstable (proved)", UNPROVED: "nothing to prove"}
+    present = {status_color(row) for row in rows}
     entries: list[Line2D | Patch] = [
         Line2D([], [], marker="o", linestyle="", color=color, markeredgewidth=0, label=f"run, {name}")
         for color, name in names.items()

@@ -10,7 +10,7 @@ from stabzoo.study.diagnostics import Cost, Curve, Diagnostic, Generalization
 from stabzoo.study.spec import Study
 from stabzoo.study.store import Record
 
-__all__ = ["curve", "measured", "quantities"]
+__all__ = ["curve", "histories", "measured", "quantities"]
 
 
 def measured(study: Study, records: Sequence[Record]) -> dict[str, list[float]]:
@@ -50,6 +50,11 @@ def quantities(diagnostic: Diagnostic, records: Sequence[Record]) -> dict[str, l
 
 def curve(diagnostic: Curve, records: Sequence[Record]) -> list[float]:
     """Mean test accuracy after each epoch, over the runs that got that far."""
-    histories: list[list[Any]] = [record.found(diagnostic)["history"] for record in records]  # type: ignore[misc]  # pyright: ignore
-    longest = max(map(len, histories), default=0)
-    return [statistics.fmean(h[epoch] for h in histories if len(h) > epoch) for epoch in range(longest)]
+    runs = histories(diagnostic, records)
+    longest = max(map(len, runs), default=0)
+    return [statistics.fmean(run[epoch] for run in runs if len(run) > epoch) for epoch in range(longest)]
+
+
+def histories(diagnostic: Curve, records: Sequence[Record]) -> list[list[float]]:
+    """Test accuracy after each epoch, of each run."""
+    return [record.found(diagnostic)["history"] for record in records]  # type: ignore[misc]  # pyright: ignore

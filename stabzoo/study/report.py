@@ -9,13 +9,16 @@ import statistics
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from stabzoo.study import wording
 from stabzoo.study.findings import Finding, findings_of
 from stabzoo.study.spec import Published, Study, software
 from stabzoo.study.statistics import Agreement, Comparison, Row, agreements, compare, rows_of
 from stabzoo.study.store import Record, write_atomically
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
 
 __all__ = ["REPORT_FILES", "Failure", "Report"]
 
@@ -112,24 +115,40 @@ class Report:
             "runs": [{"key": record.run.key, **record.model_dump(mode="json")} for record in row.records],
         }
 
-    def write(self, folder: Path) -> None:
-        """Write ``REPORT_FILES``, ``angles.png`` where angles were measured, ``radius.png`` for many radii."""
+    def figures(self) -> dict[str, Figure]:
+        """The figures that the study has the data for, by the name of their files."""
         # matplotlib is slow to import, and every worker process would pay for it
-        from stabzoo.study.angles_plot import draw_angles
+        from stabzoo.study.angles_plot import draw_angles, draw_angles_by_layer
+        from stabzoo.study.curves_plot import draw_curves
+        from stabzoo.study.noise_plot import draw_noise
         from stabzoo.study.plot import draw
         from stabzoo.study.radius_plot import draw_radii
 
-        plot = draw(self.study, self.rows, self.comparisons)
-        further = {"angles": draw_angles(self.study, self.rows), "radius": draw_radii(self.study, self.rows)}
-        results = json.dumps(self.to_dict(), indent=1, allow_nan=False, ensure_ascii=False) + "\n"
-        page = self._page(plot, further).encode()
-        for name, content in zip(REPORT_FILES, (page, plot, results.encode()), strict=True):
-            write_atomically(folder / name, content)
-        for name, figure in further.items():
-            if figure:
-                write_atomically(folder / f"{name}.png", figure)
+        drawn = {
+            "plot": draw(self.study, self.rows, self.comparisons),
+            "radius": draw_radii(self.study, self.rows),
+            "noise": draw_noise(self.study, self.rows),
+            "curves": draw_curves(self.study, self.rows),
+            "angles": draw_angles(self.study, self.rows),
+            "angles-by-layer": draw_angles_by_layer(self.study, self.rows),
+        }
+        return {name: figure for name, figure in drawn.items() if figure}
 
-    def _page(self, plot: bytes, further: dict[str, bytes | None]) -> str:
+    def write(self, folder: Path) -> None:
+        """Write ``REPORT_FILES``, and every figure as NAME.png and NAME.pdf."""
+        from stabzoo.study.plot_style import saved
+
+        figures = self.figures()
+        pictures = {name: saved(figure, "png", self.study.title) for name, figure in figures.items()}
+        results = json.dumps(self.to_dict(), indent=1, allow_nan=False, ensure_ascii=False) + "\n"
+        page = self._page(pictures).encode()
+        for name, content in zip(REPORT_FILES, (page, pictures["plot"], results.encode()), strict=True):
+            write_atomically(folder / name, content)
+        for name, figure in figures.items():
+            write_atomically(folder / f"{name}.png", pictures[name])
+            write_atomically(folder / f"{name}.pdf", saved(figure, "pdf", self.study.title))
+
+    def _page(self, pictures: dict[str, bytes]) -> str:
         from stabzoo.report.page import render_page
 
         return render_page(
@@ -139,8 +158,7 @@ class Report:
             report=self,
             study=self.study,
             wording=wording,
-            plot=base64.b64encode(plot).decode(),
-            **{name: figure and base64.b64encode(figure).decode() for name, figure in further.items()},
+            pictures={name: base64.b64encode(picture).decode() for name, picture in pictures.items()},
             environment=environment(),
         )
 

@@ -1,0 +1,111 @@
+"""What the figures of a study have in common: sizes, colours, one style for each network, and how they are saved."""
+
+from __future__ import annotations
+
+import io
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any, Literal
+
+import matplotlib as mpl
+from matplotlib.axes import Axes
+from matplotlib.backends.backend_agg import FigureCanvasAgg
+from matplotlib.figure import Figure
+from matplotlib.lines import Line2D
+
+from stabzoo.report.plots import BLUE, GREEN, ORANGE, RED, UNDATED
+from stabzoo.study.statistics import Row
+
+__all__ = [
+    "BLUE",
+    "COLORS",
+    "LINES",
+    "MARKERS",
+    "PIXELS",
+    "RED",
+    "UNPROVED",
+    "Style",
+    "legend_beside",
+    "new_figure",
+    "plain",
+    "saved",
+    "status_color",
+    "styles",
+]
+
+COLORS = (BLUE, RED, GREEN, ORANGE, "#6a4c93", "#0f8b8d", "#b5547f", "#6b6b6b")
+MARKERS = "os^Dvx<>P*"
+LINES = ("-", "--", ":", "-.")
+UNPROVED = "#6b6b6b"
+PIXELS = "pixels in [0, 1]"
+
+
+@dataclass(frozen=True)
+class Style:
+    """How a network's line is drawn."""
+
+    color: Any
+    marker: str
+    linestyle: str
+
+    def line(self, label: str) -> Line2D:
+        """Its entry of a legend."""
+        return Line2D([], [], label=label, markersize=4, linewidth=1.6, **vars(self))
+
+
+def new_figure(width: float, height: float) -> Figure:
+    """An empty figure, in inches; without pyplot it neither needs a display nor touches a caller's figures."""
+    figure = Figure(figsize=(width, height), dpi=160, layout="constrained")
+    FigureCanvasAgg(figure)
+    return figure
+
+
+def saved(figure: Figure, kind: Literal["png", "pdf"], title: str) -> bytes:
+    """The figure's file; the same figure gives the same bytes, and the text of a PDF can be searched and edited."""
+    content = io.BytesIO()
+    with mpl.rc_context({"pdf.fonttype": 42}):
+        figure.savefig(content, format=kind, metadata={"Title": title, **UNDATED[f".{kind}"]})
+    return content.getvalue()
+
+
+def plain(axis: Axes) -> None:
+    """Leave out the frame's upper and right sides, and draw faint horizontal lines."""
+    axis.spines[["top", "right"]].set_visible(False)
+    axis.grid(axis="y", color="#e4e4e4", linewidth=0.8)
+    axis.set_axisbelow(True)
+
+
+def status_color(row: Row) -> str:
+    """Blue for a proved zero-stable network, red for a proved unstable one, grey where nothing is proved."""
+    if row.card is None:
+        return UNPROVED
+    return BLUE if row.card.is_zero_stable else RED
+
+
+def styles(rows: Sequence[Row]) -> dict[str, Style]:
+    """A style for each network, by its label.
+
+    Where there are zero-stable networks and unstable ones, the first are shades of blue and the others of red;
+    otherwise the colours only tell them apart.
+    """
+    families = {BLUE: "Blues", RED: "Reds", UNPROVED: "Greys"}
+    members = {color: [row for row in rows if status_color(row) == color] for color in families}
+    shaded = bool(members[BLUE] and members[RED])
+    found: dict[str, Style] = {}
+    for position, row in enumerate(rows):
+        if shaded:
+            alike = members[status_color(row)]
+            place = alike.index(row)
+            color: Any = mpl.colormaps[families[status_color(row)]](0.95 - 0.5 * place / max(1, len(alike) - 1))
+        else:
+            place, color = position, COLORS[position % len(COLORS)]
+        found[row.network.label] = Style(
+            color, MARKERS[place % len(MARKERS)], LINES[(place if shaded else position // len(COLORS)) % len(LINES)]
+        )
+    return found
+
+
+def legend_beside(figure: Figure, rows: Sequence[Row]) -> None:
+    """A legend of the networks, right of all panels."""
+    entries = [style.line(label) for label, style in styles(rows).items()]
+    figure.legend(handles=entries, loc="outside right upper", frameon=False, fontsize=8, handlelength=3)
