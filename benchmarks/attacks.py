@@ -1,23 +1,26 @@
 """FGSM and PGD beside foolbox's, on one trained network: accuracies, and how far the attacked pixels are apart.
 
     PYTHONPATH=/elsewhere python benchmarks/attacks.py        # foolbox 3.3.4 installed there
+    python benchmarks/attacks.py strength                     # what FGSM, PGD and AutoAttack leave
 
 Both attack a network that takes pixels in [0, 1] and normalises them itself.  PGD starts without noise here, which
 foolbox can be told, so that all pixels can be compared.
 """
 
+import sys
 import time
 from collections.abc import Callable
+from dataclasses import replace
 from functools import partial
 from typing import Any
 
-import foolbox
 import torch
 from torch import Tensor
 
-from stabzoo.study.accuracy import accuracy
+from stabzoo.study.accuracy import accuracies, accuracy
 from stabzoo.study.attacks import fgsm, pgd
 from stabzoo.study.data import load_images
+from stabzoo.study.evaluations import AutoAttack, Clean, Fgsm, Pgd
 from stabzoo.study.networks import build
 from stabzoo.study.spec import Digits, Run, Training
 from stabzoo.training.loop import Trainer
@@ -31,7 +34,8 @@ EPSILON = 0.02
 
 def main() -> None:
     """Print one row an attack."""
-    torch.set_num_threads(1)
+    import foolbox
+
     images = load_images(DATA)
     print(
         "| network | attack | stabzoo | foolbox | pixels apart, mean | s, stabzoo | s, foolbox |\n|---|---|---|---|---|---|---|"
@@ -75,5 +79,43 @@ def still(network: torch.nn.Module, x: Tensor, y: Tensor) -> Tensor:
     return point
 
 
+def strength() -> None:
+    """Print what each attack leaves of stable and unstable networks, and how long it took."""
+    images = load_images(DATA)
+    few = replace(images, test=images.test[:64], test_labels=images.test_labels[:64])
+    asked = [
+        Clean(kind="clean"),
+        Fgsm(kind="fgsm", epsilon=EPSILON),
+        Pgd(kind="pgd", epsilon=EPSILON, seed=0),
+        Pgd(kind="pgd", epsilon=EPSILON, steps=100, seed=0),
+        AutoAttack(kind="autoattack", epsilon=EPSILON, seed=0),
+    ]
+    print(
+        "| network |",
+        " | ".join(e.title for e in asked),
+        "| s, PGD-10 | s, AutoAttack |\n|---|" + "---|" * (len(asked) + 2),
+    )
+    for title, args in (("zerosnet20_opt", {}), ("zerosnet20, alpha -3, 5, -1", {"alpha": [-3, 5, -1], "beta": [4]})):
+        model = title.split(",")[0]
+        run = Run(model=model, args={"width": 8, **args}, data=DATA, training=TRAINING, seed=0, software={})
+        network = build(run, images)
+        Trainer(network, images, TRAINING, 0).run()
+        found, seconds = [], []
+        for evaluation in asked:
+            start = time.process_time()
+            found += accuracies(network.eval(), few, [evaluation])
+            seconds.append(time.process_time() - start)
+        print(
+            f"| {title} |",
+            " | ".join(f"{a:.1f}" for a in found),
+            f"| {seconds[2]:.1f} | {seconds[4]:.0f} |",
+            flush=True,
+        )
+
+
 if __name__ == "__main__":
-    main()
+    torch.set_num_threads(1)
+    if sys.argv[1:] == ["strength"]:
+        strength()
+    else:
+        main()
