@@ -116,7 +116,9 @@ def test_folder_holds_results_plot_and_page(done: Done):
     """Everything that was measured and proved is in results.json, and nothing is fetched by the page."""
     _, folder, result, _ = done
     assert result.ok
-    assert {path.name for path in folder.iterdir()} == {"runs", "results.json", "plot.png", "report.html"}
+    assert {path.name for path in folder.iterdir()} == {
+        "runs", "results.json", "report.html", "plot.png", "plot.pdf", "curves.png", "curves.pdf",
+    }  # fmt: skip
     assert (folder / "plot.png").read_bytes().startswith(b"\x89PNG")
     data = results(folder)
     assert data["sentence"] == result.report.sentence

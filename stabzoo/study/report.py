@@ -56,9 +56,15 @@ class Report:
 
     @property
     def sentence(self) -> str:
-        """The study's answer: what its diagnostics say, and whether zero stability predicted performance."""
+        """The study's answer: what its diagnostics say, and whether zero stability predicted performance.
+
+        Where all networks are alike in that, it is which of them is best.
+        """
         answers = [finding.sentence for finding in self.findings]
-        if self.comparisons or not answers:
+        finished = len(self.rows) > 1 and all(row.records for row in self.rows)
+        if not self.comparisons and not answers and finished:
+            answers.append(wording.ranking(self.rows, self.study.evaluations))
+        elif self.comparisons or not answers:
             answers.append(wording.answer(self.comparisons))
         return " ".join(answers)
 

@@ -9,7 +9,7 @@ from fractions import Fraction
 from stabzoo.stability import StabilityCard
 from stabzoo.study.evaluations import Clean, Evaluation
 from stabzoo.study.quantities import measured
-from stabzoo.study.spec import Published, Study
+from stabzoo.study.spec import FULL, Published, Study
 from stabzoo.study.statistics import Agreement, Comparison, Row, mean_of
 
 __all__ = [
@@ -17,15 +17,22 @@ __all__ = [
     "agreement_text",
     "answer",
     "coefficients_text",
+    "command_text",
     "correlation_note",
     "moduli_text",
     "proved_text",
     "published_cells",
     "published_text",
+    "ranking",
 ]
 
 ON_AVERAGE = 0.5
 """Rank correlation from which zero stability is said to have held on average where it does not separate the runs."""
+
+
+def command_text(study: Study) -> str:
+    """The command that does the study."""
+    return f"stabzoo study {study.name}" + ("" if study.scale == FULL else f" --scale {study.scale}")
 
 
 def accuracy_text(row: Row, evaluation: Evaluation) -> str:
@@ -150,6 +157,19 @@ def answer(comparisons: Sequence[Comparison]) -> str:
     return f"{verdict}: {'; '.join(clauses)}."
 
 
+def ranking(rows: Sequence[Row], evaluations: Sequence[Evaluation]) -> str:
+    """Say which network is best, and which worst, under each evaluation, by their means over the seeds."""
+    clauses: list[str] = []
+    for evaluation in evaluations:
+        means = {row.network.label: statistics.fmean(values) for row in rows if (values := row.accuracies(evaluation))}
+        best, worst = max(means, key=means.__getitem__), min(means, key=means.__getitem__)
+        clauses.append(
+            f"{_where(evaluation)} {best} is best ({means[best]:.1f} %) and {worst} worst ({means[worst]:.1f} %)"
+        )
+    text = "; ".join(clauses)
+    return f"{text[0].upper()}{text[1:]}."
+
+
 def correlation_note(comparisons: Sequence[Comparison]) -> str:
     """Say what margin and rank correlation are, and how large the latter can get."""
     largest = f" With these runs it is at most {comparisons[0].largest_correlation:.2f}." if comparisons else ""
@@ -160,10 +180,16 @@ def correlation_note(comparisons: Sequence[Comparison]) -> str:
 
 
 def _place(entry: Comparison, spelled_out: bool) -> str:
-    where = "on clean images" if isinstance(entry.evaluation, Clean) else f"under {entry.evaluation.title}"
+    where = _where(entry.evaluation)
     if spelled_out:
         return f"{where} (margin {entry.margin:+.1f} points, rank correlation {entry.correlation:.2f})"
     return f"{where} ({entry.margin:+.1f}, {entry.correlation:.2f})"
+
+
+def _where(evaluation: Evaluation) -> str:
+    if isinstance(evaluation, Clean):
+        return "on clean images" + (f" (top {evaluation.top})" if evaluation.top > 1 else "")
+    return f"under {evaluation.title}"
 
 
 def _listed(parts: Sequence[str]) -> str:

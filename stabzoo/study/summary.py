@@ -1,0 +1,108 @@
+"""A study's results to keep beside the code: a page of Markdown, a CSV of every number, and the figures."""
+
+from __future__ import annotations
+
+import csv
+import io
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+
+from stabzoo.stability.enclosure import as_float
+from stabzoo.study import wording
+from stabzoo.study.quantities import measured
+from stabzoo.study.report import Report, environment
+from stabzoo.study.spec import Published
+from stabzoo.study.store import write_atomically
+
+__all__ = ["numbers", "summary", "write_summary"]
+
+COLUMNS = ("network", "model", "zero_stability", "parasitic_radius", "seed", "quantity", "value")
+
+
+def write_summary(report: Report, folder: Path) -> None:
+    """Write ``summary.md``, ``results.csv`` and each figure as PNG and PDF into ``folder``, which is made."""
+    from stabzoo.study.plot_style import saved  # matplotlib is slow to import
+
+    folder.mkdir(parents=True, exist_ok=True)
+    figures = report.figures()
+    for name, figure in figures.items():
+        write_atomically(folder / f"{name}.png", saved(figure, "png", report.study.title))
+        write_atomically(folder / f"{name}.pdf", saved(figure, "pdf", report.study.title))
+    write_atomically(folder / "results.csv", numbers(report).encode())
+    write_atomically(folder / "summary.md", summary(report, list(figures)).encode())
+
+
+def numbers(report: Report) -> str:
+    """Every number of every finished run as CSV, one a line; accuracies in percent, named by their evaluation."""
+    text = io.StringIO()
+    writer = csv.writer(text, lineterminator="\n")
+    writer.writerow(COLUMNS)
+    for row in report.rows:
+        radius = f"{as_float(row.card.parasitic_radius):.6g}" if row.card else ""
+        proved = row.card.status if row.card else ""
+        for record in row.records:
+            for quantity, values in measured(report.study, [record]).items():
+                for value in values:
+                    network = (row.network.label, row.network.model, proved, radius)
+                    writer.writerow([*network, record.run.seed, quantity, f"{value:.6g}"])
+    return text.getvalue()
+
+
+def summary(report: Report, figures: Sequence[str] = ()) -> str:
+    """The answer, what was measured beside what is published, the figures by their names, limits and environment."""
+    return "\n".join(_lines(report, figures)) + "\n"
+
+
+def _lines(report: Report, figures: Sequence[str]) -> Iterator[str]:
+    study = report.study
+    yield from (f"# {study.title}", "", study.description, "", f"**{report.sentence}**", "")
+    yield from ("```", wording.command_text(study), "```", "")
+    yield from ("## Measured", "")
+    seeds = f", mean ± standard deviation over {len(study.seeds)} seeds" if len(study.seeds) > 1 else ""
+    yield from (f"Test accuracy in percent{seeds}.", "")
+    yield from _table(
+        ("network", "zero stability (proved)", *(evaluation.title for evaluation in study.evaluations)),
+        [
+            (row.network.label, wording.proved_text(row), *(wording.accuracy_text(row, e) for e in study.evaluations))
+            for row in report.rows
+        ],
+    )
+    for finding in report.findings:
+        yield from (f"## {finding.title}", "")
+        yield from _table(finding.columns, finding.rows)
+    for published in study.published:
+        yield from _published(report, published)
+    for name in figures:
+        yield from (f"![{name}]({name}.png)", "")
+    if study.limits:
+        yield from ("## Limits", "", *(f"- {limit}" for limit in study.limits), "")
+    yield from ("## Environment", "", *(f"- {name}: {value}" for name, value in environment().items()))
+
+
+def _published(report: Report, published: Published) -> Iterator[str]:
+    yield from ("## Published", "", f"{published.reference}. {published.setting}.", "")
+    rows = [row for row in report.rows if row.network.label in published.values]
+    cells = [
+        (
+            row.network.label,
+            *(cell.replace("\n", "<br>") for cell in wording.published_cells(report.study, row, published)),
+        )
+        for row in rows
+    ]
+    yield from _table(("network", *published.columns), cells)
+    if published.same_experiment:
+        yield from ("The second lines are measured here, with the difference.", "")
+    if text := wording.agreement_text(published, report.agreements(published)):
+        yield from (text, "")
+
+
+def _table(head: Sequence[str], rows: Sequence[Sequence[str]]) -> Iterator[str]:
+    yield _row(head)
+    yield _row(["---"] * len(head))
+    for row in rows:
+        yield _row(row)
+    yield ""
+
+
+def _row(cells: Sequence[str]) -> str:
+    return f"| {' | '.join(cell.replace('|', chr(92) + '|') for cell in cells)} |"
