@@ -1,6 +1,7 @@
 """Images read from folders and through timm's factory: the same pixels by any number of processes, and what is refused."""
 
 import csv
+import hashlib
 import json
 import subprocess
 import sys
@@ -14,13 +15,14 @@ from conftest import Run
 from hypothesis import given
 from hypothesis import strategies as st
 from PIL import Image
-from test_study_data import write_mnist
+from test_study_data import served, write_mnist
 from test_training import KILLED
+from torchvision import datasets
 from torchvision.transforms import CenterCrop, Compose, PILToTensor, Resize
 
 from stabzoo.config import ConfigError
 from stabzoo.study.augmentation import Augmentation
-from stabzoo.study.data import load_images
+from stabzoo.study.data import fetch, load_images
 from stabzoo.study.datasets import Folder, Timm
 from stabzoo.study.from_disk import FromDisk
 
@@ -224,6 +226,20 @@ def test_timms_factory(tmp_path: Path, run: Run) -> None:
     )
     assert done.status == 2
     assert "bee/2.jpg: not an image that can be read" in done.err
+
+
+def test_timms_factory_downloads(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Both splits, by torchvision's own code, from a server of this process; what does not come is said."""
+    source = write_mnist(tmp_path / "source")
+    files = [(path.name, hashlib.md5(path.read_bytes()).hexdigest()) for path in source.glob("*.gz")]
+    data = Timm.model_validate({"name": "timm", "dataset": "torch/mnist", "size": 28})
+    with served(source) as address:
+        monkeypatch.setattr(datasets.MNIST, "mirrors", [f"{address}/"])
+        monkeypatch.setattr(datasets.MNIST, "resources", files)
+        fetch(data, tmp_path / "sets")
+        assert load_images(data, tmp_path / "sets").test_count == 7
+    with pytest.raises(ConfigError, match="timm cannot open torch/mnist, split 'train'"):  # nobody answers any more
+        fetch(data, tmp_path / "others")
 
 
 def test_what_timm_cannot_open_is_refused(run: Run, tmp_path: Path) -> None:
