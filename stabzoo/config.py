@@ -40,6 +40,18 @@ class Strict(BaseModel):
 
 Model = TypeVar("Model", bound=BaseModel)
 
+MAX_MISTAKES = 20
+"""Lines of an error message; a list of the wrong kind has one mistake an entry."""
+
+LONGEST_LINE = 600
+"""Characters of one of them, which may quote a value of any length."""
+
+
+def shortened(text: str) -> str:
+    """``text`` without its middle, if it is longer than `LONGEST_LINE`."""
+    half = LONGEST_LINE // 2
+    return text if len(text) <= LONGEST_LINE else f"{text[:half]} ... {text[-half:]}"
+
 
 def _models(annotation: Any) -> list[type[BaseModel]]:
     """The models that a field may hold, in a container, an option or a union."""
@@ -65,7 +77,7 @@ def _accepted(model: type[BaseModel], location: tuple[int | str, ...]) -> list[s
 
 
 def explain(error: ValidationError, model: type[BaseModel]) -> str:
-    """Turn a pydantic error into one line per mistake: ``place: what is wrong (got ...)``."""
+    """Turn a pydantic error into one line per mistake, up to `MAX_MISTAKES`: ``place: what is wrong (got ...)``."""
     lines: list[str] = []
     for entry in error.errors(include_url=False):
         location = tuple(entry["loc"])
@@ -79,7 +91,9 @@ def explain(error: ValidationError, model: type[BaseModel]) -> str:
             text = entry["msg"].removeprefix("Value error, ").removeprefix("Assertion failed, ")
             if entry["type"] != "value_error":  # our own validators already quote what they got
                 text = f"{text[:1].lower()}{text[1:]}, got {entry['input']!r:.80}"
-        lines.append(f"{place}: {text}" if place else text)
+        lines.append(shortened(f"{place}: {text}" if place else text))
+    if len(lines) > MAX_MISTAKES:
+        lines[MAX_MISTAKES:] = [f"and {len(lines) - MAX_MISTAKES} more"]
     return "\n".join(lines)
 
 

@@ -271,9 +271,14 @@ def get_scheme(name: str, **parameters: Any) -> Discretization:
     if unknown := [key for key in parameters if key not in accepted]:
         takes = f"it takes {', '.join(accepted)}" if accepted else "it takes none"
         raise UnknownParameterError(f"scheme {name!r}: unknown parameter {', '.join(map(repr, unknown))}; {takes}")
-    if issubclass(cls, BaseModel):
-        return validate(cls, parameters, f"scheme {name!r}")  # pyright: ignore[reportReturnType]
-    return cls(**parameters)
+    if not issubclass(cls, BaseModel):
+        return cls(**parameters)
+    scheme: Discretization = validate(cls, parameters, f"scheme {name!r}")  # pyright: ignore[reportAssignmentType]
+    try:
+        scheme.coefficients()
+    except ValueError as error:  # each parameter is well, but not what they come to
+        raise ConfigError(f"scheme {name!r}: {error}") from None
+    return scheme
 
 
 def list_schemes() -> list[str]:

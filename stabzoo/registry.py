@@ -13,7 +13,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator
-from typing import Any, Literal
+from typing import Annotated, Any, Literal, TypeAlias
 
 from pydantic import Field, PositiveInt, ValidationInfo, field_validator, model_validator
 
@@ -29,6 +29,9 @@ IMAGENET_LAYERS = {
     ("bottleneck", 101): (3, 4, 23, 3),
     ("bottleneck", 152): (3, 8, 36, 3),
 }
+
+
+Depth: TypeAlias = Annotated[int, Field(ge=1, le=10_000)]
 
 
 class SchemeClaim(Strict):
@@ -65,7 +68,7 @@ class ModelConfig(Strict):
     """One model: a scheme with parameters, in a network of a given depth."""
 
     scheme: str
-    depth: int
+    depth: Depth
     form: Literal["cifar", "imagenet"] = "cifar"
     stages: tuple[PositiveInt, ...] | None = Field(
         default=None, description="blocks per stage, of a scheme with a network of its own; else the depth says it"
@@ -109,8 +112,8 @@ class ModelConfig(Strict):
 class Depths(Strict):
     """Depths of a family, by the kind of block."""
 
-    basic: tuple[int, ...] = ()
-    bottleneck: tuple[int, ...] = ()
+    basic: tuple[Depth, ...] = ()
+    bottleneck: tuple[Depth, ...] = ()
 
 
 class Family(Strict):
@@ -119,7 +122,7 @@ class Family(Strict):
     scheme: str
     cifar: Depths = Depths()
     imagenet: Depths = Depths()
-    stages: dict[int, tuple[PositiveInt, ...]] = Field(
+    stages: dict[Depth, tuple[PositiveInt, ...]] = Field(
         default_factory=dict, description="blocks per stage by depth, of a scheme with a network of its own"
     )
     width: PositiveInt | None = None

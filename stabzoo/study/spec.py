@@ -16,6 +16,7 @@ from typing import Annotated, Any, Literal
 
 from pydantic import (
     Field,
+    JsonValue,
     NonNegativeFloat,
     NonNegativeInt,
     PositiveFloat,
@@ -56,11 +57,11 @@ class Network(Strict):
 
     label: Annotated[str, Field(min_length=1)]
     model: Annotated[str, Field(min_length=1)]
-    args: dict[str, Any] = Field(default_factory=dict)
+    args: dict[str, JsonValue] = Field(default_factory=dict)
 
     @field_validator("args")
     @classmethod
-    def _given_by_data(cls, args: dict[str, Any]) -> dict[str, Any]:
+    def _given_by_data(cls, args: dict[str, JsonValue]) -> dict[str, JsonValue]:
         for name in ("in_chans", "num_classes"):
             if name in args:
                 raise ValueError(f"{name} comes from the data; remove it")
@@ -172,7 +173,7 @@ class Run(Strict):
     """One training: everything that decides its numbers, and nothing else."""
 
     model: str
-    args: dict[str, Any]
+    args: dict[str, JsonValue]
     data: Data
     training: Training
     seed: Seed
@@ -197,7 +198,7 @@ class Scale(Strict):
     """
 
     networks: Annotated[tuple[str, ...], Field(min_length=1)] | None = None
-    args: dict[str, Any] = Field(default_factory=dict)
+    args: dict[str, JsonValue] = Field(default_factory=dict)
     data: Data | None = None
     training: dict[str, Any] = Field(default_factory=dict)
     seeds: tuple[Seed, ...] | None = None
