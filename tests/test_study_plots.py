@@ -113,7 +113,7 @@ def test_training_curves() -> None:
     study = load_study("forward-stability-table-3", "laptop")
     loss, accuracy = panels(draw_curves(study, rows(study)))
     assert heights(accuracy.lines[0]) == [50.5, 80, 90]  # the mean of two seeds
-    assert len(loss.lines) == 8
+    assert len(loss.lines) == 5
     assert draw_curves(study, rows(study, losses=(1.0,))) is None
     assert draw_curves(study, rows(study, losses=())) is None
     assert draw_curves(study, rows_of(study, {})) is None

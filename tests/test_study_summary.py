@@ -4,14 +4,16 @@ import csv
 import statistics
 from pathlib import Path
 
+import pytest
 from test_study_answer import STABLE, UNSTABLE, make_record
 from test_study_plots import finished
 
 from stabzoo.study import load_study
 from stabzoo.study.report import Report
+from stabzoo.study.statistics import Agreement
 from stabzoo.study.store import Record
 from stabzoo.study.summary import numbers, write_summary
-from stabzoo.study.wording import ranking
+from stabzoo.study.wording import agreement_text, ranking
 
 
 def test_summary_and_numbers(tmp_path: Path) -> None:
@@ -53,8 +55,27 @@ def test_measured_numbers_stand_under_the_published_ones(tmp_path: Path) -> None
     page = (tmp_path / "summary.md").read_text()
     mean = statistics.fmean([50.0, 80.0, 90.0])
     assert f"| ResNet-D 18 | 88.81<br>{mean:.2f} ({mean - 88.81:+.2f}) |" in page
-    assert "mean of last epochs: 0 of 28 pairs of networks come in the published order" in page
+    assert "Pairs of networks that come in the published order: mean of last epochs 0 of 28." in page
     assert f"ResNet-D 18,stable_resnet_d18,strong,0.333333,0,mean of last epochs,{mean:.6g}" in numbers(report)
+
+
+@pytest.mark.parametrize(
+    ("gaps", "text"),
+    [
+        (((20, 15),), "Zero-stable networks are better on average, as published: a +20.0 (published +15.0)."),
+        (((20, 15), (1, 2)), "Zero-stable networks are better on average in every column, as published: a +20.0"),
+        (((20, 15), (-1, -2)), "Zero-stable minus unstable networks has the published sign in every column: a +20.0"),
+        (((20, 15), (-1, 2), (0, 3)), "has another sign than published in b and c: a +20.0 (published +15.0), b -1.0"),
+        (((None, None), (None, None)), "Pairs of networks that come in the published order: a 3 of 6, b 3 of 6."),
+        ((), ""),
+    ],
+)
+def test_what_held_is_said(gaps: tuple[tuple[float | None, float | None], ...], text: str) -> None:
+    """The signs of the gaps, each gap, and how many pairs are in order."""
+    entries = [Agreement(name, 6, 3, there, here) for name, (here, there) in zip("abc", gaps, strict=False)]
+    found = agreement_text(load_study("quickstart").published[0], entries)
+    assert text in found
+    assert bool(found) == bool(gaps)
 
 
 def test_networks_that_are_alike_are_ranked() -> None:

@@ -77,13 +77,24 @@ def _places(published: Published, position: int) -> int:
 
 def agreement_text(published: Published, entries: Sequence[Agreement]) -> str:
     """Say how the measured numbers compare with a published table; empty where nothing can be compared."""
-    clauses: list[str] = []
-    for entry in entries:
-        clause = f"{entry.column}: {entry.same_order} of {entry.pairs} pairs of networks come in the published order"
-        if entry.gap is not None and entry.published_gap is not None:
-            clause += f", zero-stable minus unstable is {entry.gap:+.1f} (published {entry.published_gap:+.1f})"
-        clauses.append(clause)
-    return f"Beside the published numbers, {'; '.join(clauses)}." if clauses else ""
+    if not entries:
+        return ""
+    gaps = [(e.column, e.gap, e.published_gap) for e in entries if e.gap is not None and e.published_gap is not None]
+    sentences: list[str] = []
+    if gaps:
+        against = [column for column, here, there in gaps if here * there <= 0]
+        everywhere = " in every column" if len(gaps) > 1 else ""
+        if against:
+            verdict = f"Zero-stable minus unstable networks has another sign than published in {_listed(against)}"
+        elif all(there > 0 for _, _, there in gaps):
+            verdict = f"Zero-stable networks are better on average{everywhere}, as published"
+        else:
+            verdict = f"Zero-stable minus unstable networks has the published sign{everywhere}"
+        points = ", ".join(f"{column} {here:+.1f} (published {there:+.1f})" for column, here, there in gaps)
+        sentences.append(f"{verdict}: {points}.")
+    orders = ", ".join(f"{entry.column} {entry.same_order} of {entry.pairs}" for entry in entries)
+    sentences.append(f"Pairs of networks that come in the published order: {orders}.")
+    return " ".join(sentences)
 
 
 def proved_text(row: Row) -> str:
