@@ -10,7 +10,7 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import FormatStrFormatter, LogLocator, MaxNLocator, NullLocator
 
 from stabzoo.study.diagnostics import Curve
-from stabzoo.study.plot_style import legend_beside, new_figure, plain, styles
+from stabzoo.study.plot_style import height_of_legend, new_figure, plain, styles, titled
 from stabzoo.study.quantities import histories
 from stabzoo.study.spec import Study
 from stabzoo.study.statistics import Row
@@ -25,7 +25,7 @@ def draw_curves(study: Study, rows: Sequence[Row]) -> Figure | None:
         return None
     measured = [diagnostic for diagnostic in study.diagnostics if isinstance(diagnostic, Curve)]
     panels = 1 + bool(measured)
-    figure = new_figure(2.6 + 4.2 * panels, max(3.8, 1 + 0.18 * len(finished)))
+    figure = new_figure(2.6 + 4.2 * panels, max(3.8, height_of_legend(finished)))
     axes: list[Axes] = list(figure.subplots(1, panels, squeeze=False)[0])
     _draw(axes[0], finished, lambda row: [record.losses for record in row.records])
     axes[0].set_yscale("log")
@@ -37,8 +37,7 @@ def draw_curves(study: Study, rows: Sequence[Row]) -> Figure | None:
         _draw(axes[1], finished, lambda row: histories(measured[0], row.records))
         axes[1].set_ylim(0, 103)
         axes[1].set_ylabel("test accuracy (%), clean images", fontsize=9)
-    figure.suptitle(study.title, fontsize=11, fontweight="bold")
-    legend_beside(figure, finished)
+    titled(figure, study.title, finished)
     return figure
 
 

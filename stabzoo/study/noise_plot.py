@@ -19,7 +19,7 @@ from stabzoo.study.evaluations import (
     Structured,
     Uniform,
 )
-from stabzoo.study.plot_style import PIXELS, legend_beside, new_figure, plain, styles
+from stabzoo.study.plot_style import PIXELS, height_of_legend, new_figure, plain, styles, titled
 from stabzoo.study.spec import Study
 from stabzoo.study.statistics import Row
 
@@ -71,7 +71,7 @@ def draw_noise(study: Study, rows: Sequence[Row]) -> Figure | None:
         return None
     across = min(A_ROW, len(panels))
     down = -(-len(panels) // across)
-    figure = new_figure(2.6 + 3.2 * across, max(3.6 * down, 1 + 0.18 * len(finished)))
+    figure = new_figure(2.6 + 3.2 * across, max(3.6 * down, height_of_legend(finished)))
     axes = figure.subplots(down, across, sharey=True, squeeze=False)
     drawn = styles(finished)
     for axis, ((kind, label), levels) in zip(axes.flat, panels.items(), strict=False):
@@ -97,8 +97,7 @@ def draw_noise(study: Study, rows: Sequence[Row]) -> Figure | None:
         axis.set_visible(False)
     for axis in axes[:, 0]:
         axis.set_ylabel(_accuracy(study), fontsize=9)
-    figure.suptitle(study.title, fontsize=11, fontweight="bold")
-    legend_beside(figure, finished)
+    titled(figure, study.title, finished)
     return figure
 
 

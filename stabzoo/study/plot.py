@@ -67,7 +67,8 @@ def draw(study: Study, rows: Sequence[Row], comparisons: Sequence[Comparison]) -
 def _label(row: Row) -> str:
     if row.card is None:
         return row.network.label
-    names = dict.fromkeys([row.network.label, wording.coefficients_text(row.card)])  # a label may be the coefficients
+    label, coefficients = row.network.label, wording.coefficients_text(row.card)
+    names = [label] if coefficients in label else [label, coefficients]
     return "\n".join([*names, f"|roots| {wording.moduli_text(row.card)}"])
 
 

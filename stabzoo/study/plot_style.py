@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import textwrap
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, Literal
@@ -25,12 +26,13 @@ __all__ = [
     "RED",
     "UNPROVED",
     "Style",
-    "legend_beside",
+    "height_of_legend",
     "new_figure",
     "plain",
     "saved",
     "status_color",
     "styles",
+    "titled",
 ]
 
 COLORS = (BLUE, RED, GREEN, ORANGE, "#6a4c93", "#0f8b8d", "#b5547f", "#6b6b6b")
@@ -105,7 +107,14 @@ def styles(rows: Sequence[Row]) -> dict[str, Style]:
     return found
 
 
-def legend_beside(figure: Figure, rows: Sequence[Row]) -> None:
-    """A legend of the networks, right of all panels."""
+def titled(figure: Figure, title: str, rows: Sequence[Row]) -> None:
+    """Put the title above all panels and a legend of the networks right of them."""
+    width = figure.get_size_inches()[0]
+    figure.suptitle(textwrap.fill(title, round(9 * width)), fontsize=11, fontweight="bold", x=0.01, ha="left")
     entries = [style.line(label) for label, style in styles(rows).items()]
-    figure.legend(handles=entries, loc="outside right upper", frameon=False, fontsize=8, handlelength=3)
+    figure.legend(handles=entries, loc="outside right lower", frameon=False, fontsize=8, handlelength=3)
+
+
+def height_of_legend(rows: Sequence[Row]) -> float:
+    """Inches that a figure needs for a legend of the networks and the title."""
+    return 1.1 + 0.18 * len(rows)

@@ -14,6 +14,7 @@ from stabzoo.study.statistics import Row
 
 __all__ = ["draw_radii"]
 
+INSIDE = 5  # entries of a legend that find room between the curves
 LEAST = 5  # schemes of different radii, or there is no curve to see
 
 
@@ -27,7 +28,7 @@ def draw_radii(study: Study, rows: Sequence[Row]) -> Figure | None:
     lines = {model: points for model, points in lines.items() if len({radius for radius, _ in points}) >= LEAST}
     if not lines:
         return None
-    figure = new_figure(7.5, 4.6)
+    figure = new_figure(7.5 if len(lines) * len(study.evaluations) <= INSIDE else 9.5, 4.6)
     axis = figure.subplots()
     axis.axvspan(0, 1, color=BLUE, alpha=0.07, linewidth=0)
     axis.axvline(1, color="#8a8a8a", linewidth=0.8)
@@ -48,11 +49,14 @@ def draw_radii(study: Study, rows: Sequence[Row]) -> Figure | None:
                 markersize=5,
             )
     radii = [radius for points in lines.values() for radius, _ in points]
-    axis.set_xlim(min(0.0, *radii), max(radii) * 1.03)
+    axis.set_xlim(-0.02 * max(radii), max(radii) * 1.03)
     axis.set_ylim(0, 103)
     axis.set_xlabel("parasitic radius (largest root but 1); zero-stable up to 1")
     axis.set_ylabel(f"test accuracy (%){', mean and standard deviation' if len(study.seeds) > 1 else ''}")
     axis.set_title(study.title, fontsize=11, fontweight="bold")
     plain(axis)
-    axis.legend(frameon=False, fontsize=8 if len(lines) > 1 else 9)
+    if len(axis.containers) <= INSIDE:
+        axis.legend(frameon=False, fontsize=9)
+    else:
+        figure.legend(loc="outside right upper", frameon=False, fontsize=8)
     return figure
