@@ -1,10 +1,13 @@
 """The study's numbers and its sentence, from made-up runs whose answer is known."""
 
+import io
 import math
 import warnings
 from pathlib import Path
 
 import pytest
+from rich.console import Console
+from rich.text import Text
 
 import stabzoo
 from stabzoo.study import Study, load_study
@@ -15,6 +18,7 @@ from stabzoo.study.report import Report
 from stabzoo.study.spec import Run
 from stabzoo.study.statistics import Comparison, compare, rows_of
 from stabzoo.study.store import Coefficients, Measured, Record
+from stabzoo.study.terminal import _numbers
 from stabzoo.study.wording import accuracy_text, answer, coefficients_text, correlation_note, moduli_text, proved_text
 
 STABLE = Coefficients.model_validate({"alpha": ["1/3", "5/9", "1/9"], "beta": ["16/9"], "beta_next": 0})
@@ -185,3 +189,23 @@ def test_many_radii_are_a_curve(tmp_path: Path) -> None:
     assert (tmp_path / "radius.pdf").read_bytes() == saved(figure, "pdf", study.title)
     assert (tmp_path / "radius.pdf").read_bytes().startswith(b"%PDF")
     assert "against the parasitic radius" in (tmp_path / "report.html").read_text()
+
+
+def test_many_evaluations_are_printed_in_tables_that_fit() -> None:
+    """Each begins with the networks; nothing is cut off, and nothing left out."""
+    networks = {
+        "network": [Text("56: (0.825, -0.1, 0.275 | 1.45)"), Text("short")],
+        "zero\nstability": [Text("stable")] * 2,
+    }
+    columns = {f"Gaussian σ = 0.{i}": [f"{i}0.0±1.5", "no run"] for i in range(1, 10)}
+    console = Console(width=80, file=io.StringIO())
+    tables = list(_numbers("A title", networks, columns, 80))
+    for table in tables:
+        console.print(table)
+    printed = console.file.getvalue()  # type: ignore[attr-defined]  # pyright: ignore
+    assert len(tables) == 3
+    assert printed.count("56: (0.825, -0.1, 0.275 | 1.45)") == 3
+    assert "…" not in printed
+    assert all(f"{i}0.0±1.5" in printed for i in range(1, 10))
+    assert [len(table.columns) for table in _numbers("", networks, columns, 10)] == [3] * 9
+    assert len(list(_numbers("", networks, columns, 1000))) == 1

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator, Mapping, Sequence
 from types import TracebackType
 from typing import Self
 
@@ -87,9 +88,9 @@ class RunProgress(Bar):
 def show(console: Console, report: Report) -> None:
     """Print the tables, the study's sentence, its limits, and the runs that failed."""
     tables = [
-        _measured(report),
+        *_measured(report, console.width),
         *(_found(finding) for finding in report.findings),
-        *(_published(report, published) for published in report.study.published),
+        *(table for published in report.study.published for table in _published(report, published, console.width)),
     ]
     for table in tables:
         console.print()
@@ -109,19 +110,19 @@ def show(console: Console, report: Report) -> None:
         say(console, f"failed: {failure.label}, seed {failure.seed}: {failure.reason}", style="red")
 
 
-def _measured(report: Report) -> Table:
+def _measured(report: Report, width: int) -> Iterator[Table]:
     seeds = len(report.study.seeds)
     spread = f", mean ± standard deviation over {seeds} seeds" if seeds > 1 else ""
-    table = _table(f"Proved zero stability and measured test accuracy (%){spread}")
-    table.add_column("network")
-    table.add_column("zero\nstability", no_wrap=True)
-    for evaluation in report.study.evaluations:
-        _number_column(table, evaluation.title)
+    title = f"Proved zero stability and measured test accuracy (%){spread}"
+    networks, proved = [Text(row.network.label) for row in report.rows], list[Text]()
     for row in report.rows:
         style = "" if row.card is None else "blue" if row.card.is_zero_stable else "red"
-        cells = [wording.accuracy_text(row, evaluation) for evaluation in report.study.evaluations]
-        table.add_row(Text(row.network.label), Text(wording.proved_text(row), style=style), *cells)
-    return table
+        proved.append(Text(wording.proved_text(row), style=style))
+    columns = {
+        evaluation.title: [wording.accuracy_text(row, evaluation) for row in report.rows]
+        for evaluation in report.study.evaluations
+    }
+    yield from _numbers(title, {"network": networks, "zero\nstability": proved}, columns, width)
 
 
 def _found(finding: Finding) -> Table:
@@ -133,16 +134,46 @@ def _found(finding: Finding) -> Table:
     return table
 
 
-def _published(report: Report, published: Published) -> Table:
-    table = _table(f"Published: {published.setting}")
-    table.caption = Text(published.reference)
-    table.add_column("network")
-    for column in published.columns:
-        _number_column(table, column)
-    for row in report.rows:
-        if row.network.label in published.values:
-            table.add_row(Text(row.network.label), *wording.published_cells(report.study, row, published))
-    return table
+def _published(report: Report, published: Published, width: int) -> Iterator[Table]:
+    rows = [row for row in report.rows if row.network.label in published.values]
+    cells = [wording.published_cells(report.study, row, published) for row in rows]
+    columns = {column: [row[i] for row in cells] for i, column in enumerate(published.columns)}
+    networks = {"network": [Text(row.network.label) for row in rows]}
+    for table in _numbers(f"Published: {published.setting}", networks, columns, width):
+        table.caption = Text(published.reference)
+        yield table
+
+
+def _numbers(
+    title: str, heads: Mapping[str, Sequence[Text]], columns: Mapping[str, Sequence[str]], width: int
+) -> Iterator[Table]:
+    """Tables that begin with ``heads``, each with as many of the ``columns`` as fit in ``width``, one at least.
+
+    The kind of noise stands above its level, so that five of them fit in 80 characters.
+    """
+    headers = {header: header.replace(" ", "\n", 1) for header in columns}
+    wide = {header: _width([headers[header], *cells]) for header, cells in columns.items()}
+    left = sum(_width([header, *(cell.plain for cell in cells)]) for header, cells in heads.items())
+    waiting = list(columns)
+    while waiting:
+        count, used = 1, left + wide[waiting[0]]
+        while count < len(waiting) and used + wide[waiting[count]] <= width:
+            used += wide[waiting[count]]
+            count += 1
+        table = _table(title)
+        for header in heads:
+            table.add_column(header, no_wrap=header != "network")
+        for header in waiting[:count]:
+            table.add_column(Text(headers[header]), justify="right", no_wrap=True)
+        for cells in zip(*heads.values(), *(columns[header] for header in waiting[:count]), strict=True):
+            table.add_row(*cells)
+        yield table
+        waiting = waiting[count:]
+
+
+def _width(cells: Sequence[str]) -> int:
+    """Of a column, with the two spaces after it."""
+    return max(len(line) for cell in cells for line in cell.split("\n")) + 2
 
 
 def _table(title: str) -> Table:
@@ -154,8 +185,3 @@ def _table(title: str) -> Table:
         caption_justify="left",
         show_edge=False,
     )
-
-
-def _number_column(table: Table, title: str) -> None:
-    """A column with the kind of noise above its level, so that five of them fit in 80 characters."""
-    table.add_column(Text(title.replace(" ", "\n", 1)), justify="right", no_wrap=True)
