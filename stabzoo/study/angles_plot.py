@@ -63,6 +63,6 @@ def _panels(study: Study, rows: Sequence[Row]) -> tuple[Figure, list[tuple[Axes,
 def _draw(axis: Axes, places: Sequence[int], within: Sequence[float], between: Sequence[float]) -> None:
     axis.plot(places, between, "o-", color=BLUE, markersize=4, label="between classes")
     axis.plot(places, within, "s-", color=RED, markersize=4, label="within classes")
-    axis.set_ylim(0, 95)
+    axis.set_ylim(0, max(95, axis.get_ylim()[1], *(angle + 3 for angle in (*within, *between))))  # the panels share it
     axis.set_yticks([0, 30, 60, 90])
     plain(axis)
