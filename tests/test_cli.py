@@ -333,11 +333,7 @@ def test_show_of_a_false_claim_says_so(install: Install, run: Run) -> None:
         ("analyze --alpha 1 --beta 1 --bta 1", "Unknown option: --bta. Did you mean --beta?\n"),
         ("list --status stronk", 'Invalid value "stronk" for --status. Choose from: "strong", '),
         ("lst", 'Unknown command "lst". Did you mean "list"? '),
-        (
-            "study nothing",
-            "there is no study 'nothing'; expected one of forward-stability, implicit, principal-angles, quickstart, "
-            "root-scan",
-        ),
+        ("study nothing", "there is no study 'nothing'; expected one of dynamical-system-figure-2, "),
         ("study nothing.yaml", "nothing.yaml: cannot be read (No such file or directory)"),
         ("study quickstart --workers x", 'Invalid value for --workers: unable to convert "x" into int.\n'),
         ("study quickstart --workers 0", "workers: expected at least 1, got 0\n"),
@@ -509,16 +505,16 @@ def test_study_is_handed_on(run: Run, monkeypatch: pytest.MonkeyPatch, tmp_path:
     """Folder and workers as asked for or by default; a failed run is status 1, Ctrl-C is status 130."""
     calls: list[tuple[Any, ...]] = []
 
-    def record(study: Any, folder: Path, workers: int | None, console: Console, data: Path) -> Any:
-        calls.append((study.name, folder, workers, data))
+    def record(study: Any, folder: Path, workers: int | None, console: Console, data: Path, store: Path) -> Any:
+        calls.append((study.name, folder, workers, data, store))
         return SimpleNamespace(ok=workers is None)
 
     monkeypatch.setattr(stabzoo.study, "run_study", record)
     assert run("study quickstart").status == 0
     assert run(f"study quickstart --folder {tmp_path} --workers 3 --root sets").status == 1
     assert calls == [
-        ("quickstart", Path("runs/quickstart"), None, Path("data")),
-        ("quickstart", tmp_path, 3, Path("sets")),
+        ("quickstart", Path("runs/quickstart"), None, Path("data"), Path("runs")),
+        ("quickstart", tmp_path, 3, Path("sets"), tmp_path),
     ]
 
     def interrupt(*_: object) -> None:

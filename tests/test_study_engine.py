@@ -5,11 +5,14 @@ import json
 import multiprocessing
 import os
 import re
+import shutil
 import signal
+import sqlite3
 import subprocess
 import sys
 import time
 from collections.abc import Iterator
+from contextlib import closing
 from pathlib import Path
 from typing import Any, TypeAlias
 
@@ -88,6 +91,17 @@ def results(folder: Path) -> dict[str, Any]:
     return data
 
 
+def recorded(folder: Path) -> dict[str, float]:
+    """The seconds that each recorded run took, which nothing gives twice."""
+    if not (folder / "results.sqlite").exists():
+        return {}
+    with closing(sqlite3.connect(folder / "results.sqlite", timeout=10)) as connection:
+        try:
+            return dict(connection.execute("SELECT key, seconds FROM runs"))
+        except sqlite3.OperationalError:  # the file is there and its tables are not yet
+            return {}
+
+
 Done: TypeAlias = tuple[Path, Path, StudyResult, str]
 
 
@@ -117,7 +131,7 @@ def test_folder_holds_results_plot_and_page(done: Done):
     _, folder, result, _ = done
     assert result.ok
     assert {path.name for path in folder.iterdir()} == {
-        "runs", "results.json", "report.html", "plot.png", "plot.pdf", "curves.png", "curves.pdf",
+        "results.sqlite", "results.json", "report.html", "plot.png", "plot.pdf", "curves.png", "curves.pdf",
     }  # fmt: skip
     assert (folder / "plot.png").read_bytes().startswith(b"\x89PNG")
     data = results(folder)
@@ -169,7 +183,7 @@ def started(done: Done, tmp_path: Path) -> Iterator[subprocess.Popen[str]]:
         command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, start_new_session=True
     )
     deadline = time.monotonic() + 60
-    while not list((tmp_path / "runs").glob("runs/*.json")):
+    while not recorded(tmp_path / "runs"):
         assert process.poll() is None
         assert time.monotonic() < deadline
         time.sleep(0.005)
@@ -201,7 +215,7 @@ def test_killed_study_goes_on_where_it_was(
     started.kill()
     started.communicate()
     wait_for_end_of_group(started.pid)
-    kept = {path.name: path.stat().st_mtime_ns for path in (tmp_path / "runs" / "runs").glob("*.json")}
+    kept = recorded(tmp_path / "runs")
     assert 1 <= len(kept) < 6
     real, killed = engine.run_all, []
 
@@ -217,8 +231,7 @@ def test_killed_study_goes_on_where_it_was(
     assert f"{6 - len(kept)} of 6 runs to train" in printed
     assert printed.count("its process was killed by SIGKILL (out of memory?); the run is started again") == 1
     assert results(tmp_path / "runs") == results(done[1])
-    files = {path.name: path.stat().st_mtime_ns for path in (tmp_path / "runs" / "runs").glob("*.json")}
-    assert kept.items() <= files.items()
+    assert kept.items() <= recorded(tmp_path / "runs").items()
 
 
 @pytest.mark.slow
@@ -237,19 +250,17 @@ def test_ctrl_c_says_what_is_kept_and_leaves_no_process(started: subprocess.Pope
 def test_only_what_changed_is_trained(done: Done, tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
     """A label or a limit retrains nothing, another network only its own runs; a damaged run is announced and redone."""
     _, folder, _, _ = done
-    copy = tmp_path / "runs"
-    copy.mkdir()
-    for path in (folder / "runs").iterdir():
-        (copy / path.name).write_bytes(path.read_bytes())
+    shutil.copy(folder / "results.sqlite", tmp_path)
     renamed = {**TINY["networks"][0], "label": "optimal"}
     _, printed = run(write_study(tmp_path, networks=[renamed], published=[], limits=[]), tmp_path)
     assert "nothing to train" in printed
-    torn = min(copy.iterdir())
-    torn.write_bytes(torn.read_bytes()[:100])
+    torn = min(recorded(tmp_path))
+    with closing(sqlite3.connect(tmp_path / "results.sqlite")) as connection, connection:
+        connection.execute("UPDATE runs SET losses = '[1.5, 0.' WHERE key = ?", (torn,))
     added = {"label": "λ = 10", "model": "zerosnet20", "args": {"lam": 10, "width": 4}}
     replay(monkeypatch, done, {1: [Raised("new", "")], 2: [Raised("new", "")]})
     result, printed = run(write_study(tmp_path, networks=[*TINY["networks"], added]), tmp_path)
-    assert f"{torn} is damaged; this run is done again" in printed
+    assert f"run {torn} in {tmp_path / 'results.sqlite'} is damaged; this run is done again" in printed
     assert "3 of 8 runs to train" in printed
     assert [(failure.label, failure.seed) for failure in result.report.failures] == [("λ = 10", 0), ("λ = 10", 1)]
     assert results(tmp_path)["networks"][:3] == results(folder)["networks"]
@@ -277,7 +288,7 @@ def test_wrong_network_is_refused_before_anything_is_trained(changes: dict[str, 
     """The entry is named, the folder stays empty."""
     with pytest.raises(ConfigError, match=message):
         run(write_study(tmp_path, **changes), tmp_path / "runs")
-    assert list((tmp_path / "runs" / "runs").iterdir()) == []
+    assert recorded(tmp_path / "runs") == {}
 
 
 def test_failed_runs_are_reported_and_the_rest_is_kept(done: Done, tmp_path: Path, monkeypatch: pytest.MonkeyPatch):

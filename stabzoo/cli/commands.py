@@ -164,7 +164,13 @@ def study(
     /,
     *,
     scale: Annotated[str, _option("A smaller form of the study: laptop, smoke; by default full.")] = "full",
-    folder: Annotated[Path | None, _option("Where runs and report are kept; by default runs/NAME[-SCALE].")] = None,
+    folder: Annotated[
+        Path | None,
+        _option(
+            "Where report and results are kept; by default runs/NAME[-SCALE], with the results of all studies in "
+            "runs/results.sqlite."
+        ),
+    ] = None,
     workers: Annotated[int | None, _option("Processes of one thread; by default one a processor.")] = None,
     root: Annotated[Path, _option("Where data sets lie; by default data.")] = Path("data"),
     download: Annotated[bool, _option("First fetch the data set, if it is not there.")] = False,
@@ -181,7 +187,8 @@ def study(
         from stabzoo.study.data import fetch
 
         fetch(loaded.data, root)
-    return int(not run_study(loaded, folder or Path("runs") / loaded.folder_name, workers, output(), root).ok)
+    place, store = (folder, folder) if folder else (Path("runs") / loaded.folder_name, Path("runs"))
+    return int(not run_study(loaded, place, workers, output(), root, store).ok)
 
 
 @app.command(help_epilogue="")

@@ -39,12 +39,14 @@ def run_study(
     workers: int | None = None,
     console: Console | None = None,
     data: Path = Path("data"),
+    store: Path | None = None,
 ) -> StudyResult:
-    """Train the runs that ``folder`` does not hold yet, then write and print the report.
+    """Train the runs that are not there yet, then write the report into ``folder`` and print it.
 
     Every finished run is on the disk at once, so whatever interrupts a study, doing it again goes on where it was.
     ``workers`` is the number of processes, one thread each; by default the number of processors at hand.
-    ``data`` is the folder that holds the data sets.
+    ``data`` is the folder that holds the data sets, ``store`` the one with the results of all studies that share their
+    runs, by default ``folder``.
 
     Raises:
         ConfigError: when the data are missing or a network cannot be built (nothing has been trained then),
@@ -54,20 +56,23 @@ def run_study(
     if workers is not None and workers < 1:
         raise ConfigError(f"workers: expected at least 1, got {workers}")
     try:
-        return _run_study(study, folder, workers or _processors(), console or Console(), data)
+        return _run_study(study, folder, workers or _processors(), console or Console(), data, Store(store or folder))
     except BrokenPipeError:  # of the output, whose reader is gone
         raise
     except OSError as error:  # errors of a run itself stay in its process
         raise ConfigError(f"{error.filename or folder}: cannot be used ({error.strerror or error})") from error
 
 
-def _run_study(study: Study, folder: Path, workers: int, console: Console, data: Path) -> StudyResult:
-    store = Store(folder)
+def _run_study(study: Study, folder: Path, workers: int, console: Console, data: Path, store: Store) -> StudyResult:
+    folder.mkdir(parents=True, exist_ok=True)
+    for path in store.damaged:
+        say(console, f"{path} is damaged and left out", style="yellow")
     runs: dict[str, tuple[Network, Run]] = {}
     for network in study.networks:
         for seed in study.seeds:
             run = study.run(network, seed)
             runs[run.key] = network, run
+    store.ask(study.name, study.scale, [(network.label, run) for network, run in runs.values()])
     records = _finished(study, store, [run for _, run in runs.values()], console)
     missing = {key: entry for key, entry in runs.items() if key not in records}
     failures: list[Failure] = []
@@ -75,11 +80,11 @@ def _run_study(study: Study, folder: Path, workers: int, console: Console, data:
         try:
             failures = _train(study, store, missing, records, workers, console, data)
         except KeyboardInterrupt:
-            kept = f"{len(records)} of {len(runs)} runs are finished and kept in {folder}"
+            kept = f"{len(records)} of {len(runs)} runs are finished and kept in {store.path}"
             say(console, f"Interrupted. {kept}; run the same command to go on.", style="yellow")
             raise
     else:
-        say(console, f"All {len(runs)} runs are in {folder} already; nothing to train.")
+        say(console, f"All {len(runs)} runs are in {store.path} already; nothing to train.")
     report = Report.of(study, records, failures)
     report.write(folder)
     show(console, report)

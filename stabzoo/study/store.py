@@ -1,10 +1,14 @@
-"""The runs a folder holds, one JSON file each, none of them ever half written."""
+"""The finished runs of all studies below a folder, in one SQLite file that nothing leaves half written."""
 
 from __future__ import annotations
 
+import json
 import os
 import tempfile
+from collections.abc import Iterable
+from datetime import datetime, timezone
 from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 from pydantic import Field, JsonValue, ValidationError
 
@@ -12,6 +16,9 @@ from stabzoo.config import Rational, Strict
 from stabzoo.study.diagnostics import Diagnostic
 from stabzoo.study.evaluations import Evaluation
 from stabzoo.study.spec import Run
+
+if TYPE_CHECKING:
+    from sqlalchemy import Connection
 
 __all__ = ["Coefficients", "Diagnosed", "Measured", "Record", "Store", "write_atomically"]
 
@@ -90,49 +97,143 @@ def write_atomically(path: Path, content: bytes) -> None:
 
 
 class Store:
-    """Finished runs under ``folder``/runs, each in the file its key names.
+    """Finished runs of all studies below ``folder``, in ``folder``/results.sqlite.
 
-    Two studies may write one folder at the same time: a run's file depends on the run alone and is replaced whole.
+    A run that several studies ask for is one run.  Only the processes that do a study write here, not their workers,
+    and each a whole record in one transaction, so that several may do so at the same time.  Records in the files of
+    the store's first form (``folder``/STUDY/runs/KEY.json, or ``folder``/runs/KEY.json) are taken over when they are
+    first seen; ``damaged`` are those that cannot be read.
+
+    Raises:
+        ConfigError: the database cannot be used (see `Database`); so do all methods.
     """
 
     def __init__(self, folder: Path) -> None:
-        self._folder = folder / "runs"
-        self._folder.mkdir(parents=True, exist_ok=True)
+        from stabzoo.study.database import Database  # slow to import, and workers need the records alone
 
-    def path(self, run: Run) -> Path:
-        """The file ``run`` has once it is finished."""
-        return self._folder / f"{run.key}.json"
+        folder.mkdir(parents=True, exist_ok=True)
+        self.path = folder / "results.sqlite"
+        self.damaged: list[Path] = []
+        self._database = Database(self.path)
+        self._take_over(sorted([*folder.glob("runs/*.json"), *folder.glob("*/runs/*.json")]), folder)
 
     def load(self, run: Run) -> Record | None:
         """The record of ``run``, or None when it has not finished.
 
         Raises:
-            ValueError: when the file is damaged or another run's.
+            ValueError: when it is damaged or another run's.
         """
-        try:
-            content = self.path(run).read_bytes()
-        except FileNotFoundError:
-            return None
-        try:
-            record = Record.model_validate_json(content)
-        except ValidationError:
-            raise ValueError(f"{self.path(run)} is damaged") from None
-        if record.run != run:
-            raise ValueError(f"{self.path(run)} holds another run")
-        return record
+        with self._database.transaction() as connection:
+            return self._read(connection, run)
 
     def save(self, record: Record) -> Record:
         """Write ``record`` to the disk, for good, and return it with what was measured of the same weights before."""
-        try:
-            earlier = self.load(record.run)
-        except ValueError:
-            earlier = None
-        if earlier and earlier.weights_sha256 == record.weights_sha256:
-            besides = tuple(entry for entry in earlier.measured if entry.evaluation not in record.evaluations)
-            diagnosed = [entry.diagnostic for entry in record.diagnosed]
-            further = tuple(entry for entry in earlier.diagnosed if entry.diagnostic not in diagnosed)
-            record = record.model_copy(
-                update={"measured": record.measured + besides, "diagnosed": record.diagnosed + further}
-            )
-        write_atomically(self.path(record.run), record.model_dump_json(indent=1).encode() + b"\n")
+        with self._database.transaction() as connection:
+            try:
+                earlier = self._read(connection, record.run)
+            except ValueError:
+                earlier = None
+            if earlier and earlier.weights_sha256 == record.weights_sha256:
+                besides = tuple(entry for entry in earlier.measured if entry.evaluation not in record.evaluations)
+                diagnosed = [entry.diagnostic for entry in record.diagnosed]
+                further = tuple(entry for entry in earlier.diagnosed if entry.diagnostic not in diagnosed)
+                record = record.model_copy(
+                    update={"measured": record.measured + besides, "diagnosed": record.diagnosed + further}
+                )
+            _write(connection, record)
         return record
+
+    def ask(self, study: str, scale: str, runs: Iterable[tuple[str, Run]]) -> None:
+        """Note which runs, by the labels of their networks, a study has now at a scale; what it had is replaced."""
+        rows = {(study, scale, label, run.key) for label, run in runs}
+        with self._database.transaction() as connection:
+            connection.exec_driver_sql("DELETE FROM requests WHERE study = ? AND scale = ?", (study, scale))
+            connection.exec_driver_sql("INSERT INTO requests VALUES (?, ?, ?, ?)", sorted(rows))
+
+    def results(self) -> tuple[list[str], list[tuple[Any, ...]]]:
+        """Columns and rows of the view ``results``, one row for each study, run and evaluation."""
+        with self._database.transaction() as connection:
+            found = connection.exec_driver_sql("SELECT * FROM results")
+            return list(found.keys()), [tuple(row) for row in found]
+
+    def _read(self, connection: Connection, run: Run) -> Record | None:
+        row = connection.exec_driver_sql("SELECT * FROM runs WHERE key = ?", (run.key,)).mappings().first()
+        if row is None:
+            return None
+        measured = connection.exec_driver_sql(
+            "SELECT evaluation, accuracy FROM measurements WHERE run = ? ORDER BY id", (run.key,)
+        )
+        diagnosed = connection.exec_driver_sql(
+            "SELECT diagnostic, result FROM diagnoses WHERE run = ? ORDER BY id", (run.key,)
+        )
+        try:
+            content = {
+                "run": json.loads(row["spec"]),
+                "coefficients": row["coefficients"] and json.loads(row["coefficients"]),
+                "losses": json.loads(row["losses"]),
+                "diverged": bool(row["diverged"]),
+                "measured": [{"evaluation": json.loads(entry), "accuracy": value} for entry, value in measured],
+                "diagnosed": [{"diagnostic": json.loads(e), "result": json.loads(found)} for e, found in diagnosed],
+                **{name: row[name] for name in ("parameters", "weights_sha256", "seconds", "cpu")},
+            }
+            record = Record.model_validate_json(json.dumps(content))
+        except (ValueError, TypeError):  # pydantic's and JSON's errors are ValueErrors
+            raise ValueError(f"run {run.key} in {self.path} is damaged") from None
+        if record.run != run:
+            raise ValueError(f"run {run.key} in {self.path} holds another run")
+        return record
+
+    def _take_over(self, paths: list[Path], folder: Path) -> None:
+        with self._database.transaction() as connection:
+            known = set(connection.exec_driver_sql("SELECT path FROM imported").scalars())
+            for path in paths:
+                if (name := path.relative_to(folder).as_posix()) in known:
+                    continue
+                try:
+                    record = Record.model_validate_json(path.read_bytes())
+                except ValidationError:
+                    self.damaged.append(path)
+                    continue
+                if not connection.exec_driver_sql("SELECT 1 FROM runs WHERE key = ?", (record.run.key,)).first():
+                    _write(connection, record)
+                connection.exec_driver_sql("INSERT INTO imported VALUES (?)", (name,))
+
+
+def _write(connection: Connection, record: Record) -> None:
+    """Put ``record`` in the place of all that is known of its run."""
+    run, key, content = record.run, record.run.key, json.loads(record.model_dump_json())
+    columns = {
+        "key": key,
+        "spec": _compact(content["run"]),
+        "model": run.model,
+        "args": _compact(content["run"]["args"]),
+        "data": run.data.name,
+        "epochs": run.training.epochs,
+        "seed": run.seed,
+        "parameters": record.parameters,
+        "coefficients": content["coefficients"] and _compact(content["coefficients"]),
+        "losses": _compact(content["losses"]),
+        "diverged": int(record.diverged),
+        "weights_sha256": record.weights_sha256,
+        "seconds": record.seconds,
+        "cpu": record.cpu,
+        "recorded": datetime.now(timezone.utc).isoformat(timespec="seconds"),
+    }
+    connection.exec_driver_sql("DELETE FROM runs WHERE key = ?", (key,))  # and what was measured of it
+    connection.exec_driver_sql(
+        f"INSERT INTO runs ({', '.join(columns)}) VALUES ({', '.join('?' * len(columns))})", tuple(columns.values())
+    )
+    for entry, of in zip(content["measured"], record.evaluations, strict=True):
+        connection.exec_driver_sql(
+            "INSERT INTO measurements (run, evaluation, kind, title, accuracy) VALUES (?, ?, ?, ?, ?)",
+            (key, _compact(entry["evaluation"]), of.kind, of.title, entry["accuracy"]),
+        )
+    for entry in content["diagnosed"]:
+        connection.exec_driver_sql(
+            "INSERT INTO diagnoses (run, diagnostic, kind, result) VALUES (?, ?, ?, ?)",
+            (key, _compact(entry["diagnostic"]), entry["diagnostic"]["kind"], json.dumps(entry["result"])),
+        )
+
+
+def _compact(content: Any) -> str:
+    return json.dumps(content, separators=(",", ":"), ensure_ascii=False)
