@@ -6,11 +6,12 @@ import subprocess
 import sys
 from collections.abc import Callable
 from pathlib import Path
+from textwrap import dedent
 from typing import Any
 
 import timm
 import torch
-from conftest import Run
+from conftest import GOOD_CODE, Run
 
 import stabzoo
 
@@ -42,21 +43,7 @@ def test_a_sound_installation(run: Run) -> None:
 
 def test_a_slow_plugin_is_seen(install: Install, run: Run) -> None:
     """Import times are measured, of code that has not been imported before."""
-    code = """
-        import time
-        from stabzoo import ExplicitMultistep, hookimpl
-
-        time.sleep(0.3)
-
-        class Leapfrog(ExplicitMultistep):
-            name = "leapfrog"
-            alpha, beta = (0, 1), (2, 0)
-
-        @hookimpl
-        def stabzoo_discretizations():
-            return [Leapfrog]
-    """
-    install(code=code)
+    install(code="import time\ntime.sleep(0.3)\n" + dedent(GOOD_CODE))
     status, found = examined(run)
     assert status == 0
     assert 0.3 <= next(entry["seconds"] for entry in found["plugins"] if entry["name"] == "leapfrog") < 5
