@@ -34,6 +34,7 @@ __all__ = [
     "SchemeCheck",
     "SchemeReport",
     "check_claims",
+    "check_scheme",
     "model_problems",
     "model_reports",
     "plugin_problems",
@@ -194,7 +195,7 @@ def check_claims() -> Claims:
     L-stability) at every value of `Condition.probes`, exactly, and what is certified of its networks.  Of each model:
     its scheme exists and takes its parameters.
     """
-    schemes, models = tuple(_check(report) for report in scheme_reports()), model_reports()
+    schemes, models = tuple(check_scheme(report) for report in scheme_reports()), model_reports()
     problems = plugin_problems()
     for check in schemes:
         problems += [f"{check.report.plugin}: scheme {check.report.name!r} {text}" for text in check.false_claims]
@@ -226,7 +227,8 @@ def _catalogue() -> Catalogue:
         return catalogue()
 
 
-def _check(report: SchemeReport) -> SchemeCheck:
+def check_scheme(report: SchemeReport) -> SchemeCheck:
+    """Recompute every claim about one scheme; none where the plugin is broken."""
     if report.card is None:
         return SchemeCheck(report, 0, 0, 0, ())
     false_claims, checks, values, refused = list(report.false_claims), 3, 0, 0

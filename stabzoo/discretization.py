@@ -43,6 +43,15 @@ class Discretization(Protocol):
         """
         ...
 
+    @property
+    def reuses_f(self) -> bool:
+        """Whether the step applies ``f`` to what it made of ``f``: several stages, or an equation.
+
+        Then ``f`` must keep the shape of its argument. Where the feature maps change shape, the step is one of Euler, as
+        ``boundary="restart"`` has it.
+        """
+        ...
+
     def coefficients(self) -> LinearMultistep:
         """The exact coefficients; of a learnable scheme, those at initialisation."""
         ...
@@ -92,6 +101,7 @@ class ExplicitMultistep(Strict):
 
     name: ClassVar[str]
     boundary: ClassVar[Boundary] = "project"
+    reuses_f: ClassVar[bool] = False
     alpha: ClassVar[Sequence[Number]]
     beta: ClassVar[Sequence[Number]]
 
@@ -138,6 +148,7 @@ class ImplicitMultistep(ExplicitMultistep):
     """
 
     boundary: ClassVar[Boundary] = "restart"
+    reuses_f: ClassVar[bool] = True
     beta_next: ClassVar[Number]
     solver: SolverSettings = SolverSettings()
     one_leg: bool = False

@@ -187,7 +187,7 @@ class BlockBuilder:
         self.skips = method.steps > 1 or any(method.alpha)
         self.steps, self.slopes = method.steps, slopes_kept(method)
         self.boundary: Boundary = scheme.boundary
-        self.implicit = not method.is_explicit
+        self.reuses_f = scheme.reuses_f
         self.history = History((stem,))
 
     def shortcut(self, here: Shape, there: Shape, *, bare: bool) -> nn.Module:
@@ -207,7 +207,7 @@ class BlockBuilder:
         out = Shape(width * 4 if self.bottleneck else width, newest.reduction * stride)
         if self.boundary == "restart" and out != newest:
             found = History((newest,))
-            starting = self.steps > 1 or self.implicit  # f(y_{n+1}) needs equal shapes
+            starting = self.steps > 1 or self.reuses_f  # f of what f made needs equal shapes
         else:
             found = self.history
             starting = len(found.states) < self.steps

@@ -1,0 +1,30 @@
+"""What an author of a plugin tests a scheme with; needs no more than stabzoo and, for the decorator, pytest.
+
+>>> from stabzoo.testing import check_discretization
+>>> print(check_discretization("zerosnet_opt"))
+zerosnet_opt: 22 checks ran: 22 passed
+"""
+
+from stabzoo.testing.checks import NotApplicable
+from stabzoo.testing.runner import (
+    CHECKS,
+    Check,
+    CheckFailedError,
+    CheckReport,
+    FutureCheckWarning,
+    Outcome,
+    check_discretization,
+    parametrize_with_checks,
+)
+
+__all__ = [
+    "CHECKS",
+    "Check",
+    "CheckFailedError",
+    "CheckReport",
+    "FutureCheckWarning",
+    "NotApplicable",
+    "Outcome",
+    "check_discretization",
+    "parametrize_with_checks",
+]
