@@ -47,7 +47,7 @@ class Discretization(Protocol):
     def reuses_f(self) -> bool:
         """Whether the step applies ``f`` to what it made of ``f``: several stages, or an equation.
 
-        Then ``f`` must keep the shape of its argument. Where the feature maps change shape, the step is one of Euler, as
+        Then ``f`` must keep the shape of its argument. Where the feature maps change shape the step is one of Euler, as
         ``boundary="restart"`` has it.
         """
         ...

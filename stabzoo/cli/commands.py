@@ -17,6 +17,7 @@ EXAMPLES = """Examples:
   stabzoo analyze --alpha 1/3 5/9 1/9 --beta 16/9
   stabzoo check
   stabzoo doctor
+  stabzoo new-plugin leapfrog --alpha 0 1 --beta 2 0
   stabzoo oscillator --omega 50 --step 1/100 1/20
   stabzoo study quickstart --workers 2
   stabzoo train zerosnet20_opt --data digits
@@ -137,6 +138,39 @@ def doctor(*, as_json: Json = False) -> int:
     from stabzoo.cli import doctoring
 
     return doctoring.doctor(as_json=as_json)
+
+
+@app.command(name="new-plugin", help_epilogue="")
+def new_plugin(
+    name: Annotated[str, _option("Of the plugin and its scheme, e.g. leapfrog.")],
+    /,
+    *,
+    explicit: Annotated[bool, _option("An explicit multistep scheme: the default.")] = False,
+    implicit: Annotated[bool, _option("An implicit multistep scheme.")] = False,
+    block: Annotated[bool, _option("A scheme with a step of its own, of two stages.")] = False,
+    alpha: Annotated[
+        tuple[str, ...], _numbers("Weights of the past states, newest first; by default of a known scheme.")
+    ] = (),
+    beta: Annotated[tuple[str, ...], _numbers("Weights of the past slopes, newest first.")] = (),
+    beta_next: Annotated[str | None, _option("Weight of the new slope, of an implicit scheme.")] = None,
+    folder: Annotated[Path, _option("Where its folder is made; by default here.")] = Path(),
+) -> None:
+    """Write a plugin: a distribution around a scheme, with its tests.
+
+    Example: stabzoo new-plugin leapfrog --alpha 0 1 --beta 2 0
+    """
+    from stabzoo.cli import scaffolding
+
+    scaffolding.new_plugin(
+        name,
+        explicit=explicit,
+        implicit=implicit,
+        block=block,
+        alpha=alpha,
+        beta=beta,
+        beta_next=beta_next,
+        folder=folder,
+    )
 
 
 @app.command(help_epilogue="")

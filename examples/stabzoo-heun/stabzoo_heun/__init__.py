@@ -1,0 +1,30 @@
+"""Heun: y_{n+1} = y_n + (f(y_n) + f(y_n + f(y_n))) / 2."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from stabzoo import ExplicitMultistep, hookimpl
+
+if TYPE_CHECKING:
+    from torch import nn
+
+
+class Heun(ExplicitMultistep):
+    """y_{n+1} = y_n + (f(y_n) + f(y_n + f(y_n))) / 2."""
+
+    name = "heun"
+    alpha, beta = (1,), (1,)  # what is left of the step when f is small
+    boundary, reuses_f = "restart", True  # the second stage needs f(y) in the shape of y
+
+    def block(self, f: nn.Module) -> nn.Module:
+        """One step around f."""
+        from stabzoo_heun.step import HeunStep  # imports torch
+
+        return HeunStep(f)
+
+
+@hookimpl
+def stabzoo_discretizations() -> list[type]:
+    """The discretizations of this plugin."""
+    return [Heun]

@@ -1,0 +1,211 @@
+"""What a new plugin's files hold, and how they are written: all of them, or none."""
+
+from __future__ import annotations
+
+import os
+import re
+import shlex
+import shutil
+import tempfile
+from dataclasses import dataclass
+from fractions import Fraction
+from functools import cached_property
+from importlib.util import find_spec
+from pathlib import Path
+from typing import Literal, TypeAlias
+
+from jinja2 import Environment, PackageLoader, StrictUndefined
+
+import stabzoo
+from stabzoo.config import ConfigError
+from stabzoo.multistep import LinearMultistep
+from stabzoo.plugins import catalogue
+from stabzoo.stability import StabilityCard, card
+
+__all__ = ["DEFAULTS", "FORMULAS", "Kind", "NewPlugin", "write_plugin"]
+
+Kind: TypeAlias = Literal["explicit", "implicit", "block"]
+
+NAME = re.compile(r"[a-z][a-z0-9]*(_[a-z0-9]+)*")
+LONGEST = 40  # characters of a name
+
+DEFAULTS: dict[Kind, LinearMultistep] = {
+    "explicit": LinearMultistep((1, 0), ("3/2", "-1/2")),  # Adams-Bashforth 2
+    "implicit": LinearMultistep(("4/3", "-1/3"), (), "2/3"),  # BDF2
+    "block": LinearMultistep((1,), (1,)),
+}
+"""The coefficients that a new plugin has unless others are given."""
+
+FORMULAS: dict[Kind, str] = {
+    "explicit": "sum_j alpha_j y_{n-j} + sum_j beta_j f(y_{n-j})",
+    "implicit": "sum_j alpha_j y_{n-j} + beta_next f(y_{n+1}) + sum_j beta_j f(y_{n-j})",
+    "block": "y_n + (f(y_n) + f(y_n + f(y_n))) / 2",
+}
+"""The step of each kind of plugin."""
+
+
+@dataclass(frozen=True)
+class NewPlugin:
+    """A plugin that is to be written.
+
+    Attributes:
+        name: Of the plugin and of its scheme: lower-case letters, digits and single underscores, a letter first.
+        kind: ``"explicit"`` or ``"implicit"``, a linear multistep method; ``"block"``, a step of its own (Heun's).
+        method: The coefficients; None is Adams-Bashforth 2, BDF2, or what Heun's method has.
+
+    Raises:
+        ConfigError: The name is none, or taken by an installed plugin, scheme or package; the coefficients are not of
+            the kind.
+    """
+
+    name: str
+    kind: Kind = "explicit"
+    method: LinearMultistep | None = None
+
+    def __post_init__(self) -> None:
+        _refuse_bad_name(self.name)
+        if self.method is None:
+            return
+        if self.kind == "block":
+            raise ConfigError("a plugin with a block of its own takes no coefficients; leave out --alpha and --beta")
+        if self.method.is_explicit != (self.kind == "explicit"):
+            has = "none" if self.method.is_explicit else f"{self.method.beta_next}"
+            needs = "no --beta-next" if self.kind == "explicit" else "--beta-next, the weight of the new slope"
+            raise ConfigError(f"an {self.kind} scheme: expected {needs}; got {has}")
+
+    @property
+    def distribution(self) -> str:
+        """What is installed: ``stabzoo-my-scheme``; also the name of the folder."""
+        return f"stabzoo-{self.name.replace('_', '-')}"
+
+    @property
+    def package(self) -> str:
+        """What is imported: ``stabzoo_my_scheme``."""
+        return f"stabzoo_{self.name}"
+
+    @property
+    def model(self) -> str:
+        """What the models' names begin with; the depth follows."""
+        return f"{self.name}_" if self.name[-1].isdigit() else self.name
+
+    @cached_property
+    def card(self) -> StabilityCard:
+        """What is proved of the coefficients, and will be claimed."""
+        return card(self.method or DEFAULTS[self.kind])
+
+    @property
+    def command(self) -> str:
+        """The command line that writes it."""
+        words = ["stabzoo", "new-plugin", self.name]
+        words += [] if self.kind == "explicit" else [f"--{self.kind}"]
+        if self.method is not None:
+            beta = _trimmed(self.method.beta)
+            words += ["--alpha", *map(str, self.method.alpha), *(["--beta", *map(str, beta)] if beta else [])]
+            words += [] if self.method.is_explicit else ["--beta-next", str(self.method.beta_next)]
+        return shlex.join(words)
+
+    def files(self) -> dict[str, str]:
+        """Every file's text, by its path below the folder."""
+        environment = Environment(
+            loader=PackageLoader("stabzoo.scaffold"),
+            undefined=StrictUndefined,
+            trim_blocks=True,
+            keep_trailing_newline=True,
+        )
+        method = self.card.method
+        values = {
+            "name": self.name,
+            "kind": self.kind,
+            "distribution": self.distribution,
+            "package": self.package,
+            "model": self.model,
+            "title": self.name.replace("_", " ").capitalize(),
+            "class": "".join(part.capitalize() for part in self.name.split("_")),
+            "base": "ImplicitMultistep" if self.kind == "implicit" else "ExplicitMultistep",
+            "method": f"y_{{n+1}} = {FORMULAS['block']}" if self.kind == "block" else str(method),
+            "formula": FORMULAS[self.kind],
+            "alpha": _tuple(method.alpha),
+            "beta": _tuple(_trimmed(method.beta)),
+            "beta_next": _number(method.beta_next),
+            "claims": self._claims(),
+            "command": self.command,
+            "stabzoo": ".".join(stabzoo.__version__.split(".")[:2]),
+        }
+        templates = {
+            "pyproject.toml": "pyproject.toml.j2",
+            "README.md": "README.md.j2",
+            f"{self.package}/__init__.py": "package.py.j2",
+            f"{self.package}/registry.yaml": "registry.yaml.j2",
+            f"tests/test_{self.name}.py": "test.py.j2",
+        }
+        if self.kind == "block":
+            templates[f"{self.package}/step.py"] = "step.py.j2"
+        return {path: environment.get_template(name).render(values) for path, name in templates.items()}
+
+    def _claims(self) -> str:
+        proved = self.card
+        claims = {"order": proved.order or "null", "stability": proved.status}
+        if self.kind == "implicit":
+            claims |= {"a_stable": str(proved.is_A_stable).lower(), "l_stable": str(proved.is_L_stable).lower()}
+        return "{" + ", ".join(f"{key}: {value}" for key, value in claims.items()) + "}"
+
+
+def write_plugin(plugin: NewPlugin, folder: Path) -> Path:
+    """Write a plugin's distribution into a new folder below ``folder``, and return that.
+
+    Raises:
+        ConfigError: ``folder`` is no folder, or the new one exists. OSError: it cannot be written; nothing is left.
+    """
+    if not folder.is_dir():
+        raise ConfigError(f"--folder {folder}: expected a folder in which {plugin.distribution} is made; make it first")
+    target = folder / plugin.distribution
+    if os.path.lexists(target):
+        raise ConfigError(f"{target} exists; remove it, or choose another --folder or name")
+    files = plugin.files()
+    unfinished = Path(tempfile.mkdtemp(dir=folder, prefix=f".{plugin.distribution}."))
+    try:
+        for path, text in files.items():
+            (unfinished / path).parent.mkdir(parents=True, exist_ok=True)
+            (unfinished / path).write_text(text, encoding="utf-8")
+        unfinished.chmod(0o755)  # mkdtemp's is the owner's alone
+        unfinished.rename(target)
+    finally:
+        shutil.rmtree(unfinished, ignore_errors=True)
+    return target
+
+
+def _refuse_bad_name(name: str) -> None:
+    if not NAME.fullmatch(name) or len(name) > LONGEST:
+        suggested = re.sub(r"[^a-z0-9]+", "_", name.lower()).strip("_0123456789")[:LONGEST].strip("_")
+        hint = f"; e.g. {suggested}" if NAME.fullmatch(suggested) else ""
+        raise ConfigError(
+            f"the name {name[:80]!r}: expected at most {LONGEST} lower-case letters, digits and single underscores, "
+            f"a letter first{hint}"
+        )
+    found = catalogue()
+    if owner := next((plugin for plugin in found.plugins if plugin.name == name), None):
+        raise ConfigError(f"the name {name!r} is taken by {owner}; choose another")
+    if name in found.schemes:
+        raise ConfigError(f"the name {name!r} is taken by a scheme of {found.schemes[name][0]}; choose another")
+    if find_spec(f"stabzoo_{name}") is not None:
+        raise ConfigError(f"the name {name!r}: a package stabzoo_{name} is installed already; choose another")
+    prefix = f"{name}_" if name[-1].isdigit() else name
+    for model, (owner, _) in found.models.items():
+        if re.fullmatch(rf"{prefix}(20|32|44|56)", model):
+            raise ConfigError(f"the name {name!r}: its model {model} is taken by {owner}; choose another")
+
+
+def _trimmed(numbers: tuple[Fraction, ...]) -> tuple[Fraction, ...]:
+    """Without the zeros at the end."""
+    count = max((i for i, number in enumerate(numbers, start=1) if number), default=0)
+    return numbers[:count]
+
+
+def _number(value: Fraction) -> str:
+    text = str(value)
+    return f'"{text}"' if "/" in text else text
+
+
+def _tuple(numbers: tuple[Fraction, ...]) -> str:
+    inner = ", ".join(map(_number, numbers))
+    return f"({inner},)" if len(numbers) == 1 else f"({inner})"
