@@ -14,6 +14,7 @@ from typing import Any
 from stabzoo.conditions import Condition, parse_condition
 from stabzoo.config import ConfigError
 from stabzoo.discretization import Discretization, LearnableMultistep
+from stabzoo.foreign import failure_text, foreign
 from stabzoo.multistep import LinearMultistep
 from stabzoo.plugins import (
     Catalogue,
@@ -151,13 +152,15 @@ def prove(name: str, parameters: Mapping[str, Any] | None = None) -> tuple[Discr
         PluginError: the plugin that provides it is broken, whatever its code did.
 
     """
+    running = foreign()
     try:
-        scheme = get_scheme(name, **(parameters or {}))
-        return scheme, card(scheme)
-    except (ConfigError, PluginError):
+        with running:
+            scheme = get_scheme(name, **(parameters or {}))
+            return scheme, card(scheme)
+    except (ConfigError, PluginError, KeyboardInterrupt):
         raise
-    except Exception as error:
-        raise PluginError(f"{catalogue().schemes[name][0]}: scheme {name!r}: {_failure(error)}") from error
+    except BaseException as error:
+        raise PluginError(f"{catalogue().schemes[name][0]}: scheme {name!r}: {failure_text(error)}") from error
 
 
 def scheme_reports() -> list[SchemeReport]:
@@ -264,7 +267,9 @@ def _check_certificates(report: SchemeReport) -> list[str]:
     try:
         return unproved_certificates(shallowest, report.claim.certified)
     except Exception as error:  # of the plugin's network
-        return [f"claims certified {', '.join(report.claim.certified)}; {shallowest} has no bounds: {_failure(error)}"]
+        return [
+            f"claims certified {', '.join(report.claim.certified)}; {shallowest} has no bounds: {failure_text(error)}"
+        ]
 
 
 def _check_condition(
@@ -283,12 +288,15 @@ def _check_condition(
     for value in condition.probes():
         place = f"{condition.parameter} = {value}"
         try:
-            method = get_scheme(report.name, **{condition.parameter: value}).coefficients()
+            with foreign():
+                method = get_scheme(report.name, **{condition.parameter: value}).coefficients()
         except ValueError:  # also ConfigError: not a value of this parameter
             refused += 1
             continue
-        except Exception as error:
-            failure = f"fails at {place} ({_failure(error)}); refuse such a value by a ValueError"
+        except PluginError as error:
+            failure = (
+                f"fails at {place} ({failure_text(error.__cause__ or error)}); refuse such a value by a ValueError"
+            )
             return values, refused, [f"{claimed}, but {failure}"]
         values += 1
         if (proved := verdict(method)) != condition.holds(value):
@@ -323,7 +331,3 @@ def _enumeration(names: list[str]) -> str:
 
 def _order_text(order: int | None) -> str:
     return f"order {order}" if order else "not consistent"
-
-
-def _failure(error: Exception) -> str:
-    return f"{type(error).__name__}: {error}"

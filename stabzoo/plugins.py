@@ -7,6 +7,7 @@ message, and stays listed.
 Environment:
     STABZOO_PLUGINS: comma-separated names; only these plugins are read (empty: none).
     STABZOO_STRICT: ``1`` turns a broken plugin's warning into an error.
+    STABZOO_PLUGIN_SECONDS: for how long a plugin's code may run (see `stabzoo.foreign`).
 """
 
 from __future__ import annotations
@@ -14,20 +15,27 @@ from __future__ import annotations
 import difflib
 import importlib
 import os
+import re
+import sys
 import warnings
+from collections.abc import Iterable
 from dataclasses import dataclass, field
 from functools import cache
-from importlib.metadata import EntryPoint, entry_points
+from importlib.metadata import Distribution, distributions
 from importlib.util import find_spec
+from itertools import islice
 from pathlib import Path
 from typing import Any
 
 import pluggy
 from pydantic import BaseModel
 
+import stabzoo
 from stabzoo import hookspecs
 from stabzoo.config import ConfigError, load_yaml, validate
 from stabzoo.discretization import Discretization
+from stabzoo.foreign import failure_text, foreign
+from stabzoo.multistep import LinearMultistep
 from stabzoo.registry import ModelConfig, Registry, SchemeClaim
 
 __all__ = [
@@ -42,6 +50,8 @@ __all__ = [
 ]
 
 GROUP = "stabzoo"
+UNKNOWN = "unknown"  # the name of a distribution without METADATA
+MAX_SCHEMES = 1000  # of a plugin
 OURS = "stabzoo"  # the distribution whose plugins are read first and whose claims stand in the top-level registry.yaml
 
 
@@ -75,6 +85,11 @@ class Plugin:
     registry: Registry | None = None
     problems: list[str] = field(default_factory=list)
 
+    @property
+    def is_ours(self) -> bool:
+        """Whether it comes with stabzoo."""
+        return self.distribution.split()[0] == OURS
+
     def __str__(self) -> str:
         return f"plugin {self.name!r} ({self.distribution})"
 
@@ -87,17 +102,21 @@ def _top_level_registry() -> Path:
 
 
 def _registry_path(plugin: Plugin) -> Path:
-    if plugin.distribution.split()[0] == OURS:
+    """The ``registry.yaml`` of the plugin's package, which is not imported, nor is any package around it."""
+    if plugin.is_ours:
         return _top_level_registry()
+    top, *rest = plugin.module.split(".")
     try:
-        spec = find_spec(plugin.module)
-    except (ImportError, ValueError) as error:
+        spec = find_spec(top) if all(part.isidentifier() for part in (top, *rest)) else None
+    except (ImportError, ValueError, AttributeError) as error:
         raise ConfigError(f"its package {plugin.module!r} cannot be found ({error}); is it installed?") from None
-    if spec is None or not spec.submodule_search_locations:
+    folders = [Path(folder, *rest) for folder in (spec.submodule_search_locations if spec else None) or ()]
+    folder = next((folder for folder in folders if folder.is_dir()), None)
+    if folder is None:
         raise ConfigError(
             f"its package {plugin.module!r} cannot be found; the entry point must name an installed package"
         )
-    path = Path(next(iter(spec.submodule_search_locations))) / "registry.yaml"
+    path = folder / "registry.yaml"
     if not path.is_file():
         raise ConfigError(
             f"{path} is missing; ship registry.yaml beside __init__.py (with setuptools: as package-data)"
@@ -121,20 +140,68 @@ def _read_registry(plugin: Plugin) -> Registry:
     return validate(Registry, sections[plugin.name], f"{path}: {plugin.name}")
 
 
-def _found() -> list[tuple[EntryPoint, str]]:
-    """Entry points with the distribution of each, ours first, then by name; one that is found twice counts once."""
-    found: dict[tuple[str, str, str], EntryPoint] = {}
-    for point in entry_points(group=GROUP):
-        distribution = f"{point.dist.name} {point.dist.version}" if point.dist else "unknown"
-        found.setdefault((point.name, point.value, distribution), point)
-    order = sorted(found, key=lambda key: (key[2].split()[0] != OURS, key))
+def _found() -> list[tuple[Plugin, Distribution]]:
+    """The plugins installed, ours first, then by name, with nothing read of them.
+
+    Of distributions of one name the first on the path counts, as it does for their code.
+    """
+    found: dict[tuple[str, str, str], tuple[Plugin, Distribution]] = {}
+    first: dict[str, int] = {}
+    for number, distribution in enumerate(distributions()):
+        for plugin in _plugins_of(distribution):
+            name = re.sub(r"[-_.]+", "-", plugin.distribution.split()[0]).lower()
+            if first.setdefault(name, number) == number or name == UNKNOWN:
+                found.setdefault((plugin.name, plugin.module, plugin.distribution), (plugin, distribution))
+    order = sorted(found, key=lambda key: (not found[key][0].is_ours, key))
     wanted = os.environ.get("STABZOO_PLUGINS")
     names = None if wanted is None else {name.strip() for name in wanted.split(",") if name.strip()}
     if names is not None and (unknown := names - {key[0] for key in order}):
         warnings.warn(
             f"STABZOO_PLUGINS names no installed plugin: {', '.join(sorted(unknown))}", PluginWarning, stacklevel=2
         )
-    return [(found[key], key[2]) for key in order if names is None or key[0] in names]
+    return [found[key] for key in order if names is None or key[0] in names]
+
+
+def _plugins_of(distribution: Distribution) -> Iterable[Plugin]:
+    """The plugins that a distribution declares; it is not ours to say what is wrong with one that declares none."""
+    try:
+        points = list(distribution.entry_points.select(group=GROUP))
+    except Exception as error:  # a damaged file raises whatever its text leads to
+        try:
+            declares = f"[{GROUP}]" in (distribution.read_text("entry_points.txt") or "")
+        except Exception:
+            return []
+        problem = f"its entry_points.txt cannot be read ({failure_text(error)}); install it anew"
+        return [Plugin("?", "", _title(distribution), problems=[problem])] if declares else []
+    return [Plugin(point.name, point.value, _title(distribution)) for point in points]
+
+
+def _title(distribution: Distribution) -> str:
+    try:
+        return f"{distribution.name} {distribution.version}"
+    except Exception:  # no METADATA: removed in part
+        return UNKNOWN
+
+
+def _installation_problems(distribution: Distribution) -> Iterable[tuple[str, bool]]:
+    """What is wrong with a third party's distribution, and whether its plugins can be used in spite of it."""
+    from packaging.requirements import InvalidRequirement, Requirement  # only third parties need it
+
+    for line in distribution.requires or ():
+        try:
+            requirement = Requirement(line)
+        except InvalidRequirement:  # nothing that could be installed by it either
+            continue
+        if requirement.name.lower() != OURS or (requirement.marker and not requirement.marker.evaluate({"extra": ""})):
+            continue
+        if not requirement.specifier.contains(stabzoo.__version__, prereleases=True):
+            needed = f"needs {OURS}{requirement.specifier}, got {stabzoo.__version__}"
+            yield f"{needed}; install a {OURS} and a {distribution.name} that fit one another", False
+    folder = str(distribution.locate_file(""))
+    beside = {other.version for other in distributions(name=distribution.name, path=[folder])}
+    if len(beside) > 1:
+        versions = " and ".join(sorted(beside))
+        yield f"versions {versions} are both in {folder}; uninstall {distribution.name} until none is left", True
 
 
 @dataclass(frozen=True)
@@ -160,11 +227,15 @@ def catalogue() -> Catalogue:
     plugins: list[Plugin] = []
     schemes: dict[str, tuple[Plugin, SchemeClaim]] = {}
     models: dict[str, tuple[Plugin, ModelConfig]] = {}
-    for point, distribution in _found():
-        plugin = Plugin(point.name, point.value, distribution)
+    for plugin, distribution in _found():
         plugins.append(plugin)
+        if plugin.problems:  # found damaged
+            report(plugin, plugin.problems.pop())
+            continue
         if earlier := next((p for p in plugins[:-1] if p.name == plugin.name), None):
             report(plugin, f"the plugin name {plugin.name!r} is taken by {earlier}; this one is left out")
+            continue
+        if not plugin.is_ours and not _is_usable(plugin, distribution):
             continue
         try:
             plugin.registry = _read_registry(plugin)
@@ -185,6 +256,14 @@ def catalogue() -> Catalogue:
     return Catalogue(tuple(plugins), schemes, models)
 
 
+def _is_usable(plugin: Plugin, distribution: Distribution) -> bool:
+    """Report what is wrong with the installation, and return whether the plugin can be used in spite of it."""
+    found = list(_installation_problems(distribution))
+    for problem, _ in found:
+        report(plugin, problem)
+    return all(usable for _, usable in found)
+
+
 @cache
 def load_plugin(plugin_name: str) -> dict[str, type[Discretization]] | PluginError:
     """The discretizations of a plugin, or why there are none: broken code is imported once, not once a scheme."""
@@ -201,27 +280,45 @@ def _import(plugin: Plugin) -> dict[str, type[Discretization]]:
     Raises:
         PluginError: naming the plugin, whatever its code did.
     """
+    running = foreign()
     try:
-        manager = pluggy.PluginManager(GROUP)
-        manager.add_hookspecs(hookspecs)
-        manager.register(importlib.import_module(plugin.module), plugin.name)
-        manager.check_pending()  # a misspelt hook
-        classes = [cls for result in manager.hook.stabzoo_discretizations() for cls in result]
-    except (Exception, SystemExit) as error:
-        raise PluginError(f"{plugin} failed to load: {type(error).__name__}: {error}") from error
+        with running:
+            return _discretizations(plugin)
+    except (PluginError, KeyboardInterrupt):
+        raise
+    except BaseException as error:  # SystemExit, or whatever it defines
+        raise PluginError(f"{plugin} failed to load: {failure_text(error)}") from error
+
+
+def _discretizations(plugin: Plugin) -> dict[str, type[Discretization]]:
+    manager = pluggy.PluginManager(GROUP)
+    manager.add_hookspecs(hookspecs)
+    module = importlib.import_module(plugin.module)
+    manager.register(module, plugin.name)
+    hooks = manager.get_hookcallers(module) or []
+    if misspelt := [hook.name for hook in hooks if not hook.has_spec()]:
+        raise PluginError(f"{plugin}: there is no hook {misspelt[0]!r}; stabzoo has stabzoo_discretizations()")
     schemes: dict[str, type[Discretization]] = {}
-    for cls in classes:
-        if not (isinstance(cls, type) and isinstance(getattr(cls, "name", None), str) and hasattr(cls, "coefficients")):
-            raise PluginError(
-                f"{plugin}: stabzoo_discretizations() must return classes with a name and coefficients(), got {cls!r}"
-            )
-        schemes[cls.name] = cls  # type: ignore[attr-defined]
+    for result in manager.hook.stabzoo_discretizations():
+        if isinstance(result, str | bytes) or not isinstance(result, Iterable):
+            raise PluginError(f"{plugin}: stabzoo_discretizations() must return a list of classes, got {result!r:.80}")
+        for cls in islice(result, MAX_SCHEMES + 1):
+            named = isinstance(cls, type) and isinstance(getattr(cls, "name", None), str)
+            if not (named and hasattr(cls, "coefficients")):
+                raise PluginError(
+                    f"{plugin}: stabzoo_discretizations() must return classes with a name and coefficients(), "
+                    f"got {cls!r:.80}"
+                )
+            if len(schemes) == MAX_SCHEMES:
+                raise PluginError(f"{plugin}: stabzoo_discretizations() must return at most {MAX_SCHEMES} classes")
+            if schemes.setdefault(cls.name, cls) is not cls:
+                raise PluginError(f"{plugin}: stabzoo_discretizations() returns two classes named {cls.name!r}")
     assert plugin.registry is not None
     if missing := set(plugin.registry.schemes) - set(schemes):
-        raise PluginError(
-            f"{plugin}: registry.yaml lists {', '.join(sorted(missing))}, "
-            "which stabzoo_discretizations() does not return"
-        )
+        reason = "which stabzoo_discretizations() does not return"
+        if not hooks:
+            reason = "but it has no hook; decorate stabzoo_discretizations() with @stabzoo.hookimpl"
+        raise PluginError(f"{plugin}: registry.yaml lists {', '.join(sorted(missing))}, {reason}")
     if unlisted := set(schemes) - set(plugin.registry.schemes):
         raise PluginError(f"{plugin}: registry.yaml does not list {', '.join(sorted(unlisted))}")
     return schemes
@@ -271,13 +368,27 @@ def get_scheme(name: str, **parameters: Any) -> Discretization:
     if unknown := [key for key in parameters if key not in accepted]:
         takes = f"it takes {', '.join(accepted)}" if accepted else "it takes none"
         raise UnknownParameterError(f"scheme {name!r}: unknown parameter {', '.join(map(repr, unknown))}; {takes}")
-    if not issubclass(cls, BaseModel):
-        return cls(**parameters)
-    scheme: Discretization = validate(cls, parameters, f"scheme {name!r}")  # pyright: ignore[reportAssignmentType]
+    plugin = catalogue().schemes[name][0]
+    running = foreign()
     try:
-        scheme.coefficients()
+        with running:
+            return _create(cls, parameters)
+    except (PluginError, ConfigError, KeyboardInterrupt):
+        raise
     except ValueError as error:  # each parameter is well, but not what they come to
         raise ConfigError(f"scheme {name!r}: {error}") from None
+    except BaseException as error:
+        raise PluginError(f"{plugin}: scheme {name!r}: {failure_text(error)}") from error
+
+
+def _create(cls: type[Discretization], parameters: dict[str, Any]) -> Discretization:
+    """Create a scheme, and make sure that it is one."""
+    scheme: Any = (
+        cls(**parameters) if not issubclass(cls, BaseModel) else validate(cls, parameters, f"scheme {cls.name!r}")
+    )
+    method = scheme.coefficients()
+    if not isinstance(method, LinearMultistep):
+        raise TypeError(f"coefficients() must return a stabzoo.LinearMultistep, got {method!r:.80}")
     return scheme
 
 
@@ -292,12 +403,21 @@ def list_models() -> list[str]:
 
 
 def refresh() -> None:
-    """Look for plugins anew: after an installation or removal while the process runs."""
-    import sys
+    """Look for plugins anew: after an installation or removal while the process runs.
 
+    Models and schemes of a plugin that is gone are unknown from then on; code of one that is gone or of another version
+    is forgotten and imported anew.  Networks that exist go on working.
+    """
+    known = catalogue().plugins if catalogue.cache_info().currsize else ()
+    before = {plugin.module: plugin.distribution for plugin in known if not plugin.is_ours}
     importlib.invalidate_caches()
     for cached in (catalogue, load_plugin, _our_sections):
         cached.cache_clear()
+    # forgotten before the catalogue is read: a module that is loaded is found where it was
+    now = {plugin.module: plugin.distribution for plugin, _ in _found()}
+    for changed in (module for module, distribution in before.items() if now.get(module) != distribution):
+        for loaded in [name for name in sys.modules if name == changed or name.startswith(f"{changed}.")]:
+            del sys.modules[loaded]
     if "timm" in sys.modules:
         from stabzoo import zoo
 

@@ -165,6 +165,8 @@ class Registry(Strict):
 
     @model_validator(mode="after")
     def _names_are_consistent(self) -> Registry:
+        if not (self.schemes or self.models or self.families):
+            raise ValueError("expected schemes, models or families, got none; list what the plugin provides")
         for family in self.families:
             if family.count("{depth}") != 1:
                 raise ValueError(

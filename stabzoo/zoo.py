@@ -113,18 +113,45 @@ def entrypoint(name: str, config: ModelConfig) -> Callable[..., nn.Module]:
     return create
 
 
+_registered: dict[str, ModelConfig] = {}
+
+
 def register_models() -> None:
-    """Register every model of the catalogue with timm; a name that timm has is refused, with the plugin named."""
+    """Register every model of the catalogue with timm, and remove those that are no longer in it.
+
+    A name that timm has is refused, with the plugin named.
+    """
     import timm
     from timm.models import generate_default_cfgs, register_model
 
-    for name, (plugin, config) in plugins.catalogue().models.items():
+    models = plugins.catalogue().models
+    for name, config in list(_registered.items()):
+        if name not in models or models[name][1] != config:
+            _unregister(name)
+    for name, (plugin, config) in list(models.items()):
+        if name in _registered:
+            continue
         if timm.is_model(name):
             owner = timm.model_entrypoint(name).__module__
-            if owner != "stabzoo":
-                plugins.report(plugin, f"the model name {name!r} is taken by {owner}; this one is left out")
+            del models[name]
+            plugins.report(plugin, f"the model name {name!r} is taken by {owner}; this one is left out")
             continue
         stabzoo.default_cfgs.update(generate_default_cfgs({name: pretrained_cfg(config)}))
         function = entrypoint(name, config)
         setattr(sys.modules["stabzoo"], name, function)
         register_model(function)
+        _registered[name] = config
+
+
+def _unregister(name: str) -> None:
+    """Remove a model that `register_models` has registered; timm has no function for it."""
+    from timm.models import _registry
+
+    for table in ("entrypoints", "to_module", "default_cfgs", "pretrained_cfgs", "with_tags"):
+        getattr(_registry, f"_model_{table}").pop(name, None)
+    _registry._module_to_models["stabzoo"].discard(name)
+    _registry._model_has_pretrained.discard(name)
+    stabzoo.default_cfgs.pop(name, None)
+    stabzoo.__all__.remove(name)
+    delattr(stabzoo, name)
+    del _registered[name]

@@ -9,7 +9,6 @@ from typing import NamedTuple
 
 import pytest
 import torch
-from timm.models import _registry as timm_registry
 
 import stabzoo
 from stabzoo import plugins
@@ -36,7 +35,7 @@ GOOD_REGISTRY = """
 @pytest.fixture
 def install(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Callable[..., Path]]:
     """Install a plugin: ``install("leapfrog", code, registry)``; removed after the test, with what it registered."""
-    before, models = set(sys.modules), set(timm_registry._model_entrypoints)
+    before = set(sys.modules)
     monkeypatch.syspath_prepend(str(tmp_path))
 
     def add(
@@ -63,15 +62,12 @@ def install(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Callabl
         return folder
 
     yield add
-    for name in set(timm_registry._model_entrypoints) - models:
-        timm_registry._clear_model_entries(name)
-        del timm_registry._model_entrypoints[name]
-        stabzoo.default_cfgs.pop(name, None)
     monkeypatch.undo()
     for module in set(sys.modules) - before:
         if module.startswith("stabzoo_"):
             del sys.modules[module]
     clear()
+    stabzoo.refresh()
 
 
 def clear() -> None:

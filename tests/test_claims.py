@@ -137,7 +137,7 @@ def test_a_model_with_parameters_that_its_scheme_refuses(install: Install) -> No
         ("return 1 / 0", "plugin 'inverse' (stabzoo-inverse 9.0): scheme 'inverse': ZeroDivisionError: "),
         (
             "return (1,), (1,)",
-            "plugin 'inverse' (stabzoo-inverse 9.0): scheme 'inverse': ValueError: expected a Linear",
+            "plugin 'inverse' (stabzoo-inverse 9.0): scheme 'inverse': TypeError: coefficients() must return a ",
         ),
     ],
 )

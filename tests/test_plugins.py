@@ -69,31 +69,6 @@ def test_the_plugin_may_be_imported_first(install: Install) -> None:
 
 
 @pytest.mark.parametrize(
-    ("code", "reason"),
-    [
-        ("import nothing_of_this_name", "ModuleNotFoundError: No module named 'nothing_of_this_name'"),
-        ("def broken(:", "SyntaxError"),
-        ("raise SystemExit(3)", "SystemExit: 3"),
-        (
-            "from stabzoo import hookimpl\n@hookimpl\ndef stabzoo_discretisations(): return []",
-            "stabzoo_discretisations",
-        ),
-        ("from stabzoo import hookimpl\n@hookimpl\ndef stabzoo_discretizations(): return [42]", "must return classes"),
-        ("from stabzoo import hookimpl\n@hookimpl\ndef stabzoo_discretizations(): return 42", "TypeError"),
-        ("x = 1", "registry.yaml lists leapfrog, which stabzoo_discretizations() does not return"),
-    ],
-)
-def test_broken_code_costs_its_own_models_only(install: Install, code: str, reason: str) -> None:
-    """The error names the plugin; everything else works; the plugin stays listed."""
-    install(code=code)
-    with pytest.raises(PluginError, match=r"plugin 'leapfrog' \(stabzoo-leapfrog 9\.0\)") as caught:
-        stabzoo.get_scheme("leapfrog")
-    assert reason in str(caught.value)
-    assert "leapfrog" in [plugin.name for plugin in catalogue().plugins]
-    assert stabzoo.get_scheme("zerosnet_opt").coefficients().order == 2
-
-
-@pytest.mark.parametrize(
     ("registry", "reason"),
     [
         (None, r"registry\.yaml is missing; ship registry\.yaml beside __init__\.py"),

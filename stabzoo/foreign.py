@@ -1,0 +1,127 @@
+"""Code of plugins is run with its printing kept out of standard output, and for a limited time.
+
+A limit is no sandbox: what blocks in C, catches every exception or ends the process by itself (``os._exit``) is not
+stopped, for plugins run with the user's rights.  It is there for the plugin that hangs or prints by mistake.
+
+Environment:
+    STABZOO_PLUGIN_SECONDS: for how long a plugin may be imported, or compute its coefficients; 60 by default, 0 for
+        ever.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import ctypes
+import os
+import signal
+import sys
+import threading
+from collections.abc import Iterator
+from types import FrameType
+
+from stabzoo.config import ConfigError, shortened
+
+__all__ = ["OutOfTime", "failure_text", "foreign"]
+
+VARIABLE, SECONDS = "STABZOO_PLUGIN_SECONDS", 60.0
+
+
+class OutOfTime(BaseException):
+    """Raised in the plugin's code; no `Exception`, which that code may well catch."""
+
+
+_here = threading.local()  # .running: whether foreign code is running in this thread
+
+
+def foreign() -> contextlib.AbstractContextManager[None]:
+    """Run what is inside with standard output turned to standard error, and stop it by `OutOfTime` after the limit.
+
+    In the main thread the limit is an alarm, which also ends waiting.  In another thread, on Windows, and where the
+    process has an alarm of its own, a second thread raises the exception between two instructions of this one.
+
+    Raises:
+        ConfigError: the limit in the environment is no number of seconds.
+    """
+    if getattr(_here, "running", False):  # the limit around it holds
+        return contextlib.nullcontext()
+    return _foreign(_seconds())
+
+
+@contextlib.contextmanager
+def _foreign(seconds: float) -> Iterator[None]:
+    _here.running = True
+    try:
+        with contextlib.redirect_stdout(sys.stderr), _alarm(seconds) if _alarm_is_free() else _watchdog(seconds):
+            yield
+    finally:
+        _here.running = False
+
+
+def failure_text(error: BaseException) -> str:
+    """What a plugin raised, in one line of bounded length, whatever it is."""
+    kind = type(error).__name__
+    if isinstance(error, OutOfTime):
+        return f"not done after {_seconds():g} s; {VARIABLE} sets another limit (0: none)"
+    try:
+        text = " ".join(str(error).split())
+    except Exception:  # its __str__ is broken too
+        text = ""
+    return shortened(f"{kind}: {text}" if text else kind)
+
+
+def _seconds() -> float:
+    text = os.environ.get(VARIABLE, str(SECONDS))
+    try:
+        seconds = float(text)
+    except ValueError:
+        seconds = -1.0
+    if not 0 <= seconds <= 10**6:
+        raise ConfigError(f"{VARIABLE}: expected a number of seconds, or 0 for no limit; got {text!r:.40}")
+    return seconds
+
+
+def _alarm_is_free() -> bool:
+    return (
+        threading.current_thread() is threading.main_thread()
+        and hasattr(signal, "setitimer")
+        and signal.getsignal(signal.SIGALRM) is signal.SIG_DFL
+        and not any(signal.getitimer(signal.ITIMER_REAL))
+    )
+
+
+@contextlib.contextmanager
+def _alarm(seconds: float) -> Iterator[None]:
+    def ring(number: int, frame: FrameType | None) -> None:
+        raise OutOfTime
+
+    signal.signal(signal.SIGALRM, ring)
+    signal.setitimer(signal.ITIMER_REAL, seconds)
+    try:
+        yield
+    finally:
+        signal.setitimer(signal.ITIMER_REAL, 0)
+        signal.signal(signal.SIGALRM, signal.SIG_DFL)
+
+
+@contextlib.contextmanager
+def _watchdog(seconds: float) -> Iterator[None]:
+    if not seconds:
+        yield
+        return
+    thread, lock, over = ctypes.c_ulong(threading.get_ident()), threading.Lock(), threading.Event()
+
+    def bark() -> None:
+        with lock:
+            if not over.is_set():
+                ctypes.pythonapi.PyThreadState_SetAsyncExc(thread, ctypes.py_object(OutOfTime))
+
+    timer = threading.Timer(seconds, bark)
+    timer.daemon = True
+    timer.start()
+    try:
+        yield
+    finally:
+        with lock:
+            over.set()
+            ctypes.pythonapi.PyThreadState_SetAsyncExc(thread, None)  # raised too late
+        timer.cancel()
