@@ -489,14 +489,14 @@ def test_a_plugin_that_is_upgraded_while_the_process_runs(install: Install) -> N
     folder = install()
     stabzoo.refresh()
     assert stabzoo.get_scheme("leapfrog").coefficients().steps == 2
-    dist_info(folder).rename(folder.parent / "old")
-    install(
-        code=GOOD_CODE.replace("(0, 1), (2, 0)", "(1,), (1,)"),
-        registry=GOOD_REGISTRY.replace("depth: 20", "depth: 26").replace("order: 2, stability: weak", "order: 1, stability: strong"),
-        version="9.0.1",
-    )  # fmt: skip
-    os.utime(folder / "__init__.py", (2e9, 2e9))  # a cached bytecode is told by the second
-    stabzoo.plugins.catalogue()  # install() forgets what was read, and with it what there was before
+    info = dist_info(folder, "9.0.1")
+    dist_info(folder).rename(info)
+    (info / "METADATA").write_text("Metadata-Version: 2.1\nName: stabzoo-leapfrog\nVersion: 9.0.1\n")
+    (folder / "__init__.py").write_text(dedent(GOOD_CODE).replace("(0, 1), (2, 0)", "(1,), (1,)"))
+    (folder / "registry.yaml").write_text(
+        "leapfrog:\n  schemes: {leapfrog: {order: 1, stability: strong}}\n"
+        "  models: {leapfrog20: {scheme: leapfrog, depth: 26}}\n"
+    )
     stabzoo.refresh()
     model: Any = timm.create_model("leapfrog20", device="meta")
     assert (len(model.blocks()), model.scheme.coefficients().steps) == (12, 1)
