@@ -65,3 +65,19 @@ def test_an_example_is_the_method_it_is_named_after(
             y = torch.ones(1, 1, 1, 1, dtype=torch.float64)
             errors.append(abs(scheme().block(field)(y, [y])[0].item() - math.exp(h)))
         assert math.log2(errors[0] / errors[1]) == pytest.approx(3, abs=0.1)
+
+
+@pytest.mark.parametrize(("form", "bottleneck", "norm"), [("cifar", True, "batch"), ("imagenet", False, "none")])
+def test_a_step_that_reuses_f_fits_every_form(
+    monkeypatch: pytest.MonkeyPatch, form: str, bottleneck: bool, norm: str
+) -> None:
+    """Where the feature maps change shape f(y) is no state: there the step is Euler's, elsewhere the scheme's."""
+    monkeypatch.syspath_prepend(str(EXAMPLES / "stabzoo-heun"))
+    (heun,) = importlib.import_module("stabzoo_heun").stabzoo_discretizations()
+    stages = 3 if form == "cifar" else 4
+    network = heun.network()(heun(), (2,) * stages, form=form, bottleneck=bottleneck, norm=norm, width=4).eval()
+    kinds = [type(block.step).__name__ for block in network.blocks()]
+    first = "MultistepStep" if bottleneck else "HeunStep"  # a bottleneck's first block has four times the channels
+    assert kinds == [first, "HeunStep"] + ["MultistepStep", "HeunStep"] * (stages - 1)
+    with torch.no_grad():
+        assert torch.isfinite(network(torch.randn(2, 3, 32, 32))).all()
