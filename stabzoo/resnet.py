@@ -24,6 +24,7 @@ from stabzoo.config import ConfigError
 from stabzoo.discretization import Boundary, Discretization, ImplicitMultistep
 from stabzoo.multistep import LinearMultistep
 from stabzoo.network import Shape, StagedNetwork
+from stabzoo.probing import probe_step
 from stabzoo.steps import LearnableStep, MultistepStep, slopes_kept
 
 if TYPE_CHECKING:
@@ -189,6 +190,8 @@ class BlockBuilder:
         self.boundary: Boundary = scheme.boundary
         self.reuses_f = scheme.reuses_f
         self.history = History((stem,))
+        self.number = 0
+        self.probed: set[tuple[Shape, Shape]] = set()
 
     def shortcut(self, here: Shape, there: Shape, *, bare: bool) -> nn.Module:
         """What brings an entry of shape ``here`` to ``there``: nothing, a bare 1x1 convolution, or BN-ReLU-conv1x1."""
@@ -200,6 +203,22 @@ class BlockBuilder:
         layers = preactivation(here.channels, norm=self.norm, **self.dd)
         layers.add_module("conv", conv)
         return layers
+
+    def probe(self, step: Any, f: Branch, here: Shape, there: Shape, entries: int) -> None:
+        """Try a step between two shapes that no step was tried between."""
+        if (here, there) in self.probed:
+            return
+        self.probed.add((here, there))
+        change = f"{here.channels} -> {there.channels} channels, stride {there.reduction // here.reduction}"
+        probe_step(
+            step,
+            f"scheme {self.scheme.name!r}, block {self.number} of the network ({change})",
+            f.conv.weight,
+            (here.channels, there.channels),
+            there.reduction // here.reduction,
+            entries,
+            1 + (self.slopes > 0),
+        )
 
     def block(self, width: int, stride: int, drop_path: float) -> Block:
         """The next block, of ``width`` channels (four times that for a bottleneck block)."""
@@ -230,8 +249,10 @@ class BlockBuilder:
             drop_path=drop_path,
             **self.dd,
         )
+        self.number += 1
         if not starting:
             step = self.scheme.block(f)
+            self.probe(step, f, newest, out, len(used))
         elif isinstance(self.scheme, ImplicitMultistep) and out == newest:
             step = self.scheme.starting_block(f, returns_slope=self.slopes > 0)
         else:

@@ -16,6 +16,7 @@ import torch
 from conftest import GOOD_CODE, GOOD_REGISTRY, Run
 
 import stabzoo
+import stabzoo.resnet
 from stabzoo.config import ConfigError
 from stabzoo.foreign import OutOfTime, failure_text, foreign
 from stabzoo.plugins import PluginError, PluginWarning, catalogue, load_plugin
@@ -507,3 +508,102 @@ def test_nothing_changes_without_a_change() -> None:
     before: Any = stabzoo.zerosnet20_opt, type(stabzoo.get_scheme("zerosnet_opt"))  # type: ignore[attr-defined]  # pyright: ignore
     stabzoo.refresh()
     assert before == (stabzoo.zerosnet20_opt, type(stabzoo.get_scheme("zerosnet_opt")))  # type: ignore[attr-defined]  # pyright: ignore
+
+
+# a step of the plugin's own
+
+STEP = """
+    import torch
+    from torch import nn
+    from stabzoo import ExplicitMultistep, hookimpl
+
+    class Step(nn.Module):
+        def __init__(self, f):
+            super().__init__()
+            self.f = f
+            self.calls = []
+
+        def forward(self, y, history):
+            self.calls.append(self.training)
+            {body}
+
+    class Leapfrog(ExplicitMultistep):
+        name = "leapfrog"
+        alpha, beta = (0, 1), (2, 0)
+
+        def block(self, f):
+            return {block}
+
+    @hookimpl
+    def stabzoo_discretizations():
+        return [Leapfrog]
+"""
+GOOD_STEP = "return [history[1] + 2 * self.f(y)]"
+
+
+@pytest.mark.parametrize(
+    ("body", "message"),
+    [
+        ("return [history[1] / 0 * 0]", "y_{n+1} of its step has 512 of 512 values that are not finite, for states in [-1, 1]"),
+        ("return [(self.f(y) - 1).log()]", "y_{n+1} of its step has "),
+        ("return [self.f(y)[:, :3]]", "y_{n+1} of its step must be (2, 16, 4, 4) of torch.float32, got (2, 3, 4, 4) of torch.float32"),
+        ("return [self.f(y).double()]", "y_{n+1} of its step must be (2, 16, 4, 4) of torch.float32, got (2, 16, 4, 4) of torch.float64"),
+        ("return self.f(y)", "its step must return a list of 1 tensor of shape (2, 16, 4, 4), got a Tensor"),
+        ("return []", "its step must return a list of 1 tensor of shape (2, 16, 4, 4), got 0 of them"),
+        ("return [None]", "its step must return a list of 1 tensor of shape (2, 16, 4, 4), got None for y_{n+1}"),
+        ("return [history[2]]", "its step fails: IndexError: list index out of range"),
+        ("return [self.f(torch.cat([y, y], 1))]", "its step fails: RuntimeError: "),
+    ],
+)  # fmt: skip
+def test_a_step_that_returns_rubbish(body: str, message: str, install: Install) -> None:
+    """Said when the network is built, with the scheme and the block; on the meta device all but the values."""
+    install(code=STEP.format(body=body, block="Step(f)"))
+    stabzoo.refresh()
+    with pytest.raises(PluginError) as caught:
+        timm.create_model("leapfrog20")
+    where = "scheme 'leapfrog', block 2 of the network (16 -> 16 channels, stride 1): "
+    assert str(caught.value).startswith(where + message)
+    if not message.endswith((" ", ": ")):
+        assert str(caught.value) == where + message
+    if "finite" in message or "has" in message:
+        assert timm.create_model("leapfrog20", device="meta")
+    else:
+        with pytest.raises(PluginError):
+            timm.create_model("leapfrog20", device="meta")
+    assert timm.create_model("zerosnet20_opt", device="meta")
+
+
+def test_a_block_that_is_no_module(install: Install, run: Run) -> None:
+    """Of the scheme."""
+    install(code=STEP.format(body=GOOD_STEP, block="lambda y, history: [y]"))
+    stabzoo.refresh()
+    message = (
+        r"^scheme 'leapfrog', block 2 of the network \(16 -> 16 channels, stride 1\): block\(\) must return a torch "
+    )
+    with pytest.raises(PluginError, match=message + "module, got <function "):
+        timm.create_model("leapfrog20")
+
+
+def test_a_step_of_its_own_is_tried_once_a_shape_and_nothing_is_left_of_it(install: Install) -> None:
+    """Five shapes; modes, weights and random numbers are those of a network that was not tried."""
+    install(code=STEP.format(body=GOOD_STEP, block="Step(f)"))
+    stabzoo.refresh()
+    torch.manual_seed(0)
+    model: Any = timm.create_model("leapfrog20")
+    after = torch.rand(1)
+    steps = [block.step for block in model.blocks()[1:]]
+    assert [len(step.calls) for step in steps] == [1, 0, 1, 1, 0, 1, 1, 0]
+    assert not any(mode for step in steps for mode in step.calls)
+    assert all(module.training for module in model.modules())
+    assert model(torch.rand(2, 3, 32, 32)).isfinite().all()
+    torch.manual_seed(0)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(stabzoo.resnet, "probe_step", lambda *_: None)
+        untried: Any = timm.create_model("leapfrog20")
+    assert torch.equal(after, torch.rand(1))
+    state = model.eval().state_dict()
+    assert all(
+        torch.equal(value, state[name])
+        for name, value in untried.state_dict().items()
+        if "running" not in name and "tracked" not in name
+    )

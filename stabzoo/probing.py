@@ -1,0 +1,78 @@
+"""A scheme's own step is tried once when a network is built, so that what is wrong with it is said with its name.
+
+Nothing is left of it in the network: a forward pass, traced, scripted or compiled, is what it was.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from stabzoo.foreign import failure_text
+from stabzoo.implicit.step import ImplicitStep
+from stabzoo.plugins import PluginError
+from stabzoo.steps import LearnableStep, MultistepStep
+
+__all__ = ["probe_step"]
+
+OURS = (MultistepStep, LearnableStep, ImplicitStep)
+SIZE = 4  # pixels a side of the new state that is tried
+
+
+def probe_step(
+    step: Any, where: str, weight: Tensor, channels: tuple[int, int], stride: int, entries: int, returned: int
+) -> None:
+    """Take one step from a state of numbers in [-1, 1], in evaluation mode; steps of stabzoo's own need no trial.
+
+    Args:
+        step: What the scheme's ``block()`` returned.
+        where: The scheme and the block, for messages.
+        weight: A parameter of the branch: the state is on its device and of its type.
+        channels: Channels of y_n and of y_{n+1}.
+        stride: Pixels of y_n to one of y_{n+1}.
+        entries: How many states and slopes the step is given.
+        returned: How many tensors it must return.
+
+    Raises:
+        PluginError: the step fails, or does not return y_{n+1} (and f_n) in the right shape and type and finite.
+    """
+    if not isinstance(step, nn.Module):
+        raise PluginError(f"{where}: block() must return a torch module, got {step!r:.80}")
+    if isinstance(step, OURS) or weight.dtype not in (torch.float32, torch.float64):  # CPUs lack some of half precision
+        return
+    before, after = channels
+    shape = (2, after, SIZE, SIZE)
+    modes = [(module, module.training) for module in step.modules()]
+    try:
+        with torch.no_grad(), torch.random.fork_rng(devices=()):
+            y = _state(weight, (2, before, SIZE * stride, SIZE * stride))
+            new = step.eval()(y, [_state(weight, shape) for _ in range(entries)])
+    except Exception as error:
+        raise PluginError(f"{where}: its step fails: {failure_text(error)}") from error
+    finally:
+        for module, training in modes:
+            module.training = training
+    expected = f"{returned} tensor{'s' if returned > 1 else ''} of shape {shape}"
+    if not isinstance(new, list) or len(new) < returned:
+        got = f"{len(new)} of them" if isinstance(new, list) else f"a {type(new).__name__}"
+        raise PluginError(f"{where}: its step must return a list of {expected}, got {got}")
+    for name, tensor in zip(("y_{n+1}", "f_n"), new[:returned], strict=False):
+        if not isinstance(tensor, Tensor):
+            raise PluginError(f"{where}: its step must return a list of {expected}, got {tensor!r:.80} for {name}")
+        if tensor.shape != shape or tensor.dtype != weight.dtype:
+            got = f"{tuple(tensor.shape)} of {tensor.dtype}"
+            raise PluginError(f"{where}: {name} of its step must be {shape} of {weight.dtype}, got {got}")
+        if not tensor.is_meta and not tensor.isfinite().all():
+            bad = int((~tensor.isfinite()).sum())
+            raise PluginError(
+                f"{where}: {name} of its step has {bad} of {tensor.numel()} values that are not finite, for states in "
+                "[-1, 1]"
+            )
+
+
+def _state(like: Tensor, shape: tuple[int, ...]) -> Tensor:
+    """Numbers of which no two are the same, as a step may divide by their deviation."""
+    count = torch.Size(shape).numel()
+    return torch.linspace(-1, 1, count, dtype=like.dtype, device=like.device).reshape(shape)
