@@ -12,7 +12,8 @@ import subprocess
 import sys
 import time
 from collections.abc import Iterator
-from contextlib import closing
+from concurrent.futures import Executor, Future
+from contextlib import closing, contextmanager
 from pathlib import Path
 from typing import Any, TypeAlias
 
@@ -22,8 +23,11 @@ from rich.console import Console
 
 from stabzoo.config import ConfigError
 from stabzoo.study import StudyResult, engine, load_study, run_study
-from stabzoo.study.pool import ATTEMPTS, Died
-from stabzoo.study.worker import EpochDone, Raised
+from stabzoo.study.engine import ATTEMPTS
+from stabzoo.study.pool import ProcessExecutor, WorkerDied
+from stabzoo.study.run_folder import RunFolder
+from stabzoo.study.store import Record
+from stabzoo.study.worker import Busy, Raised
 
 TINY: dict[str, Any] = {
     "title": "A tiny study",
@@ -113,17 +117,34 @@ def done(tmp_path_factory: pytest.TempPathFactory) -> Done:
     return study, place / "runs", *run(study, place / "runs", workers=2)
 
 
+class Replayed(Executor):
+    """Gives what was trained before, except for the runs whose positions ``outcomes`` has: those, one a call."""
+
+    def __init__(self, done: Done, outcomes: dict[int, list[Record | Raised | Busy | WorkerDied]]) -> None:
+        self.records = {record.run.key: record for row in done[2].report.rows for record in row.records}
+        self.outcomes = {position: iter(events) for position, events in outcomes.items()}
+        self.positions: dict[str, int] = {}
+
+    def submit(self, fn: Any, run: Any, /, *args: Any) -> Any:  # type: ignore[override]  # pyright: ignore
+        """Answer at once."""
+        position = self.positions.setdefault(run.key, len(self.positions))
+        outcome = next(self.outcomes[position]) if position in self.outcomes else self.records[run.key]
+        future: Future[Any] = Future()
+        if isinstance(outcome, WorkerDied):
+            future.set_exception(outcome)
+        else:
+            future.set_result(outcome)
+        return future
+
+
 def replay(monkeypatch: pytest.MonkeyPatch, done: Done, outcomes: dict[int, list[Any]]) -> None:
-    """Let the pool give what was trained before, except for the runs whose positions ``outcomes`` has."""
-    records = {record.run.key: record for row in done[2].report.rows for record in row.records}
+    """Let the executor give what was trained before, except for some runs."""
 
-    def run_all(runs: Any, evaluations: Any, workers: int) -> Any:
-        for position, run in enumerate(runs):
-            yield run, EpochDone()
-            for event in outcomes[position] if position in outcomes else [records[run.key]]:
-                yield run, event
+    @contextmanager
+    def open_executor(*_: object, **__: object) -> Iterator[Executor]:
+        yield Replayed(done, outcomes)
 
-    monkeypatch.setattr(engine, "run_all", run_all)
+    monkeypatch.setattr(engine, "open_executor", open_executor)
 
 
 def test_folder_holds_results_plot_and_page(done: Done):
@@ -131,7 +152,7 @@ def test_folder_holds_results_plot_and_page(done: Done):
     _, folder, result, _ = done
     assert result.ok
     assert {path.name for path in folder.iterdir()} == {
-        "results.sqlite", "results.json", "report.html", "plot.png", "plot.pdf", "curves.png", "curves.pdf",
+        "results.sqlite", "work", "results.json", "report.html", "plot.png", "plot.pdf", "curves.png", "curves.pdf",
     }  # fmt: skip
     assert (folder / "plot.png").read_bytes().startswith(b"\x89PNG")
     data = results(folder)
@@ -217,16 +238,19 @@ def test_killed_study_goes_on_where_it_was(
     wait_for_end_of_group(started.pid)
     kept = recorded(tmp_path / "runs")
     assert 1 <= len(kept) < 6
-    real, killed = engine.run_all, []
+    submit, killed = ProcessExecutor.submit, list[int]()
 
-    def run_all(*arguments: Any) -> Any:
-        for run, event in real(*arguments):
-            if isinstance(event, EpochDone) and not killed:
-                killed.extend(child.pid for child in multiprocessing.active_children() if child.pid)
-                os.kill(killed[0], signal.SIGKILL)
-            yield run, event
+    def submit_and_kill(executor: ProcessExecutor, fn: Any, run: Any, *arguments: Any) -> Any:
+        future = submit(executor, fn, run, *arguments)
+        if not killed:
+            folder = RunFolder(tmp_path / "runs" / "work", run.key)
+            while not folder.locked():
+                time.sleep(0.001)
+            killed.extend(child.pid for child in multiprocessing.active_children() if child.pid)
+            os.kill(killed[0], signal.SIGKILL)
+        return future
 
-    monkeypatch.setattr(engine, "run_all", run_all)
+    monkeypatch.setattr(ProcessExecutor, "submit", submit_and_kill)
     _, printed = run(done[0], tmp_path / "runs")
     assert f"{6 - len(kept)} of 6 runs to train" in printed
     assert printed.count("its process was killed by SIGKILL (out of memory?); the run is started again") == 1
@@ -293,7 +317,7 @@ def test_wrong_network_is_refused_before_anything_is_trained(changes: dict[str, 
 
 def test_failed_runs_are_reported_and_the_rest_is_kept(done: Done, tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
     """One run raises, one is given up: both are named with the reason, the table stands, the result is not ok."""
-    died = [Died("was killed by SIGKILL", attempt) for attempt in range(1, ATTEMPTS + 1)]
+    died = [WorkerDied("was killed by SIGKILL")] * ATTEMPTS
     replay(monkeypatch, done, {0: [Raised("RuntimeError: no luck", "Traceback ...")], 2: died})
     result, printed = run(done[0], tmp_path)
     assert not result.ok

@@ -3,7 +3,6 @@
 import io
 import warnings
 from pathlib import Path
-from types import SimpleNamespace
 from typing import Any, cast
 
 import pytest
@@ -18,9 +17,11 @@ from stabzoo.study.data import load_images
 from stabzoo.study.diagnostics import Solver
 from stabzoo.study.evaluations import Clean
 from stabzoo.study.networks import build
+from stabzoo.study.run_folder import Progress, RunFolder
 from stabzoo.study.spec import Digits, FixedPointTerm, PerturbationTerm, Run, Training
+from stabzoo.study.store import Record
 from stabzoo.study.terminal import RunProgress
-from stabzoo.study.worker import EpochDone, Wanted, execute
+from stabzoo.study.worker import Wanted, execute
 from stabzoo.training.penalties import forward
 
 FEW = Digits(name="digits", size=8, test_images=1697, split_seed=0)
@@ -108,24 +109,29 @@ def test_every_solve_of_a_study_is_counted(tmp_path: Path, capfd: pytest.Capture
 
 
 @pytest.mark.parametrize("diagnostics", [(), (Solver(kind="solver"),)])
-def test_unsolved_equations_are_told_while_it_trains(diagnostics: tuple[Solver, ...]) -> None:
-    """With each epoch, those of that epoch, whoever else counts them; the bar has their sum."""
-    told: list[EpochDone] = []
+def test_unsolved_equations_are_told_while_it_trains(
+    diagnostics: tuple[Solver, ...], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """With each epoch, those up to it, whoever else counts them; the bar has their sum over the runs."""
+    told: list[Progress] = []
+    monkeypatch.setattr(RunFolder, "report", lambda folder, progress: told.append(progress))
     training = TRAINING.model_copy(update={"epochs": 2})
     args = {"width": 4, "solver": {"max_evaluations": 1, "rtol": 1e-9, "on_failure": "fallback"}}
     run = run_of("implicit_resnet20", training).model_copy(update={"args": args})
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", ConvergenceWarning)  # of the adjoint equations
-        record = execute(run, Wanted((Clean(kind="clean"),), diagnostics), cast(Any, SimpleNamespace(send=told.append)))
-    first, second = (event.failures for event in told)
+        record = execute(run, Wanted((Clean(kind="clean"),), diagnostics), tmp_path)
+    assert isinstance(record, Record)
+    first, both = (progress.unsolved for progress in told)
     assert first > 0
-    assert first / 2 < second < 2 * first
+    assert 1.5 * first < both < 3 * first
     for entry in record.diagnosed:
         blocks = [block for epoch in cast(Any, entry.result["history"]) for block in epoch["blocks"]]
         counted = sum(sum(block["failures"].values()) + sum(block["backward_failures"].values()) for block in blocks)
-        assert counted == first + second
+        assert counted == both
     screen = io.StringIO()
-    with RunProgress(Console(file=screen, force_terminal=True, width=120), 1, 0, 2) as progress:
-        for event in told:
-            progress.epoch("key", event.failures)
-    assert f"{first + second} equations not solved" in screen.getvalue()
+    with RunProgress(Console(file=screen, force_terminal=True, width=120), 2, 0, 2) as bar:
+        for key in ("one", "other"):
+            for progress in told:
+                bar.epoch(key, progress.epoch, progress.unsolved)
+    assert f"{2 * both} equations not solved" in screen.getvalue()

@@ -1,135 +1,120 @@
-"""Worker processes that are killed, that raise, and that are no longer wanted."""
+"""Processes as an executor: killed ones, calls that raise, and the end of it all."""
 
 import multiprocessing
 import os
 import signal
+import subprocess
+import sys
 import time
-from contextlib import closing
-from multiprocessing.connection import Connection
-from threading import Thread
-from typing import Any
+from concurrent.futures import Future
 
 import pytest
 
-from stabzoo.study import pool
-from stabzoo.study.evaluations import Clean
-from stabzoo.study.pool import ATTEMPTS, Died, run_all
-from stabzoo.study.spec import Digits, Run, Training
-from stabzoo.study.store import Record
-from stabzoo.study.worker import EpochDone, Raised, Wanted, work
+from stabzoo.study.pool import ProcessExecutor, WorkerDied
 
-CLEAN = (Clean(kind="clean"),)
+SCRIPT = """
+import multiprocessing, time
+from stabzoo.study.pool import ProcessExecutor
 
-
-def make_run(seed: int, epochs: int = 20, **args: Any) -> Run:
-    """A run of about half a second."""
-    return Run(
-        model="zerosnet20",
-        args=args or {"lam": "-9/5", "width": 4},
-        data=Digits(name="digits", size=8, test_images=1697, split_seed=0),
-        training=Training(
-            epochs=epochs,
-            batch_size=50,
-            optimizer="momentum",
-            lr=0.1,
-            momentum=0.9,
-            weight_decay=0.0005,
-            schedule="one-cycle",
-        ),
-        seed=seed,
-        software={},
-    )
+if __name__ == "__main__":
+    executor = ProcessExecutor(1)
+    executor.submit(time.sleep, 600)
+    while not multiprocessing.active_children():
+        time.sleep(0.01)
+    print(multiprocessing.active_children()[0].pid, flush=True)
+    time.sleep(600)
+"""
 
 
-def act(connection: Connection, _: object) -> None:
-    """A worker that trains nothing, dies for good where its run says so, and otherwise answers with its process id."""
-    while True:
-        run = connection.recv()
-        connection.send(EpochDone())
-        if run.args["act"] == "die":
-            os.kill(os.getpid(), signal.SIGKILL)
-        if run.args["act"] == "exit":
-            os._exit(3)
-        if run.args["act"] == "sleep":
-            time.sleep(600)
-        connection.send(Raised(str(os.getpid()), ""))
+def refuse(reason: str) -> None:
+    """A call that raises."""
+    raise ValueError(reason)
 
 
-@pytest.mark.parametrize(("way", "reason"), [("die", "was killed by SIGKILL"), ("exit", "ended with exit code 3")])
+@pytest.mark.parametrize(
+    ("end", "how"),
+    [((os.kill, signal.SIGKILL), "was killed by SIGKILL"), ((os._exit, 3), "ended with exit code 3")],
+    ids=["killed", "exit"],
+)
 @pytest.mark.parametrize("workers", [1, 2])
-def test_a_run_whose_processes_always_die_is_given_up(
-    way: str, reason: str, workers: int, monkeypatch: pytest.MonkeyPatch
-):
-    """After a bounded number of attempts; the other runs do not pay for it."""
-    monkeypatch.setattr(pool, "work", act)
-    runs = [make_run(seed, act="live") for seed in range(4)]
-    runs.insert(1, make_run(7, act=way))
-    outcomes = [
-        (run.seed, event) for run, event in run_all(runs, Wanted(CLEAN), workers) if not isinstance(event, EpochDone)
-    ]
-    assert [event for seed, event in outcomes if seed == 7] == [Died(reason, n + 1) for n in range(ATTEMPTS)]
-    assert sorted(seed for seed, event in outcomes if isinstance(event, Raised)) == [0, 1, 2, 3]
+def test_a_process_that_dies_costs_the_call_it_was_at(end: tuple[object, int], how: str, workers: int) -> None:
+    """That call says how; the others go on, in another process."""
+    with ProcessExecutor(workers) as executor:
+        first = executor.submit(os.getpid)
+        victim = executor.submit(die, end[1]) if end[0] is os.kill else executor.submit(os._exit, end[1])
+        others = [executor.submit(abs, -i) for i in range(4)]
+        assert first.result() > 0
+        with pytest.raises(WorkerDied, match=how):
+            victim.result()
+        assert [other.result() for other in others] == [0, 1, 2, 3]
 
 
-def test_processes_are_used_again_and_not_more_than_needed(monkeypatch: pytest.MonkeyPatch):
-    """Four runs in at most two processes; one run in one, however many were allowed."""
-    monkeypatch.setattr(pool, "work", act)
-
-    def processes(runs: int, workers: int) -> int:
-        events = run_all([make_run(seed, act="live") for seed in range(runs)], Wanted(CLEAN), workers)
-        return len({event.reason for _, event in events if isinstance(event, Raised)})
-
-    assert processes(4, 1) == 1
-    assert processes(4, 2) <= 2
-    assert processes(1, 8) == 1
+def die(number: int) -> None:
+    """Send this process a signal."""
+    os.kill(os.getpid(), number)
 
 
-def test_an_idle_process_that_died_costs_nothing(monkeypatch: pytest.MonkeyPatch):
-    """A process that is killed between two runs is replaced."""
-    monkeypatch.setattr(pool, "work", act)
-    finished: list[int] = []
-    for run, event in run_all([make_run(0, act="live"), make_run(1, act="live")], Wanted(CLEAN), workers=1):
-        if isinstance(event, Raised):
-            finished.append(run.seed)
-            os.kill(int(event.reason), signal.SIGKILL)
-            multiprocessing.active_children()
-    assert finished == [0, 1]
+def test_processes_are_used_again_and_not_more_than_allowed() -> None:
+    """Whoever is free takes the next call."""
+    with ProcessExecutor(1) as executor:
+        assert len({executor.submit(os.getpid).result() for _ in range(4)}) == 1
+    with ProcessExecutor(2) as executor:
+        assert len({future.result() for future in [executor.submit(os.getpid) for _ in range(6)]}) <= 2
 
 
-def test_closing_ends_the_processes(monkeypatch: pytest.MonkeyPatch):
-    """Whatever stops the loop leaves no process behind."""
-    monkeypatch.setattr(pool, "work", act)
-    with closing(run_all([make_run(0, act="sleep"), make_run(1, act="sleep")], Wanted(CLEAN), workers=2)) as events:
-        assert isinstance(next(events)[1], EpochDone)
+def test_an_idle_process_that_died_is_replaced() -> None:
+    """It costs no call."""
+    with ProcessExecutor(1) as executor:
+        process = executor.submit(os.getpid).result()
+        os.kill(process, signal.SIGKILL)
+        deadline = time.monotonic() + 10
+        while any(child.pid == process for child in multiprocessing.active_children()):
+            assert time.monotonic() < deadline
+        assert executor.submit(os.getpid).result() != process
+
+
+def test_what_a_call_raises_is_raised() -> None:
+    """And the process goes on."""
+    with ProcessExecutor(1) as executor:
+        with pytest.raises(ValueError, match="no luck"):
+            executor.submit(refuse, "no luck").result()
+        assert executor.submit(abs, -1).result() == 1
+
+
+def test_cancelling_ends_calls_and_processes() -> None:
+    """What runs is ended, what waits is cancelled, at once; no process is left."""
+    executor = ProcessExecutor(1)
+    ready = executor.submit(os.getpid)
+    calls: list[Future[None]] = [executor.submit(time.sleep, 600) for _ in range(3)]
+    ready.result()
+    started = time.monotonic()
+    executor.shutdown(cancel_futures=True)
+    assert time.monotonic() - started < 10
+    assert all(call.done() for call in calls)
     assert multiprocessing.active_children() == []
 
 
-def test_worker_reports_a_run_that_raises_and_goes_on_with_the_next(monkeypatch: pytest.MonkeyPatch):
-    """Then it returns when the pipe closes."""
-    monkeypatch.setenv("OMP_NUM_THREADS", "1")  # the worker sets it; put back after the test
-    ours, theirs = multiprocessing.Pipe()
-    outcomes: list[object] = []
+def test_processes_end_with_their_parent() -> None:
+    """Also when it is killed, and they are in the middle of a call."""
+    parent = subprocess.Popen([sys.executable, "-c", SCRIPT], stdout=subprocess.PIPE, text=True)
+    assert parent.stdout is not None
+    child = int(parent.stdout.readline())
+    parent.kill()
+    parent.communicate()
+    deadline = time.monotonic() + 10
+    while time.monotonic() < deadline:
+        try:
+            os.kill(child, 0)
+        except ProcessLookupError:
+            return
+        time.sleep(0.02)
+    pytest.fail("a process outlived its parent")
 
-    def parent() -> None:
-        for run in (make_run(0, 1, lam="1/0"), make_run(1, 1)):
-            ours.send(run)
-            while isinstance(event := ours.recv(), EpochDone):
-                outcomes.append(event)
-            outcomes.append(event)
-        ours.close()
 
-    thread, before = Thread(target=parent), signal.getsignal(signal.SIGINT)
-    thread.start()
-    try:
-        work(theirs, Wanted(CLEAN))
-    finally:
-        signal.signal(signal.SIGINT, before)
-        thread.join()
-        theirs.close()
-    raised, epoch, record = outcomes
-    assert isinstance(raised, Raised)
-    assert "Error: " in raised.reason
-    assert "1/0" in raised.reason
-    assert "Traceback" in raised.traceback
-    assert isinstance(epoch, EpochDone)
-    assert isinstance(record, Record)
+def test_a_process_knows_its_gpu(monkeypatch: pytest.MonkeyPatch) -> None:
+    """One of those that may be seen, and no other."""
+    monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "5,7")
+    with ProcessExecutor(1, gpus=2) as executor:
+        assert executor.submit(os.getenv, "CUDA_VISIBLE_DEVICES").result() == "5"
+    with ProcessExecutor(1) as executor:
+        assert executor.submit(os.getenv, "CUDA_VISIBLE_DEVICES").result() == "5,7"

@@ -6,6 +6,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
+from urllib.parse import quote
 
 from sqlalchemy import Connection, Engine, create_engine, event
 from sqlalchemy.exc import DBAPIError
@@ -25,6 +26,7 @@ TABLES = (
         data TEXT NOT NULL,
         epochs INTEGER NOT NULL,
         seed INTEGER NOT NULL,
+        device TEXT NOT NULL,
         parameters INTEGER NOT NULL,
         coefficients TEXT,
         losses TEXT NOT NULL,
@@ -68,7 +70,7 @@ TABLES = (
     "CREATE TABLE imported (path TEXT PRIMARY KEY)",
     """
     CREATE VIEW results AS
-    SELECT study, scale, label, model, args, data, epochs, seed, title AS evaluation, accuracy, diverged,
+    SELECT study, scale, label, model, args, data, epochs, seed, device, title AS evaluation, accuracy, diverged,
            parameters, seconds, recorded, runs.key AS run
     FROM runs JOIN measurements ON measurements.run = runs.key LEFT JOIN requests ON requests.run = runs.key
     ORDER BY study, scale, label, seed, measurements.id
@@ -87,20 +89,28 @@ class Database:
     A transaction is on the disk when it returns (write-ahead log, synchronous=FULL).  The file belongs on a disk of the
     machine that writes it: the log does not work over NFS.
 
+    With ``read_only`` the file must be there; nothing is written, in a folder that may be read-only too, and nobody who
+    writes is waited for.
+
     Raises:
-        ConfigError: the file is damaged, of a newer stabzoo, or cannot be read or written; so does all that is done
-            with it.
+        ConfigError: the file is damaged, of a newer stabzoo, or cannot be read or written, or with ``read_only`` is of
+            an older one; so does all that is done with it.
     """
 
-    def __init__(self, path: Path) -> None:
+    def __init__(self, path: Path, *, read_only: bool = False) -> None:
         self.path = path
-        self._engine = _connect(path)
+        self._engine = _connect(path, read_only)
         with self.transaction() as connection:
             version = connection.exec_driver_sql("PRAGMA user_version").scalar_one()
             if version > len(MIGRATIONS):
                 raise ConfigError(
                     f"{path}: has schema {version}, which a newer stabzoo has written; this one knows up to "
                     f"{len(MIGRATIONS)}; update stabzoo, or use another --folder"
+                )
+            if read_only and version < len(MIGRATIONS):
+                raise ConfigError(
+                    f"{path}: has schema {version}, of an older stabzoo, and this one reads {len(MIGRATIONS)}; "
+                    "`stabzoo study run NAME` with its folder brings it up to date"
                 )
             for statements in MIGRATIONS[version:]:
                 for statement in statements:
@@ -118,22 +128,31 @@ class Database:
             raise ConfigError(f"{self.path}: {_explained(str(error.orig))}") from error
 
 
-def _connect(path: Path) -> Engine:
+def _connect(path: Path, read_only: bool) -> Engine:
     # no pool: what is not in use is closed, also when a process ends without saying so
-    engine = create_engine(f"sqlite:///{path}", poolclass=NullPool, connect_args={"timeout": WAIT})
+    engine = create_engine(
+        f"sqlite:///{_to_read(path) if read_only else path}", poolclass=NullPool, connect_args={"timeout": WAIT}
+    )
+    settings = () if read_only else ("journal_mode = WAL", "synchronous = FULL", "foreign_keys = ON")
 
     @event.listens_for(engine, "connect")
     def configure(connection: Any, _: object) -> None:
-        connection.isolation_level = None  # the driver would begin no transaction for CREATE or PRAGMA
-        for setting in ("journal_mode = WAL", "synchronous = FULL", "foreign_keys = ON"):
+        connection.isolation_level = None  # the driver would begin no transaction for CREATE, PRAGMA or SELECT
+        for setting in settings:
             connection.execute(f"PRAGMA {setting}")
 
     @event.listens_for(engine, "begin")
     def begin(connection: Connection) -> None:
         # at once for writing: a transaction that reads first could not wait for another driver's
-        connection.exec_driver_sql("BEGIN IMMEDIATE")
+        connection.exec_driver_sql("BEGIN" if read_only else "BEGIN IMMEDIATE")
 
     return engine
+
+
+def _to_read(path: Path) -> str:
+    # Where no log is there nobody writes, and none is made only to be read; nor could it be in a read-only folder.
+    log = path.with_name(f"{path.name}-wal").exists()
+    return f"file:{quote(str(path))}?mode=ro{'' if log else '&immutable=1'}&uri=true"
 
 
 def _explained(reason: str) -> str:

@@ -6,7 +6,7 @@ import math
 import time
 from collections import Counter
 from collections.abc import Sequence
-from typing import Any, Protocol
+from typing import Any, ClassVar, Protocol
 
 import torch
 
@@ -31,7 +31,15 @@ __all__ = ["Observer", "observers_of"]
 
 
 class Observer(Protocol):
-    """Measures one diagnostic of one network."""
+    """Measures one diagnostic of one network.
+
+    Attributes:
+        watches: Whether it must see every epoch.
+        state: All it has seen, JSON-safe: a training that is resumed gives it back.
+    """
+
+    watches: ClassVar[bool]
+    state: dict[str, Any]
 
     def after_epoch(self, network: PixelScale, epoch: int) -> None:
         """``epoch`` (from 1) of its training is over; 0 before the first."""
@@ -43,23 +51,27 @@ class Observer(Protocol):
 
 
 class _Constraints:
+    watches: ClassVar[bool] = True
+
     def __init__(self) -> None:
-        self.epochs, self.violations = 0, list[str]()
+        self.state: dict[str, Any] = {"checks": 0, "violations": []}
 
     def after_epoch(self, network: PixelScale, epoch: int) -> None:
-        self.epochs += 1
-        self.violations += [f"epoch {epoch}: {violation}" for violation in network.violations()]
+        self.state["checks"] += 1
+        self.state["violations"] += [f"epoch {epoch}: {violation}" for violation in network.violations()]
 
     def result(self, network: PixelScale) -> dict[str, Any]:
         return {
             "constraints": [f"{n} x {text}" for text, n in Counter(map(str, network.constraints().values())).items()],
-            "checks": self.epochs,
-            "violations": self.violations,
+            **self.state,
         }
 
 
 class _Sensitivity:
+    watches: ClassVar[bool] = False
+
     def __init__(self, diagnostic: Sensitivity, images: Images) -> None:
+        self.state: dict[str, Any] = {}
         generator = torch.Generator().manual_seed(diagnostic.seed)
         chosen = torch.randperm(images.test_count, generator=generator)[: diagnostic.starts]
         ((self.pixels, _),) = images.testing([chosen])
@@ -90,7 +102,10 @@ class _Sensitivity:
 
 
 class _Angles:
+    watches: ClassVar[bool] = True
+
     def __init__(self, images: Images) -> None:
+        self.state: dict[str, Any] = {"history": []}
         self.images = images
         self.angles: PrincipalAngles | None = None
 
@@ -99,30 +114,36 @@ class _Angles:
             ((pixels, labels),) = self.images.testing([torch.arange(self.images.test_count)])  # all at once
             self.angles = PrincipalAngles(network.normalise(pixels), labels)
         self.angles(network.network, epoch)
+        self.state["history"].append(self.angles.history.pop())
 
     def result(self, network: PixelScale) -> dict[str, Any]:
-        return {"history": self.angles.history if self.angles else []}
+        return self.state
 
 
 class _Solver:
     """Solves of each block, epoch by epoch; the counters of the blocks are left at zero."""
 
+    watches: ClassVar[bool] = True
+
     def __init__(self) -> None:
-        self.history: list[dict[str, Any]] = []
+        self.state: dict[str, Any] = {"history": []}
 
     def after_epoch(self, network: PixelScale, epoch: int) -> None:
         reports = solver_report(network)
         if epoch:
-            self.history.append({"epoch": epoch, "blocks": [report.to_dict() for report in reports]})
+            self.state["history"].append({"epoch": epoch, "blocks": [report.to_dict() for report in reports]})
         for report in reports:
             report.reset()
 
     def result(self, network: PixelScale) -> dict[str, Any]:
-        return {"history": self.history}
+        return self.state
 
 
 class _Generalization:
+    watches: ClassVar[bool] = False
+
     def __init__(self, images: Images) -> None:
+        self.state: dict[str, Any] = {}
         self.images = images
 
     def after_epoch(self, network: PixelScale, epoch: int) -> None:
@@ -138,29 +159,33 @@ class _Generalization:
 
 
 class _Curve:
+    watches: ClassVar[bool] = True
+
     def __init__(self, images: Images) -> None:
+        self.state: dict[str, Any] = {"history": []}
         self.images = images
-        self.history: list[float] = []
 
     def after_epoch(self, network: PixelScale, epoch: int) -> None:
         if epoch:
             training = network.training
-            self.history.append(clean_accuracy(network, self.images))
+            self.state["history"].append(clean_accuracy(network, self.images))
             network.train(training)
 
     def result(self, network: PixelScale) -> dict[str, Any]:
-        return {"history": self.history}
+        return self.state
 
 
 class _Cost:
+    watches: ClassVar[bool] = True
+
     def __init__(self, images: Images) -> None:
+        self.state: dict[str, Any] = {"epochs": []}
         self.images = images
-        self.seconds: list[float] = []
-        self.started = 0.0
+        self.started = time.perf_counter()
 
     def after_epoch(self, network: PixelScale, epoch: int) -> None:
         if epoch:
-            self.seconds.append(time.perf_counter() - self.started)
+            self.state["epochs"].append(time.perf_counter() - self.started)
         self.started = time.perf_counter()
 
     def result(self, network: PixelScale) -> dict[str, Any]:
@@ -168,7 +193,7 @@ class _Cost:
         clean_accuracy(network, self.images)
         return {
             "parameters": sum(p.numel() for p in network.parameters() if p.requires_grad),
-            "epochs": self.seconds,
+            **self.state,
             "test": time.perf_counter() - started,
         }
 

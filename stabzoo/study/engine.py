@@ -3,26 +3,39 @@
 from __future__ import annotations
 
 import os
-from contextlib import closing
+import time
+from collections import Counter
+from concurrent.futures import FIRST_COMPLETED, Executor, Future, wait
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Literal, TypeAlias
 
 from rich.console import Console
 
 from stabzoo.config import ConfigError
-from stabzoo.study.pool import ATTEMPTS, Died, run_all
+from stabzoo.study.engines import open_executor, worker_died
 from stabzoo.study.report import REPORT_FILES, Failure, Report
+from stabzoo.study.run_folder import RunFolder
 from stabzoo.study.spec import Network, Run, Study
 from stabzoo.study.store import Record, Store
 from stabzoo.study.terminal import RunProgress, say, show
-from stabzoo.study.worker import EpochDone, Raised, Wanted
+from stabzoo.study.worker import Busy, Raised, Wanted, execute
 
-__all__ = ["StudyResult", "run_study"]
+__all__ = ["ATTEMPTS", "StudyResult", "run_study"]
+
+ATTEMPTS = 3
+"""How often a run is started before the processes that die at it are taken for its fault."""
+
+POLL = 0.25
+"""Seconds between two looks at how far the runs are."""
+
+Device: TypeAlias = Literal["cpu", "cuda"]
+Runs: TypeAlias = dict[str, tuple[Network, Run]]
 
 
 @dataclass(frozen=True)
 class StudyResult:
-    """A finished study: its report, and the folder that holds it with every run."""
+    """A finished study: its report, and the folder that holds it."""
 
     report: Report
     folder: Path
@@ -40,120 +53,229 @@ def run_study(
     console: Console | None = None,
     data: Path = Path("data"),
     store: Path | None = None,
+    engine: Literal["local", "dask"] = "local",
+    scheduler: str | None = None,
+    device: Device = "cpu",
 ) -> StudyResult:
     """Train the runs that are not there yet, then write the report into ``folder`` and print it.
 
-    Every finished run is on the disk at once, so whatever interrupts a study, doing it again goes on where it was.
-    ``workers`` is the number of processes, one thread each; by default the number of processors at hand.
-    ``data`` is the folder that holds the data sets, ``store`` the one with the results of all studies that share their
-    runs, by default ``folder``.
+    Every run is trained in a folder of its own, STORE/work/KEY, with checkpoints, and every finished one is on the disk
+    at once: whatever interrupts a study, a run or a process, doing it again goes on where it was.  Several drivers may
+    do one study at the same time; each run is trained by one of them.
+
+    Args:
+        study: What is to be done.
+        folder: Where the report goes.
+        workers: Processes of one thread; by default one a processor, with ``device="cuda"`` one a GPU.
+        console: Where it is told how it goes.
+        data: The folder that holds the data sets.
+        store: The one with the results of all studies that share their runs, by default ``folder``.
+        engine: ``local`` processes, or those of a dask cluster: one that is started here, or that of ``scheduler``.
+        scheduler: Its address.
+        device: Where networks are trained; each run takes one GPU.
 
     Raises:
         ConfigError: when the data are missing or a network cannot be built (nothing has been trained then),
-            or the folder cannot be written.
+            there is no such engine or device here, or a folder cannot be written.
         KeyboardInterrupt: on Ctrl-C, after the processes are stopped and it is said how to go on.
     """
     if workers is not None and workers < 1:
         raise ConfigError(f"workers: expected at least 1, got {workers}")
     try:
-        return _run_study(study, folder, workers or _processors(), console or Console(), data, Store(store or folder))
+        driver = _Driver(study, Store(store or folder), console or Console(), data, device)
+        return driver.study_result(folder, engine, workers, scheduler)
     except BrokenPipeError:  # of the output, whose reader is gone
         raise
     except OSError as error:  # errors of a run itself stay in its process
         raise ConfigError(f"{error.filename or folder}: cannot be used ({error.strerror or error})") from error
 
 
-def _run_study(study: Study, folder: Path, workers: int, console: Console, data: Path, store: Store) -> StudyResult:
-    folder.mkdir(parents=True, exist_ok=True)
-    for path in store.damaged:
-        say(console, f"{path} is damaged and left out", style="yellow")
-    runs: dict[str, tuple[Network, Run]] = {}
-    for network in study.networks:
-        for seed in study.seeds:
-            run = study.run(network, seed)
-            runs[run.key] = network, run
-    store.ask(study.name, study.scale, [(network.label, run) for network, run in runs.values()])
-    records = _finished(study, store, [run for _, run in runs.values()], console)
-    missing = {key: entry for key, entry in runs.items() if key not in records}
-    failures: list[Failure] = []
-    if missing:
+class _Driver:
+    """One execution of a study: ``records`` and ``failures`` are what came of its ``runs``, by their keys."""
+
+    def __init__(self, study: Study, store: Store, console: Console, data: Path, device: Device) -> None:
+        self.study, self.store, self.console, self.data = study, store, console, data
+        self.device: Device = device
+        self.work = store.path.parent / "work"
+        self.runs: Runs = {}
+        for network in study.networks:
+            for seed in study.seeds:
+                run = study.run(network, seed, device)
+                self.runs[run.key] = network, run
+        self.records: dict[str, Record] = {}
+        self.failures: list[Failure] = []
+
+    def study_result(
+        self, folder: Path, engine: Literal["local", "dask"], workers: int | None, scheduler: str | None
+    ) -> StudyResult:
+        """Do all that is missing, and report."""
+        folder.mkdir(parents=True, exist_ok=True)
+        for path in self.store.damaged:
+            self.say(f"{path} is damaged and left out", style="yellow")
+        asked = [(network.label, run) for network, run in self.runs.values()]
+        self.store.ask(self.study.name, self.study.scale, asked)
+        for _, run in asked:
+            if record := self.recorded(run):
+                self.records[run.key] = record
+        if missing := {key: entry for key, entry in self.runs.items() if key not in self.records}:
+            try:
+                self.train(missing, engine, workers, scheduler)
+            except KeyboardInterrupt:
+                kept = f"{len(self.records)} of {len(self.runs)} runs are finished and kept in {self.store.path}"
+                self.say(f"Interrupted. {kept}; run the same command to go on.", style="yellow")
+                raise
+        else:
+            self.say(f"All {len(self.runs)} runs are in {self.store.path} already; nothing to train.")
+        order = [(network.label, run.seed) for network, run in self.runs.values()]
+        self.failures.sort(key=lambda failure: order.index((failure.label, failure.seed)))
+        report = Report.of(self.study, self.records, self.failures)
+        report.write(folder)
+        show(self.console, report)
+        self.console.print()
+        for name in REPORT_FILES:
+            self.say(str(folder / name))
+        return StudyResult(report, folder)
+
+    def say(self, text: str, style: str = "") -> None:
+        """Print a line."""
+        say(self.console, text, style=style)
+
+    def recorded(self, run: Run) -> Record | None:
+        """The run's record, if it has all that is asked for now; a damaged one is announced."""
         try:
-            failures = _train(study, store, missing, records, workers, console, data)
-        except KeyboardInterrupt:
-            kept = f"{len(records)} of {len(runs)} runs are finished and kept in {store.path}"
-            say(console, f"Interrupted. {kept}; run the same command to go on.", style="yellow")
-            raise
-    else:
-        say(console, f"All {len(runs)} runs are in {store.path} already; nothing to train.")
-    report = Report.of(study, records, failures)
-    report.write(folder)
-    show(console, report)
-    console.print()
-    for name in REPORT_FILES:
-        say(console, str(folder / name))
-    return StudyResult(report, folder)
-
-
-def _processors() -> int:
-    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
-
-
-def _finished(study: Study, store: Store, runs: list[Run], console: Console) -> dict[str, Record]:
-    """The usable records, by key; a damaged one is announced, one that lacks what is asked for now is left out."""
-    records: dict[str, Record] = {}
-    for run in runs:
-        try:
-            record = store.load(run)
+            record = self.store.load(run)
         except ValueError as error:
-            say(console, f"{error}; this run is done again", style="yellow")
-            continue
-        if record and record.holds(study.evaluations, study.diagnostics):
-            records[run.key] = record
-    return records
+            self.say(f"{error}; this run is done again", style="yellow")
+            return None
+        return record if record and record.holds(self.study.evaluations, self.study.diagnostics) else None
+
+    def train(
+        self, missing: Runs, engine: Literal["local", "dask"], workers: int | None, scheduler: str | None
+    ) -> None:
+        """Train what is missing, in an executor."""
+        from stabzoo.study.data import load_images
+        from stabzoo.study.networks import check_networks
+
+        check_networks(self.study, load_images(self.study.data, self.data))
+        workers = min(workers or (1 if scheduler else _workers(self.device)), len(missing))
+        where = f"in {workers} process{'es' if workers > 1 else ''} of one thread"
+        if engine == "dask":
+            where = f"by dask at {scheduler}" if scheduler else f"by dask, {where}"
+        self.say(f"{self.study.title}\n{len(missing)} of {len(self.runs)} runs to train, {where}")
+        epochs = self.study.training.epochs
+        with (
+            RunProgress(self.console, len(self.runs), len(self.records), epochs) as progress,
+            open_executor(engine, workers, scheduler=scheduler, device=self.device) as executor,
+        ):
+            _Training(self, executor, progress, missing).finish()
 
 
-def _train(
-    study: Study,
-    store: Store,
-    missing: dict[str, tuple[Network, Run]],
-    records: dict[str, Record],
-    workers: int,
-    console: Console,
-    data: Path,
-) -> list[Failure]:
-    """Train ``missing``, adding to ``records`` and to the store as they finish; return those that did not."""
-    from stabzoo.study.data import load_images
-    from stabzoo.study.networks import check_networks
+class _Training:
+    """The runs that are under way: submitted to an executor, or trained by another driver."""
 
-    check_networks(study, load_images(study.data, data))
-    workers = min(workers, len(missing))
-    total = len(records) + len(missing)
-    processes = f"{workers} process{'es' if workers > 1 else ''} of one thread"
-    say(console, f"{study.title}\n{len(missing)} of {total} runs to train, in {processes}")
-    failures: list[Failure] = []
-    wanted = Wanted(study.evaluations, study.diagnostics, data)
-    events = run_all([run for _, run in missing.values()], wanted, workers)
-    with RunProgress(console, total, len(records), study.training.epochs) as progress, closing(events):
-        for run, event in events:
-            label = missing[run.key][0].label
-            name = f"{label}, seed {run.seed}"
-            match event:
-                case EpochDone(failures=unsolved):
-                    progress.epoch(run.key, unsolved)
-                case Record():
-                    records[run.key] = store.save(event)
-                    accuracies = ", ".join(f"{entry.evaluation.title} {entry.accuracy:.1f}" for entry in event.measured)
-                    progress.finish(run.key, f"{name}: {accuracies}{' (diverged)' if event.diverged else ''}")
-                case Raised(reason=reason, traceback=traceback):
-                    failures.append(Failure(label, run.seed, reason, traceback))
-                    progress.finish(run.key, f"{name}: failed: {reason}")
-                case Died(reason=reason, attempts=attempts):
-                    hint = " (out of memory?)" if "SIGKILL" in reason else ""
-                    reason = f"its process {reason}{hint}"
-                    if attempts < ATTEMPTS:
-                        say(console, f"{name}: {reason}; the run is started again", style="yellow")
-                        progress.restart(run.key)
-                    else:
-                        failures.append(Failure(label, run.seed, f"{reason}, {attempts} times in all", ""))
-                        progress.finish(run.key, f"{name}: failed: {reason}")
-    return failures
+    def __init__(self, driver: _Driver, executor: Executor, progress: RunProgress, missing: Runs) -> None:
+        self.driver, self.executor, self.progress, self.runs = driver, executor, progress, missing
+        study = driver.study
+        self.wanted = Wanted(study.evaluations, study.diagnostics, driver.data.absolute())
+        self.work = driver.work.absolute()  # the processes of a cluster may have another current folder
+        self.attempts: Counter[str] = Counter()
+        self.pending: dict[Future[Record | Raised | Busy], str] = {}
+        self.elsewhere: set[str] = set()
+
+    def finish(self) -> None:
+        """Wait for all of them."""
+        for key in self.runs:
+            self.submit(key)
+        while self.pending or self.elsewhere:
+            if self.pending:
+                done, _ = wait(self.pending, timeout=POLL, return_when=FIRST_COMPLETED)
+                for future in done:
+                    self.settle(self.pending.pop(future), future)
+            else:
+                time.sleep(POLL)
+            for key in list(self.elsewhere):
+                self.look_elsewhere(key)
+            for key in {*self.pending.values(), *self.elsewhere}:
+                if found := self.folder(key).progress():
+                    self.progress.epoch(key, found.epoch, found.unsolved)
+
+    def folder(self, key: str) -> RunFolder:
+        """Where the run is trained."""
+        return RunFolder(self.work, key)
+
+    def name(self, key: str) -> str:
+        """What the run is called."""
+        network, run = self.runs[key]
+        return f"{network.label}, seed {run.seed}"
+
+    def submit(self, key: str) -> None:
+        """Have the run done."""
+        self.folder(key).fail(None)
+        self.pending[self.executor.submit(execute, self.runs[key][1], self.wanted, self.work)] = key
+
+    def settle(self, key: str, future: Future[Record | Raised | Busy]) -> None:
+        """Take what came of a call."""
+        try:
+            outcome = future.result()
+        except Exception as error:
+            if worker_died(error):
+                self.died(key, str(error))
+            else:
+                self.fail(key, f"{type(error).__name__}: {error}")
+            return
+        match outcome:
+            case Record():
+                self.succeed(key, self.driver.store.save(outcome))
+            case Raised(reason=reason, traceback=traceback):
+                self.fail(key, reason, traceback)
+            case Busy():
+                self.elsewhere.add(key)
+
+    def look_elsewhere(self, key: str) -> None:
+        """See whether another driver has finished the run, or has left it."""
+        if record := self.driver.recorded(self.runs[key][1]):
+            self.elsewhere.discard(key)
+            self.succeed(key, record)
+        elif not self.folder(key).locked():
+            self.elsewhere.discard(key)
+            self.submit(key)
+
+    def succeed(self, key: str, record: Record) -> None:
+        """The run is done."""
+        self.driver.records[key] = record
+        accuracies = ", ".join(
+            f"{evaluation.title} {record.accuracy(evaluation):.1f}" for evaluation in self.wanted.evaluations
+        )
+        self.progress.finish(key, f"{self.name(key)}: {accuracies}{' (diverged)' if record.diverged else ''}")
+
+    def fail(self, key: str, reason: str, traceback: str = "") -> None:
+        """The run is given up."""
+        network, run = self.runs[key]
+        self.folder(key).fail(reason)
+        self.driver.failures.append(Failure(network.label, run.seed, reason, traceback))
+        self.progress.finish(key, f"{self.name(key)}: failed: {reason}")
+
+    def died(self, key: str, how: str) -> None:
+        """The run's process has ended unasked: start it again, a few times."""
+        self.attempts[key] += 1
+        reason = f"its process {how}{' (out of memory?)' if 'SIGKILL' in how else ''}"
+        if self.attempts[key] < ATTEMPTS:
+            self.driver.say(f"{self.name(key)}: {reason}; the run is started again", style="yellow")
+            self.submit(key)
+        else:
+            self.fail(key, f"{reason}, {ATTEMPTS} times in all")
+
+
+def _workers(device: Device) -> int:
+    """One a processor, or a GPU.
+
+    Raises:
+        ConfigError: there is no GPU.
+    """
+    if device == "cpu":
+        return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    import torch
+
+    if not torch.cuda.is_available():
+        raise ConfigError("device: expected one that this machine has, got 'cuda': torch finds no GPU; use cpu")
+    return torch.cuda.device_count()

@@ -70,5 +70,5 @@ def weights_sha256(network: PixelScale) -> str:
     """SHA-256 over the names and the bytes of all parameters and buffers: equal for bit-identical networks."""
     digest = hashlib.sha256()
     for name, value in network.network.state_dict().items():
-        digest.update(name.encode() + b"\0" + value.contiguous().numpy().tobytes())
+        digest.update(name.encode() + b"\0" + value.cpu().contiguous().numpy().tobytes())
     return digest.hexdigest()

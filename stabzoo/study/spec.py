@@ -178,6 +178,7 @@ class Run(Strict):
     training: Training
     seed: Seed
     threads: Literal[1] = 1  # results change with the number of torch threads
+    device: Literal["cpu", "cuda"] = "cpu"
     software: dict[str, str]
 
     @property
@@ -186,6 +187,8 @@ class Run(Strict):
         # without the training's defaults: an option that a later version adds leaves the keys of earlier runs alone
         training = self.training.model_dump(mode="json", exclude_defaults=True)
         content = {**self.model_dump(mode="json"), "training": training}
+        if self.device == "cpu":
+            del content["device"]  # for the same reason
         text = json.dumps(content, sort_keys=True, separators=(",", ":"))
         return hashlib.sha256(text.encode()).hexdigest()[:16]
 
@@ -313,8 +316,8 @@ class Study(Strict):
                 raise ValueError(f"scales.{scale}: {explain(error, Study)}") from None
         return self
 
-    def run(self, network: Network, seed: int) -> Run:
-        """The training of ``network`` with ``seed``, by the software installed here."""
+    def run(self, network: Network, seed: int, device: Literal["cpu", "cuda"] = "cpu") -> Run:
+        """The training of ``network`` with ``seed`` on ``device``, by the software installed here."""
         return Run(
             model=network.model,
             args=network.args,
@@ -322,6 +325,7 @@ class Study(Strict):
             training=self.training,
             seed=seed,
             software=software(),
+            device=device,
         )
 
 

@@ -20,7 +20,10 @@ from stabzoo.study.spec import Run
 if TYPE_CHECKING:
     from sqlalchemy import Connection
 
-__all__ = ["Coefficients", "Diagnosed", "Measured", "Record", "Store", "write_atomically"]
+__all__ = ["DATABASE", "Coefficients", "Diagnosed", "Measured", "Record", "Store", "write_atomically"]
+
+DATABASE = "results.sqlite"
+"""The file of a store, in its folder."""
 
 
 class Coefficients(Strict):
@@ -102,18 +105,21 @@ class Store:
     A run that several studies ask for is one run.  Only the processes that do a study write here, not their workers,
     and each a whole record in one transaction, so that several may do so at the same time.  Records in the files of
     the store's first form (``folder``/STUDY/runs/KEY.json, or ``folder``/runs/KEY.json) are taken over when they are
-    first seen; ``damaged`` are those that cannot be read.
+    first seen; ``damaged`` are those that cannot be read.  A ``read_only`` store writes nothing, and must be there.
 
     Raises:
         ConfigError: the database cannot be used (see `Database`); so do all methods.
     """
 
-    def __init__(self, folder: Path) -> None:
+    def __init__(self, folder: Path, *, read_only: bool = False) -> None:
         from stabzoo.study.database import Database  # slow to import, and workers need the records alone
 
-        folder.mkdir(parents=True, exist_ok=True)
-        self.path = folder / "results.sqlite"
+        self.path = folder / DATABASE
         self.damaged: list[Path] = []
+        if read_only:
+            self._database = Database(self.path, read_only=True)
+            return
+        folder.mkdir(parents=True, exist_ok=True)
         self._database = Database(self.path)
         self._take_over(sorted([*folder.glob("runs/*.json"), *folder.glob("*/runs/*.json")]), folder)
 
@@ -149,6 +155,20 @@ class Store:
         with self._database.transaction() as connection:
             connection.exec_driver_sql("DELETE FROM requests WHERE study = ? AND scale = ?", (study, scale))
             connection.exec_driver_sql("INSERT INTO requests VALUES (?, ?, ?, ?)", sorted(rows))
+
+    def asked(self) -> dict[tuple[str, str], list[tuple[str, str]]]:
+        """Labels and keys of the runs of each study that was done here, by its name and scale; finished or not."""
+        found: dict[tuple[str, str], list[tuple[str, str]]] = {}
+        with self._database.transaction() as connection:
+            rows = connection.exec_driver_sql("SELECT study, scale, label, run FROM requests ORDER BY rowid")
+            for study, scale, label, key in rows:
+                found.setdefault((study, scale), []).append((label, key))
+        return found
+
+    def seeds(self) -> dict[str, int]:
+        """The seeds of all finished runs, by their keys."""
+        with self._database.transaction() as connection:
+            return {key: seed for key, seed in connection.exec_driver_sql("SELECT key, seed FROM runs")}
 
     def results(self) -> tuple[list[str], list[tuple[Any, ...]]]:
         """Columns and rows of the view ``results``, one row for each study, run and evaluation."""
@@ -210,6 +230,7 @@ def _write(connection: Connection, record: Record) -> None:
         "data": run.data.name,
         "epochs": run.training.epochs,
         "seed": run.seed,
+        "device": run.device,
         "parameters": record.parameters,
         "coefficients": content["coefficients"] and _compact(content["coefficients"]),
         "losses": _compact(content["losses"]),

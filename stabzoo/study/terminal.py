@@ -59,19 +59,15 @@ class RunProgress(Bar):
         super().__init__(console, "training", "{task.fields[runs]} runs{task.fields[unsolved]}")
         self._runs, self._done, self._epochs = runs, done, epochs
         self._trained: dict[str, int] = {}  # epochs by the key of the run
+        self._unsolved: dict[str, int] = {}  # equations by the key of the run
         self._task = self._bar.add_task("", total=(runs - done) * epochs, runs=f"{done}/{runs}", unsolved="")
-        self._unsolved = 0
 
-    def epoch(self, key: str, unsolved: int = 0) -> None:
-        """One more epoch of the run ``key`` is trained, in which ``unsolved`` equations were not solved."""
-        self._unsolved += unsolved
-        if self._unsolved:
-            self._bar.update(self._task, unsolved=f", {self._unsolved} equations not solved")
-        self._set(key, self._trained.get(key, 0) + 1)
-
-    def restart(self, key: str) -> None:
-        """The run ``key`` starts from the beginning again."""
-        self._set(key, 0)
+    def epoch(self, key: str, epoch: int, unsolved: int = 0) -> None:
+        """The run ``key`` has trained ``epoch`` epochs, in which ``unsolved`` equations were not solved."""
+        self._unsolved[key] = unsolved
+        if total := sum(self._unsolved.values()):
+            self._bar.update(self._task, unsolved=f", {total} equations not solved")
+        self._set(key, epoch)
 
     def finish(self, key: str, line: str) -> None:
         """The run ``key`` is over, with a result or without; ``line`` says which and how."""

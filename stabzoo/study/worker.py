@@ -1,23 +1,33 @@
-"""What a worker process does: one run after another, reporting over a pipe. Importing this module imports no torch."""
+"""What is done for a run, in whatever process: train it in its folder, evaluate it. Importing this imports no torch."""
 
 from __future__ import annotations
 
-import os
-import signal
 import time
 import traceback
 import warnings
+from collections.abc import Sequence
 from dataclasses import dataclass
-from multiprocessing.connection import Connection
 from pathlib import Path
-from typing import cast
+from typing import TYPE_CHECKING, Any, cast
 
 from stabzoo.study.diagnostics import Diagnostic
 from stabzoo.study.evaluations import Evaluation
-from stabzoo.study.spec import Run
+from stabzoo.study.run_folder import Progress, RunFolder
+from stabzoo.study.spec import Run, software
 from stabzoo.study.store import Diagnosed, Measured, Record
 
-__all__ = ["EpochDone", "Raised", "Wanted", "work"]
+if TYPE_CHECKING:
+    from stabzoo.study.diagnosing import Observer
+    from stabzoo.training.checkpoint import Checkpoints
+    from stabzoo.training.loop import Trainer
+
+__all__ = ["Busy", "Raised", "Wanted", "execute"]
+
+SECONDS = 600.0
+"""Between checkpoints within an epoch."""
+
+READERS = {"cpu": 0, "cuda": 4}
+"""Processes that decode images for a run, where images are read from disk; on a CPU the processors are busy."""
 
 
 @dataclass(frozen=True)
@@ -30,92 +40,140 @@ class Wanted:
 
 
 @dataclass(frozen=True)
-class EpochDone:
-    """One more epoch of the current run is trained; ``failures`` equations of implicit steps were not solved in it."""
-
-    failures: int = 0
-
-
-@dataclass(frozen=True)
 class Raised:
-    """The current run raised an error: its type and text, and where it came from."""
+    """The run raised an error: its type and text, and where it came from."""
 
     reason: str
     traceback: str
 
 
-def work(connection: Connection, wanted: Wanted) -> None:
-    """Receive runs until the pipe closes; answer each with ``EpochDone``s, then a ``Record`` or a ``Raised``."""
-    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C reaches the whole group; the parent decides what stops
-    os.environ["OMP_NUM_THREADS"] = "1"  # read once, when torch is imported
+@dataclass(frozen=True)
+class Busy:
+    """Another process is at the run."""
+
+
+def execute(run: Run, wanted: Wanted, work: Path) -> Record | Raised | Busy:
+    """Train ``run`` in its folder below ``work``, from its last checkpoint, and measure what is wanted."""
+    folder = RunFolder(work, run.key)
     try:
-        while True:
-            run = connection.recv()
-            try:
-                answer = execute(run, wanted, connection)
-            except Exception as error:
-                answer = Raised(f"{type(error).__name__}: {error}", traceback.format_exc())
-            connection.send(answer)
-    except (EOFError, OSError):
-        return  # the parent has closed the pipe, or is gone
+        with folder.lock() as mine:
+            return _execute(run, wanted, folder) if mine else Busy()
+    except Exception as error:
+        return Raised(f"{type(error).__name__}: {error}", traceback.format_exc())
 
 
-def execute(run: Run, wanted: Wanted, connection: Connection) -> Record:
-    """Train and evaluate one run on one thread."""
+def _execute(run: Run, wanted: Wanted, folder: RunFolder) -> Record:
     import torch
 
-    from stabzoo.implicit.report import ConvergenceWarning, solver_report
+    from stabzoo.implicit.report import ConvergenceWarning
     from stabzoo.study.accuracy import accuracies
     from stabzoo.study.data import load_images
     from stabzoo.study.networks import PixelScale, build, coefficients_of, weights_sha256
     from stabzoo.training.loop import Trainer
+    from stabzoo.training.process import Process
 
+    if run.software and run.software != software():
+        raise RuntimeError(f"expected a process with {run.software}, this one has {software()}; install the same")
     torch.set_num_threads(run.threads)
     if any(diagnostic.kind == "solver" for diagnostic in wanted.diagnostics):
         warnings.simplefilter("ignore", ConvergenceWarning)  # counted, and in the report
-    started = time.perf_counter()
-    images = load_images(run.data, wanted.data)
-    network = build(run, images)
-    observers = []
+    images = load_images(run.data, wanted.data, READERS[run.device])
+    observers: list[Observer] = []
     if wanted.diagnostics:
         from stabzoo.study.diagnosing import observers_of  # imports what other studies do not need
 
         observers = observers_of(wanted.diagnostics, images)
-
-    reports, failed = solver_report(network), 0
-
-    def failures() -> int:
-        return sum(report.failures.total() + report.backward_failures.total() for report in reports)
-
-    def after_epoch(epoch: int) -> None:
-        nonlocal failed
-        more = failures() - failed
-        for observer in observers:
-            observer.after_epoch(network, epoch)
-        failed = failures()  # an observer may count from zero
-        if epoch:
-            connection.send(EpochDone(more))
-
-    trainer = Trainer(network, images, run.training, run.seed)
-    trained = trainer.run(after_epoch)
+    trainer = Trainer(build(run, images), images, run.training, run.seed, Process(torch.device(run.device)))
+    training = Training(trainer, observers, wanted.diagnostics, folder)
+    training.run()
+    started = time.perf_counter()
     network = cast(PixelScale, trainer.averaged).eval()
+    found = accuracies(network, images, wanted.evaluations)
+    measured = zip(wanted.evaluations, found, strict=True)
+    diagnosed = [
+        Diagnosed(diagnostic=diagnostic, result=observer.result(network))
+        for diagnostic, observer in zip(wanted.diagnostics, observers, strict=True)
+    ]
     return Record(
         run=run,
         coefficients=coefficients_of(network),
         parameters=sum(weight.numel() for weight in network.parameters()),
-        losses=trained.losses,
-        diverged=trained.diverged,
+        losses=tuple(trainer.progress.losses),
+        diverged=trainer.progress.diverged,
         weights_sha256=weights_sha256(network),
-        measured=tuple(
-            Measured(evaluation=evaluation, accuracy=found)
-            for evaluation, found in zip(
-                wanted.evaluations, accuracies(network, images, wanted.evaluations), strict=True
-            )
-        ),
-        diagnosed=tuple(
-            Diagnosed(diagnostic=diagnostic, result=observer.result(network))
-            for diagnostic, observer in zip(wanted.diagnostics, observers, strict=True)
-        ),
-        seconds=time.perf_counter() - started,
+        measured=tuple(Measured(evaluation=evaluation, accuracy=value) for evaluation, value in measured),
+        diagnosed=tuple(diagnosed),
+        seconds=training.seconds + time.perf_counter() - started,
         cpu=torch.backends.cpu.get_cpu_capability(),
     )
+
+
+class Training:
+    """The training of one run, with checkpoints after every epoch and every `SECONDS`, and what is observed of it.
+
+    Attributes:
+        seconds: How long it has trained, in all processes that were at it.
+    """
+
+    def __init__(
+        self, trainer: Trainer, observers: Sequence[Observer], diagnostics: Sequence[Diagnostic], folder: RunFolder
+    ) -> None:
+        from stabzoo.implicit.report import solver_report
+        from stabzoo.training.checkpoint import Checkpoints
+
+        self.trainer, self.folder = trainer, folder
+        self.observers = {
+            diagnostic.model_dump_json(): observer for diagnostic, observer in zip(diagnostics, observers, strict=True)
+        }
+        self.checkpoints: Checkpoints = Checkpoints(folder.path)
+        self.reports = solver_report(trainer.network)
+        self.unsolved = self.counted = 0
+        self.seconds, self.last = 0.0, time.perf_counter()
+        state, _ = self.checkpoints.newest()
+        if state is not None and self._knows_all(state):
+            self._load(state)
+
+    def run(self) -> None:
+        """Train to the end; the last checkpoint stays."""
+        self.trainer.run(self._after_epoch, self._after_step)
+        if not self.checkpoints.files() or self.trainer.progress.diverged:
+            self._save()
+        for old in self.checkpoints.files()[1:]:
+            old.unlink(missing_ok=True)
+
+    def _after_epoch(self, epoch: int) -> None:
+        self.unsolved += self._failures() - self.counted
+        for observer in self.observers.values():
+            observer.after_epoch(self.trainer.network, epoch)
+        self.counted = self._failures()  # an observer may count from zero
+        if epoch:
+            epochs = self.trainer.training.epochs
+            self.folder.report(Progress(epoch=epoch, epochs=epochs, unsolved=self.unsolved))
+
+    def _after_step(self) -> None:
+        if self.trainer.progress.updates == 0 or time.perf_counter() - self.last > SECONDS:
+            self._save()
+
+    def _failures(self) -> int:
+        return sum(report.failures.total() + report.backward_failures.total() for report in self.reports)
+
+    def _knows_all(self, state: dict[str, Any]) -> bool:
+        """Whether every observer that must see each epoch was there in the epochs of ``state``."""
+        return all(name in state["observers"] or not observer.watches for name, observer in self.observers.items())
+
+    def _save(self) -> None:
+        now = time.perf_counter()
+        self.seconds, self.last = self.seconds + now - self.last, now
+        state = {
+            "trainer": self.trainer.state(),
+            "observers": {name: observer.state for name, observer in self.observers.items()},
+            "unsolved": self.unsolved,
+            "seconds": self.seconds,
+        }
+        self.checkpoints.save(self.trainer.progress.steps, state)
+
+    def _load(self, state: dict[str, Any]) -> None:
+        self.trainer.load(state["trainer"])
+        for name, observer in self.observers.items():
+            observer.state = state["observers"].get(name, observer.state)
+        self.unsolved, self.seconds = state["unsolved"], state["seconds"]

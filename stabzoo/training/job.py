@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import csv
-import fcntl
 import io
 import json
 from collections.abc import Iterator, Sequence
@@ -27,6 +26,7 @@ from stabzoo.study.images import Images
 from stabzoo.study.networks import create
 from stabzoo.study.perturbations import perturbation
 from stabzoo.study.pixel_scale import PixelScale
+from stabzoo.study.run_folder import exclusive
 from stabzoo.study.spec import Training
 from stabzoo.study.store import write_atomically
 from stabzoo.training.checkpoint import Checkpoints
@@ -182,20 +182,13 @@ def network_of(job: Job, images: Images) -> PixelScale:
 
 @contextmanager
 def _locked(folder: Path, process: Process) -> Iterator[None]:
-    """Keep other drivers out of the folder; the lock goes with the process, however it ends.
-
-    A lock of the process, not of the open file, which those that decode images would inherit and may outlive it with.
-    """
+    """Keep other drivers out of the folder."""
     if process.rank:
         yield
         return
-    with (folder / ".lock").open("w") as file:
-        try:
-            fcntl.lockf(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except (BlockingIOError, PermissionError):  # POSIX allows both
-            raise ConfigError(
-                f"{folder}: another training is using it; wait for its end, or use another --folder"
-            ) from None
+    with exclusive(folder / ".lock") as mine:
+        if not mine:
+            raise ConfigError(f"{folder}: another training is using it; wait for its end, or use another --folder")
         yield
 
 
