@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 from urllib.parse import quote
 
-from sqlalchemy import Connection, Engine, create_engine, event
+from sqlalchemy import URL, Connection, Engine, create_engine, event
 from sqlalchemy.exc import DBAPIError
 from sqlalchemy.pool import NullPool
 
@@ -130,10 +131,9 @@ class Database:
 
 def _connect(path: Path, read_only: bool) -> Engine:
     # no pool: what is not in use is closed, also when a process ends without saying so
-    engine = create_engine(
-        f"sqlite:///{_to_read(path) if read_only else path}", poolclass=NullPool, connect_args={"timeout": WAIT}
-    )
-    settings = () if read_only else ("journal_mode = WAL", "synchronous = FULL", "foreign_keys = ON")
+    address = _to_read(path) if read_only else URL.create("sqlite", database=str(path))
+    engine = create_engine(address, poolclass=NullPool, connect_args={"timeout": WAIT})
+    settings = ("query_only = ON",) if read_only else ("journal_mode = WAL", "synchronous = FULL", "foreign_keys = ON")
 
     @event.listens_for(engine, "connect")
     def configure(connection: Any, _: object) -> None:
@@ -149,10 +149,13 @@ def _connect(path: Path, read_only: bool) -> Engine:
     return engine
 
 
-def _to_read(path: Path) -> str:
-    # Where no log is there nobody writes, and none is made only to be read; nor could it be in a read-only folder.
-    log = path.with_name(f"{path.name}-wal").exists()
-    return f"file:{quote(str(path))}?mode=ro{'' if log else '&immutable=1'}&uri=true"
+def _to_read(path: Path) -> URL:
+    # To read beside one who writes SQLite makes an index of the log; in a folder that cannot be written it cannot, but
+    # where no log is there nobody writes.
+    options = {"mode": "rw"}
+    if not (os.access(path.parent, os.W_OK) and os.access(path, os.W_OK)):
+        options = {"mode": "ro"} if path.with_name(f"{path.name}-wal").exists() else {"mode": "ro", "immutable": "1"}
+    return URL.create("sqlite", database=f"file:{quote(str(path))}", query={**options, "uri": "true"})
 
 
 def _explained(reason: str) -> str:

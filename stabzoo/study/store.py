@@ -168,7 +168,7 @@ class Store:
     def seeds(self) -> dict[str, int]:
         """The seeds of all finished runs, by their keys."""
         with self._database.transaction() as connection:
-            return {key: seed for key, seed in connection.exec_driver_sql("SELECT key, seed FROM runs")}
+            return {row.key: row.seed for row in connection.exec_driver_sql("SELECT key, seed FROM runs")}
 
     def results(self) -> tuple[list[str], list[tuple[Any, ...]]]:
         """Columns and rows of the view ``results``, one row for each study, run and evaluation."""

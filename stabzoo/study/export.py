@@ -1,0 +1,58 @@
+"""The table of results as a file for other programs: CSV, or Parquet with the extra ``parquet``."""
+
+from __future__ import annotations
+
+import csv
+import io
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from stabzoo.config import ConfigError
+from stabzoo.study.holdings import Holdings
+from stabzoo.study.store import write_atomically
+
+__all__ = ["export"]
+
+
+def export(holdings: Holdings, path: Path, study: str | None = None) -> int:
+    """Write the view ``results``, or its rows of one study, to a .csv or .parquet, and return how many rows there are.
+
+    Raises:
+        ConfigError: for any other kind of file, nothing to write, a missing pyarrow, or a folder that is not there.
+    """
+    if path.suffix not in (".csv", ".parquet"):
+        raise ConfigError(f"{path}: expected a file called .csv or .parquet, got {path.suffix or 'no extension'!r}")
+    if not path.parent.is_dir():
+        raise ConfigError(f"{path}: there is no folder {str(path.parent)!r}; make it first")
+    columns, rows = holdings.store.results() if holdings.store else ([], [])
+    if study is not None:
+        studies = sorted({name for name, _ in holdings.asked})
+        rows = [row for row in rows if row[columns.index("study")] == study]
+        if not rows:
+            known = f"it has some of {', '.join(studies)}" if studies else "it has none"
+            raise ConfigError(f"{holdings.path}: has no results of a study {study!r}; {known}")
+    if not rows:
+        raise ConfigError(f"{holdings.path}: has no results yet; do a study first: stabzoo study run NAME")
+    write_atomically(path, _csv(columns, rows) if path.suffix == ".csv" else _parquet(columns, rows))
+    return len(rows)
+
+
+def _csv(columns: Sequence[str], rows: Sequence[Sequence[Any]]) -> bytes:
+    text = io.StringIO()
+    writer = csv.writer(text, lineterminator="\n")
+    writer.writerow(columns)
+    writer.writerows(rows)
+    return text.getvalue().encode()
+
+
+def _parquet(columns: Sequence[str], rows: Sequence[Sequence[Any]]) -> bytes:
+    try:
+        import pyarrow as pa
+        import pyarrow.parquet as parquet
+    except ImportError as error:
+        raise ConfigError(f"a .parquet: {error}; pip install 'stabzoo[parquet]', or write a .csv") from None
+    table = pa.table({name: [row[i] for row in rows] for i, name in enumerate(columns)})
+    buffer = io.BytesIO()
+    parquet.write_table(table, buffer)
+    return buffer.getvalue()

@@ -1,0 +1,138 @@
+"""What a folder holds of studies: which of their runs are finished, running, failed or missing. Nothing is written."""
+
+from __future__ import annotations
+
+from dataclasses import asdict, dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import Any, Literal
+
+from stabzoo.config import ConfigError
+from stabzoo.study.run_folder import RunFolder
+from stabzoo.study.spec import FULL, Network, Run, Study, load_study, shipped_studies
+from stabzoo.study.store import DATABASE, Record, Store
+
+__all__ = ["Holdings", "RunState", "Standing"]
+
+
+@dataclass(frozen=True)
+class RunState:
+    """How a run stands: ``epoch`` of ``epochs`` are trained, None where that is not known; ``reason`` of a failure.
+
+    ``seed`` is None for a run that is not finished of a study that does not come with stabzoo.
+    """
+
+    label: str
+    seed: int | None
+    key: str
+    state: Literal["finished", "running", "failed", "missing"]
+    epoch: int | None = None
+    epochs: int | None = None
+    reason: str | None = None
+
+
+@dataclass(frozen=True)
+class Standing:
+    """How the runs of a study stand at one of its scales."""
+
+    study: str
+    scale: str
+    runs: tuple[RunState, ...]
+
+    def count(self, state: str) -> int:
+        """How many runs are in ``state``."""
+        return sum(run.state == state for run in self.runs)
+
+    def to_dict(self) -> dict[str, Any]:
+        """Everything, as JSON-safe values."""
+        counts = {state: self.count(state) for state in ("finished", "running", "failed", "missing")}
+        return {"study": self.study, "scale": self.scale, **counts, "runs": [asdict(run) for run in self.runs]}
+
+
+class Holdings:
+    """The results in ``folder``, and the runs that are trained there; none where it has no database.
+
+    Raises:
+        ConfigError: there is no database and it is ``needed``, or it cannot be read.
+    """
+
+    def __init__(self, folder: Path, *, needed: bool = False) -> None:
+        self.path = folder / DATABASE
+        if needed and not self.path.is_file():
+            raise ConfigError(
+                f"{self.path}: there is no such file; expected the results that `stabzoo study run NAME` keeps; do a "
+                "study first, or say with --folder where one was done"
+            )
+        self.store = Store(folder, read_only=True) if self.path.is_file() else None
+
+    @cached_property
+    def asked(self) -> dict[tuple[str, str], list[tuple[str, str]]]:
+        """Labels and keys of the runs of each study that was done here, by its name and scale."""
+        return self.store.asked() if self.store else {}
+
+    @cached_property
+    def seeds(self) -> dict[str, int]:
+        """The seeds of all finished runs, by their keys."""
+        return self.store.seeds() if self.store else {}
+
+    def runs(self, study: Study) -> dict[str, tuple[Network, Run]]:
+        """The runs of ``study``, by their keys, on the device that it was last done on here."""
+        on_gpu = _runs(study, "cuda") if (study.name, study.scale) in self.asked else {}
+        asked = self.asked.get((study.name, study.scale), ())
+        return on_gpu if any(key in on_gpu for _, key in asked) else _runs(study, "cpu")
+
+    def records(self, study: Study) -> dict[str, Record]:
+        """The finished runs of ``study``, by their keys: those of which all is measured that it asks for."""
+        found: dict[str, Record] = {}
+        if self.store is None or not self.seeds:
+            return found
+        for key, (_, run) in self.runs(study).items():
+            if key not in self.seeds:
+                continue
+            try:
+                record = self.store.load(run)
+            except ValueError:  # damaged: the run is done again when the study is
+                continue
+            if record and record.holds(study.evaluations, study.diagnostics):
+                found[key] = record
+        return found
+
+    def standing(self, study: Study) -> Standing:
+        """How the runs of ``study`` stand."""
+        records = self.records(study)
+        states = [
+            self._state(network.label, run.seed, key, key in records)
+            for key, (network, run) in self.runs(study).items()
+        ]
+        return Standing(study.name, study.scale, tuple(states))
+
+    def standings(self) -> list[Standing]:
+        """How the runs of all studies stand that were done here, as they were then."""
+        return [self._standing(name, scale) for name, scale in sorted(self.asked)]
+
+    def _standing(self, name: str, scale: str) -> Standing:
+        asked = self.asked[name, scale]
+        if name in shipped_studies() and scale in (FULL, *load_study(name).scales):
+            study = load_study(name, scale)
+            if set(self.runs(study)) == {key for _, key in asked}:
+                return self.standing(study)
+        states = [self._state(label, self.seeds.get(key), key, key in self.seeds) for label, key in asked]
+        return Standing(name, scale, tuple(states))
+
+    def _state(self, label: str, seed: int | None, key: str, finished: bool) -> RunState:
+        if finished:
+            return RunState(label, seed, key, "finished")
+        folder = RunFolder(self.path.parent / "work", key)
+        progress, reason = folder.progress(), folder.failure()
+        try:
+            running = folder.locked()
+        except OSError:  # the lock is a file that is opened for writing
+            running = False
+        state = "running" if running else "failed" if reason else "missing"
+        done = (progress.epoch, progress.epochs) if progress else (None, None)
+        return RunState(label, seed, key, state, *done, reason=None if running else reason)
+
+
+def _runs(study: Study, device: Literal["cpu", "cuda"]) -> dict[str, tuple[Network, Run]]:
+    runs = [(network, study.run(network, seed, device)) for network in study.networks for seed in study.seeds]
+    return {run.key: (network, run) for network, run in runs}
