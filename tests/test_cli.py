@@ -539,7 +539,19 @@ def test_help_has_every_command_and_examples(run: Run) -> None:
     status, out, _ = run("--help")
     assert status == 0
     assert run("").out == out
-    commands = ["analyze", "check", "diagnose", "doctor", "evaluate", "list", "oscillator", "show", "study", "train"]
+    commands = [
+        "analyze",
+        "check",
+        "diagnose",
+        "doctor",
+        "evaluate",
+        "list",
+        "new-plugin",
+        "oscillator",
+        "show",
+        "study",
+        "train",
+    ]
     for command in commands:
         assert sum(line.startswith(f"│ {command} ") for line in out.splitlines()) == 1
         detail = run(f"{command} --help")
@@ -555,7 +567,7 @@ def test_the_examples_of_the_help_run(run: Run, monkeypatch: pytest.MonkeyPatch,
     for example in run("--help").out.partition("Examples:")[2].strip().splitlines():
         if example.split()[1] not in ("study", "train", "evaluate"):
             assert run(example.strip().removeprefix("stabzoo ")).status == 0
-    assert sorted(path.name for path in tmp_path.iterdir()) == ["lambda3.png", "runs"]
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["lambda3.png", "runs", "stabzoo-leapfrog"]
     assert (tmp_path / "runs" / "diagnosis" / "diagnosis.html").is_file()
 
 
