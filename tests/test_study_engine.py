@@ -271,6 +271,47 @@ def test_ctrl_c_says_what_is_kept_and_leaves_no_process(started: subprocess.Pope
     assert not (tmp_path / "runs" / "results.json").exists()
 
 
+SHARED = """
+import sys
+from pathlib import Path
+from stabzoo.study import load_study, run_study
+sys.exit(not run_study(load_study(sys.argv[1]), Path(sys.argv[2]), workers=1, store=Path(sys.argv[3])).ok)
+"""
+
+
+@pytest.mark.slow
+def test_two_drivers_train_each_run_once(done: Done, tmp_path: Path):
+    """They share the work, and both end with all of it."""
+    drivers = [
+        subprocess.Popen(
+            [sys.executable, "-c", SHARED, done[0], tmp_path / name, tmp_path / "store"],
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            text=True,
+        )
+        for name in ("one", "other")
+    ]
+    for driver in drivers:
+        printed, errors = driver.communicate(timeout=300)
+        assert (driver.returncode, errors) == (0, "")
+        assert printed.count(", seed 0: ") == printed.count(", seed 1: ") == 3
+    seconds = recorded(tmp_path / "store")
+    assert len(seconds) == 6
+    for name in ("one", "other"):
+        data = json.loads((tmp_path / name / "results.json").read_text(encoding="utf-8"))
+        assert {entry["key"]: entry["seconds"] for network in data["networks"] for entry in network["runs"]} == seconds
+        assert results(tmp_path / name) == results(done[1])
+
+
+def test_a_run_of_another_driver_is_waited_for(done: Done, tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    """Where the other leaves it, it is done here."""
+    record = done[2].report.rows[0].records[0]
+    replay(monkeypatch, done, {0: [Busy(), Busy(), record]})
+    result, printed = run(done[0], tmp_path)
+    assert result.ok
+    assert printed.count("λ = -9/5, seed 0: clean") == 1
+
+
 def test_only_what_changed_is_trained(done: Done, tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
     """A label or a limit retrains nothing, another network only its own runs; a damaged run is announced and redone."""
     _, folder, _, _ = done

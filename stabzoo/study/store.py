@@ -133,13 +133,18 @@ class Store:
             return self._read(connection, run)
 
     def save(self, record: Record) -> Record:
-        """Write ``record`` to the disk, for good, and return it with what was measured of the same weights before."""
+        """Write ``record`` to the disk, for good, and return it with what was measured of the same weights before.
+
+        Where all of it was recorded before, that stays, and is returned.
+        """
         with self._database.transaction() as connection:
             try:
                 earlier = self._read(connection, record.run)
             except ValueError:
                 earlier = None
             if earlier and earlier.weights_sha256 == record.weights_sha256:
+                if earlier.holds(record.evaluations, tuple(entry.diagnostic for entry in record.diagnosed)):
+                    return earlier  # another driver was first
                 besides = tuple(entry for entry in earlier.measured if entry.evaluation not in record.evaluations)
                 diagnosed = [entry.diagnostic for entry in record.diagnosed]
                 further = tuple(entry for entry in earlier.diagnosed if entry.diagnostic not in diagnosed)
