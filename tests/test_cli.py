@@ -527,7 +527,7 @@ def test_study_is_handed_on(run: Run, monkeypatch: pytest.MonkeyPatch, tmp_path:
 def test_errors_of_several_lines_keep_them(run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
     """One message, the lines of a configuration error below its place."""
 
-    def refuse(name: str) -> None:
+    def refuse(name: str, scale: str) -> None:
         raise ConfigError("study.yaml:\n  a: is required\n  b: is required")
 
     monkeypatch.setattr(stabzoo.study, "load_study", refuse)
@@ -582,7 +582,7 @@ def test_other_warnings_keep_their_category(run: Run, monkeypatch: pytest.Monkey
     """One line each as well."""
     import warnings
 
-    def warn(name: str) -> None:
+    def warn(name: str, scale: str) -> None:
         warnings.warn("about something", PluginWarning, stacklevel=1)
         with warnings.catch_warnings():
             warnings.simplefilter("always")
