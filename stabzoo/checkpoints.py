@@ -1,13 +1,20 @@
-"""Checkpoints of the reference releases, renamed to this network's parameters."""
+"""Checkpoints: read without executing anything, fitted name by name, and those of the reference releases renamed."""
 
 from __future__ import annotations
 
 import re
+import warnings
+from collections.abc import Mapping
+from pathlib import Path
+from pickle import UnpicklingError
 from typing import Any
 
 from torch import Tensor, nn
 
-__all__ = ["checkpoint_filter_fn"]
+from stabzoo.config import ConfigError
+from stabzoo.foreign import failure_text
+
+__all__ = ["checkpoint_filter_fn", "fit_weights", "read_weights"]
 
 ENTRY = {"x": "0", "l": "1", "ll": "2"}  # the releases' y_n, y_{n-1}, y_{n-2}
 PROJECTION = {"0": "norm", "2": "conv"}  # BN-ReLU-conv
@@ -75,14 +82,81 @@ def checkpoint_filter_fn(state_dict: dict[str, Any], model: nn.Module) -> dict[s
     Args:
         state_dict: The checkpoint, or a dict that holds it under ``"state_dict"`` or ``"model"``.
         model: The network that is to load it.
+
+    Raises:
+        ConfigError: a key is no string.
     """
     for key in ("state_dict", "model"):
         if isinstance(state_dict.get(key), dict):
             state_dict = state_dict[key]
-    state_dict = {key.removeprefix("module."): value for key, value in state_dict.items()}
+    named = _by_name(state_dict, "checkpoint")
+    state_dict = {key.removeprefix("module."): value for key, value in named.items()}
     if "stem.conv.weight" in state_dict:
         return state_dict
     names = set(model.state_dict())
     layers = [len(stage.blocks) for stage in model.stages]  # type: ignore[union-attr]  # pyright: ignore
     renamed = ((_rename(key, layers, names), value) for key, value in state_dict.items())
     return {name: value for name, value in renamed if name is not None}
+
+
+def read_weights(path: Path) -> dict[str, Any]:
+    """Read a checkpoint of tensors: .safetensors, or what ``torch.save`` wrote, of which no code is executed.
+
+    Raises:
+        ConfigError: the file cannot be read, is damaged, or holds anything but tensors and plain data by name.
+    """
+    from timm.models import load_state_dict
+
+    expected = f"{path}: expected a checkpoint of tensors only (.safetensors, .pt, .pth)"
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # of torch's, about kinds of pickles
+            state = load_state_dict(str(path), device="cpu", weights_only=True)
+    except (AttributeError, TypeError):  # timm takes it for a dict of names
+        raise ConfigError(f"{expected}; it has no tensors by name") from None
+    except Exception as error:  # a damaged or hostile file raises whatever its bytes lead to
+        if "weights_only" in str(error) or isinstance(error, UnpicklingError):  # which advise to execute it
+            said = "there is more in it, or it is damaged; nothing of it was executed"
+            raise ConfigError(f"{expected}; {said}") from None
+        reason = str(error).split("\n", 1)[0]
+        raise ConfigError(f"{expected}; {type(error).__name__}: {reason}") from None
+    return _by_name(state, str(path))
+
+
+def _by_name(state: dict[Any, Any], source: str) -> dict[str, Any]:
+    for key in state:
+        if not isinstance(key, str):
+            raise ConfigError(f"{source}: expected tensors by name, got {key!r:.40} for a name")
+    return state
+
+
+def fit_weights(model: nn.Module, state: Mapping[str, Any], source: str, name: str) -> None:
+    """Load ``state`` into ``model`` if all names and shapes are the model's; else leave the model as it is.
+
+    Args:
+        model: The network called ``name``.
+        state: Its weights.
+        source: Where they come from, for the message.
+        name: What the message calls the network.
+
+    Raises:
+        ConfigError: with the first name, in the order of the network, that does not fit, and both shapes.
+    """
+    own = model.state_dict()
+    wrong = [key for key in own if _shape(state, key) != _shape(own, key)] + [key for key in state if key not in own]
+    if wrong:
+        key = wrong[0]
+        more = f"; {len(wrong)} names differ" if len(wrong) > 1 else ""
+        expected, got = _shape(own, key), _shape(state, key)
+        raise ConfigError(f"{source}: does not fit {name}: at {key!r} expected {expected}, got {got}{more}")
+    try:
+        model.load_state_dict(dict(state))
+    except Exception as error:  # numbers that this network's cannot be made of
+        raise ConfigError(f"{source}: does not fit {name}: {failure_text(error)}") from None
+
+
+def _shape(state: Mapping[str, Any], key: str) -> tuple[int, ...] | str:
+    if key not in state:
+        return "nothing"
+    value = state[key]
+    return tuple(value.shape) if isinstance(value, Tensor) else f"a {type(value).__name__}"

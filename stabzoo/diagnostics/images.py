@@ -114,27 +114,10 @@ def _folders(path: Path) -> list[str]:
 
 
 def _load(model: nn.Module, checkpoint: Path, name: str) -> None:
-    from timm.models import load_state_dict
-
-    from stabzoo.checkpoints import checkpoint_filter_fn
+    from stabzoo.checkpoints import checkpoint_filter_fn, fit_weights, read_weights
     from stabzoo.network import StagedNetwork
 
-    try:
-        state = load_state_dict(str(checkpoint), device="cpu", weights_only=True)
-    except Exception as error:  # a damaged or hostile file raises whatever its bytes lead to
-        reason = str(error).split("\n", 1)[0]
-        raise ConfigError(
-            f"{checkpoint}: expected a checkpoint of tensors only (.safetensors, .pt, .pth); "
-            f"{type(error).__name__}: {reason}"
-        ) from None
+    state = read_weights(checkpoint)
     if isinstance(model, StagedNetwork):
         state = checkpoint_filter_fn(state, model)
-    own = model.state_dict()
-    wrong = [key for key in own if key not in state or state[key].shape != own[key].shape]
-    wrong += [key for key in state if key not in own]
-    if wrong:
-        key = wrong[0]
-        got, expected = (tuple(d[key].shape) if key in d else "nothing" for d in (state, own))
-        more = f"; {len(wrong)} names differ" if len(wrong) > 1 else ""
-        raise ConfigError(f"{checkpoint}: does not fit {name}: at {key!r} expected {expected}, got {got}{more}")
-    model.load_state_dict(state)
+    fit_weights(model, state, str(checkpoint), name)

@@ -17,6 +17,7 @@ from safetensors.torch import load
 from torch import Tensor
 from torch.nn import functional
 
+from stabzoo.checkpoints import fit_weights
 from stabzoo.config import ConfigError, Strict, load_yaml, validate
 from stabzoo.study.accuracy import BATCH, count_right, hits, tested
 from stabzoo.study.data import load_images
@@ -124,11 +125,7 @@ def evaluate(
                 )
         images = load_images(job.data, root, workers)
         network = network_of(job, images)
-        try:
-            network.network.load_state_dict(weights)
-        except RuntimeError as error:
-            reason = str(error).splitlines()[-1].strip()
-            raise ConfigError(f"{folder / 'weights.safetensors'}: does not fit {job.model}: {reason}") from None
+        fit_weights(network.network, weights, str(folder / "weights.safetensors"), job.model)
         network = network.to(device).eval()
         for name, value in _measure(network, images, conditions(asked, job.data)).items():
             numbers.setdefault(name, []).append(value)

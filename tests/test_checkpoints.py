@@ -1,0 +1,124 @@
+"""Checkpoints that are damaged, hostile or of another network: refused with the file and the first name at fault."""
+
+import os
+import pickle
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+import timm
+import torch
+from safetensors.torch import save_file
+from torch import Tensor, nn
+
+import stabzoo
+from stabzoo.checkpoints import fit_weights, read_weights
+from stabzoo.config import ConfigError
+
+EXPECTED = "expected a checkpoint of tensors only (.safetensors, .pt, .pth); "
+
+
+def network(**arguments: Any) -> nn.Module:
+    """The same weights every time."""
+    torch.manual_seed(0)
+    return timm.create_model("preresnet20", width=4, **arguments)
+
+
+@pytest.fixture(scope="module")
+def weights() -> dict[str, Tensor]:
+    """Those of `network`."""
+    return network().state_dict()
+
+
+def test_both_formats_are_read(tmp_path: Path, weights: dict[str, Tensor]) -> None:
+    """Alone, and inside the checkpoint of a training."""
+    save_file(weights, tmp_path / "a.safetensors")
+    torch.save(weights, tmp_path / "a.pt")
+    torch.save({"epoch": 3, "state_dict": weights}, tmp_path / "a.pth")
+    for path in sorted(tmp_path.iterdir()):
+        model = network()
+        nn.init.zeros_(model.get_parameter("head.fc.weight"))
+        fit_weights(model, read_weights(path), str(path), "preresnet20")
+        assert torch.equal(model.state_dict()["head.fc.weight"], weights["head.fc.weight"])
+
+
+class Code:
+    """Writes a file where it is unpickled."""
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return os.mkdir, (str(self.path),)
+
+
+@pytest.mark.parametrize("save", [torch.save, lambda data, path: path.write_bytes(pickle.dumps(data))])
+def test_code_in_a_pickle_is_not_executed(save: Callable[..., Any], tmp_path: Path, weights: dict[str, Tensor]) -> None:
+    """Also beside good weights."""
+    path, trace = tmp_path / "hostile.pt", tmp_path / "executed"
+    save({"state_dict": weights, "extra": Code(trace)}, path)
+    with pytest.raises(ConfigError) as caught:
+        read_weights(path)
+    said = "there is more in it, or it is damaged; nothing of it was executed"
+    assert str(caught.value) == f"{path}: {EXPECTED}{said}"
+    assert not trace.exists()
+
+
+@pytest.mark.parametrize("name", ["torn.pt", "torn.safetensors"])
+@pytest.mark.parametrize("left", [0, 7, 100, 5000, -1])
+def test_a_file_that_is_cut_off(name: str, left: int, tmp_path: Path, weights: dict[str, Tensor]) -> None:
+    """Anywhere, from nothing left to the last byte missing."""
+    path = tmp_path / name
+    save_file(weights, path) if path.suffix == ".safetensors" else torch.save(weights, path)
+    path.write_bytes(path.read_bytes()[:left])
+    with pytest.raises(ConfigError) as caught:
+        read_weights(path)
+    assert str(caught.value).startswith(f"{path}: {EXPECTED}")
+    assert "\n" not in str(caught.value)
+
+
+@pytest.mark.parametrize("content", [[1, 2], torch.zeros(3), {0: torch.zeros(3)}, None, 7])
+def test_what_is_no_checkpoint(content: Any, tmp_path: Path) -> None:
+    """Plain data without names."""
+    torch.save(content, tmp_path / "a.pt")
+    with pytest.raises(ConfigError) as caught:
+        read_weights(tmp_path / "a.pt")
+    assert str(caught.value) == f"{tmp_path}/a.pt: {EXPECTED}it has no tensors by name"
+
+
+def test_the_first_name_that_does_not_fit(weights: dict[str, Tensor]) -> None:
+    """With the shape that is expected and the one that is there; the network is left as it was."""
+    key = "stages.0.blocks.0.step.f.conv.weight"
+    shape = tuple(weights[key].shape)
+    without = {name: value for name, value in weights.items() if name not in (key, "head.fc.bias")}
+    for state, reason in (
+        ({**weights, key: torch.zeros(1, 2)}, f"at '{key}' expected {shape}, got (1, 2)"),
+        ({**weights, key: "text"}, f"at '{key}' expected {shape}, got a str"),
+        (without, f"at '{key}' expected {shape}, got nothing; 2 names differ"),
+        ({**weights, "more": torch.zeros(3)}, "at 'more' expected nothing, got (3,)"),
+        ({}, f"at 'stem.conv.weight' expected (4, 3, 3, 3), got nothing; {len(weights)} names differ"),
+    ):
+        model = network()
+        nn.init.ones_(model.get_parameter("head.fc.weight"))
+        with pytest.raises(ConfigError) as caught:
+            fit_weights(model, state, "a.pt", "preresnet20")
+        assert str(caught.value) == f"a.pt: does not fit preresnet20: {reason}"
+        assert model.get_parameter("head.fc.weight").eq(1).all()
+
+
+def test_names_of_a_checkpoint_are_strings() -> None:
+    """Also below ``model``, where they are first looked at when they are renamed."""
+    with pytest.raises(ConfigError, match=r"^checkpoint: expected tensors by name, got 3 for a name$"):
+        stabzoo.checkpoint_filter_fn({"model": {3: torch.zeros(1)}}, network())
+
+
+def test_weights_of_a_release_that_are_cut_off_are_not_loaded_in_part(weights: dict[str, Tensor]) -> None:
+    """A name that no release has stays, so that it is reported."""
+    model = network()
+    state = stabzoo.checkpoint_filter_fn(
+        {"conv1.weight": weights["stem.conv.weight"], "odd.thing": weights["head.fc.bias"]}, model
+    )
+    with pytest.raises(ConfigError, match=r"^release.pt: does not fit preresnet20: at 'stages\.0"):
+        fit_weights(model, state, "release.pt", "preresnet20")
+    assert "odd.thing" in state
