@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ast
 import operator
+import warnings
 from collections.abc import Callable
 from dataclasses import dataclass
 from fractions import Fraction
@@ -17,6 +18,9 @@ COMPARE: dict[type[ast.cmpop], Callable[[Fraction, Fraction], bool]] = {
     ast.Gt: operator.gt,
     ast.GtE: operator.ge,
 }
+LONGEST = 500
+"""Characters of a condition, and so a bound of the digits of its numbers."""
+
 GRAMMAR = "expected comparisons of one parameter with numbers, joined by 'and' / 'or', e.g. 'lam <= -1 or lam > 1/3'"
 
 
@@ -55,6 +59,8 @@ def parse_condition(text: str) -> Condition:
     Raises:
         ValueError: ``text`` is not one; the message states the grammar.
     """
+    if len(text) > LONGEST:
+        raise ValueError(f"not a condition: {text[:40]!r}...; expected at most {LONGEST} characters, got {len(text)}")
     names: set[str] = set()
     bounds: set[Fraction] = set()
 
@@ -79,7 +85,9 @@ def parse_condition(text: str) -> Condition:
         raise ValueError
 
     try:
-        holds = build(ast.parse(text.strip(), mode="eval").body)
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # of Python's, about what may be a mistake in a program
+            holds = build(ast.parse(text.strip(), mode="eval").body)
         if len(names) != 1 or not bounds:
             raise ValueError
     except (ValueError, KeyError, SyntaxError, RecursionError, MemoryError):

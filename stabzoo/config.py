@@ -53,6 +53,14 @@ def shortened(text: str) -> str:
     return text if len(text) <= LONGEST_LINE else f"{text[:half]} ... {text[-half:]}"
 
 
+def quoted(value: object, length: int = 80) -> str:
+    """``repr`` of what was given, cut to ``length``, also of what has none: an integer of 10^5 digits."""
+    try:
+        return repr(value)[:length]
+    except Exception:
+        return f"a {type(value).__name__} that cannot be written"
+
+
 def _models(annotation: Any) -> list[type[BaseModel]]:
     """The models that a field may hold, in a container, an option or a union."""
     if hasattr(annotation, "model_fields"):
@@ -90,7 +98,7 @@ def explain(error: ValidationError, model: type[BaseModel]) -> str:
         else:
             text = entry["msg"].removeprefix("Value error, ").removeprefix("Assertion failed, ")
             if entry["type"] != "value_error":  # our own validators already quote what they got
-                text = f"{text[:1].lower()}{text[1:]}, got {entry['input']!r:.80}"
+                text = f"{text[:1].lower()}{text[1:]}, got {quoted(entry['input'])}"
         lines.append(shortened(f"{place}: {text}" if place else text))
     if len(lines) > MAX_MISTAKES:
         lines[MAX_MISTAKES:] = [f"and {len(lines) - MAX_MISTAKES} more"]

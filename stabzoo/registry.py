@@ -15,7 +15,7 @@ import re
 from collections.abc import Iterator
 from typing import Annotated, Any, Literal, TypeAlias
 
-from pydantic import Field, PositiveInt, ValidationInfo, field_validator, model_validator
+from pydantic import Field, ValidationInfo, field_validator, model_validator
 
 from stabzoo.conditions import Condition, parse_condition
 from stabzoo.config import Strict
@@ -30,8 +30,12 @@ IMAGENET_LAYERS = {
     ("bottleneck", 152): (3, 8, 36, 3),
 }
 
+MAX_WIDTH = 2**16
+"""Channels of a network's first stage."""
 
 Depth: TypeAlias = Annotated[int, Field(ge=1, le=10_000)]
+Width: TypeAlias = Annotated[int, Field(strict=True, ge=1, le=MAX_WIDTH)]
+Stages: TypeAlias = Annotated[tuple[Depth, ...], Field(min_length=1, max_length=100)]
 
 
 class SchemeClaim(Strict):
@@ -70,11 +74,11 @@ class ModelConfig(Strict):
     scheme: str
     depth: Depth
     form: Literal["cifar", "imagenet"] = "cifar"
-    stages: tuple[PositiveInt, ...] | None = Field(
+    stages: Stages | None = Field(
         default=None, description="blocks per stage, of a scheme with a network of its own; else the depth says it"
     )
     block: Literal["basic", "bottleneck"] = "basic"
-    width: PositiveInt | None = None
+    width: Width | None = None
     parameters: dict[str, Any] = Field(default_factory=dict)
 
     @field_validator("block", mode="after")
@@ -122,10 +126,10 @@ class Family(Strict):
     scheme: str
     cifar: Depths = Depths()
     imagenet: Depths = Depths()
-    stages: dict[Depth, tuple[PositiveInt, ...]] = Field(
+    stages: dict[Depth, Stages] = Field(
         default_factory=dict, description="blocks per stage by depth, of a scheme with a network of its own"
     )
-    width: PositiveInt | None = None
+    width: Width | None = None
     parameters: dict[str, Any] = Field(default_factory=dict)
 
     @model_validator(mode="after")

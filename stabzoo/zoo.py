@@ -13,8 +13,8 @@ from typing import TYPE_CHECKING, Any
 
 import stabzoo
 from stabzoo import plugins
-from stabzoo.config import ConfigError
-from stabzoo.registry import ModelConfig
+from stabzoo.config import ConfigError, quoted
+from stabzoo.registry import MAX_WIDTH, ModelConfig
 
 if TYPE_CHECKING:
     from torch import nn
@@ -85,8 +85,11 @@ def build_model(name: str, config: ModelConfig, pretrained: bool = False, **kwar
     except ConfigError as error:
         raise ConfigError(f"model {name!r}: {error}") from None
     width = given.setdefault("width", config.width)
-    if width is not None and (not isinstance(width, int) or isinstance(width, bool) or width < 1):
-        raise ConfigError(f"model {name!r}: width: expected a whole number of channels, at least 1; got {width!r}")
+    if width is not None and (not isinstance(width, int) or isinstance(width, bool) or not 1 <= width <= MAX_WIDTH):
+        raise ConfigError(
+            f"model {name!r}: width: expected a whole number of channels, at least 1 and at most {MAX_WIDTH}; "
+            f"got {quoted(width)}"
+        )
     shape = {"form": config.form, "bottleneck": config.block == "bottleneck"}
     given |= {key: value for key, value in shape.items() if key in arguments}
     return build_model_with_cfg(

@@ -174,7 +174,7 @@ def test_a_name_of_timm_is_not_overwritten(install: Install) -> None:
         (lambda: timm.create_model("lmresnet20_shared", beta="papr"), "beta: "),
         (
             lambda: timm.create_model("zerosnet20", width=0),
-            "width: expected a whole number of channels, at least 1; got 0",
+            "width: expected a whole number of channels, at least 1 and at most 65536; got 0",
         ),
         (lambda: stabzoo.get_scheme("zerosnt"), "unknown scheme 'zerosnt'; did you mean zerosnet"),
     ],

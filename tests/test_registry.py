@@ -1,13 +1,21 @@
 """Registry files, conditions, and the errors of both."""
 
+import time
+from decimal import Decimal
 from fractions import Fraction
+from pathlib import Path
+from typing import Any
 
 import pytest
+import timm
+from conftest import Run
 from hypothesis import given
 from hypothesis import strategies as st
 
+import stabzoo
 from stabzoo.conditions import parse_condition
 from stabzoo.config import ConfigError, load_yaml, validate
+from stabzoo.multistep import exact
 from stabzoo.registry import ModelConfig, Registry
 
 
@@ -139,6 +147,72 @@ def test_aliases_within_the_limits_are_read(tmp_path) -> None:
     assert data["list"] == [{"x": 1}, {"x": 1}]
     assert data["merged"] == {"x": 1, "y": 2}
     assert len(data) == 40_003
+
+
+def test_a_yaml_bomb_is_refused_in_no_time(tmp_path) -> None:
+    """9^29 values in 1 kB."""
+    path = tmp_path / "registry.yaml"
+    path.write_bytes(BOMB)
+    started = time.process_time()
+    with pytest.raises(ConfigError, match="aliases written out"):
+        load_yaml(path)
+    assert time.process_time() - started < 1
+
+
+LONG = "9" * 100_000
+NUMBERS = [LONG, f"1/{LONG}", f"0.{LONG}", "1e999999999", "-1e-999999999", "1e" + LONG, int("9" * 4000) ** 25, 10**100_000,
+           Fraction(1, 10**100_000), Decimal("1e999999999"), Decimal("1e-999999999"), Decimal(LONG)]  # fmt: skip
+
+
+@pytest.mark.parametrize("number", range(len(NUMBERS)))
+def test_numbers_of_any_length_are_refused_wherever_they_enter(number: int) -> None:
+    """A stated limit, in no time, in a message of bounded length."""
+    value: Any = NUMBERS[number]
+    started = time.process_time()
+    for enter in (
+        lambda: exact(value),
+        lambda: stabzoo.LinearMultistep((value,), (1,)),
+        lambda: stabzoo.LinearMultistep((1,), (1,), value),
+        lambda: stabzoo.is_zero_stable((1, value)),
+        lambda: stabzoo.get_scheme("zerosnet", lam=value),
+        lambda: stabzoo.get_scheme("multistep", alpha=(value,), beta=(1,)),
+        lambda: parse_condition(f"k < {value if isinstance(value, str) else LONG}"),
+    ):
+        with pytest.raises(ValueError, match=r"at most (1000 decimal digits|500 characters)|not a condition") as caught:
+            enter()
+        assert len(str(caught.value)) < 400
+    assert time.process_time() - started < 2
+
+
+@pytest.mark.parametrize("number", [n for n in NUMBERS if isinstance(n, str)], ids=lambda text: text[:12])
+def test_long_numbers_on_the_command_line_and_in_files(number: str, run: Run, tmp_path: Path) -> None:
+    """One line, status 2."""
+    for line in (f"analyze --alpha {number} --beta 1", f"show zerosnet --set lam={number}"):
+        status, out, err = run(line)
+        assert (status, out) == (2, "")
+        assert "at most 1000 decimal digits" in err
+        assert len(err) < 400
+    path = tmp_path / "registry.yaml"
+    path.write_text(f"euler: {{weight: {number}}}")
+    if number.startswith("0."):  # YAML's own number, the float that is nearest
+        assert load_yaml(path) == {"euler": {"weight": 1.0}}
+        return
+    with pytest.raises(ConfigError, match=r"at most 1000 decimal digits|Exceeds the limit|not valid YAML") as caught:
+        stabzoo.get_scheme("euler", **load_yaml(path)["euler"])
+    assert len(str(caught.value)) < 400
+
+
+@pytest.mark.parametrize(
+    "width", [0, -1, 65537, 10**100_000, True, "8"], ids=["0", "-1", "65537", "long", "bool", "text"]
+)
+def test_a_width_out_of_range(width: Any) -> None:
+    """Before torch is asked for so much memory."""
+    with pytest.raises(
+        ConfigError, match=r"width: expected a whole number of channels, at least 1 and at most 65536; got "
+    ):
+        timm.create_model("zerosnet20_opt", width=width, device="meta")
+    with pytest.raises(ConfigError, match=r"^here: width: "):
+        validate(ModelConfig, {"scheme": "euler", "depth": 20, "width": width if width != "8" else "x"}, "here")
 
 
 def test_a_missing_file(tmp_path) -> None:
