@@ -11,9 +11,7 @@ import signal
 from collections.abc import Callable, Iterator
 from concurrent.futures import BrokenExecutor, Executor, Future
 from contextlib import ExitStack, contextmanager, suppress
-from typing import TYPE_CHECKING, Any, Literal, TypeVar
-
-from typing_extensions import ParamSpec
+from typing import TYPE_CHECKING, Any, Literal, ParamSpec, TypeVar
 
 from stabzoo.config import ConfigError
 from stabzoo.study.pool import ProcessExecutor, WorkerDied
@@ -24,7 +22,8 @@ if TYPE_CHECKING:
 
 __all__ = ["Device", "Engine", "open_executor", "worker_died"]
 
-P, T = ParamSpec("P"), TypeVar("T")
+P = ParamSpec("P")
+T = TypeVar("T")
 Engine = Literal["local", "dask"]
 Device = Literal["cpu", "cuda"]
 
@@ -186,6 +185,13 @@ def _joined(address: str) -> Iterator[Client]:
             "e.g. tcp://node1:8786"
         ) from None
     with client:
+        try:
+            client.run_on_scheduler(software)  # it passes on what it can import
+        except Exception as error:
+            raise ConfigError(
+                f"scheduler {address}: has no stabzoo that works ({type(error).__name__}: {error}); start it from the "
+                "environment that its workers have"
+            ) from None
         threads_of: Any = client.nthreads()  # of a client that is not asynchronous
         for worker, threads in threads_of.items():
             if threads > 1:
