@@ -142,3 +142,12 @@ def test_refusals(rows, why):
     """Wrong shapes and values that are not finite."""
     with pytest.raises(ValueError, match=why):
         sweep(rows)
+
+
+@pytest.mark.parametrize("rows", [[[10**400]], [["x"]], [[1], [1, 2]], [[None, {}]], [[10**100_000]]], ids=range(5))
+def test_what_is_no_array_of_floats(rows: list) -> None:
+    """One sentence, whatever numpy raises."""
+    with pytest.raises(
+        ValueError, match=r"^expected (an array of floats, one set per row; got other things \(|finite )"
+    ):
+        sweep(rows)

@@ -41,7 +41,10 @@ def sweep(alphas: ArrayLike, *, preconsistent: bool = False) -> SweepResult:
         ValueError: not a two-dimensional array with 1 to `MAX_STEPS` finite columns.
 
     """
-    rows = np.asarray(alphas, dtype=np.float64)
+    try:
+        rows = np.asarray(alphas, dtype=np.float64)
+    except (TypeError, ValueError, OverflowError) as error:  # text, rows of several lengths, integers beyond floats
+        raise ValueError(f"expected an array of floats, one set per row; got other things ({error!s:.120})") from None
     if rows.ndim != 2 or not 1 <= rows.shape[1] <= MAX_STEPS:
         raise ValueError(
             f"expected an array of shape (N, d) with 1 <= d <= {MAX_STEPS}, got {rows.shape}; one set per row"
