@@ -38,24 +38,33 @@ def print_json(data: Any) -> None:
     sys.stdout.write(json.dumps(data, indent=2, default=str) + "\n")
 
 
-def table(console: Console, columns: Mapping[str, Sequence[Cell]], expendable: Sequence[str] = ()) -> None:
+def table(
+    console: Console,
+    columns: Mapping[str, Sequence[Cell]],
+    expendable: Sequence[str] = (),
+    whole: Sequence[str] = (),
+) -> None:
     """Print columns side by side; where they do not fit, those of ``expendable`` are left out, in this order.
 
-    Columns that still do not fit are wrapped.
+    Columns that still do not fit are wrapped, but for those that are ``whole``.
     """
     hidden: list[str] = []
-    while (grid := _grid(columns, hidden)) and _width(console, grid) > console.width and len(hidden) < len(expendable):
+    while (
+        (grid := _grid(columns, hidden, whole))
+        and _width(console, grid) > console.width
+        and len(hidden) < len(expendable)
+    ):
         hidden.append(expendable[len(hidden)])
     console.print(grid)
     if hidden:
         console.print(f"not shown in {console.width} columns, see --json: {', '.join(hidden)}", style="dim")
 
 
-def _grid(columns: Mapping[str, Sequence[Cell]], hidden: Sequence[str]) -> Table:
+def _grid(columns: Mapping[str, Sequence[Cell]], hidden: Sequence[str], whole: Sequence[str]) -> Table:
     grid = Table(box=SIMPLE_HEAD, show_edge=False, padding=(0, 2, 0, 0), pad_edge=False)
     shown = {header: cells for header, cells in columns.items() if header not in hidden}
     for header in shown:
-        grid.add_column(header.replace(" ", "\n"), overflow="fold", vertical="top")
+        grid.add_column(header.replace(" ", "\n"), overflow="fold", vertical="top", no_wrap=header in whole)
     for row in zip(*shown.values(), strict=True):
         grid.add_row(*row)
     return grid

@@ -110,7 +110,7 @@ def rows_of(study: Study, records: dict[str, Record]) -> list[Row]:
     """One row for each network of ``study``, proved afresh from the coefficients its runs were trained with."""
     rows: list[Row] = []
     for network in study.networks:
-        keys = [study.run(network, seed).key for seed in study.seeds]
+        keys = [study.run(network, seed, device).key for seed in study.seeds for device in ("cpu", "cuda")]
         finished = tuple(records[key] for key in keys if key in records)
         coefficients = finished[0].coefficients if finished else None
         proved = coefficients and card(LinearMultistep(coefficients.alpha, coefficients.beta, coefficients.beta_next))

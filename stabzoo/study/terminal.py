@@ -17,7 +17,7 @@ from stabzoo.study.findings import Finding
 from stabzoo.study.report import Report
 from stabzoo.study.spec import Published
 
-__all__ = ["Bar", "RunProgress", "say", "show"]
+__all__ = ["Bar", "RunProgress", "numbers", "say", "show"]
 
 
 def say(console: Console, text: str, style: str = "") -> None:
@@ -118,7 +118,7 @@ def _measured(report: Report, width: int) -> Iterator[Table]:
         evaluation.title: [wording.accuracy_text(row, evaluation) for row in report.rows]
         for evaluation in report.study.evaluations
     }
-    yield from _numbers(title, {"network": networks, "zero\nstability": proved}, columns, width)
+    yield from numbers(title, {"network": networks, "zero\nstability": proved}, columns, width)
 
 
 def _found(finding: Finding) -> Table:
@@ -135,12 +135,12 @@ def _published(report: Report, published: Published, width: int) -> Iterator[Tab
     cells = [wording.published_cells(report.study, row, published) for row in rows]
     columns = {column: [row[i] for row in cells] for i, column in enumerate(published.columns)}
     networks = {"network": [Text(row.network.label) for row in rows]}
-    for table in _numbers(f"Published: {published.setting}", networks, columns, width):
+    for table in numbers(f"Published: {published.setting}", networks, columns, width):
         table.caption = Text(published.reference)
         yield table
 
 
-def _numbers(
+def numbers(
     title: str, heads: Mapping[str, Sequence[Text]], columns: Mapping[str, Sequence[str]], width: int
 ) -> Iterator[Table]:
     """Tables that begin with ``heads``, each with as many of the ``columns`` as fit in ``width``, one at least.

@@ -1,0 +1,129 @@
+"""Two studies beside each other: which settings differ, and what that did to the accuracies."""
+
+from __future__ import annotations
+
+import statistics
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass
+from typing import Any
+
+from stabzoo.study.spec import Network, Study
+from stabzoo.study.statistics import Row
+
+__all__ = ["Change", "Contrast", "changes", "contrasts"]
+
+
+@dataclass(frozen=True)
+class Change:
+    """A setting that two studies have otherwise; None where one does not have it."""
+
+    setting: str
+    first: Any
+    second: Any
+
+
+@dataclass(frozen=True)
+class Contrast:
+    """A network of two studies under one evaluation: the accuracies in percent of the finished runs, one a seed."""
+
+    label: str
+    evaluation: str
+    first: tuple[float, ...]
+    second: tuple[float, ...]
+
+    @property
+    def difference(self) -> float | None:
+        """Mean of the second minus mean of the first; None unless both have runs."""
+        return statistics.fmean(self.second) - statistics.fmean(self.first) if self.first and self.second else None
+
+    @property
+    def spread(self) -> float | None:
+        """The larger sample standard deviation over the seeds; None unless both have two runs."""
+        if min(len(self.first), len(self.second)) < 2:
+            return None
+        return max(statistics.stdev(self.first), statistics.stdev(self.second))
+
+    @property
+    def exceeds(self) -> bool | None:
+        """Whether the means differ by more than the spread; None where that cannot be said."""
+        difference, spread = self.difference, self.spread
+        return None if difference is None or spread is None else abs(difference) > spread
+
+    def to_dict(self) -> dict[str, Any]:
+        """Everything, as JSON-safe values."""
+        found = {"difference": self.difference, "spread": self.spread, "exceeds_spread": self.exceeds}
+        return {**asdict(self), **found}
+
+
+def changes(first: Study, second: Study) -> list[Change]:
+    """The settings that decide numbers and differ, in the order of a study's file; titles and limits do not.
+
+    What every network that both have has otherwise in the same way is one change, of "every network".
+    """
+    networks = [{network.label: network for network in study.networks} for study in (first, second)]
+    found = [*_only(networks[0], networks[1], "network")]
+    shared = [(network, networks[1][label]) for label, network in networks[0].items() if label in networks[1]]
+    found += _of_networks(shared)
+    for part in ("data", "training"):
+        settings = [getattr(study, part).model_dump(mode="json") for study in (first, second)]
+        found += _differing({part: settings[0]}, {part: settings[1]})
+    if first.seeds != second.seeds:
+        found.append(Change("seeds", list(first.seeds), list(second.seeds)))
+    evaluations = [{e.title: e.model_dump(mode="json") for e in study.evaluations} for study in (first, second)]
+    diagnostics = [{d.kind: d.model_dump(mode="json") for d in study.diagnostics} for study in (first, second)]
+    for what, pair in (("evaluation", evaluations), ("diagnostic", diagnostics)):
+        found += _only(pair[0], pair[1], what)
+        for name, settings in pair[0].items():
+            if name in pair[1]:
+                found += _differing({f"{what} {name}": settings}, {f"{what} {name}": pair[1][name]})
+    return found
+
+
+def contrasts(first: tuple[Study, Sequence[Row]], second: tuple[Study, Sequence[Row]]) -> list[Contrast]:
+    """Of two studies with their rows, the networks whose label both have, under evaluations whose title both have."""
+    others = {row.network.label: row for row in second[1]}
+    titled = {evaluation.title: evaluation for evaluation in second[0].evaluations}
+    return [
+        Contrast(
+            row.network.label,
+            evaluation.title,
+            tuple(row.accuracies(evaluation)),
+            tuple(others[row.network.label].accuracies(titled[evaluation.title])),
+        )
+        for row in first[1]
+        if row.network.label in others
+        for evaluation in first[0].evaluations
+        if evaluation.title in titled
+    ]
+
+
+def _only(first: Mapping[str, Any], second: Mapping[str, Any], what: str) -> list[Change]:
+    missing = [Change(f"{what} {name}", "there", None) for name in first if name not in second]
+    return missing + [Change(f"{what} {name}", None, "there") for name in second if name not in first]
+
+
+def _of_networks(pairs: Sequence[tuple[Network, Network]]) -> list[Change]:
+    found = {
+        one.label: _differing({"model": one.model, "args": one.args}, {"model": other.model, "args": other.args})
+        for one, other in pairs
+    }
+    everywhere = [change for change in next(iter(found.values()), []) if all(change in of for of in found.values())]
+    if len(found) == 1:
+        everywhere = []
+    return [Change(f"{change.setting} of every network", change.first, change.second) for change in everywhere] + [
+        Change(f"{change.setting} of {label}", change.first, change.second)
+        for label, of in found.items()
+        for change in of
+        if change not in everywhere
+    ]
+
+
+def _differing(first: Mapping[str, Any], second: Mapping[str, Any], prefix: str = "") -> list[Change]:
+    found: list[Change] = []
+    for name in dict.fromkeys([*first, *second]):
+        one, other = first.get(name), second.get(name)
+        if isinstance(one, Mapping) and isinstance(other, Mapping):
+            found += _differing(one, other, f"{prefix}{name}.")
+        elif one != other:
+            found.append(Change(f"{prefix}{name}", one, other))
+    return found
