@@ -18,7 +18,7 @@ from stabzoo.study.report import Report
 from stabzoo.study.spec import Run
 from stabzoo.study.statistics import Comparison, compare, rows_of
 from stabzoo.study.store import Coefficients, Measured, Record
-from stabzoo.study.terminal import _numbers
+from stabzoo.study.terminal import numbers
 from stabzoo.study.wording import accuracy_text, answer, coefficients_text, correlation_note, moduli_text, proved_text
 
 STABLE = Coefficients.model_validate({"alpha": ["1/3", "5/9", "1/9"], "beta": ["16/9"], "beta_next": 0})
@@ -199,7 +199,7 @@ def test_many_evaluations_are_printed_in_tables_that_fit() -> None:
     }
     columns = {f"Gaussian σ = 0.{i}": [f"{i}0.0±1.5", "no run"] for i in range(1, 10)}
     console = Console(width=80, file=io.StringIO())
-    tables = list(_numbers("A title", networks, columns, 80))
+    tables = list(numbers("A title", networks, columns, 80))
     for table in tables:
         console.print(table)
     printed = console.file.getvalue()  # type: ignore[attr-defined]  # pyright: ignore
@@ -207,5 +207,5 @@ def test_many_evaluations_are_printed_in_tables_that_fit() -> None:
     assert printed.count("56: (0.825, -0.1, 0.275 | 1.45)") == 3
     assert "…" not in printed
     assert all(f"{i}0.0±1.5" in printed for i in range(1, 10))
-    assert [len(table.columns) for table in _numbers("", networks, columns, 10)] == [3] * 9
-    assert len(list(_numbers("", networks, columns, 1000))) == 1
+    assert [len(table.columns) for table in numbers("", networks, columns, 10)] == [3] * 9
+    assert len(list(numbers("", networks, columns, 1000))) == 1

@@ -23,8 +23,8 @@ NEGATIVE_RATIO = re.compile(r"-[0-9.]+/.*")
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run one command and return its exit status.
 
-    0: done; 1: `stabzoo check` found a false claim, or a run of a study failed; 2: the input is wrong, or something
-    cannot be read or written; 130: interrupted; 141: the reader of the output is gone.  What is wrong is one message on
+    0: done; 1: `stabzoo check` found a false claim, a run of a study failed, or none is there to report; 2: the input is
+    wrong, or something cannot be read or written; 130: interrupted; 141: the reader of the output is gone.  What is wrong is one message on
     standard error.
     """
     for stream in (sys.stdout, sys.stderr):

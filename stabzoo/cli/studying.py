@@ -195,13 +195,13 @@ def show_status(name: str | None, scale: str | None, folder: Path | None, *, as_
         **{state: [str(standing.count(state) or "-") for standing in standings] for state in STATES},
     }
     table(console, columns)
-    rows = [
+    begun = [
         (standing, run)
         for standing in standings
         for run in standing.runs
-        if name or run.state != "missing" or run.epoch
+        if name or run.state in ("running", "failed") or (run.state == "missing" and run.epoch)
     ]
-    _show_runs(console, [(standing, run) for standing, run in rows if name or run.state != "finished"])
+    _show_runs(console, begun)
 
 
 def _show_runs(console: Console, rows: Sequence[tuple[Standing, RunState]]) -> None:
@@ -231,6 +231,8 @@ def _state_text(run: RunState) -> str:
         case "failed":
             return f"failed: {run.reason}"
         case "missing":
+            if run.epoch and run.epoch == run.epochs:
+                return "missing, trained but not all is measured"
             return f"missing, stopped after {epoch}" if run.epoch else "missing"
         case _:
             return run.state
