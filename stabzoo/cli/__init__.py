@@ -23,9 +23,9 @@ NEGATIVE_RATIO = re.compile(r"-[0-9.]+/.*")
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run one command and return its exit status.
 
-    0: done; 1: `stabzoo check` found a false claim, a run of a study failed, or none is there to report; 2: the input is
-    wrong, or something cannot be read or written; 130: interrupted; 141: the reader of the output is gone.  What is wrong is one message on
-    standard error.
+    0: done; 1: `stabzoo check` found a false claim, a run of a study failed, or there is none to report; 2: the input
+    is wrong, or something cannot be read or written; 130: interrupted; 141: the reader of the output is gone.  What is
+    wrong is one message on standard error.
     """
     for stream in (sys.stdout, sys.stderr):
         if (reconfigure := getattr(stream, "reconfigure", None)) is not None:
