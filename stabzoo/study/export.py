@@ -25,10 +25,11 @@ def export(holdings: Holdings, path: Path, study: str | None = None) -> int:
         raise ConfigError(f"{path}: expected a file called .csv or .parquet, got {path.suffix or 'no extension'!r}")
     if not path.parent.is_dir():
         raise ConfigError(f"{path}: there is no folder {str(path.parent)!r}; make it first")
-    columns, rows = holdings.store.results() if holdings.store else ([], [])
+    columns, rows = holdings.store.results() if holdings.store else (["study"], [])
     if study is not None:
-        studies = sorted({name for name, _ in holdings.asked})
-        rows = [row for row in rows if row[columns.index("study")] == study]
+        names = [row[columns.index("study")] for row in rows]  # None for a run that no study asks for now
+        studies = sorted({name for name in names if name})
+        rows = [row for row, name in zip(rows, names, strict=True) if name == study]
         if not rows:
             known = f"it has some of {', '.join(studies)}" if studies else "it has none"
             raise ConfigError(f"{holdings.path}: has no results of a study {study!r}; {known}")
