@@ -293,3 +293,16 @@ def test_worker_and_driver_are_killed_and_the_results_are_those_of_the_local_eng
     )
     assert len(expected) == 4
     assert weights == expected
+
+
+def test_script_and_study_of_the_page_on_clusters(tmp_path: Path):
+    """docs/cluster.md's script is Python, and its study one, of three networks that are timed."""
+    page = (Path(__file__).parents[1] / "docs" / "cluster.md").read_text(encoding="utf-8")
+    (script,) = re.findall(r"```python\n(.*?)```", page, re.DOTALL)
+    compile(script, "on_slurm.py", "exec")
+    (study,) = re.findall(r"```yaml\n(.*?)```", page, re.DOTALL)
+    file = tmp_path / "three-depths.yaml"
+    file.write_text(study)
+    loaded = load_study(file)
+    assert [network.model for network in loaded.networks] == ["zerosnet32_opt", "zerosnet44_opt", "zerosnet56_opt"]
+    assert [diagnostic.kind for diagnostic in loaded.diagnostics] == ["cost"]
