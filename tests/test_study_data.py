@@ -227,4 +227,4 @@ def test_a_study_of_files(run: Run, tmp_path: Path) -> None:
     study.write_text(STUDY.format(verified="false"))
     done = run(f"study {study} --folder {folder} --root {tmp_path / 'sets'} --workers 1")
     assert done.status == 0
-    assert len(list((folder / "runs").glob("*.json"))) == 1
+    assert len(Store(folder).results()[1]) == 1

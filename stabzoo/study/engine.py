@@ -217,6 +217,8 @@ class _Training:
         """Take what came of a call."""
         try:
             outcome = future.result()
+        except ConfigError:  # not of the run: there is no executor any more
+            raise
         except Exception as error:
             if worker_died(error):
                 self.died(key, str(error))
