@@ -47,6 +47,8 @@ def install(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Callabl
         package: str = "",
     ) -> Path:
         package = package or f"stabzoo_{name}"
+        for module in [m for m in sys.modules if m.partition(".")[0] == package]:
+            del sys.modules[module]  # of another test, from elsewhere
         folder = tmp_path / package
         folder.mkdir(exist_ok=True)
         (folder / "__init__.py").write_text(dedent(code))

@@ -148,7 +148,7 @@ def test_a_training_of_a_folder_and_its_evaluation(run: Run, tmp_path: Path) -> 
 def test_killed_while_others_read(run: Run, tmp_path: Path) -> None:
     """The processes that read ahead keep nothing locked, and change nothing that comes after."""
     data = write_folder(tmp_path / "colours")
-    line = f"{TRAIN} --data {data} --size 8 --set epochs=3 --workers 1 --checkpoint-steps 1 --folder"
+    line = f"{TRAIN} --data {data} --size 8 --set epochs=12 --workers 1 --checkpoint-steps 1 --folder"
     assert run(f"{line} {tmp_path / 'whole'}").status == 0
     arguments = [*line.split(), str(tmp_path / "killed")]
     done = subprocess.run(
