@@ -1,5 +1,6 @@
 """Fixtures: third-party plugins, installed into a temporary folder on the path; commands; one thread."""
 
+import os
 import shlex
 import sys
 from collections.abc import Callable, Iterator
@@ -8,6 +9,9 @@ from textwrap import dedent
 from typing import NamedTuple
 
 import pytest
+
+os.environ.setdefault("OMP_NUM_THREADS", "1")  # read when torch is imported, here and in all processes of the tests
+
 import torch
 
 import stabzoo

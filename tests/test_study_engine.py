@@ -39,7 +39,7 @@ TINY: dict[str, Any] = {
     ],
     "data": {"name": "digits", "size": 8, "test_images": 1697, "split_seed": 0},
     "training": {
-        "epochs": 2,
+        "epochs": 8,
         "batch_size": 50,
         "optimizer": "momentum",
         "lr": 0.1,
@@ -165,7 +165,7 @@ def test_folder_holds_results_plot_and_page(done: Done):
         assert [entry["run"]["seed"] for entry in network["runs"]] == [0, 1]
         for entry in network["runs"]:
             assert len(entry["measured"]) == 2
-            assert len(entry["losses"]) == 2
+            assert len(entry["losses"]) == 8
             assert entry["run"]["threads"] == 1
     page = (folder / "report.html").read_text(encoding="utf-8")
     assert not re.search(r"(?:src|href)=\"(?!data:)|https?://|<script|@import|url\(", page)
