@@ -22,11 +22,15 @@ def autoattack(classes: int, epsilon: float, seed: int) -> Callable[[nn.Module, 
         ConfigError: the code is not installed, or there are too few classes for its loss.
     """
     try:
-        from pyautoattack import AutoAttack
+        from pyautoattack import AutoAttack, checks
     except ImportError:
         raise ConfigError("autoattack: expected its authors' code; pip install 'stabzoo[autoattack]'") from None
     if classes < 4:
         raise ConfigError(f"autoattack: expected at least 4 classes, which its loss compares; got {classes}")
+
+    # it looks for dynamic defences by setting the process' trace function: that takes a debugger's away, and has been
+    # seen to hang; no network here is one
+    checks.check_dynamic = _unchecked
 
     def attack(network: nn.Module, images: Tensor, labels: Tensor) -> Tensor:
         attacker: Any = AutoAttack(network, eps=epsilon, seed=seed, device=images.device)
@@ -37,3 +41,7 @@ def autoattack(classes: int, epsilon: float, seed: int) -> Callable[[nn.Module, 
         return found.detach()
 
     return attack
+
+
+def _unchecked(*_: object, **__: object) -> None:
+    """Check nothing."""
