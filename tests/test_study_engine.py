@@ -60,9 +60,10 @@ TINY: dict[str, Any] = {
     "limits": ["Too small to mean anything."],
 }
 SCRIPT = """
-import sys
+import signal, sys
 from pathlib import Path
 from stabzoo.study import load_study, run_study
+signal.signal(signal.SIGINT, signal.default_int_handler)  # as on a terminal; what a shell starts behind it ignores it
 try:
     run_study(load_study(sys.argv[1]), Path(sys.argv[2]), workers=1)
 except KeyboardInterrupt:
