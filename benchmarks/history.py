@@ -194,7 +194,7 @@ def parts(batch: int, device: str) -> None:
         for width in (16, 32):
             states = torch.randn(3, batch, width, 512 // width, 512 // width, device=device)
             projections = [Projection(width, 2 * width, 2, device=device) for _ in states]
-            preact = preactivation(width, device=device).eval()
+            preact = preactivation(width, norm=True, device=device).eval()
             products = median(lambda: [p(y) for p, y in zip(projections, states, strict=True)])  # noqa: B023
             convolutions = median(
                 lambda: [F.conv2d(y, p.weight, stride=2) for p, y in zip(projections, states, strict=True)]  # noqa: B023

@@ -269,7 +269,7 @@ def test_batch_statistics_are_measured_and_counted_once() -> None:
         reference(x)
         assert f.calls > 5
         for (name, ours), theirs in zip(f.named_buffers(), reference.buffers(), strict=True):
-            assert torch.equal(ours, theirs), name
+            assert torch.allclose(ours, theirs, rtol=1e-13), name  # summed in another order: channels last
         step(x, [x])
         assert f.norm1.num_batches_tracked == 2
 

@@ -65,7 +65,8 @@ class Adjoint:
     def apply(self, v: Tensor) -> Tensor:
         """Weight J^T v, one product."""
         self.products += 1
-        return self.pull(v) * self.weight
+        pulled = self.pull(v)
+        return pulled if self.weight == 1 else pulled * self.weight
 
     @property
     def open(self) -> Tensor:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from stabzoo.implicit.batched import inner_products, lengths
+from stabzoo.implicit.batched import inner_products, lengths, workspace
 from stabzoo.implicit.problem import Problem
 from stabzoo.implicit.report import Status
 
@@ -36,7 +36,7 @@ def anderson(problem: Problem, y: Tensor, *, gives_up: bool = False) -> int:
     that of Richardson's iteration on a spectrum in [1, L].
     """
     batch, size = y.flatten(1).shape
-    steps, slopes = y.new_empty(batch, WINDOW, size), y.new_empty(batch, WINDOW, size)  # dy, dr
+    steps, slopes = workspace(y, batch, WINDOW, size), workspace(y, batch, WINDOW, size)  # dy, dr
     regular = REGULARIZATION[y.dtype] * torch.eye(WINDOW, dtype=torch.float64, device=y.device)
     gram, scale = regular.new_zeros(batch, WINDOW, WINDOW), regular.new_zeros(batch, WINDOW)
     stiffness = torch.zeros_like(scale)

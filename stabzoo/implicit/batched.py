@@ -1,9 +1,21 @@
 """Inner products and combinations of a batch of vectors, in the order of factors that matrix products are fast in."""
 
+import numpy as np
 import torch
 from torch import Tensor
 
-__all__ = ["combination", "inner_products", "lengths"]
+__all__ = ["combination", "inner_products", "lengths", "workspace"]
+
+
+def workspace(like: Tensor, *shape: int) -> Tensor:
+    """An uninitialised tensor of the type and device of ``like``, for the vectors that a solver keeps.
+
+    On a CPU numpy allocates it, as it asks the system for huge pages: the first touch of tens of megabytes in pages of
+    4 KiB takes longer than an evaluation of f.
+    """
+    if like.device.type != "cpu":
+        return like.new_empty(shape)
+    return torch.from_numpy(np.empty(shape, {torch.float32: np.float32, torch.float64: np.float64}[like.dtype]))
 
 
 def inner_products(vectors: Tensor, x: Tensor) -> Tensor:

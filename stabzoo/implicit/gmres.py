@@ -8,7 +8,7 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
-from stabzoo.implicit.batched import combination, inner_products, lengths
+from stabzoo.implicit.batched import combination, inner_products, lengths, workspace
 
 __all__ = ["DIMENSION", "Krylov", "gmres"]
 
@@ -39,7 +39,8 @@ def gmres(apply: Callable[[Tensor], Tensor], rhs: Tensor, tolerance: Tensor, lim
     """
     batch, size = rhs.shape
     dimension = min(DIMENSION, limit)
-    basis = rhs.new_empty(batch, DIMENSION + 1, size)  # all of it at once: memory does not grow
+    # all of it at once, so that memory does not grow; (B, K, n) in which every vector of the batch is contiguous
+    basis = workspace(rhs, DIMENSION + 1, batch, size).transpose(0, 1)
     hessenberg = torch.zeros(batch, dimension + 1, dimension, dtype=torch.float64, device=rhs.device)
     start = lengths(rhs)
     torch.div(rhs, torch.where(start > 0, start, 1)[:, None], out=basis[:, 0])
@@ -50,10 +51,10 @@ def gmres(apply: Callable[[Tensor], Tensor], rhs: Tensor, tolerance: Tensor, lim
         k = products
         w = apply(basis[:, k])
         products += 1
-        before = lengths(w)
         h = inner_products(basis[:, : k + 1], w)
         w = torch.baddbmm(w[:, None], h[:, None], basis[:, : k + 1], alpha=-1)[:, 0]
         length = lengths(w)
+        before = torch.hypot(lengths(h), length)  # of w, by Pythagoras
         lost = length < CANCELLATION * before
         if bool(lost.any()):
             again = torch.where(lost[:, None], inner_products(basis[:, : k + 1], w), 0)

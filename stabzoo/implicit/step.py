@@ -7,6 +7,7 @@ from torch import Tensor, nn
 
 from stabzoo.implicit.differentiable import implicit_solution
 from stabzoo.implicit.field import Field
+from stabzoo.implicit.layout import Layout
 from stabzoo.implicit.precision import Autocast
 from stabzoo.implicit.problem import per_sample
 from stabzoo.implicit.report import BlockReport, SolveReport
@@ -133,15 +134,18 @@ class ImplicitStep(nn.Module):
         autocast = Autocast.around(y)
         kind = torch.promote_types(y.dtype, torch.float32)
         taken = kind if autocast.enabled else y.dtype  # a module in half precision takes half precision
-        f = field.measure(y) if self.needs_f or field.training else None
-        history = [entry.to(kind) for entry in history]
+        layout = Layout.of(y)
+        given, y = y, layout.inward(y)
+        f = layout.inward(field.measure(layout.outward(y))) if self.needs_f or field.training else None
+        history = [(y if entry is given else layout.inward(entry)).to(kind) for entry in history]
         b, a = self.combine(history, None if f is None else f.to(kind))
         with torch.no_grad():
             start = y.to(kind) if f is None else torch.add(b, f.to(kind), alpha=self.weight)
 
         def function(z: Tensor, *tensors: Tensor) -> Tensor:
+            z = layout.outward(z.to(taken))
             with autocast.region():
-                return field.evaluate(z.to(taken), *tensors) if tensors else field(z.to(taken))
+                return layout.inward(field.evaluate(z, *tensors) if tensors else field(z))
 
         if fixed:
             z = start if f is None else torch.add(b, f.to(kind), alpha=self.weight)
@@ -157,8 +161,8 @@ class ImplicitStep(nn.Module):
                 slope = function(y.to(kind), *field.tensors) if f is None else f
                 explicit = torch.add(b, slope.to(kind), alpha=self.weight)
                 z = torch.where(per_sample(report.failed, z), explicit, z)
-        new = self.finish(z, b, a).to(taken)
-        return [new, f] if f is not None and self.returns_slope else [new]
+        new = layout.as_given(layout.outward(self.finish(z, b, a).to(taken)))
+        return [new, layout.as_given(layout.outward(f))] if f is not None and self.returns_slope else [new]
 
     @torch.jit.unused
     def record_adjoint(self, report: SolveReport) -> None:
