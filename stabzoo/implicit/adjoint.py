@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from typing import Any
 
+import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor
 
-from stabzoo.implicit.batched import lengths
+from stabzoo.implicit.batched import host, lengths
 from stabzoo.implicit.gmres import gmres
 from stabzoo.implicit.problem import per_sample
 from stabzoo.implicit.report import SolveReport, Status
@@ -52,7 +55,7 @@ class Adjoint:
 
     def __init__(self, pull: Callable[[Tensor], Tensor], rhs: Tensor, weight: float, settings: SolverSettings) -> None:
         self.pull, self.rhs, self.weight, self.settings = pull, rhs, weight, settings
-        self.size = lengths(rhs)
+        self.size = host(lengths(rhs))
         rtol = settings.backward_rtol or settings.rtol
         self.tolerance = max(rtol, 10 * torch.finfo(rhs.dtype).eps) * self.size
         self.solution = torch.zeros_like(rhs)
@@ -69,9 +72,9 @@ class Adjoint:
         return pulled if self.weight == 1 else pulled * self.weight
 
     @property
-    def open(self) -> Tensor:
+    def open(self) -> NDArray[Any]:
         """Which samples have not met their tolerance, (B,)."""
-        return (self.left > self.tolerance) & self.left.isfinite()
+        return (self.left > self.tolerance) & np.isfinite(self.left)
 
     @property
     def going(self) -> bool:
@@ -80,17 +83,17 @@ class Adjoint:
 
     def step(self) -> None:
         """One iteration of Neumann's series: v <- v + residual, for the open samples."""
-        open_ = self.open[:, None]
+        open_ = torch.from_numpy(self.open).to(self.rhs.device)[:, None]
         image = self.apply(self.residual)
         self.iterations += 1
         self.solution = torch.where(open_, self.solution + self.residual, self.solution)
         self.residual = torch.where(open_, image, self.residual)
-        self.left = lengths(self.residual)
+        self.left = host(lengths(self.residual))
 
     def neumann(self) -> None:
         """Iterate the series."""
         limit = 1e6 * self.size
-        while self.going and not bool((self.left > limit).all()):
+        while self.going and not (self.left > limit).all():
             self.step()
 
     def gmres(self) -> None:
@@ -98,24 +101,25 @@ class Adjoint:
         while self.going:
             self.iterations += 1
             before = self.left
-            target = torch.where(self.open, self.tolerance, float("inf"))
+            target = np.where(self.open, self.tolerance, np.inf)
             solution, self.left, _ = gmres(
                 self.apply, self.residual, target, self.settings.max_evaluations - self.products
             )
             self.solution += solution
             del solution
-            if not self.going or bool((self.left > 0.9 * before)[self.open].all()):
+            if not self.going or (self.left > 0.9 * before)[self.open].all():
                 return
             torch.sub(self.rhs, self.solution, out=self.residual).add_(self.apply(self.solution))
-            self.left = lengths(self.residual)
+            self.left = host(lengths(self.residual))
 
     def report(self) -> SolveReport:
         """The verdict: residuals relative to ||g||."""
-        status = torch.full_like(self.left, int(Status.CONVERGED), dtype=torch.long)
+        status = np.full(len(self.left), int(Status.CONVERGED))
         limit = Status.MAX_EVALUATIONS if self.products >= self.settings.max_evaluations else Status.STAGNATED
-        status = torch.where(self.left > self.tolerance, int(limit), status)
-        status = torch.where(self.left > 1e6 * self.size, int(Status.DIVERGED), status)
-        status = torch.where(self.left.isfinite(), status, int(Status.NONFINITE))
-        scale = torch.where(self.size > 0, self.size, 1)
-        floor = torch.full_like(self.left, torch.finfo(self.rhs.dtype).eps)
-        return SolveReport(self.method, self.left / scale, floor, status, self.iterations, self.products)
+        status = np.where(self.left > self.tolerance, int(limit), status)
+        status = np.where(self.left > 1e6 * self.size, int(Status.DIVERGED), status)
+        status = np.where(np.isfinite(self.left), status, int(Status.NONFINITE))
+        residual = torch.from_numpy(self.left / np.where(self.size > 0, self.size, 1)).to(self.rhs)
+        floor = torch.full_like(residual, torch.finfo(self.rhs.dtype).eps)
+        ended = torch.from_numpy(status).to(self.rhs.device)
+        return SolveReport(self.method, residual, floor, ended, self.iterations, self.products)

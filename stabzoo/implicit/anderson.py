@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+from typing import Any
+
+import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor
 
-from stabzoo.implicit.batched import inner_products, lengths, workspace
+from stabzoo.implicit.batched import host, inner_products, lengths, workspace
 from stabzoo.implicit.problem import Problem
 from stabzoo.implicit.report import Status
 
@@ -37,9 +41,8 @@ def anderson(problem: Problem, y: Tensor, *, gives_up: bool = False) -> int:
     """
     batch, size = y.flatten(1).shape
     steps, slopes = workspace(y, batch, WINDOW, size), workspace(y, batch, WINDOW, size)  # dy, dr
-    regular = REGULARIZATION[y.dtype] * torch.eye(WINDOW, dtype=torch.float64, device=y.device)
-    gram, scale = regular.new_zeros(batch, WINDOW, WINDOW), regular.new_zeros(batch, WINDOW)
-    stiffness = torch.zeros_like(scale)
+    regular = REGULARIZATION[y.dtype] * np.eye(WINDOW)
+    gram, scale, stiffness = np.zeros((batch, WINDOW, WINDOW)), np.zeros((batch, WINDOW)), np.zeros((batch, WINDOW))
     sizes: list[Tensor] = []
     before_y = before_r = None
     iteration = 0
@@ -57,18 +60,19 @@ def anderson(problem: Problem, y: Tensor, *, gives_up: bool = False) -> int:
             slot, kept = (iteration - 1) % WINDOW, min(iteration, WINDOW)
             torch.sub(flat_r, before_r, out=slopes[:, slot])
             torch.sub(flat_y, before_y, out=steps[:, slot])
-            scale[:, slot] = lengths(slopes[:, slot]).double()
-            moved = lengths(steps[:, slot])
-            stiffness[:, slot] = torch.where(moved > 0, scale[:, slot] / moved, 0)
-            gram[:, slot, :kept] = gram[:, :kept, slot] = inner_products(slopes[:, :kept], slopes[:, slot]).double()
-            unit = torch.where(scale > 0, 1 / scale, 1)[:, :kept]
+            scale[:, slot] = host(lengths(slopes[:, slot]))
+            moved = host(lengths(steps[:, slot]))
+            stiffness[:, slot] = np.divide(scale[:, slot], moved, out=np.zeros(batch), where=moved > 0)
+            gram[:, slot, :kept] = gram[:, :kept, slot] = host(inner_products(slopes[:, :kept], slopes[:, slot]))
+            unit = np.divide(1, scale, out=np.ones_like(scale), where=scale > 0)[:, :kept]
             system = unit[:, :, None] * gram[:, :kept, :kept] * unit[:, None, :] + regular[:kept, :kept]
-            overlap = unit * inner_products(slopes[:, :kept], flat_r)
-            weights = unit * torch.linalg.solve_ex(system, overlap[:, :, None])[0][:, :, 0]
-            mixing = (2 / (1 + stiffness.amax(1))).clamp(max=1)[:, None]
-            new = torch.baddbmm(flat_y[:, None], weights.to(y.dtype)[:, None], steps[:, :kept], alpha=-1)
-            new = new.baddbmm_((mixing * weights).to(y.dtype)[:, None], slopes[:, :kept], alpha=-1)[:, 0]
-            new.addcmul_(mixing.to(y.dtype), flat_r)
+            overlap = unit * host(inner_products(slopes[:, :kept], flat_r))
+            weights = unit * solve(system, overlap)
+            mixing = np.minimum(2 / (1 + stiffness.max(1)), 1)[:, None]
+            factors = torch.from_numpy(np.stack([weights, mixing * weights], 1)).to(y)
+            new = torch.baddbmm(flat_y[:, None], factors[:, :1], steps[:, :kept], alpha=-1)
+            new = new.baddbmm_(factors[:, 1:], slopes[:, :kept], alpha=-1)[:, 0]
+            new.addcmul_(torch.from_numpy(mixing).to(y), flat_r)
         before_y, before_r = flat_y, flat_r
         y = problem.advance(y, new.view_as(y))
         iteration += 1
@@ -78,3 +82,11 @@ def give_up(problem: Problem, sizes: list[Tensor]) -> None:
     """End the samples whose residual has not halved over `PATIENCE` evaluations."""
     if len(sizes) > PATIENCE:
         problem.end(sizes[-1] > 0.5 * sizes[0], Status.STAGNATED)
+
+
+def solve(system: NDArray[Any], rhs: NDArray[Any]) -> NDArray[Any]:
+    """The solutions (B, K) of systems (B, K, K); NaN, which ends a sample, of those that have none."""
+    try:
+        return np.linalg.solve(system, rhs[:, :, None])[:, :, 0]
+    except np.linalg.LinAlgError:
+        return torch.linalg.solve_ex(torch.from_numpy(system), torch.from_numpy(rhs))[0].numpy()

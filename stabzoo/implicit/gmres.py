@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
+import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor
 
-from stabzoo.implicit.batched import combination, inner_products, lengths, workspace
+from stabzoo.implicit.batched import combination, host, inner_products, lengths, workspace
 
 __all__ = ["DIMENSION", "Krylov", "gmres"]
 
@@ -24,11 +26,11 @@ class Krylov(NamedTuple):
     """What a cycle found: ``solution`` (B, n), the norm of the residual by the recurrence (B,), and products used."""
 
     solution: Tensor
-    residual: Tensor
+    residual: NDArray[Any]
     products: int
 
 
-def gmres(apply: Callable[[Tensor], Tensor], rhs: Tensor, tolerance: Tensor, limit: int) -> Krylov:
+def gmres(apply: Callable[[Tensor], Tensor], rhs: Tensor, tolerance: NDArray[Any], limit: int) -> Krylov:
     """One cycle for (I - M) x = rhs: the least residual over the Krylov space, until it is at most ``tolerance`` (B,)
     in every sample, or ``limit`` products were used.
 
@@ -41,39 +43,45 @@ def gmres(apply: Callable[[Tensor], Tensor], rhs: Tensor, tolerance: Tensor, lim
     dimension = min(DIMENSION, limit)
     # all of it at once, so that memory does not grow; (B, K, n) in which every vector of the batch is contiguous
     basis = workspace(rhs, DIMENSION + 1, batch, size).transpose(0, 1)
-    hessenberg = torch.zeros(batch, dimension + 1, dimension, dtype=torch.float64, device=rhs.device)
-    start = lengths(rhs)
-    torch.div(rhs, torch.where(start > 0, start, 1)[:, None], out=basis[:, 0])
+    hessenberg = np.zeros((batch, dimension + 1, dimension))
+    start = host(lengths(rhs))
+    normalize(rhs, start, basis[:, 0])
     residual = start
-    alive = start.isfinite()
+    alive = np.isfinite(start)
     products = 0
-    while products < dimension and bool((opened := alive & (residual > tolerance)).any()):
+    while products < dimension and (opened := alive & (residual > tolerance)).any():
         k = products
         w = apply(basis[:, k])
         products += 1
-        h = inner_products(basis[:, : k + 1], w)
-        w = torch.baddbmm(w[:, None], h[:, None], basis[:, : k + 1], alpha=-1)[:, 0]
-        length = lengths(w)
-        before = torch.hypot(lengths(h), length)  # of w, by Pythagoras
-        lost = length < CANCELLATION * before
-        if bool(lost.any()):
-            again = torch.where(lost[:, None], inner_products(basis[:, : k + 1], w), 0)
+        products_of_w = inner_products(basis[:, : k + 1], w)
+        w = torch.baddbmm(w[:, None], products_of_w[:, None], basis[:, : k + 1], alpha=-1)[:, 0]
+        length, h = host(lengths(w)), host(products_of_w)
+        lost = length < CANCELLATION * np.hypot(np.linalg.norm(h, axis=1), length)  # the length of w before
+        if lost.any():
+            selected = torch.from_numpy(lost).to(rhs.device)[:, None]
+            again = torch.where(selected, inner_products(basis[:, : k + 1], w), 0)
             w = torch.baddbmm(w[:, None], again[:, None], basis[:, : k + 1], alpha=-1)[:, 0]
-            length, h = lengths(w), h + again
-        torch.div(w, torch.where(length > 0, length, 1)[:, None], out=basis[:, k + 1])
+            length, h = host(lengths(w)), h + host(again)
+        normalize(w, length, basis[:, k + 1])
         # the matrix of I - M in the basis; a closed space gains a column that the right-hand side does not see
-        hessenberg[:, : k + 1, k] = torch.where(opened[:, None], -h, 0)
+        hessenberg[:, : k + 1, k] = np.where(opened[:, None], -h, 0)
         hessenberg[:, k, k] += opened
-        hessenberg[:, k + 1, k] = torch.where(opened, -length, 1)
-        q, r = torch.linalg.qr(hessenberg[:, : k + 2, : k + 1], mode="complete")
-        usable = (r[:, k, k] != 0) & r[:, k, k].isfinite()
-        residual = torch.where(opened & usable, start * q[:, 0, -1].abs().to(start.dtype), residual)
-        if not bool(usable.all()):  # a breakdown: the space is complete
+        hessenberg[:, k + 1, k] = np.where(opened, -length, 1)
+        q, r = np.linalg.qr(hessenberg[:, : k + 2, : k + 1], mode="complete")
+        usable = (r[:, k, k] != 0) & np.isfinite(r[:, k, k])
+        residual = np.where(opened & usable, start * np.abs(q[:, 0, -1]), residual)
+        if not usable.all():  # a breakdown: the space is complete
             alive = alive & usable
-            hessenberg[:, : k + 1, k] = torch.where(usable[:, None], hessenberg[:, : k + 1, k], 0)
-            hessenberg[:, k + 1, k] = torch.where(usable, hessenberg[:, k + 1, k], 1)
+            hessenberg[:, : k + 1, k] = np.where(usable[:, None], hessenberg[:, : k + 1, k], 0)
+            hessenberg[:, k + 1, k] = np.where(usable, hessenberg[:, k + 1, k], 1)
     if products == 0:
         return Krylov(torch.zeros_like(rhs), residual, 0)
-    q, r = torch.linalg.qr(hessenberg[:, : products + 1, :products])
-    weights = torch.linalg.solve_triangular(r, start[:, None, None] * q[:, :1].mT, upper=True)[:, :, 0]
-    return Krylov(combination(weights.to(rhs.dtype), basis[:, :products]), residual, products)
+    q, r = (torch.from_numpy(x) for x in np.linalg.qr(hessenberg[:, : products + 1, :products]))
+    reduced = torch.from_numpy(start)[:, None, None] * q[:, :1].mT
+    weights = torch.linalg.solve_triangular(r, reduced, upper=True)[:, :, 0]
+    return Krylov(combination(weights.to(rhs), basis[:, :products]), residual, products)
+
+
+def normalize(x: Tensor, length: NDArray[Any], out: Tensor) -> None:
+    """Write x / length to ``out``, x itself where the length is 0."""
+    torch.div(x, torch.from_numpy(np.where(length > 0, length, 1)).to(x)[:, None], out=out)

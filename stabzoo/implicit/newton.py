@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import numpy as np
 import torch
 from torch import Tensor
 
+from stabzoo.implicit.batched import host
 from stabzoo.implicit.gmres import gmres
 from stabzoo.implicit.problem import Problem, norms, per_sample
 from stabzoo.implicit.report import Status
@@ -32,8 +34,8 @@ def newton_krylov(problem: Problem, y: Tensor) -> int:
     iteration = 0
     while not problem.finished:
         iteration += 1
-        tolerance = torch.maximum(forcing * size, 0.5 * problem.rtol * problem.scale)
-        tolerance = torch.where(problem.active, tolerance, float("inf"))
+        tolerance = np.maximum(host(forcing * size), 0.5 * problem.rtol * problem.scale)
+        tolerance = np.where(problem.running, tolerance, np.inf)
         room = problem.limit - problem.evaluations - 1
         if room < 1:
             return iteration

@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from typing import Any
 
+import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor
 
-from stabzoo.implicit.batched import lengths
+from stabzoo.implicit.batched import host, lengths
 from stabzoo.implicit.report import SolveReport, Status
 
 __all__ = ["Problem", "norms", "unit_roundoff"]
@@ -46,33 +49,37 @@ class Problem:
     Attributes:
         b: (B, ...), of float32 or float64.
         weight: The weight of the new slope.
-        active: Which samples are still being solved, (B,).
         best: The iterate of least residual of every sample, (B, ...).
+        status: `Status` of every sample, (B,), like all that is decided sample by sample in numpy.
         evaluations: How often f was evaluated.
     """
 
     def __init__(self, function: Callable[[Tensor], Tensor], b: Tensor, weight: float, rtol: float, limit: int) -> None:
         self.function, self.b, self.weight, self.rtol, self.limit = function, b, weight, rtol, limit
-        self.scale = norms(b)
-        self.status = torch.full((len(b),), int(Status.RUNNING), device=b.device)
-        self.status[~self.scale.isfinite()] = int(Status.NONFINITE)
+        self.scale = host(norms(b))
+        self.status = np.where(np.isfinite(self.scale), int(Status.RUNNING), int(Status.NONFINITE))
         self.best = b.clone()
-        self.best_norm = torch.full_like(self.scale, float("inf"))
-        self.first_norm: Tensor | None = None
-        self.waited = torch.zeros_like(self.status)
+        self.best_norm = np.full_like(self.scale, np.inf)
+        self.first_norm: NDArray[Any] | None = None
+        self.waited = np.zeros_like(self.status)
         self.evaluations = 0
         self.eps = unit_roundoff(b)
         self.slope_eps = self.eps
 
     @property
-    def active(self) -> Tensor:
+    def running(self) -> NDArray[Any]:
         """Which samples are still being solved, (B,)."""
         return self.status == Status.RUNNING
 
     @property
+    def active(self) -> Tensor:
+        """The same on the device of b, (B,)."""
+        return torch.from_numpy(self.running).to(self.b.device)
+
+    @property
     def finished(self) -> bool:
         """Whether no sample is left, or no evaluation."""
-        return self.exhausted or not self.active.any()
+        return self.exhausted or not self.running.any()
 
     @property
     def exhausted(self) -> bool:
@@ -99,65 +106,68 @@ class Problem:
 
     def judge(self, y: Tensor, r: Tensor) -> Tensor:
         """Compare the residual ``r`` of ``y`` with the tolerance; returns ||r|| (B,)."""
-        size = norms(r)
-        active = self.active
+        length = norms(r)
+        size, active = host(length), self.running
         if self.first_norm is None:
             self.first_norm = size
             if (empty := self.scale == 0).any():  # b = 0: the first slope is as independent of the iterates as b is
-                self.scale = torch.where(empty, norms(r + y), self.scale)
+                self.scale = np.where(empty, host(norms(r + y)), self.scale)
         better = active & (size < self.best_norm)
         progress = size < 0.99 * self.best_norm
-        if bool(better.all()):
+        if better.all():
             self.best.copy_(y)
-        elif bool(better.any()):
-            torch.where(per_sample(better, y), y, self.best, out=self.best)
-        self.best_norm = torch.where(better, size, self.best_norm)
-        self.waited = torch.where(progress, 0, self.waited + 1)
+        elif better.any():
+            torch.where(per_sample(torch.from_numpy(better).to(y.device), y), y, self.best, out=self.best)
+        self.best_norm = np.where(better, size, self.best_norm)
+        self.waited = np.where(progress, 0, self.waited + 1)
 
         reached = active & (size <= self.rtol * self.scale)
         slow = active & (self.waited > 2)
-        if bool((reached | slow).any()):
+        if (reached | slow).any():
             floor = self.floor(y, r)
             self.end(reached & (floor <= self.rtol), Status.CONVERGED)
             limited = floor > self.rtol
             self.end(limited & (reached | (slow & (size <= 8 * floor * self.scale))), Status.FLOOR_LIMITED)
         self.end(self.waited > PATIENCE, Status.STAGNATED)
         self.end(size > EXPLOSION * self.first_norm, Status.DIVERGED)
-        self.end(~size.isfinite(), Status.NONFINITE)
-        return size
+        self.end(~np.isfinite(size), Status.NONFINITE)
+        return length
 
-    def floor(self, y: Tensor, r: Tensor) -> Tensor:
+    def floor(self, y: Tensor, r: Tensor) -> NDArray[Any]:
         """What rounding lets ||r|| / ||b|| be known to, (B,): `FLOOR` eps (||y|| + weight ||f(y)||) / ||b||."""
         slope = torch.sub(r, self.b).add_(y)  # weight * f(y)
-        size = self.eps * norms(y) + self.slope_eps * norms(slope)
-        return torch.where(self.scale > 0, FLOOR * size / self.scale, torch.zeros_like(size))
+        size = self.eps * host(norms(y)) + self.slope_eps * host(norms(slope))
+        return np.where(self.scale > 0, FLOOR * size / np.where(self.scale > 0, self.scale, 1), 0)
 
-    def end(self, which: Tensor, status: Status) -> None:
+    def end(self, which: NDArray[Any] | Tensor, status: Status) -> None:
         """Give up or accept those of the active samples that are in ``which`` (B,)."""
-        self.status = torch.where(which & self.active, int(status), self.status)
+        chosen = which.cpu().numpy() if isinstance(which, Tensor) else which
+        self.status = np.where(chosen & self.running, int(status), self.status)
 
     def reopen(self) -> None:
         """Let another method go on with the samples that were given up, from their best iterates."""
-        failed = (self.status >= Status.STAGNATED) & (self.status != Status.FLOOR_LIMITED) & self.scale.isfinite()
-        self.status = torch.where(failed, int(Status.RUNNING), self.status)
-        self.waited.zero_()
+        failed = (self.status >= Status.STAGNATED) & (self.status != Status.FLOOR_LIMITED) & np.isfinite(self.scale)
+        self.status = np.where(failed, int(Status.RUNNING), self.status)
+        self.waited = np.zeros_like(self.waited)
 
     def advance(self, y: Tensor, new: Tensor) -> Tensor:
         """``new`` for the samples that are active, ``y`` for the others."""
-        active = self.active
-        return new if bool(active.all()) else torch.where(per_sample(active, y), new, y)
+        return new if self.running.all() else torch.where(per_sample(self.active, y), new, y)
 
     def report(self, method: str, iterations: int, mu: float | None = None) -> SolveReport:
         """The verdict; ``mu`` is the one-sided Lipschitz constant of f: ||y - y*|| <= ||r|| / (1 - weight mu)."""
-        self.end(self.active, Status.MAX_EVALUATIONS)
-        residual = self.best_norm / self.scale.clamp(min=torch.finfo(self.scale.dtype).tiny)
+        self.end(self.running, Status.MAX_EVALUATIONS)
         spread = FLOOR * self.slope_eps * norms(self.best - self.b) + FLOOR * self.eps * norms(self.best)
+        scale, best_norm, status = (
+            torch.from_numpy(x).to(spread.device) for x in (self.scale, self.best_norm, self.status)
+        )
+        residual = (best_norm / scale.clamp(min=torch.finfo(spread.dtype).tiny)).to(spread.dtype)
         bound = None if mu is None or self.weight * mu >= 1 else residual / (1 - self.weight * mu)
         return SolveReport(
             method=method,
             residual=residual,
-            floor=spread / self.scale,
-            status=self.status,
+            floor=spread / scale.to(spread.dtype),
+            status=status,
             iterations=iterations,
             evaluations=self.evaluations,
             error_bound=bound,
