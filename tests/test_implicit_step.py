@@ -536,3 +536,23 @@ def test_a_compiled_step_trains_as_the_fixed_form_does() -> None:
         results.append([y.detach(), f.norm1.running_var, *(p.grad for p in f.parameters())])
     torch.testing.assert_close(*results, rtol=1e-9, atol=1e-12)
     torch._dynamo.reset()
+
+
+@pytest.mark.parametrize("given", [torch.contiguous_format, torch.channels_last])
+@pytest.mark.parametrize("method", [BACKWARD_EULER, ADAMS_MOULTON_3])
+def test_f_sees_channels_last_and_the_state_keeps_its_layout(
+    method: LinearMultistep, given: torch.memory_format
+) -> None:
+    """The layout is the solver's affair; the numbers are those of a solution, in the layout that came in."""
+    f, seen = smooth().eval(), []
+    f.register_forward_pre_hook(lambda _, args: seen.append(args[0].is_contiguous(memory_format=torch.channels_last)))
+    entries = [torch.randn(2, 3, 4, 5, dtype=DOUBLE).contiguous(memory_format=given) for _ in range(3)]
+    found = ImplicitStep(f, method, TIGHT)(entries[0], entries)
+    assert seen
+    assert all(seen)
+    assert all(entry.is_contiguous(memory_format=given) for entry in found)
+    y, known = found[0], f(entries[0])
+    b = sum(float(a) * e for a, e in zip(method.alpha, entries, strict=False)) + float(method.beta[0]) * known
+    if any(method.beta[1:]):
+        b = b + float(method.beta[1]) * entries[method.steps]
+    assert torch.allclose(y, b + float(method.beta_next) * f(y), atol=1e-9)

@@ -60,19 +60,18 @@ def anderson(problem: Problem, y: Tensor, *, gives_up: bool = False) -> int:
             slot, kept = (iteration - 1) % WINDOW, min(iteration, WINDOW)
             torch.sub(flat_r, before_r, out=slopes[:, slot])
             torch.sub(flat_y, before_y, out=steps[:, slot])
-            scale[:, slot] = host(lengths(slopes[:, slot]))
             moved = host(lengths(steps[:, slot]))
-            stiffness[:, slot] = np.divide(scale[:, slot], moved, out=np.zeros(batch), where=moved > 0)
             gram[:, slot, :kept] = gram[:, :kept, slot] = host(inner_products(slopes[:, :kept], slopes[:, slot]))
+            scale[:, slot] = np.sqrt(gram[:, slot, slot])
+            stiffness[:, slot] = np.divide(scale[:, slot], moved, out=np.zeros(batch), where=moved > 0)
             unit = np.divide(1, scale, out=np.ones_like(scale), where=scale > 0)[:, :kept]
             system = unit[:, :, None] * gram[:, :kept, :kept] * unit[:, None, :] + regular[:kept, :kept]
             overlap = unit * host(inner_products(slopes[:, :kept], flat_r))
             weights = unit * solve(system, overlap)
             mixing = np.minimum(2 / (1 + stiffness.max(1)), 1)[:, None]
             factors = torch.from_numpy(np.stack([weights, mixing * weights], 1)).to(y)
-            new = torch.baddbmm(flat_y[:, None], factors[:, :1], steps[:, :kept], alpha=-1)
-            new = new.baddbmm_(factors[:, 1:], slopes[:, :kept], alpha=-1)[:, 0]
-            new.addcmul_(torch.from_numpy(mixing).to(y), flat_r)
+            new = torch.addcmul(flat_y, torch.from_numpy(mixing).to(y), flat_r)[:, None]
+            new.baddbmm_(factors[:, :1], steps[:, :kept], alpha=-1).baddbmm_(factors[:, 1:], slopes[:, :kept], alpha=-1)
         before_y, before_r = flat_y, flat_r
         y = problem.advance(y, new.view_as(y))
         iteration += 1

@@ -21,6 +21,9 @@ DIMENSION = 20
 CANCELLATION = 0.1
 """A vector that loses more than this of its length to the basis is orthogonalised again."""
 
+HUGE = 1e150
+"""Stands for infinity where a space holds the solution: finite, for zeros are multiplied with it."""
+
 
 class Krylov(NamedTuple):
     """What a cycle found: ``solution`` (B, n), the norm of the residual by the recurrence (B,), and products used."""
@@ -37,13 +40,15 @@ def gmres(apply: Callable[[Tensor], Tensor], rhs: Tensor, tolerance: NDArray[Any
     ``apply`` maps v (B, n) to M v (B, n), sample by sample; a sample that has met its tolerance has its space closed,
     so that its solution does not depend on the others of the batch.
 
+    With null the vector for which null H = 0 and null_0 = 1, the least residual is ||rhs|| / ||null||.
+
     Source: Saad, Iterative methods for sparse linear systems, section 6.5.
     """
     batch, size = rhs.shape
     dimension = min(DIMENSION, limit)
     # all of it at once, so that memory does not grow; (B, K, n) in which every vector of the batch is contiguous
     basis = workspace(rhs, DIMENSION + 1, batch, size).transpose(0, 1)
-    hessenberg = np.zeros((batch, dimension + 1, dimension))
+    hessenberg, null = np.zeros((batch, dimension + 1, dimension)), np.eye(1, dimension + 1).repeat(batch, 0)
     start = host(lengths(rhs))
     normalize(rhs, start, basis[:, 0])
     residual = start
@@ -67,10 +72,14 @@ def gmres(apply: Callable[[Tensor], Tensor], rhs: Tensor, tolerance: NDArray[Any
         hessenberg[:, : k + 1, k] = np.where(opened[:, None], -h, 0)
         hessenberg[:, k, k] += opened
         hessenberg[:, k + 1, k] = np.where(opened, -length, 1)
-        q, r = np.linalg.qr(hessenberg[:, : k + 2, : k + 1], mode="complete")
-        usable = (r[:, k, k] != 0) & np.isfinite(r[:, k, k])
-        residual = np.where(opened & usable, start * np.abs(q[:, 0, -1]), residual)
-        if not usable.all():  # a breakdown: the space is complete
+        # what the new column determines of the left null vector; NaN at a breakdown: the space is complete
+        with np.errstate(divide="ignore", invalid="ignore", over="ignore"):
+            seen = np.einsum("bi,bi->b", null[:, : k + 1], hessenberg[:, : k + 1, k])
+            component = -seen / hessenberg[:, k + 1, k]
+        usable = np.isfinite(seen) & ~np.isnan(component)
+        null[:, k + 1] = np.where(usable, np.clip(component, -HUGE, HUGE), 0)
+        residual = np.where(opened & usable, start / np.linalg.norm(null[:, : k + 2], axis=1), residual)
+        if not usable.all():
             alive = alive & usable
             hessenberg[:, : k + 1, k] = np.where(usable[:, None], hessenberg[:, : k + 1, k], 0)
             hessenberg[:, k + 1, k] = np.where(usable, hessenberg[:, k + 1, k], 1)

@@ -43,21 +43,23 @@ def unit_roundoff(value: Tensor) -> float:
 class Problem:
     """y = b + weight * f(y) for every sample of a batch.
 
-    A solver asks for `residual` of an iterate and hands both to `judge`; samples that have ended are no longer in
-    ``active``, and their value must not change (`advance` sees to it).
+    A solver asks for `residual` of an iterate and hands both to `judge`; samples that have ended are no longer
+    ``running``, and their value must not change (`advance` sees to it).
 
     Attributes:
         b: (B, ...), of float32 or float64.
         weight: The weight of the new slope.
         best: The iterate of least residual of every sample, (B, ...).
         status: `Status` of every sample, (B,), like all that is decided sample by sample in numpy.
+        running: Which samples are still being solved, (B,).
         evaluations: How often f was evaluated.
     """
 
     def __init__(self, function: Callable[[Tensor], Tensor], b: Tensor, weight: float, rtol: float, limit: int) -> None:
         self.function, self.b, self.weight, self.rtol, self.limit = function, b, weight, rtol, limit
         self.scale = host(norms(b))
-        self.status = np.where(np.isfinite(self.scale), int(Status.RUNNING), int(Status.NONFINITE))
+        self.running = np.isfinite(self.scale)
+        self.status = np.where(self.running, int(Status.RUNNING), int(Status.NONFINITE))
         self.best = b.clone()
         self.best_norm = np.full_like(self.scale, np.inf)
         self.first_norm: NDArray[Any] | None = None
@@ -67,13 +69,8 @@ class Problem:
         self.slope_eps = self.eps
 
     @property
-    def running(self) -> NDArray[Any]:
-        """Which samples are still being solved, (B,)."""
-        return self.status == Status.RUNNING
-
-    @property
     def active(self) -> Tensor:
-        """The same on the device of b, (B,)."""
+        """``running`` on the device of b, (B,)."""
         return torch.from_numpy(self.running).to(self.b.device)
 
     @property
@@ -142,12 +139,15 @@ class Problem:
     def end(self, which: NDArray[Any] | Tensor, status: Status) -> None:
         """Give up or accept those of the active samples that are in ``which`` (B,)."""
         chosen = which.cpu().numpy() if isinstance(which, Tensor) else which
-        self.status = np.where(chosen & self.running, int(status), self.status)
+        if chosen.any():
+            self.status = np.where(chosen & self.running, int(status), self.status)
+            self.running = self.status == Status.RUNNING
 
     def reopen(self) -> None:
         """Let another method go on with the samples that were given up, from their best iterates."""
         failed = (self.status >= Status.STAGNATED) & (self.status != Status.FLOOR_LIMITED) & np.isfinite(self.scale)
         self.status = np.where(failed, int(Status.RUNNING), self.status)
+        self.running = self.status == Status.RUNNING
         self.waited = np.zeros_like(self.waited)
 
     def advance(self, y: Tensor, new: Tensor) -> Tensor:
