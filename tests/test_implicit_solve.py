@@ -127,6 +127,16 @@ def test_an_equation_without_solution_is_never_solved(method: str, kind: torch.d
 
 
 @pytest.mark.parametrize("method", ALL)
+def test_a_sample_that_overflows_beside_another_gives_a_verdict_and_no_warning(method: str) -> None:
+    """Infinities meet zeros in the small systems of the batch: numpy would warn, and warnings are errors here."""
+    b = torch.tensor([[0.1] * 4, [1e6] * 4])
+    y, report = solve(lambda y: y**3, b, 1.0, b, SolverSettings(method=method))  # type: ignore[arg-type]
+    assert report.status[0] == Status.CONVERGED
+    assert torch.allclose(y[0], b[0] + y[0] ** 3, atol=1e-5)
+    assert y.isfinite().all()
+
+
+@pytest.mark.parametrize("method", ALL)
 def test_overflow_is_not_finite_and_the_best_iterate_is_returned(method: str) -> None:
     """Sample 1 overflows; sample 0 is solved as if it were alone."""
 

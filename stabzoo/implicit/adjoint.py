@@ -19,6 +19,7 @@ from stabzoo.implicit.settings import SolverSettings
 __all__ = ["solve_adjoint"]
 
 
+@np.errstate(all="ignore")  # what overflows gets its verdict
 def solve_adjoint(
     slope: Tensor, y: Tensor, g: Tensor, weight: float, settings: SolverSettings
 ) -> tuple[Tensor, SolveReport]:

@@ -2,11 +2,8 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 import numpy as np
 import torch
-from numpy.typing import NDArray
 from torch import Tensor
 
 from stabzoo.implicit.batched import host, inner_products, lengths, workspace
@@ -67,7 +64,8 @@ def anderson(problem: Problem, y: Tensor, *, gives_up: bool = False) -> int:
             unit = np.divide(1, scale, out=np.ones_like(scale), where=scale > 0)[:, :kept]
             system = unit[:, :, None] * gram[:, :kept, :kept] * unit[:, None, :] + regular[:kept, :kept]
             overlap = unit * host(inner_products(slopes[:, :kept], flat_r))
-            weights = unit * solve(system, overlap)
+            solution = torch.linalg.solve_ex(*map(torch.from_numpy, (system, overlap[:, :, None])))[0]
+            weights = unit * solution.numpy()[:, :, 0]
             mixing = np.minimum(2 / (1 + stiffness.max(1)), 1)[:, None]
             factors = torch.from_numpy(np.stack([weights, mixing * weights], 1)).to(y)
             new = torch.addcmul(flat_y, torch.from_numpy(mixing).to(y), flat_r)[:, None]
@@ -81,11 +79,3 @@ def give_up(problem: Problem, sizes: list[Tensor]) -> None:
     """End the samples whose residual has not halved over `PATIENCE` evaluations."""
     if len(sizes) > PATIENCE:
         problem.end(sizes[-1] > 0.5 * sizes[0], Status.STAGNATED)
-
-
-def solve(system: NDArray[Any], rhs: NDArray[Any]) -> NDArray[Any]:
-    """The solutions (B, K) of systems (B, K, K); NaN, which ends a sample, of those that have none."""
-    try:
-        return np.linalg.solve(system, rhs[:, :, None])[:, :, 0]
-    except np.linalg.LinAlgError:
-        return torch.linalg.solve_ex(torch.from_numpy(system), torch.from_numpy(rhs))[0].numpy()

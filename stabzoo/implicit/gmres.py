@@ -58,9 +58,9 @@ def gmres(apply: Callable[[Tensor], Tensor], rhs: Tensor, tolerance: NDArray[Any
         k = products
         w = apply(basis[:, k])
         products += 1
-        products_of_w = inner_products(basis[:, : k + 1], w)
-        w = torch.baddbmm(w[:, None], products_of_w[:, None], basis[:, : k + 1], alpha=-1)[:, 0]
-        length, h = host(lengths(w)), host(products_of_w)
+        overlap = inner_products(basis[:, : k + 1], w)
+        w = torch.baddbmm(w[:, None], overlap[:, None], basis[:, : k + 1], alpha=-1)[:, 0]
+        length, h = host(lengths(w)), host(overlap)
         lost = length < CANCELLATION * np.hypot(np.linalg.norm(h, axis=1), length)  # the length of w before
         if lost.any():
             selected = torch.from_numpy(lost).to(rhs.device)[:, None]
@@ -73,9 +73,8 @@ def gmres(apply: Callable[[Tensor], Tensor], rhs: Tensor, tolerance: NDArray[Any
         hessenberg[:, k, k] += opened
         hessenberg[:, k + 1, k] = np.where(opened, -length, 1)
         # what the new column determines of the left null vector; NaN at a breakdown: the space is complete
-        with np.errstate(divide="ignore", invalid="ignore", over="ignore"):
-            seen = np.einsum("bi,bi->b", null[:, : k + 1], hessenberg[:, : k + 1, k])
-            component = -seen / hessenberg[:, k + 1, k]
+        seen = np.einsum("bi,bi->b", null[:, : k + 1], hessenberg[:, : k + 1, k])
+        component = -seen / hessenberg[:, k + 1, k]
         usable = np.isfinite(seen) & ~np.isnan(component)
         null[:, k + 1] = np.where(usable, np.clip(component, -HUGE, HUGE), 0)
         residual = np.where(opened & usable, start / np.linalg.norm(null[:, : k + 2], axis=1), residual)

@@ -51,15 +51,13 @@ class Problem:
         weight: The weight of the new slope.
         best: The iterate of least residual of every sample, (B, ...).
         status: `Status` of every sample, (B,), like all that is decided sample by sample in numpy.
-        running: Which samples are still being solved, (B,).
         evaluations: How often f was evaluated.
     """
 
     def __init__(self, function: Callable[[Tensor], Tensor], b: Tensor, weight: float, rtol: float, limit: int) -> None:
         self.function, self.b, self.weight, self.rtol, self.limit = function, b, weight, rtol, limit
         self.scale = host(norms(b))
-        self.running = np.isfinite(self.scale)
-        self.status = np.where(self.running, int(Status.RUNNING), int(Status.NONFINITE))
+        self.status = np.where(np.isfinite(self.scale), int(Status.RUNNING), int(Status.NONFINITE))
         self.best = b.clone()
         self.best_norm = np.full_like(self.scale, np.inf)
         self.first_norm: NDArray[Any] | None = None
@@ -67,6 +65,11 @@ class Problem:
         self.evaluations = 0
         self.eps = unit_roundoff(b)
         self.slope_eps = self.eps
+
+    @property
+    def running(self) -> NDArray[Any]:
+        """Which samples are still being solved, (B,)."""
+        return self.status == int(Status.RUNNING)
 
     @property
     def active(self) -> Tensor:
@@ -141,13 +144,11 @@ class Problem:
         chosen = which.cpu().numpy() if isinstance(which, Tensor) else which
         if chosen.any():
             self.status = np.where(chosen & self.running, int(status), self.status)
-            self.running = self.status == Status.RUNNING
 
     def reopen(self) -> None:
         """Let another method go on with the samples that were given up, from their best iterates."""
         failed = (self.status >= Status.STAGNATED) & (self.status != Status.FLOOR_LIMITED) & np.isfinite(self.scale)
         self.status = np.where(failed, int(Status.RUNNING), self.status)
-        self.running = self.status == Status.RUNNING
         self.waited = np.zeros_like(self.waited)
 
     def advance(self, y: Tensor, new: Tensor) -> Tensor:
@@ -158,16 +159,14 @@ class Problem:
         """The verdict; ``mu`` is the one-sided Lipschitz constant of f: ||y - y*|| <= ||r|| / (1 - weight mu)."""
         self.end(self.running, Status.MAX_EVALUATIONS)
         spread = FLOOR * self.slope_eps * norms(self.best - self.b) + FLOOR * self.eps * norms(self.best)
-        scale, best_norm, status = (
-            torch.from_numpy(x).to(spread.device) for x in (self.scale, self.best_norm, self.status)
-        )
-        residual = (best_norm / scale.clamp(min=torch.finfo(spread.dtype).tiny)).to(spread.dtype)
+        scale, best_norm = (torch.from_numpy(x).to(spread) for x in (self.scale, self.best_norm))
+        residual = best_norm / scale.clamp(min=torch.finfo(scale.dtype).tiny)
         bound = None if mu is None or self.weight * mu >= 1 else residual / (1 - self.weight * mu)
         return SolveReport(
             method=method,
             residual=residual,
-            floor=spread / scale.to(spread.dtype),
-            status=status,
+            floor=spread / scale,
+            status=torch.from_numpy(self.status).to(spread.device),
             iterations=iterations,
             evaluations=self.evaluations,
             error_bound=bound,

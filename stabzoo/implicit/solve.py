@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
+import numpy as np
 import torch
 from torch import Tensor
 from torch.autograd.forward_ad import unpack_dual
@@ -32,6 +33,7 @@ METHODS: dict[str, Callable[[Problem, Tensor], int]] = {
 
 
 @torch.no_grad()
+@np.errstate(all="ignore")  # what overflows gets its verdict
 def solve(
     function: Callable[[Tensor], Tensor],
     b: Tensor,
