@@ -6,7 +6,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from stabzoo.implicit.batched import host, inner_products, lengths, workspace
+from stabzoo.implicit.batched import host, inner_products, workspace
 from stabzoo.implicit.problem import Problem
 from stabzoo.implicit.report import Status
 
@@ -14,6 +14,13 @@ __all__ = ["WINDOW", "anderson"]
 
 WINDOW = 8
 """Number of differences kept: 5 do as well for real spectra; oscillatory f (imaginary spectra) need more."""
+
+FIRST_MIXING = 2 / 3
+"""The mixing of the first iteration, before differences show a stiffness: the best for weight ||J|| = 1, L = 2.
+
+Without stiffness a full step would be as good, and it was tried: it takes an iteration more, or several, on steps of
+norm 0.9 to 10, as it leaves the region where f is nearly linear.
+"""
 
 PATIENCE = 20
 """Evaluations over which a residual must halve, where there is another method to turn to."""
@@ -37,9 +44,11 @@ def anderson(problem: Problem, y: Tensor, *, gives_up: bool = False) -> int:
     that of Richardson's iteration on a spectrum in [1, L].
     """
     batch, size = y.flatten(1).shape
-    steps, slopes = workspace(y, batch, WINDOW, size), workspace(y, batch, WINDOW, size)  # dy, dr
+    window = workspace(y, batch, WINDOW, 2, size)  # dy and dr, in turn
+    slopes = window[:, :, 1]
     regular = REGULARIZATION[y.dtype] * np.eye(WINDOW)
     gram, scale, stiffness = np.zeros((batch, WINDOW, WINDOW)), np.zeros((batch, WINDOW)), np.zeros((batch, WINDOW))
+    overlap = np.zeros((batch, 0))
     sizes: list[Tensor] = []
     before_y = before_r = None
     iteration = 0
@@ -52,24 +61,26 @@ def anderson(problem: Problem, y: Tensor, *, gives_up: bool = False) -> int:
             return iteration
         flat_y, flat_r = y.flatten(1), r.flatten(1)
         if before_y is None or before_r is None:
-            new = flat_y + flat_r
+            new = torch.add(flat_y, flat_r, alpha=FIRST_MIXING)
         else:
             slot, kept = (iteration - 1) % WINDOW, min(iteration, WINDOW)
-            torch.sub(flat_r, before_r, out=slopes[:, slot])
-            torch.sub(flat_y, before_y, out=steps[:, slot])
-            moved = host(lengths(steps[:, slot]))
-            gram[:, slot, :kept] = gram[:, :kept, slot] = host(inner_products(slopes[:, :kept], slopes[:, slot]))
-            scale[:, slot] = np.sqrt(gram[:, slot, slot])
+            torch.sub(flat_y, before_y, out=window[:, slot, 0])
+            torch.sub(flat_r, before_r, out=window[:, slot, 1])
+            moved, scale[:, slot] = host(torch.linalg.vector_norm(window[:, slot], dim=2)).T
             stiffness[:, slot] = np.divide(scale[:, slot], moved, out=np.zeros(batch), where=moved > 0)
+            # DR r before and after: their difference is the row DR dr of the Gram matrix, and costs no second product
+            previous, overlap = overlap, host(inner_products(slopes[:, :kept], flat_r))
+            known = previous.shape[1]
+            gram[:, slot, :known] = gram[:, :known, slot] = overlap[:, :known] - previous
+            gram[:, slot, slot] = scale[:, slot] ** 2
             unit = np.divide(1, scale, out=np.ones_like(scale), where=scale > 0)[:, :kept]
             system = unit[:, :, None] * gram[:, :kept, :kept] * unit[:, None, :] + regular[:kept, :kept]
-            overlap = unit * host(inner_products(slopes[:, :kept], flat_r))
-            solution = torch.linalg.solve_ex(*map(torch.from_numpy, (system, overlap[:, :, None])))[0]
+            solution = torch.linalg.solve_ex(*map(torch.from_numpy, (system, (unit * overlap)[:, :, None])))[0]
             weights = unit * solution.numpy()[:, :, 0]
             mixing = np.minimum(2 / (1 + stiffness.max(1)), 1)[:, None]
-            factors = torch.from_numpy(np.stack([weights, mixing * weights], 1)).to(y)
+            factors = torch.from_numpy(np.stack([weights, mixing * weights], 2).reshape(batch, 1, -1)).to(y)
             new = torch.addcmul(flat_y, torch.from_numpy(mixing).to(y), flat_r)[:, None]
-            new.baddbmm_(factors[:, :1], steps[:, :kept], alpha=-1).baddbmm_(factors[:, 1:], slopes[:, :kept], alpha=-1)
+            new.baddbmm_(factors, window[:, :kept].flatten(1, 2), alpha=-1)
         before_y, before_r = flat_y, flat_r
         y = problem.advance(y, new.view_as(y))
         iteration += 1
