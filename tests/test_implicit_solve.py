@@ -97,6 +97,20 @@ def test_stiff_equations_are_solved(norm: float) -> None:
     assert (true_residual(f, b, 1.0, plain) > 1e-5).all()
 
 
+@pytest.mark.parametrize("values", [(-0.9, -0.5, 0.3), (-8.0, -3.0, -1.0, 0.1), (-2.0, -1.5, -1.0, -0.5, 0.2, 0.4, 0.6)])
+def test_anderson_acceleration_of_a_linear_equation_spans_its_krylov_space(values: tuple[float, ...]) -> None:
+    """With k different eigenvalues k differences determine the solution: k + 2 evaluations, whatever the mixing."""
+    torch.manual_seed(0)
+    basis = torch.linalg.qr(torch.randn(40, 40, dtype=DOUBLE))[0]
+    f = nn.Linear(40, 40, bias=False, dtype=DOUBLE)
+    f.weight.data = basis @ torch.tensor([values[i % len(values)] for i in range(40)], dtype=DOUBLE).diag() @ basis.T
+    b = torch.randn(3, 40, dtype=DOUBLE)
+    y, report = run(f, b, "anderson", rtol=1e-8)
+    assert report.converged
+    assert report.evaluations == len(values) + 2
+    torch.testing.assert_close(y, torch.linalg.solve(torch.eye(40, dtype=DOUBLE) - f.weight, b.T).T)
+
+
 def test_newton_krylov_helps_where_anderson_acceleration_stalls() -> None:
     """An oscillatory f, whose spectrum is imaginary: the chain ends with the method that converges."""
     torch.manual_seed(0)

@@ -12,7 +12,6 @@ from torch import Tensor
 
 from stabzoo.implicit.batched import host, lengths
 from stabzoo.implicit.gmres import gmres
-from stabzoo.implicit.problem import per_sample
 from stabzoo.implicit.report import SolveReport, Status
 from stabzoo.implicit.settings import SolverSettings
 
@@ -28,9 +27,10 @@ def solve_adjoint(
     Every sample's gradient is divided by its largest entry first: the result does not depend on the scale of the loss.
     """
     shape, kind = g.shape, torch.promote_types(g.dtype, torch.float32)
-    largest = g.flatten(1).abs().amax(1).to(kind)
-    unit = torch.where(largest > 0, largest, 1)
-    rhs = (g.to(kind) / per_sample(unit, g)).flatten(1)
+    rhs = g.to(kind).flatten(1)
+    largest = rhs.abs().amax(1)
+    unit = torch.where(largest > 0, largest, 1)[:, None]
+    rhs = rhs / unit  # a copy that is not kept
 
     def pull(v: Tensor) -> Tensor:
         """J^T v of (B, n), zero where f does not depend on y."""
@@ -47,7 +47,7 @@ def solve_adjoint(
             system.neumann()
         else:
             system.gmres()
-        v = system.solution.view(shape) * per_sample(unit, g)
+        v = (system.solution * unit).view(shape)
     return v, system.report()
 
 
