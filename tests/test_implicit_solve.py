@@ -97,7 +97,9 @@ def test_stiff_equations_are_solved(norm: float) -> None:
     assert (true_residual(f, b, 1.0, plain) > 1e-5).all()
 
 
-@pytest.mark.parametrize("values", [(-0.9, -0.5, 0.3), (-8.0, -3.0, -1.0, 0.1), (-2.0, -1.5, -1.0, -0.5, 0.2, 0.4, 0.6)])
+@pytest.mark.parametrize(
+    "values", [(-0.9, -0.5, 0.3), (-8.0, -3.0, -1.0, 0.1), (-2.0, -1.5, -1.0, -0.5, 0.2, 0.4, 0.6)]
+)
 def test_anderson_acceleration_of_a_linear_equation_spans_its_krylov_space(values: tuple[float, ...]) -> None:
     """With k different eigenvalues k differences determine the solution: k + 2 evaluations, whatever the mixing."""
     torch.manual_seed(0)
