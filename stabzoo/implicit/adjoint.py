@@ -30,7 +30,7 @@ def solve_adjoint(
     rhs = g.to(kind).flatten(1)
     largest = rhs.abs().amax(1)
     unit = torch.where(largest > 0, largest, 1)[:, None]
-    rhs = rhs / unit  # a copy that is not kept
+    rhs = rhs / unit  # under the same name, so that the unscaled copy is freed before the solve
 
     def pull(v: Tensor) -> Tensor:
         """J^T v of (B, n), zero where f does not depend on y."""

@@ -19,7 +19,7 @@ FIRST_MIXING = 2 / 3
 """The mixing of the first iteration, before differences show a stiffness: the best for weight ||J|| = 1, L = 2.
 
 A full step spans the same Krylov space, but goes further from where f is nearly linear: at norms from 0.9 it takes up
-to four evaluations more.
+to five evaluations more (64 channels, norm 10, theta 1: 37 instead of 32).
 """
 
 PATIENCE = 20
