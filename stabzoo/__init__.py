@@ -18,7 +18,7 @@ import wrapt
 
 if TYPE_CHECKING:
     from stabzoo.checkpoints import checkpoint_filter_fn
-    from stabzoo.config import ConfigError, Rational, Strict, load_yaml, validate
+    from stabzoo.config import Rational, Strict, load_yaml, validate
     from stabzoo.diagnostics.bounds import forward_bounds
     from stabzoo.diagnostics.joint import Kernel, ReluStep, joint_sensitivity
     from stabzoo.diagnostics.layers import conv_norm
@@ -27,6 +27,7 @@ if TYPE_CHECKING:
     from stabzoo.diagnostics.periodic import periodic_norms
     from stabzoo.diagnostics.step_bound import StepBound
     from stabzoo.discretization import Discretization, ExplicitMultistep, ImplicitMultistep, LearnableMultistep
+    from stabzoo.errors import ConfigError
     from stabzoo.hookspecs import hookimpl
     from stabzoo.implicit.regularizers import ResidualPenalty, perturbation_penalty, residual_penalty
     from stabzoo.implicit.report import ConvergenceWarning, solver_report

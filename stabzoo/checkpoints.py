@@ -11,7 +11,7 @@ from typing import Any
 
 from torch import Tensor, nn
 
-from stabzoo.config import ConfigError
+from stabzoo.errors import ConfigError
 from stabzoo.foreign import failure_text
 
 __all__ = ["checkpoint_filter_fn", "fit_weights", "read_weights"]

@@ -12,20 +12,11 @@ from dataclasses import dataclass
 from typing import Any
 
 from stabzoo.conditions import Condition, parse_condition
-from stabzoo.config import ConfigError
 from stabzoo.discretization import Discretization, LearnableMultistep
+from stabzoo.errors import ConfigError, PluginError, PluginWarning
 from stabzoo.foreign import failure_text, foreign
 from stabzoo.multistep import LinearMultistep
-from stabzoo.plugins import (
-    Catalogue,
-    Plugin,
-    PluginError,
-    PluginWarning,
-    catalogue,
-    get_scheme,
-    parameter_names,
-    scheme_class,
-)
+from stabzoo.plugins import Catalogue, Plugin, catalogue, get_scheme, parameter_names, scheme_class
 from stabzoo.registry import ModelConfig, SchemeClaim
 from stabzoo.stability import StabilityCard, card, is_zero_stable, verify_certificate
 

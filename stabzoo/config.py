@@ -12,15 +12,20 @@ from pathlib import Path
 from typing import Annotated, Any, TypeVar, get_args
 
 import yaml
-from pydantic import BaseModel, BeforeValidator, ConfigDict, PlainSerializer, ValidationError, WithJsonSchema
+from pydantic import (
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    Field,
+    PlainSerializer,
+    ValidationError,
+    WithJsonSchema,
+)
 
+from stabzoo.errors import ConfigError, quoted, shortened
 from stabzoo.multistep import exact
 
-__all__ = ["ConfigError", "Rational", "Strict", "explain", "load_yaml", "validate"]
-
-
-class ConfigError(ValueError):
-    """A file or a parameter is not what stabzoo accepts; the message says where, why and what to do."""
+__all__ = ["Rational", "Seed", "Strict", "explain", "load_yaml", "validate"]
 
 
 Rational = Annotated[
@@ -42,23 +47,6 @@ Model = TypeVar("Model", bound=BaseModel)
 
 MAX_MISTAKES = 20
 """Lines of an error message; a list of the wrong kind has one mistake an entry."""
-
-LONGEST_LINE = 600
-"""Characters of one of them, which may quote a value of any length."""
-
-
-def shortened(text: str) -> str:
-    """``text`` without its middle, if it is longer than `LONGEST_LINE`."""
-    half = LONGEST_LINE // 2
-    return text if len(text) <= LONGEST_LINE else f"{text[:half]} ... {text[-half:]}"
-
-
-def quoted(value: object, length: int = 80) -> str:
-    """``repr`` of what was given, cut to ``length``, also of what has none: an integer of 10^5 digits."""
-    try:
-        return repr(value)[:length]
-    except Exception:
-        return f"a {type(value).__name__} that cannot be written"
 
 
 def _models(annotation: Any) -> list[type[BaseModel]]:
@@ -204,3 +192,6 @@ def load_yaml(path: Path) -> Mapping[str, Any]:
     if not isinstance(data, dict):
         raise ConfigError(f"{path}: expected a mapping of names to values at the top, got {type(data).__name__}")
     return data
+
+
+Seed = Annotated[int, Field(ge=0, lt=2**32)]

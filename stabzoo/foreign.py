@@ -19,7 +19,7 @@ import threading
 from collections.abc import Iterator
 from types import FrameType
 
-from stabzoo.config import ConfigError, shortened
+from stabzoo.errors import ConfigError, shortened
 
 __all__ = ["OutOfTime", "failure_text", "foreign"]
 

@@ -154,6 +154,16 @@ class LinearMultistep:
         return len(self.alpha)
 
     @property
+    def past_slopes(self) -> int:
+        """Number of past slopes f_{n-1}, f_{n-2}, ... that a step needs."""
+        return max((lag for lag, beta in enumerate(self.beta) if beta), default=0)
+
+    @property
+    def keeps_state(self) -> bool:
+        """Whether a state enters the step beside f: y_{n+1} = f(y_n) alone keeps none, as a plain network."""
+        return self.steps > 1 or any(self.alpha)
+
+    @property
     def rho(self) -> tuple[Fraction, ...]:
         """First characteristic polynomial z^d - sum_j alpha_j z^{d-1-j}, d + 1 coefficients, highest power first."""
         return (Fraction(1), *(-a for a in self.alpha))

@@ -32,39 +32,19 @@ from pydantic import BaseModel
 
 import stabzoo
 from stabzoo import hookspecs
-from stabzoo.config import ConfigError, load_yaml, validate
+from stabzoo.config import load_yaml, validate
 from stabzoo.discretization import Discretization
+from stabzoo.errors import ConfigError, PluginError, PluginWarning, UnknownParameterError
 from stabzoo.foreign import failure_text, foreign
 from stabzoo.multistep import LinearMultistep
 from stabzoo.registry import ModelConfig, Registry, SchemeClaim
 
-__all__ = [
-    "Plugin",
-    "PluginError",
-    "PluginWarning",
-    "UnknownParameterError",
-    "get_scheme",
-    "list_models",
-    "list_schemes",
-    "refresh",
-]
+__all__ = ["Plugin", "get_scheme", "list_models", "list_schemes", "refresh"]
 
 GROUP = "stabzoo"
 UNKNOWN = "unknown"  # the name of a distribution without METADATA
 MAX_SCHEMES = 1000  # of a plugin
 OURS = "stabzoo"  # the distribution whose plugins are read first and whose claims stand in the top-level registry.yaml
-
-
-class PluginError(RuntimeError):
-    """A plugin is broken; the message names it."""
-
-
-class PluginWarning(UserWarning):
-    """A plugin, or a part of one, is left out; the message names it."""
-
-
-class UnknownParameterError(ConfigError, TypeError):
-    """A parameter that neither the scheme nor the network knows."""
 
 
 @dataclass

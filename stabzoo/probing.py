@@ -10,9 +10,9 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from stabzoo.errors import PluginError
 from stabzoo.foreign import failure_text
 from stabzoo.implicit.step import ImplicitStep
-from stabzoo.plugins import PluginError
 from stabzoo.steps import LearnableStep, MultistepStep
 
 __all__ = ["probe_step"]

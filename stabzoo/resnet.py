@@ -20,12 +20,12 @@ from timm.layers import DropPath, calculate_drop_path_rates
 from torch import Tensor, nn
 
 from stabzoo.checkpoints import checkpoint_filter_fn
-from stabzoo.config import ConfigError
 from stabzoo.discretization import Boundary, Discretization, ImplicitMultistep
+from stabzoo.errors import ConfigError
 from stabzoo.multistep import LinearMultistep
 from stabzoo.network import Shape, StagedNetwork
 from stabzoo.probing import probe_step
-from stabzoo.steps import LearnableStep, MultistepStep, slopes_kept
+from stabzoo.steps import LearnableStep, MultistepStep
 
 if TYPE_CHECKING:
     from stabzoo.stability import StabilityCard
@@ -185,8 +185,8 @@ class BlockBuilder:
     ) -> None:
         method = scheme.coefficients()
         self.scheme, self.form, self.bottleneck, self.norm, self.dd = scheme, form, bottleneck, norm, dd
-        self.skips = method.steps > 1 or any(method.alpha)
-        self.steps, self.slopes = method.steps, slopes_kept(method)
+        self.skips = method.keeps_state
+        self.steps, self.slopes = method.steps, method.past_slopes
         self.boundary: Boundary = scheme.boundary
         self.reuses_f = scheme.reuses_f
         self.history = History((stem,))
@@ -357,7 +357,7 @@ class DiscretizedResNet(StagedNetwork):
             elif isinstance(module, nn.BatchNorm2d | nn.Linear | LearnableStep):
                 module.reset_parameters()
         method, blocks = self.scheme.coefficients(), self.blocks()
-        if method.steps == 1 and not any(method.alpha):
+        if not method.keeps_state:
             return
         normed = any(isinstance(module, nn.BatchNorm2d) for module in self.modules())
         if not method.is_explicit or not normed:

@@ -14,11 +14,6 @@ from stabzoo.multistep import LinearMultistep
 __all__ = ["LearnableStep", "MultistepStep"]
 
 
-def slopes_kept(method: LinearMultistep) -> int:
-    """How many past slopes f_{n-1}, f_{n-2}, ... a step of ``method`` needs."""
-    return max((lag for lag, beta in enumerate(method.beta) if beta), default=0)
-
-
 class MultistepStep(nn.Module):
     """One step with fixed coefficients (see `stabzoo.Discretization.block` for its arguments).
 
@@ -31,9 +26,9 @@ class MultistepStep(nn.Module):
         super().__init__()
         self.f = f
         # y_{n+1} = f(y_n) reads no state beside f.  Of more steps all are read, for a network hands all of them on.
-        used = method.alpha if method.steps > 1 or any(method.alpha) else ()
+        used = method.alpha if method.keeps_state else ()
         self.alpha = [float(alpha) for alpha in used]
-        self.slopes = slopes_kept(method)
+        self.slopes = method.past_slopes
         self.beta = [float(beta) for beta in method.beta[: self.slopes + 1]]
         self.returns_slope = returns_slope or self.slopes > 0
         self.method = method
@@ -70,7 +65,7 @@ class LearnableStep(nn.Module):
         self.low, self.high = low, high
         weight = next(f.parameters(), torch.empty(0))
         self.parameter = nn.Parameter(torch.empty(1, device=weight.device, dtype=weight.dtype))
-        self.slopes = slopes_kept(LinearMultistep(*formula(Fraction(low))))
+        self.slopes = LinearMultistep(*formula(Fraction(low))).past_slopes
         self.reset_parameters()
 
     @torch.jit.unused

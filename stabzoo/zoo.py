@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 import stabzoo
 from stabzoo import plugins
-from stabzoo.config import ConfigError, quoted
+from stabzoo.errors import ConfigError, quoted
 from stabzoo.registry import MAX_WIDTH, ModelConfig
 
 if TYPE_CHECKING:
@@ -58,7 +58,7 @@ def build_model(name: str, config: ModelConfig, pretrained: bool = False, **kwar
             parameters of the scheme.
 
     Raises:
-        ConfigError: a parameter is not valid (`stabzoo.plugins.UnknownParameterError`, also a TypeError, where nothing
+        ConfigError: a parameter is not valid (`stabzoo.errors.UnknownParameterError`, also a TypeError, where nothing
         has its name). PluginError: the plugin that provides the scheme is broken.
     """
     from timm.models import build_model_with_cfg

@@ -5,8 +5,8 @@ import timm
 import torch
 from torch import nn
 
-from stabzoo.config import ConfigError
 from stabzoo.diagnostics.conditioning import module_conditioning
+from stabzoo.errors import ConfigError
 
 NAMES = ("basicnet20", "basicnet56", "basicnet18", "basicnet34")
 

@@ -14,7 +14,7 @@ from torch import Tensor, nn
 
 import stabzoo
 from stabzoo.checkpoints import fit_weights, read_weights
-from stabzoo.config import ConfigError
+from stabzoo.errors import ConfigError
 
 EXPECTED = "expected a checkpoint of tensors only (.safetensors, .pt, .pth); "
 

@@ -17,8 +17,8 @@ import stabzoo
 import stabzoo.study
 from stabzoo.cli import main
 from stabzoo.cli.console import brief, full, table
-from stabzoo.config import ConfigError
-from stabzoo.plugins import PluginWarning, catalogue
+from stabzoo.errors import ConfigError, PluginWarning
+from stabzoo.plugins import catalogue
 from stabzoo.stability.enclosure import Enclosure
 
 Install = Callable[..., Path]

@@ -20,7 +20,7 @@ from test_training import KILLED
 from torchvision import datasets
 from torchvision.transforms import CenterCrop, Compose, PILToTensor, Resize
 
-from stabzoo.config import ConfigError
+from stabzoo.errors import ConfigError
 from stabzoo.study.augmentation import Augmentation
 from stabzoo.study.data import fetch, load_images
 from stabzoo.study.datasets import Folder, Timm

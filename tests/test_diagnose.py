@@ -12,10 +12,10 @@ from conftest import Run
 from PIL import Image
 from safetensors.torch import save_file
 
-from stabzoo.config import ConfigError
 from stabzoo.diagnostics.diagnosis import diagnose
 from stabzoo.diagnostics.diagnosis_sections import sections
 from stabzoo.diagnostics.images import load_labelled_images, load_model
+from stabzoo.errors import ConfigError
 from stabzoo.study.cifar import load_cifar
 
 pytestmark = pytest.mark.usefixtures("one_thread")

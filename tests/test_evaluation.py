@@ -16,7 +16,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from torch import Tensor, nn
 
-from stabzoo.config import ConfigError
+from stabzoo.errors import ConfigError
 from stabzoo.study.accuracy import accuracies, accuracy, hits
 from stabzoo.study.attacks import fgsm, pgd
 from stabzoo.study.data import load_images

@@ -17,9 +17,9 @@ from conftest import GOOD_CODE, GOOD_REGISTRY, Run
 
 import stabzoo
 import stabzoo.resnet
-from stabzoo.config import ConfigError
+from stabzoo.errors import ConfigError, PluginError, PluginWarning
 from stabzoo.foreign import OutOfTime, failure_text, foreign
-from stabzoo.plugins import PluginError, PluginWarning, catalogue, load_plugin
+from stabzoo.plugins import catalogue, load_plugin
 
 Install = Callable[..., Path]
 

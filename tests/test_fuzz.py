@@ -16,7 +16,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 import stabzoo
-from stabzoo.config import ConfigError, load_yaml, validate
+from stabzoo.config import load_yaml, validate
+from stabzoo.errors import ConfigError
 from stabzoo.multistep import LinearMultistep
 from stabzoo.registry import Registry
 from stabzoo.study import shipped_studies

@@ -11,7 +11,7 @@ import pytest
 import yaml
 from conftest import Run
 
-from stabzoo.config import ConfigError
+from stabzoo.errors import ConfigError
 from stabzoo.multistep import LinearMultistep
 from stabzoo.scaffold import NewPlugin, distribution, write_plugin
 

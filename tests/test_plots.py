@@ -10,7 +10,7 @@ from matplotlib.axes import Axes
 
 import stabzoo
 from stabzoo import LinearMultistep
-from stabzoo.config import ConfigError
+from stabzoo.errors import ConfigError
 from stabzoo.report.plots import scheme_figure, write_scheme_plot
 from stabzoo.stability import StabilityCard, card
 

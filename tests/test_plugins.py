@@ -12,7 +12,8 @@ import torch
 import stabzoo
 import stabzoo.config
 import stabzoo.plugins
-from stabzoo.plugins import PluginError, PluginWarning, UnknownParameterError, catalogue
+from stabzoo.errors import PluginError, PluginWarning, UnknownParameterError
+from stabzoo.plugins import catalogue
 
 Install = Callable[..., Path]
 OUR_SCHEMES = ["euler", "resnet_d", "resnet_s", "resnet_s_cert", "postresnet", "lm", "lm_resnet", "multistep", "theta",
@@ -181,7 +182,7 @@ def test_a_name_of_timm_is_not_overwritten(install: Install) -> None:
 )
 def test_bad_parameters_fail_in_a_sentence(call: Callable[[], object], reason: str) -> None:
     """Never a pydantic report, never a traceback's worth of types."""
-    with pytest.raises(stabzoo.config.ConfigError) as caught:
+    with pytest.raises(stabzoo.errors.ConfigError) as caught:
         call()
     assert reason in str(caught.value)
     assert "pydantic" not in str(caught.value)

@@ -14,7 +14,8 @@ from hypothesis import strategies as st
 
 import stabzoo
 from stabzoo.conditions import parse_condition
-from stabzoo.config import ConfigError, load_yaml, validate
+from stabzoo.config import load_yaml, validate
+from stabzoo.errors import ConfigError
 from stabzoo.multistep import exact
 from stabzoo.registry import ModelConfig, Registry
 

@@ -18,8 +18,8 @@ from stabzoo.study.report import Report
 from stabzoo.study.spec import Run
 from stabzoo.study.statistics import Comparison, compare, rows_of
 from stabzoo.study.store import Coefficients, Measured, Record
-from stabzoo.study.terminal import numbers
 from stabzoo.study.wording import accuracy_text, answer, coefficients_text, correlation_note, moduli_text, proved_text
+from stabzoo.terminal import numbers
 
 STABLE = Coefficients.model_validate({"alpha": ["1/3", "5/9", "1/9"], "beta": ["16/9"], "beta_next": 0})
 UNSTABLE = Coefficients.model_validate({"alpha": [1, 1, 1], "beta": [1], "beta_next": 0})

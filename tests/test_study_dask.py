@@ -19,7 +19,7 @@ import pytest
 import yaml
 from rich.console import Console
 
-from stabzoo.config import ConfigError
+from stabzoo.errors import ConfigError
 from stabzoo.study import engines, load_study, run_study
 from stabzoo.study.engines import open_executor, worker_died
 from stabzoo.study.run_folder import RunFolder

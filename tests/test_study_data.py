@@ -17,7 +17,7 @@ import torch
 from conftest import Run
 from torch import Tensor
 
-from stabzoo.config import ConfigError
+from stabzoo.errors import ConfigError
 from stabzoo.study import archives
 from stabzoo.study.archives import ARCHIVES, download, read_published
 from stabzoo.study.augmentation import PADDING, Augmentation

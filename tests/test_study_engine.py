@@ -21,7 +21,7 @@ import pytest
 import yaml
 from rich.console import Console
 
-from stabzoo.config import ConfigError
+from stabzoo.errors import ConfigError
 from stabzoo.study import StudyResult, engine, load_study, run_study
 from stabzoo.study.engine import ATTEMPTS
 from stabzoo.study.pool import ProcessExecutor, WorkerDied

@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 import yaml
 
-from stabzoo.config import ConfigError
+from stabzoo.errors import ConfigError
 from stabzoo.study import Study, load_study, shipped_studies
 from stabzoo.study.spec import Run
 

@@ -9,11 +9,12 @@ from pathlib import Path
 
 import pytest
 
-from stabzoo.config import ConfigError
+from stabzoo.errors import ConfigError
+from stabzoo.files import write_atomically
 from stabzoo.study import database, load_study
 from stabzoo.study.database import MIGRATIONS
 from stabzoo.study.evaluations import Clean, Constant
-from stabzoo.study.store import Coefficients, Measured, Record, Store, write_atomically
+from stabzoo.study.store import Coefficients, Measured, Record, Store
 
 
 def make_record(seed: int = 0, losses: int = 2) -> Record:

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 import stabzoo
-from stabzoo.config import ConfigError
+from stabzoo.errors import ConfigError
 from stabzoo.testing import (
     CHECKS,
     Check,

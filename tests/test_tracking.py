@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 from conftest import Run
 
-from stabzoo.config import ConfigError
+from stabzoo.errors import ConfigError
 from stabzoo.training import tracking
 from stabzoo.training.tracking import TrackingWarning, guarded, open_tracker
 

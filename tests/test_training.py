@@ -17,7 +17,7 @@ from hypothesis import strategies as st
 from torch import Tensor
 
 import stabzoo  # noqa: F401
-from stabzoo.config import ConfigError
+from stabzoo.errors import ConfigError
 from stabzoo.study.data import load_images
 from stabzoo.study.networks import weights_sha256
 from stabzoo.study.pixel_scale import PixelScale

@@ -12,8 +12,7 @@ from typing import Any
 from cyclopts.exceptions import CycloptsError
 
 from stabzoo.cli.commands import app
-from stabzoo.config import ConfigError
-from stabzoo.plugins import PluginError, PluginWarning
+from stabzoo.errors import ConfigError, PluginError, PluginWarning
 
 __all__ = ["main"]
 

@@ -5,7 +5,8 @@ from __future__ import annotations
 import re
 from pathlib import Path
 
-from stabzoo.config import ConfigError, Strict, load_yaml, validate
+from stabzoo.config import Strict, load_yaml, validate
+from stabzoo.errors import ConfigError
 from stabzoo.study.datasets import DIGITS, Archived, Data, Digits
 
 __all__ = ["dataset_of", "recipe_of", "short_name"]

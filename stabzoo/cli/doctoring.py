@@ -14,7 +14,8 @@ from typing import Any
 from rich.text import Text
 
 from stabzoo.cli.console import output, print_json, table
-from stabzoo.plugins import Plugin, PluginError, PluginWarning, catalogue, load_plugin
+from stabzoo.errors import PluginError, PluginWarning
+from stabzoo.plugins import Plugin, catalogue, load_plugin
 
 __all__ = ["doctor"]
 

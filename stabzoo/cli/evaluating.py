@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from stabzoo.cli.console import output, print_json, table
-from stabzoo.config import ConfigError
+from stabzoo.errors import ConfigError
 from stabzoo.training.evaluation import evaluate
 from stabzoo.training.process import this_process, workers_of
 

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from stabzoo.cli.console import full, output, print_json, table
-from stabzoo.config import ConfigError
+from stabzoo.errors import ConfigError
 from stabzoo.multistep import exact
 from stabzoo.stability.enclosure import real_to_json
 from stabzoo.stability.oscillator import SCHEMES

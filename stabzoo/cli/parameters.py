@@ -7,7 +7,7 @@ import re
 from collections.abc import Iterable
 from typing import Any, get_args, get_origin
 
-from stabzoo.config import ConfigError
+from stabzoo.errors import ConfigError
 
 __all__ = ["parse_settings"]
 

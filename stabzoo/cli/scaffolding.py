@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from stabzoo.cli.console import output
-from stabzoo.config import ConfigError
+from stabzoo.errors import ConfigError
 from stabzoo.multistep import LinearMultistep
 from stabzoo.scaffold import Kind, NewPlugin, write_plugin
 

@@ -15,8 +15,8 @@ from stabzoo.claims import SchemeReport, prove
 from stabzoo.cli.card_text import card_rows, certificate_sentences, coefficients_text
 from stabzoo.cli.console import STYLES, full, output, print_json
 from stabzoo.cli.parameters import parse_settings
-from stabzoo.config import ConfigError
 from stabzoo.discretization import Discretization, LearnableMultistep
+from stabzoo.errors import ConfigError
 from stabzoo.multistep import LinearMultistep
 from stabzoo.plugins import catalogue, scheme_class, unknown_name
 from stabzoo.registry import ModelConfig, SchemeClaim

@@ -16,8 +16,8 @@ from stabzoo.cli.console import Cell, output, print_json, table
 from stabzoo.study.difference import Change, Contrast, changes, contrasts
 from stabzoo.study.holdings import Holdings, RunState, Standing
 from stabzoo.study.spec import FULL, Published, Study, load_study, shipped_studies
-from stabzoo.study.terminal import say
 from stabzoo.study.wording import command_text, published_text
+from stabzoo.terminal import say
 
 __all__ = [
     "compare_studies",
@@ -155,7 +155,7 @@ def show_study(name: str, scale: str, *, as_json: bool) -> None:
 
 
 def _show_published(console: Console, published: Published) -> None:
-    from stabzoo.study.terminal import numbers
+    from stabzoo.terminal import numbers
 
     say(console, f"Published: {published.reference}", style="bold")
     say(console, published.setting)

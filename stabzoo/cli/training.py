@@ -12,7 +12,8 @@ import torch
 from stabzoo.cli.console import output
 from stabzoo.cli.datasets import dataset_of, recipe_of, short_name
 from stabzoo.cli.parameters import parse_settings
-from stabzoo.config import ConfigError, validate
+from stabzoo.config import validate
+from stabzoo.errors import ConfigError
 from stabzoo.study.data import fetch
 from stabzoo.study.spec import Training, software
 from stabzoo.training.job import Job, recipe, train_job

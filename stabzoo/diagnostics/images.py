@@ -18,7 +18,7 @@ from torch import Tensor, nn
 from torchvision.datasets import ImageFolder
 
 import stabzoo  # registers its models with timm  # noqa: F401
-from stabzoo.config import ConfigError
+from stabzoo.errors import ConfigError
 from stabzoo.plugins import unknown_name
 from stabzoo.study.cifar import load_cifar
 from stabzoo.study.data import load_images

@@ -14,7 +14,6 @@ from stabzoo.implicit.report import BlockReport, SolveReport
 from stabzoo.implicit.settings import TRACED_ITERATIONS, SolverSettings
 from stabzoo.implicit.solve import solve
 from stabzoo.multistep import LinearMultistep
-from stabzoo.steps import slopes_kept
 
 __all__ = ["ImplicitStep"]
 
@@ -61,7 +60,7 @@ class ImplicitStep(nn.Module):
         self.report = BlockReport(name or f"implicit step {method}")
         self.weight = float(method.beta_next)
         self.alpha = [float(alpha) for alpha in method.alpha]
-        self.slopes = slopes_kept(method)
+        self.slopes = method.past_slopes
         self.beta = [float(beta) for beta in method.beta]
         self.one_leg = one_leg
         self.sigma = float(sum(method.sigma))

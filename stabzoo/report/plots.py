@@ -23,7 +23,7 @@ from matplotlib.layout_engine import ConstrainedLayoutEngine
 from matplotlib.patches import Circle, Patch
 from numpy.typing import NDArray
 
-from stabzoo.config import ConfigError
+from stabzoo.errors import ConfigError
 from stabzoo.stability import Root, StabilityCard, boundary_locus, stability_region
 from stabzoo.stability.enclosure import Real, as_float
 from stabzoo.stability.root_condition import rational_text

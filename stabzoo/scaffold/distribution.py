@@ -17,7 +17,7 @@ from typing import Literal, TypeAlias
 from jinja2 import Environment, PackageLoader, StrictUndefined
 
 import stabzoo
-from stabzoo.config import ConfigError
+from stabzoo.errors import ConfigError
 from stabzoo.multistep import LinearMultistep
 from stabzoo.plugins import catalogue
 from stabzoo.stability import StabilityCard, card

@@ -12,7 +12,7 @@ from pathlib import Path
 from torchvision import datasets
 from torchvision.datasets.utils import download_and_extract_archive, download_url
 
-from stabzoo.config import ConfigError
+from stabzoo.errors import ConfigError
 
 __all__ = ["ARCHIVES", "Archive", "download", "read_published"]
 

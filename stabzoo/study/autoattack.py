@@ -8,7 +8,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from stabzoo.config import ConfigError
+from stabzoo.errors import ConfigError
 
 __all__ = ["autoattack"]
 

@@ -14,7 +14,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from stabzoo.config import ConfigError
+from stabzoo.errors import ConfigError
 from stabzoo.study.archives import ARCHIVES, read_published
 
 __all__ = ["load_cifar"]

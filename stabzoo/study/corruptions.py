@@ -12,7 +12,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from stabzoo.config import ConfigError
+from stabzoo.errors import ConfigError
 from stabzoo.study.evaluations import CORRUPTIONS, Corruption
 from stabzoo.study.images import Images, to_unit_interval
 

@@ -7,8 +7,7 @@ from typing import Annotated, ClassVar, Literal, TypeAlias
 
 from pydantic import Field, FiniteFloat, PositiveFloat, PositiveInt
 
-from stabzoo.config import Strict
-from stabzoo.study.evaluations import Seed
+from stabzoo.config import Seed, Strict
 
 __all__ = ["DIGITS", "Archived", "Data", "Digits", "Folder", "ReadFromDisk", "Timm", "check_augmentation"]
 

@@ -6,8 +6,7 @@ from typing import Annotated, Literal
 
 from pydantic import Field, NonNegativeInt, PositiveInt
 
-from stabzoo.config import Strict
-from stabzoo.study.evaluations import Seed
+from stabzoo.config import Seed, Strict
 
 __all__ = ["Angles", "Constraints", "Cost", "Curve", "Diagnostic", "Generalization", "Sensitivity", "Solver"]
 

@@ -12,14 +12,15 @@ from typing import Literal, TypeAlias
 
 from rich.console import Console
 
-from stabzoo.config import ConfigError
+from stabzoo.errors import ConfigError
 from stabzoo.study.engines import open_executor, worker_died
 from stabzoo.study.report import REPORT_FILES, Failure, Report
 from stabzoo.study.run_folder import RunFolder
 from stabzoo.study.spec import Network, Run, Study
 from stabzoo.study.store import Record, Store
-from stabzoo.study.terminal import RunProgress, say, show
+from stabzoo.study.terminal import RunProgress, show
 from stabzoo.study.worker import Busy, Raised, Wanted, execute
+from stabzoo.terminal import say
 
 __all__ = ["ATTEMPTS", "StudyResult", "run_study"]
 

@@ -13,7 +13,7 @@ from concurrent.futures import BrokenExecutor, Executor, Future
 from contextlib import ExitStack, contextmanager, suppress
 from typing import TYPE_CHECKING, Any, Literal, ParamSpec, TypeVar
 
-from stabzoo.config import ConfigError
+from stabzoo.errors import ConfigError
 from stabzoo.study.pool import ProcessExecutor, WorkerDied
 from stabzoo.study.spec import software
 

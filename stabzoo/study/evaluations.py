@@ -6,7 +6,7 @@ from typing import Annotated, Literal, TypeAlias
 
 from pydantic import Field, FiniteFloat, PositiveFloat, PositiveInt, model_validator
 
-from stabzoo.config import Strict
+from stabzoo.config import Seed, Strict
 
 __all__ = [
     "CORRUPTIONS",
@@ -18,12 +18,9 @@ __all__ = [
     "Fgsm",
     "Gaussian",
     "Pgd",
-    "Seed",
     "Structured",
     "Uniform",
 ]
-
-Seed = Annotated[int, Field(ge=0, lt=2**32)]
 
 
 class Clean(Strict):

@@ -8,9 +8,9 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from stabzoo.config import ConfigError
+from stabzoo.errors import ConfigError
+from stabzoo.files import write_atomically
 from stabzoo.study.holdings import Holdings
-from stabzoo.study.store import write_atomically
 
 __all__ = ["export"]
 

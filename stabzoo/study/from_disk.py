@@ -20,7 +20,7 @@ from torchvision.datasets.folder import IMG_EXTENSIONS, make_dataset
 from torchvision.transforms import InterpolationMode
 from torchvision.transforms import functional as transform
 
-from stabzoo.config import ConfigError
+from stabzoo.errors import ConfigError
 from stabzoo.study.augmentation import Augmentation
 from stabzoo.study.datasets import Folder, ReadFromDisk, Timm
 from stabzoo.study.images import Batch, Images, to_unit_interval

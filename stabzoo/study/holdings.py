@@ -7,7 +7,7 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any, Literal
 
-from stabzoo.config import ConfigError
+from stabzoo.errors import ConfigError
 from stabzoo.study.run_folder import RunFolder
 from stabzoo.study.spec import FULL, Network, Run, Study, load_study, shipped_studies
 from stabzoo.study.store import DATABASE, Record, Store

@@ -10,7 +10,7 @@ import timm
 import torch
 
 import stabzoo  # registers its models with timm  # noqa: F401
-from stabzoo.config import ConfigError
+from stabzoo.errors import ConfigError
 from stabzoo.implicit.report import ConvergenceWarning
 from stabzoo.study.images import Images
 from stabzoo.study.perturbations import perturbations

@@ -8,7 +8,7 @@ from typing import TypeAlias
 import torch
 from torch import Tensor, nn
 
-from stabzoo.config import ConfigError
+from stabzoo.errors import ConfigError
 from stabzoo.study.attacks import fgsm, pgd
 from stabzoo.study.autoattack import autoattack
 from stabzoo.study.corruptions import CorruptedImages

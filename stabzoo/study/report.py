@@ -11,11 +11,12 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from stabzoo.files import write_atomically
 from stabzoo.study import wording
 from stabzoo.study.findings import Finding, findings_of
 from stabzoo.study.spec import Published, Study, software
 from stabzoo.study.statistics import Agreement, Comparison, Row, agreements, compare, rows_of
-from stabzoo.study.store import Record, write_atomically
+from stabzoo.study.store import Record
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import fcntl
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -10,9 +9,9 @@ from pathlib import Path
 from pydantic import NonNegativeInt, ValidationError
 
 from stabzoo.config import Strict
-from stabzoo.study.store import write_atomically
+from stabzoo.files import exclusive, write_atomically
 
-__all__ = ["Progress", "RunFolder", "exclusive"]
+__all__ = ["Progress", "RunFolder"]
 
 
 class Progress(Strict):
@@ -21,22 +20,6 @@ class Progress(Strict):
     epoch: NonNegativeInt
     epochs: NonNegativeInt
     unsolved: NonNegativeInt = 0
-
-
-@contextmanager
-def exclusive(file: Path) -> Iterator[bool]:
-    """Hold the lock on ``file`` inside; False where another process has it.
-
-    It is a lock of the process, not of the open file, which processes that decode images would inherit and may outlive
-    it with; it goes with the process, however that ends.
-    """
-    with file.open("w") as opened:
-        try:
-            fcntl.lockf(opened, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except (BlockingIOError, PermissionError):  # POSIX allows both
-            yield False
-            return
-        yield True
 
 
 class RunFolder:

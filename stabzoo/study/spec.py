@@ -26,10 +26,11 @@ from pydantic import (
     model_validator,
 )
 
-from stabzoo.config import ConfigError, Strict, explain, load_yaml, validate
+from stabzoo.config import Seed, Strict, explain, load_yaml, validate
+from stabzoo.errors import ConfigError
 from stabzoo.study.datasets import DIGITS, Archived, Data, Digits, check_augmentation
 from stabzoo.study.diagnostics import Diagnostic
-from stabzoo.study.evaluations import Evaluation, Seed, Structured
+from stabzoo.study.evaluations import Evaluation, Structured
 
 __all__ = [
     "DIGITS",

@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
-import tempfile
 from collections.abc import Iterable
 from datetime import datetime, timezone
 from pathlib import Path
@@ -20,7 +18,7 @@ from stabzoo.study.spec import Run
 if TYPE_CHECKING:
     from sqlalchemy import Connection
 
-__all__ = ["DATABASE", "Coefficients", "Diagnosed", "Measured", "Record", "Store", "write_atomically"]
+__all__ = ["DATABASE", "Coefficients", "Diagnosed", "Measured", "Record", "Store"]
 
 DATABASE = "results.sqlite"
 """The file of a store, in its folder."""
@@ -83,20 +81,6 @@ class Record(Strict):
     def accuracy(self, evaluation: Evaluation) -> float:
         """Accuracy in percent under ``evaluation``, which must be one of those measured."""
         return next(entry.accuracy for entry in self.measured if entry.evaluation == evaluation)
-
-
-def write_atomically(path: Path, content: bytes) -> None:
-    """Write ``content`` so that ``path`` is, at any moment and after a crash, the old file or the whole new one."""
-    descriptor, temporary = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
-    try:
-        with os.fdopen(descriptor, "wb") as file:
-            file.write(content)
-            file.flush()
-            os.fsync(file.fileno())
-        os.chmod(temporary, 0o644)  # mkstemp's 0600 would keep a shared folder's other readers out
-        os.replace(temporary, path)
-    finally:
-        Path(temporary).unlink(missing_ok=True)
 
 
 class Store:

@@ -7,12 +7,12 @@ import io
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
+from stabzoo.files import write_atomically
 from stabzoo.stability.enclosure import as_float
 from stabzoo.study import wording
 from stabzoo.study.quantities import measured
 from stabzoo.study.report import Report, environment
 from stabzoo.study.spec import Published
-from stabzoo.study.store import write_atomically
 
 __all__ = ["numbers", "summary", "write_summary"]
 

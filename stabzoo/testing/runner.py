@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from typing import Any, Literal
 
 import stabzoo
-from stabzoo.config import ConfigError
+from stabzoo.errors import ConfigError
 from stabzoo.testing import checks, networks, steps
 from stabzoo.testing.checks import NotApplicable, Subject
 

@@ -14,7 +14,6 @@ from torch import Tensor, nn
 from stabzoo.discretization import Discretization, ImplicitMultistep
 from stabzoo.implicit.settings import SolverSettings
 from stabzoo.multistep import LinearMultistep
-from stabzoo.steps import slopes_kept
 from stabzoo.testing.checks import NotApplicable, Subject
 
 __all__ = ["LOOSE", "LinearField", "Step", "solved_to"]
@@ -56,7 +55,7 @@ class Step:
 
     def advance(self, past: list[Tensor], slopes: list[Tensor]) -> Tensor:
         """The new state after copies of y_n, y_{n-1}, ... and f_n, f_{n-1}, ..."""
-        kept = slopes[1 : 1 + slopes_kept(self.method)]
+        kept = slopes[1 : 1 + self.method.past_slopes]
         with torch.no_grad():
             return self.module(past[0].clone(), [tensor.clone() for tensor in [*past, *kept]])[0]
 
@@ -163,7 +162,7 @@ def check_dtype_and_device(subject: Subject) -> None:
 
 
 def _arguments(subject: Subject, dtype: torch.dtype, device: str) -> tuple[Tensor, list[Tensor]]:
-    count = subject.method.steps + slopes_kept(subject.method)
+    count = subject.method.steps + subject.method.past_slopes
     history = [torch.ones(2, 2, 3, 3, dtype=dtype, device=device) for _ in range(count)]
     return history[0].clone(), history
 

@@ -16,7 +16,7 @@ from safetensors import SafetensorError
 from safetensors.torch import load, save
 from torch import Tensor
 
-from stabzoo.study.store import write_atomically
+from stabzoo.files import write_atomically
 
 __all__ = ["Checkpoints", "pack", "unpack"]
 

@@ -18,7 +18,8 @@ from torch import Tensor
 from torch.nn import functional
 
 from stabzoo.checkpoints import fit_weights
-from stabzoo.config import ConfigError, Strict, load_yaml, validate
+from stabzoo.config import Strict, load_yaml, validate
+from stabzoo.errors import ConfigError
 from stabzoo.study.accuracy import BATCH, count_right, hits, tested
 from stabzoo.study.data import load_images
 from stabzoo.study.datasets import Archived, Data, Digits

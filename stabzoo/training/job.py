@@ -15,7 +15,9 @@ from pydantic import model_validator
 from rich.console import Console
 from safetensors.torch import save
 
-from stabzoo.config import ConfigError, Strict, load_yaml, validate
+from stabzoo.config import Strict, load_yaml, validate
+from stabzoo.errors import ConfigError
+from stabzoo.files import exclusive, write_atomically
 from stabzoo.implicit.report import solver_report
 from stabzoo.steps import LearnableStep
 from stabzoo.study.accuracy import hits, tested
@@ -26,9 +28,7 @@ from stabzoo.study.images import Images
 from stabzoo.study.networks import create
 from stabzoo.study.perturbations import perturbation
 from stabzoo.study.pixel_scale import PixelScale
-from stabzoo.study.run_folder import exclusive
 from stabzoo.study.spec import Training
-from stabzoo.study.store import write_atomically
 from stabzoo.training.checkpoint import Checkpoints
 from stabzoo.training.loop import Trained, Trainer
 from stabzoo.training.process import Process

@@ -18,7 +18,7 @@ from torch.nn import functional
 from torch.nn.parallel import DistributedDataParallel
 from torch.optim.lr_scheduler import CosineAnnealingLR, LinearLR, LRScheduler, MultiStepLR, OneCycleLR, SequentialLR
 
-from stabzoo.config import ConfigError
+from stabzoo.errors import ConfigError
 from stabzoo.study.augmentation import Augmentation
 from stabzoo.study.images import Batch, Images
 from stabzoo.study.pixel_scale import PixelScale

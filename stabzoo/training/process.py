@@ -9,7 +9,7 @@ import torch
 from timm.utils.distributed import init_distributed_device_so, is_distributed_env
 from torch import Tensor
 
-from stabzoo.config import ConfigError
+from stabzoo.errors import ConfigError
 
 __all__ = ["ALONE", "Process", "this_process", "workers_of"]
 

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 from rich.console import Console
 
 from stabzoo.implicit.report import BlockReport
-from stabzoo.study.terminal import Bar, say
+from stabzoo.terminal import Bar, say
 
 if TYPE_CHECKING:
     from stabzoo.training.job import Job

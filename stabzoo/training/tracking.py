@@ -9,7 +9,7 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any, Literal, Protocol, TypeAlias
 
-from stabzoo.config import ConfigError
+from stabzoo.errors import ConfigError
 
 __all__ = ["Tracker", "TrackerName", "TrackingWarning", "guarded", "open_tracker"]
 
