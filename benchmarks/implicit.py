@@ -35,8 +35,8 @@ from torch import Tensor, nn
 from torch.profiler import ProfilerActivity, profile
 
 from stabzoo import LinearMultistep, SolverSettings
-from stabzoo.implicit import anderson, gmres
 from stabzoo.implicit.solve import METHODS, solve
+from stabzoo.implicit.solvers import anderson, gmres
 from stabzoo.implicit.step import ImplicitStep
 
 try:

@@ -30,9 +30,9 @@ if TYPE_CHECKING:
     from stabzoo.errors import ConfigError
     from stabzoo.hookspecs import hookimpl
     from stabzoo.implicit.regularizers import ResidualPenalty, perturbation_penalty, residual_penalty
-    from stabzoo.implicit.report import ConvergenceWarning, solver_report
+    from stabzoo.implicit.report import ConvergenceWarning
     from stabzoo.implicit.settings import SolverSettings
-    from stabzoo.implicit.step import ImplicitStep
+    from stabzoo.implicit.step import ImplicitStep, solver_report
     from stabzoo.multistep import LinearMultistep
     from stabzoo.network import Shape, StagedNetwork
     from stabzoo.plugins import get_scheme, list_models, list_schemes, refresh
@@ -41,7 +41,7 @@ if TYPE_CHECKING:
 __version__ = "0.1.0"
 
 _PUBLIC = {
-    "ConfigError": "config",
+    "ConfigError": "errors",
     "ConvergenceWarning": "implicit.report",
     "Discretization": "discretization",
     "ExplicitMultistep": "discretization",
@@ -75,7 +75,7 @@ _PUBLIC = {
     "perturbation_penalty": "implicit.regularizers",
     "refresh": "plugins",
     "residual_penalty": "implicit.regularizers",
-    "solver_report": "implicit.report",
+    "solver_report": "implicit.step",
     "sweep": "stability",
     "validate": "config",
     "verify_certificate": "stability",

@@ -15,8 +15,7 @@ from torch import Tensor, nn
 
 from stabzoo.checkpoints import checkpoint_filter_fn
 from stabzoo.discretization import Discretization
-from stabzoo.implicit.report import solver_report
-from stabzoo.implicit.step import ImplicitStep
+from stabzoo.implicit.step import ImplicitStep, solver_report
 
 if TYPE_CHECKING:
     from stabzoo.implicit.report import BlockReport

@@ -10,8 +10,8 @@ from test_implicit_solve import ALL, Parabolic
 from torch.profiler import ProfilerActivity, profile
 
 from stabzoo import LinearMultistep, SolverSettings
-from stabzoo.implicit import anderson, gmres
 from stabzoo.implicit.report import ConvergenceWarning
+from stabzoo.implicit.solvers import anderson, gmres
 from stabzoo.implicit.step import ImplicitStep
 
 pytestmark = [

@@ -17,7 +17,7 @@ from stabzoo.diagnostics.conditioning import BlockConditioning, module_condition
 from stabzoo.diagnostics.growth import PerturbationGrowth, perturbation_growth
 from stabzoo.diagnostics.images import LabelledImages
 from stabzoo.diagnostics.layers import LayerNorms, layer_norms
-from stabzoo.implicit.report import solver_report
+from stabzoo.implicit.step import solver_report
 from stabzoo.implicit.wellposed import WellPosedness, well_posedness
 
 __all__ = ["Diagnosis", "diagnose"]

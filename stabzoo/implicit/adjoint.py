@@ -10,10 +10,10 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from stabzoo.implicit.batched import host, lengths
-from stabzoo.implicit.gmres import gmres
 from stabzoo.implicit.report import SolveReport, Status
 from stabzoo.implicit.settings import SolverSettings
+from stabzoo.implicit.solvers.batched import host, lengths
+from stabzoo.implicit.solvers.gmres import gmres
 
 __all__ = ["solve_adjoint"]
 

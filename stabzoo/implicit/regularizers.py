@@ -26,7 +26,7 @@ import torch
 from torch import Tensor, nn
 
 from stabzoo.implicit.field import Field
-from stabzoo.implicit.problem import norms
+from stabzoo.implicit.solvers.problem import norms
 from stabzoo.implicit.step import ImplicitStep
 
 __all__ = ["ResidualPenalty", "perturbation_penalty", "residual_penalty"]

@@ -9,12 +9,12 @@ from enum import IntEnum
 from typing import TYPE_CHECKING, Any
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
 if TYPE_CHECKING:
     from stabzoo.implicit.settings import SolverSettings
 
-__all__ = ["BlockReport", "ConvergenceWarning", "SolveReport", "SolverError", "Status", "solver_report"]
+__all__ = ["BlockReport", "ConvergenceWarning", "SolveReport", "SolverError", "Status"]
 
 
 class Status(IntEnum):
@@ -185,10 +185,3 @@ class BlockReport:
         else:
             advice = "the equation may have no solution: use a smaller step size, or the method 'auto'"
         return f"{self.name}: expected {equation} to be solved to rtol = {expected:.0e}, got {report}; {advice}"
-
-
-def solver_report(model: nn.Module) -> list[BlockReport]:
-    """What the solves of a model's implicit steps did, in the order of the steps; empty for an explicit network."""
-    from stabzoo.implicit.step import ImplicitStep
-
-    return [module.report for module in model.modules() if isinstance(module, ImplicitStep)]

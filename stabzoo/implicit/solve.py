@@ -9,15 +9,15 @@ import torch
 from torch import Tensor
 from torch.autograd.forward_ad import unpack_dual
 
-from stabzoo.implicit.anderson import anderson
-from stabzoo.implicit.broyden import broyden
-from stabzoo.implicit.descent import fletcher_reeves, gradient_descent, polak_ribiere
-from stabzoo.implicit.fixed_point import fixed_point
-from stabzoo.implicit.newton import newton_krylov
 from stabzoo.implicit.precision import full_precision
-from stabzoo.implicit.problem import Problem
 from stabzoo.implicit.report import SolveReport
 from stabzoo.implicit.settings import SolverSettings
+from stabzoo.implicit.solvers.anderson import anderson
+from stabzoo.implicit.solvers.broyden import broyden
+from stabzoo.implicit.solvers.descent import fletcher_reeves, gradient_descent, polak_ribiere
+from stabzoo.implicit.solvers.fixed_point import fixed_point
+from stabzoo.implicit.solvers.newton import newton_krylov
+from stabzoo.implicit.solvers.problem import Problem
 
 __all__ = ["METHODS", "solve"]
 

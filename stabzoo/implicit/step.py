@@ -9,13 +9,13 @@ from stabzoo.implicit.differentiable import implicit_solution
 from stabzoo.implicit.field import Field
 from stabzoo.implicit.layout import Layout
 from stabzoo.implicit.precision import Autocast
-from stabzoo.implicit.problem import per_sample
 from stabzoo.implicit.report import BlockReport, SolveReport
 from stabzoo.implicit.settings import TRACED_ITERATIONS, SolverSettings
 from stabzoo.implicit.solve import solve
+from stabzoo.implicit.solvers.problem import per_sample
 from stabzoo.multistep import LinearMultistep
 
-__all__ = ["ImplicitStep"]
+__all__ = ["ImplicitStep", "solver_report"]
 
 
 class ImplicitStep(nn.Module):
@@ -182,3 +182,8 @@ def traced(y: Tensor) -> bool:
 def one_sided(f: nn.Module) -> float | None:
     """The one-sided Lipschitz constant that ``f`` tells, as its attribute ``one_sided_lipschitz``."""
     return getattr(f, "one_sided_lipschitz", None)
+
+
+def solver_report(model: nn.Module) -> list[BlockReport]:
+    """What the solves of a model's implicit steps did, in the order of the steps; empty for an explicit network."""
+    return [module.report for module in model.modules() if isinstance(module, ImplicitStep)]

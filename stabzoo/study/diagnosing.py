@@ -11,7 +11,7 @@ from typing import Any, ClassVar, Protocol
 import torch
 
 from stabzoo.diagnostics.angles import PrincipalAngles
-from stabzoo.implicit.report import solver_report
+from stabzoo.implicit.step import solver_report
 from stabzoo.study.accuracy import BATCH, accuracies, count_right
 from stabzoo.study.diagnostics import (
     Angles,

@@ -118,7 +118,7 @@ class Training:
     def __init__(
         self, trainer: Trainer, observers: Sequence[Observer], diagnostics: Sequence[Diagnostic], folder: RunFolder
     ) -> None:
-        from stabzoo.implicit.report import solver_report
+        from stabzoo.implicit.step import solver_report
         from stabzoo.training.checkpoint import Checkpoints
 
         self.trainer, self.folder = trainer, folder

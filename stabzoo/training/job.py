@@ -18,7 +18,7 @@ from safetensors.torch import save
 from stabzoo.config import Strict, load_yaml, validate
 from stabzoo.errors import ConfigError
 from stabzoo.files import exclusive, write_atomically
-from stabzoo.implicit.report import solver_report
+from stabzoo.implicit.step import solver_report
 from stabzoo.steps import LearnableStep
 from stabzoo.study.accuracy import hits, tested
 from stabzoo.study.data import load_images

@@ -5,8 +5,8 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from stabzoo.implicit.batched import combination, inner_products, lengths
-from stabzoo.implicit.problem import Problem
+from stabzoo.implicit.solvers.batched import combination, inner_products, lengths
+from stabzoo.implicit.solvers.problem import Problem
 
 __all__ = ["broyden"]
 

@@ -6,9 +6,9 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from stabzoo.implicit.batched import host, inner_products, workspace
-from stabzoo.implicit.problem import Problem
 from stabzoo.implicit.report import Status
+from stabzoo.implicit.solvers.batched import host, inner_products, workspace
+from stabzoo.implicit.solvers.problem import Problem
 
 __all__ = ["WINDOW", "anderson"]
 

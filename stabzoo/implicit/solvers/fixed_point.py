@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from torch import Tensor
 
-from stabzoo.implicit.problem import Problem
+from stabzoo.implicit.solvers.problem import Problem
 
 __all__ = ["fixed_point"]
 

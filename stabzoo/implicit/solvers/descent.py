@@ -7,8 +7,8 @@ from collections.abc import Callable
 import torch
 from torch import Tensor
 
-from stabzoo.implicit.problem import Problem, norms, per_sample
 from stabzoo.implicit.report import Status
+from stabzoo.implicit.solvers.problem import Problem, norms, per_sample
 
 __all__ = ["fletcher_reeves", "gradient_descent", "polak_ribiere"]
 

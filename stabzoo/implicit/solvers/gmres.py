@@ -10,7 +10,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from stabzoo.implicit.batched import combination, host, inner_products, lengths, workspace
+from stabzoo.implicit.solvers.batched import combination, host, inner_products, lengths, workspace
 
 __all__ = ["DIMENSION", "Krylov", "gmres"]
 

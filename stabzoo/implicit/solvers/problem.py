@@ -10,8 +10,8 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from stabzoo.implicit.batched import host, lengths
 from stabzoo.implicit.report import SolveReport, Status
+from stabzoo.implicit.solvers.batched import host, lengths
 
 __all__ = ["Problem", "norms", "unit_roundoff"]
 

@@ -6,10 +6,10 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from stabzoo.implicit.batched import host
-from stabzoo.implicit.gmres import gmres
-from stabzoo.implicit.problem import Problem, norms, per_sample
 from stabzoo.implicit.report import Status
+from stabzoo.implicit.solvers.batched import host
+from stabzoo.implicit.solvers.gmres import gmres
+from stabzoo.implicit.solvers.problem import Problem, norms, per_sample
 
 __all__ = ["newton_krylov"]
 

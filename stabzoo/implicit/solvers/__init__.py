@@ -1,0 +1,1 @@
+"""Methods that solve y = b + w f(y) for a batch, one method a file."""
