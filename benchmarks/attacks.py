@@ -17,13 +17,15 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from stabzoo.study.accuracy import accuracies, accuracy
-from stabzoo.study.attacks import fgsm, pgd
-from stabzoo.study.data import load_images
-from stabzoo.study.evaluations import AutoAttack, Clean, Fgsm, Pgd
+from stabzoo.data.loading import load_images
+from stabzoo.data.spec import Digits
+from stabzoo.evaluation.accuracy import accuracies, accuracy
+from stabzoo.evaluation.attacks import fgsm, pgd
+from stabzoo.evaluation.spec import AutoAttack, Clean, Fgsm, Pgd
 from stabzoo.study.networks import build
-from stabzoo.study.spec import Digits, Run, Training
+from stabzoo.study.spec import Run
 from stabzoo.training.loop import Trainer
+from stabzoo.training.spec import Training
 
 DATA = Digits(name="digits", size=16, test_images=540, split_seed=0)
 TRAINING = Training(

@@ -159,8 +159,8 @@ def violations(evaluations: int, seed: int) -> bool:
 
 def digits(size: int) -> tuple[Tensor, Tensor, Tensor, Tensor]:
     """Normalised training and test images with labels."""
-    from stabzoo.study.data import load_images
-    from stabzoo.study.spec import Digits
+    from stabzoo.data.loading import load_images
+    from stabzoo.data.spec import Digits
 
     data = load_images(Digits(name="digits", size=size, test_images=360, split_seed=0))
     train, test = ((x - data.mean) / data.std for x in (data.train, data.test))

@@ -13,12 +13,13 @@ import timm
 import torch
 from torch import nn
 
+from stabzoo.data.loading import load_images
+from stabzoo.data.spec import Digits
 from stabzoo.diagnostics.conditioning import BlockConditioning, Condition, module_conditioning
 from stabzoo.report.diagnostics_plots import conditioning_figure
-from stabzoo.study.data import load_images
-from stabzoo.study.pixel_scale import PixelScale
-from stabzoo.study.spec import Digits, Training
 from stabzoo.training.loop import Trainer
+from stabzoo.training.pixel_scale import PixelScale
+from stabzoo.training.spec import Training
 
 
 def text(condition: Condition) -> str:

@@ -20,8 +20,8 @@ import torch
 from torch.nn.functional import cross_entropy, interpolate
 
 import stabzoo
-from stabzoo.study.data import load_images
-from stabzoo.study.spec import Digits
+from stabzoo.data.loading import load_images
+from stabzoo.data.spec import Digits
 from stabzoo_forward.constraints import NormBound, Projector
 
 CASES = [

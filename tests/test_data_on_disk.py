@@ -20,11 +20,11 @@ from test_training import KILLED
 from torchvision import datasets
 from torchvision.transforms import CenterCrop, Compose, PILToTensor, Resize
 
+from stabzoo.data.augmentation import Augmentation
+from stabzoo.data.from_disk import FromDisk
+from stabzoo.data.loading import fetch, load_images
+from stabzoo.data.spec import Folder, Timm
 from stabzoo.errors import ConfigError
-from stabzoo.study.augmentation import Augmentation
-from stabzoo.study.data import fetch, load_images
-from stabzoo.study.datasets import Folder, Timm
-from stabzoo.study.from_disk import FromDisk
 
 pytestmark = pytest.mark.usefixtures("one_thread")
 

@@ -12,11 +12,12 @@ from conftest import Run
 from PIL import Image
 from safetensors.torch import save_file
 
+from stabzoo.data.cifar import load_cifar
+from stabzoo.data.labelled import load_labelled_images
 from stabzoo.diagnostics.diagnosis import diagnose
 from stabzoo.diagnostics.diagnosis_sections import sections
-from stabzoo.diagnostics.images import load_labelled_images, load_model
 from stabzoo.errors import ConfigError
-from stabzoo.study.cifar import load_cifar
+from stabzoo.training.networks import load_model
 
 pytestmark = pytest.mark.usefixtures("one_thread")
 

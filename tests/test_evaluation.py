@@ -16,18 +16,19 @@ from hypothesis import given
 from hypothesis import strategies as st
 from torch import Tensor, nn
 
+from stabzoo.data.images import InMemory
+from stabzoo.data.loading import load_images
+from stabzoo.data.spec import Digits
 from stabzoo.errors import ConfigError
-from stabzoo.study.accuracy import accuracies, accuracy, hits
-from stabzoo.study.attacks import fgsm, pgd
-from stabzoo.study.data import load_images
-from stabzoo.study.evaluations import CORRUPTIONS, AutoAttack, Clean, Corruption, Fgsm, Gaussian, Pgd, Uniform
-from stabzoo.study.images import InMemory
+from stabzoo.evaluation.accuracy import accuracies, accuracy, hits
+from stabzoo.evaluation.attacks import fgsm, pgd
+from stabzoo.evaluation.perturbations import perturbation, perturbations
+from stabzoo.evaluation.spec import CORRUPTIONS, AutoAttack, Clean, Corruption, Fgsm, Gaussian, Pgd, Uniform
 from stabzoo.study.networks import build
-from stabzoo.study.perturbations import perturbation, perturbations
-from stabzoo.study.spec import Digits, Training
 from stabzoo.study.spec import Run as StudyRun
 from stabzoo.training.evaluation import calibration_error
 from stabzoo.training.loop import Trainer
+from stabzoo.training.spec import Training
 
 FEW = Digits(name="digits", size=8, test_images=1297, split_seed=0)
 TRAINING = Training(

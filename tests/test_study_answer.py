@@ -10,8 +10,8 @@ from rich.console import Console
 from rich.text import Text
 
 import stabzoo
+from stabzoo.evaluation.spec import Evaluation
 from stabzoo.study import Study, load_study
-from stabzoo.study.evaluations import Evaluation
 from stabzoo.study.plot_style import saved
 from stabzoo.study.radius_plot import draw_radii
 from stabzoo.study.report import Report

@@ -17,13 +17,13 @@ import torch
 from conftest import Run
 from torch import Tensor
 
+from stabzoo.data import archives
+from stabzoo.data.archives import ARCHIVES, download, read_published
+from stabzoo.data.augmentation import PADDING, Augmentation
+from stabzoo.data.loading import load_images
+from stabzoo.data.mnist import load_mnist
+from stabzoo.data.spec import Archived
 from stabzoo.errors import ConfigError
-from stabzoo.study import archives
-from stabzoo.study.archives import ARCHIVES, download, read_published
-from stabzoo.study.augmentation import PADDING, Augmentation
-from stabzoo.study.data import load_images
-from stabzoo.study.datasets import Archived
-from stabzoo.study.mnist import load_mnist
 from stabzoo.study.store import Store
 
 

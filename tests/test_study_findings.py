@@ -7,17 +7,19 @@ import pytest
 import yaml
 from rich.console import Console
 
+from stabzoo.data.loading import load_images
+from stabzoo.data.spec import Digits
 from stabzoo.study import load_study, run_study
-from stabzoo.study.data import load_images
 from stabzoo.study.diagnosing import observers_of
 from stabzoo.study.diagnostics import Angles, Constraints, Sensitivity
 from stabzoo.study.engine import StudyResult
 from stabzoo.study.findings import findings_of
 from stabzoo.study.networks import build
-from stabzoo.study.spec import Digits, Run, Training
+from stabzoo.study.spec import Run
 from stabzoo.study.statistics import Row
 from stabzoo.study.store import Diagnosed
 from stabzoo.training.loop import Trainer
+from stabzoo.training.spec import Training
 
 FEW = Digits(name="digits", size=8, test_images=1497, split_seed=0)
 TRAINING = Training(

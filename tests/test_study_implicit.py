@@ -11,18 +11,20 @@ import yaml
 from rich.console import Console
 
 from stabzoo import perturbation_penalty, residual_penalty
+from stabzoo.data.loading import load_images
+from stabzoo.data.spec import Digits
+from stabzoo.evaluation.spec import Clean
 from stabzoo.implicit.report import ConvergenceWarning
 from stabzoo.study import load_study, run_study
-from stabzoo.study.data import load_images
 from stabzoo.study.diagnostics import Solver
-from stabzoo.study.evaluations import Clean
 from stabzoo.study.networks import build
 from stabzoo.study.run_folder import Progress, RunFolder
-from stabzoo.study.spec import Digits, FixedPointTerm, PerturbationTerm, Run, Training
+from stabzoo.study.spec import Run
 from stabzoo.study.store import Record
 from stabzoo.study.terminal import RunProgress
 from stabzoo.study.worker import Wanted, execute
 from stabzoo.training.penalties import forward
+from stabzoo.training.spec import FixedPointTerm, PerturbationTerm, Training
 
 FEW = Digits(name="digits", size=8, test_images=1697, split_seed=0)
 TRAINING = Training(

@@ -10,10 +10,10 @@ from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 from test_study_answer import STABLE, UNSTABLE, make_record
 
+from stabzoo.evaluation.spec import Corruption, Evaluation, Gaussian, Pgd, Uniform
 from stabzoo.study import Study, load_study
 from stabzoo.study.angles_plot import draw_angles, draw_angles_by_layer
 from stabzoo.study.curves_plot import draw_curves
-from stabzoo.study.evaluations import Corruption, Evaluation, Gaussian, Pgd, Uniform
 from stabzoo.study.noise_plot import draw_noise, level_of
 from stabzoo.study.plot_style import saved, styles
 from stabzoo.study.radius_plot import draw_radii

@@ -10,10 +10,10 @@ from pathlib import Path
 import pytest
 
 from stabzoo.errors import ConfigError
+from stabzoo.evaluation.spec import Clean, Constant
 from stabzoo.files import write_atomically
 from stabzoo.study import database, load_study
 from stabzoo.study.database import MIGRATIONS
-from stabzoo.study.evaluations import Clean, Constant
 from stabzoo.study.store import Coefficients, Measured, Record, Store
 
 

@@ -6,14 +6,18 @@ import pytest
 import torch
 from torch import nn
 
-from stabzoo.study.accuracy import accuracy
-from stabzoo.study.data import load_images
-from stabzoo.study.evaluations import Clean, Constant, Evaluation, Gaussian, Uniform
-from stabzoo.study.images import InMemory
-from stabzoo.study.networks import PixelScale, build, weights_sha256
-from stabzoo.study.perturbations import perturbation
-from stabzoo.study.spec import Digits, Run, Training
+from stabzoo.data.images import InMemory
+from stabzoo.data.loading import load_images
+from stabzoo.data.spec import Digits
+from stabzoo.evaluation.accuracy import accuracy
+from stabzoo.evaluation.perturbations import perturbation
+from stabzoo.evaluation.spec import Clean, Constant, Evaluation, Gaussian, Uniform
+from stabzoo.study.networks import build
+from stabzoo.study.spec import Run
 from stabzoo.training.loop import Trainer, batches_of
+from stabzoo.training.networks import weights_sha256
+from stabzoo.training.pixel_scale import PixelScale
+from stabzoo.training.spec import Training
 
 DIGITS = Digits(name="digits", size=16, test_images=540, split_seed=0)
 FEW = Digits(name="digits", size=8, test_images=1697, split_seed=0)

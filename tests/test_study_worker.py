@@ -10,13 +10,15 @@ from pathlib import Path
 
 import pytest
 
+from stabzoo.data.spec import Digits
+from stabzoo.evaluation.spec import Clean, Constant
 from stabzoo.study.diagnostics import Angles, Constraints, Cost, Curve, Diagnostic, Generalization, Solver
-from stabzoo.study.evaluations import Clean, Constant
 from stabzoo.study.pool import ProcessExecutor, WorkerDied
 from stabzoo.study.run_folder import Progress, RunFolder
-from stabzoo.study.spec import Digits, Run, Training
+from stabzoo.study.spec import Run
 from stabzoo.study.store import Record
 from stabzoo.study.worker import Busy, Raised, Wanted, execute
+from stabzoo.training.spec import Training
 
 CLEAN = Clean(kind="clean")
 ALL: tuple[Diagnostic, ...] = (

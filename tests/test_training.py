@@ -17,13 +17,14 @@ from hypothesis import strategies as st
 from torch import Tensor
 
 import stabzoo  # noqa: F401
+from stabzoo.data.loading import load_images
+from stabzoo.data.spec import Digits
 from stabzoo.errors import ConfigError
-from stabzoo.study.data import load_images
-from stabzoo.study.networks import weights_sha256
-from stabzoo.study.pixel_scale import PixelScale
-from stabzoo.study.spec import Digits, Training
 from stabzoo.training.checkpoint import Checkpoints, pack, unpack
 from stabzoo.training.loop import Trainer
+from stabzoo.training.networks import weights_sha256
+from stabzoo.training.pixel_scale import PixelScale
+from stabzoo.training.spec import Training
 
 DIGITS = Digits(name="digits", size=8, test_images=1697, split_seed=0)
 BASIS: dict[str, Any] = {

@@ -6,8 +6,8 @@ import re
 from pathlib import Path
 
 from stabzoo.config import Strict, load_yaml, validate
+from stabzoo.data.spec import DIGITS, Archived, Data, Digits
 from stabzoo.errors import ConfigError
-from stabzoo.study.datasets import DIGITS, Archived, Data, Digits
 
 __all__ = ["dataset_of", "recipe_of", "short_name"]
 

@@ -8,11 +8,12 @@ from pathlib import Path
 from rich.console import Console
 
 from stabzoo.cli.console import output, print_json, table
+from stabzoo.data.labelled import load_labelled_images
 from stabzoo.diagnostics.diagnosis import Diagnosis, diagnose
 from stabzoo.diagnostics.diagnosis_sections import sections
-from stabzoo.diagnostics.images import load_labelled_images, load_model
 from stabzoo.errors import ConfigError
 from stabzoo.files import write_atomically
+from stabzoo.training.networks import load_model
 
 __all__ = ["diagnose_model"]
 

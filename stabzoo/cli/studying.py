@@ -52,7 +52,7 @@ def run_named(
 
     study = load_study(name, scale)
     if download:
-        from stabzoo.study.data import fetch
+        from stabzoo.data.loading import fetch
 
         fetch(study.data, root)
     place, store = _places(study, folder)

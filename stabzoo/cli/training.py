@@ -13,11 +13,11 @@ from stabzoo.cli.console import output
 from stabzoo.cli.datasets import dataset_of, recipe_of, short_name
 from stabzoo.cli.parameters import parse_settings
 from stabzoo.config import validate
+from stabzoo.data.loading import fetch
 from stabzoo.errors import ConfigError
-from stabzoo.study.data import fetch
-from stabzoo.study.spec import Training, software
-from stabzoo.training.job import Job, recipe, train_job
+from stabzoo.training.job import train_job
 from stabzoo.training.process import this_process, workers_of
+from stabzoo.training.spec import Job, Training, recipe, software
 from stabzoo.training.tracking import TrackerName, open_tracker
 
 __all__ = ["train_model"]

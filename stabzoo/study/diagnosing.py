@@ -10,9 +10,11 @@ from typing import Any, ClassVar, Protocol
 
 import torch
 
+from stabzoo.data.images import Images
 from stabzoo.diagnostics.angles import PrincipalAngles
+from stabzoo.evaluation.accuracy import BATCH, accuracies, count_right
+from stabzoo.evaluation.spec import Clean
 from stabzoo.implicit.step import solver_report
-from stabzoo.study.accuracy import BATCH, accuracies, count_right
 from stabzoo.study.diagnostics import (
     Angles,
     Constraints,
@@ -23,9 +25,7 @@ from stabzoo.study.diagnostics import (
     Sensitivity,
     Solver,
 )
-from stabzoo.study.evaluations import Clean
-from stabzoo.study.images import Images
-from stabzoo.study.pixel_scale import PixelScale
+from stabzoo.training.pixel_scale import PixelScale
 
 __all__ = ["Observer", "observers_of"]
 

@@ -154,7 +154,7 @@ class _Driver:
         self, missing: Runs, engine: Literal["local", "dask"], workers: int | None, scheduler: str | None
     ) -> None:
         """Train what is missing, in an executor."""
-        from stabzoo.study.data import load_images
+        from stabzoo.data.loading import load_images
         from stabzoo.study.networks import check_networks
 
         check_networks(self.study, load_images(self.study.data, self.data))

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any, Literal, ParamSpec, TypeVar
 
 from stabzoo.errors import ConfigError
 from stabzoo.study.pool import ProcessExecutor, WorkerDied
-from stabzoo.study.spec import software
+from stabzoo.training.spec import software
 
 if TYPE_CHECKING:
     from distributed import Client, SpecCluster

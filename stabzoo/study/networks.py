@@ -2,35 +2,26 @@
 
 from __future__ import annotations
 
-import hashlib
 import warnings
-from typing import Any
 
-import timm
 import torch
 
-import stabzoo  # registers its models with timm  # noqa: F401
+from stabzoo.data.images import Images
 from stabzoo.errors import ConfigError
+from stabzoo.evaluation.perturbations import perturbations
 from stabzoo.implicit.report import ConvergenceWarning
-from stabzoo.study.images import Images
-from stabzoo.study.perturbations import perturbations
-from stabzoo.study.pixel_scale import PixelScale
 from stabzoo.study.spec import Run, Study
 from stabzoo.study.store import Coefficients
 from stabzoo.training.loop import optimizer_of
+from stabzoo.training.networks import create
+from stabzoo.training.pixel_scale import PixelScale
 
-__all__ = ["PixelScale", "build", "check_networks", "coefficients_of", "create", "weights_sha256"]
+__all__ = ["build", "check_networks", "coefficients_of"]
 
 
 def build(run: Run, images: Images) -> PixelScale:
     """The untrained network of ``run`` for ``images``, its data; its weights depend on the run's seed alone."""
     return create(run.model, run.args, run.seed, images)
-
-
-def create(model: str, args: dict[str, Any], seed: int, images: Images) -> PixelScale:
-    """An untrained timm model for ``images``; its weights depend on ``seed`` alone."""
-    torch.manual_seed(seed)
-    return PixelScale(timm.create_model(model, in_chans=images.channels, num_classes=images.classes, **args), images)
 
 
 def check_networks(study: Study, images: Images) -> None:
@@ -64,11 +55,3 @@ def coefficients_of(network: PixelScale) -> Coefficients | None:
         return None
     method = scheme.coefficients()
     return Coefficients(alpha=method.alpha, beta=method.beta, beta_next=method.beta_next)
-
-
-def weights_sha256(network: PixelScale) -> str:
-    """SHA-256 over the names and the bytes of all parameters and buffers: equal for bit-identical networks."""
-    digest = hashlib.sha256()
-    for name, value in network.network.state_dict().items():
-        digest.update(name.encode() + b"\0" + value.cpu().contiguous().numpy().tobytes())
-    return digest.hexdigest()

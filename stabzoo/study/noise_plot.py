@@ -7,7 +7,7 @@ from collections.abc import Sequence
 
 from matplotlib.figure import Figure
 
-from stabzoo.study.evaluations import (
+from stabzoo.evaluation.spec import (
     AutoAttack,
     Clean,
     Constant,

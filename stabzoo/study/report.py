@@ -14,9 +14,10 @@ from typing import TYPE_CHECKING, Any
 from stabzoo.files import write_atomically
 from stabzoo.study import wording
 from stabzoo.study.findings import Finding, findings_of
-from stabzoo.study.spec import Published, Study, software
+from stabzoo.study.spec import Published, Study
 from stabzoo.study.statistics import Agreement, Comparison, Row, agreements, compare, rows_of
 from stabzoo.study.store import Record
+from stabzoo.training.spec import software
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure

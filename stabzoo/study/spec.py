@@ -9,44 +9,32 @@ from __future__ import annotations
 
 import hashlib
 import json
-from functools import cache
-from importlib.metadata import version
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
 from pydantic import (
     Field,
     JsonValue,
-    NonNegativeFloat,
-    NonNegativeInt,
-    PositiveFloat,
-    PositiveInt,
     ValidationError,
     field_validator,
     model_validator,
 )
 
 from stabzoo.config import Seed, Strict, explain, load_yaml, validate
+from stabzoo.data.spec import Data, check_augmentation
 from stabzoo.errors import ConfigError
-from stabzoo.study.datasets import DIGITS, Archived, Data, Digits, check_augmentation
+from stabzoo.evaluation.spec import Evaluation, Structured
 from stabzoo.study.diagnostics import Diagnostic
-from stabzoo.study.evaluations import Evaluation, Structured
+from stabzoo.training.spec import Training, software
 
 __all__ = [
-    "DIGITS",
-    "Archived",
-    "Data",
-    "Digits",
-    "Evaluation",
     "Network",
     "Published",
     "Run",
     "Scale",
     "Study",
-    "Training",
     "load_study",
     "shipped_studies",
-    "software",
 ]
 
 
@@ -67,82 +55,6 @@ class Network(Strict):
             if name in args:
                 raise ValueError(f"{name} comes from the data; remove it")
         return args
-
-
-class FixedPointTerm(Strict):
-    """Weight of R_fp in the loss (`stabzoo.residual_penalty`): ``iterations`` + 1 more evaluations of f a block."""
-
-    weight: PositiveFloat
-    iterations: PositiveInt = 5
-    power: NonNegativeFloat = 1.0
-
-
-class PerturbationTerm(Strict):
-    """Weight of R_rnd in the loss (`stabzoo.perturbation_penalty`): ``streams`` passes more, of noisy images.
-
-    The noise is normal with deviation ``sigma`` on pixels in [0, 1], and drawn anew for every batch.
-    """
-
-    weight: PositiveFloat
-    sigma: PositiveFloat
-    streams: PositiveInt = 1
-    power: NonNegativeFloat = 1.0
-
-
-class Training(Strict):
-    """How every network is trained: a timm optimizer under a learning rate that changes with every step.
-
-    ``one-cycle``: torch's, with maximum ``lr``.  ``step``: ``lr``, divided by 10 at each of the ``milestones``, which
-    are fractions of all steps.  ``cosine``: from ``lr`` to 0.  The last two are approached linearly in
-    ``warmup_epochs``.  A network with constraints is projected onto them after every step; ``regularization``
-    is the weight of the regulariser that a network's scheme may have, beside the optimizer's weight decay;
-    ``fixed_point`` and ``perturbation`` are those of the implicit ResNet paper, of implicit networks and of networks
-    that tell their blocks.  The loss is the cross-entropy of ``logit_scale`` times the logits: a network of bounded
-    sensitivity has small logits.
-    ``augmentation`` is of the training images only; ``crop-flip``: a random crop of the image padded with 4 black
-    pixels on each side, and a random horizontal flip (``crop``: without the flip, which digits do not survive);
-    ``resized-crop-flip``, for images read from disk: a random window of random size, resized, and a random flip.
-
-    A batch is computed in ``accumulation`` parts, one after the other.  ``ema`` is the decay, each step, of an average
-    of the weights, which is what is evaluated then.  ``amp`` is the type of automatic mixed precision.  With 0
-    ``epochs`` nothing is trained.
-    """
-
-    epochs: NonNegativeInt
-    batch_size: Annotated[int, Field(ge=2)]
-    optimizer: str
-    lr: PositiveFloat
-    momentum: Annotated[float, Field(ge=0, lt=1)]
-    weight_decay: NonNegativeFloat
-    schedule: Literal["one-cycle", "step", "cosine"]
-    milestones: tuple[Annotated[float, Field(gt=0, lt=1)], ...] = ()
-    regularization: NonNegativeFloat = 0.0
-    fixed_point: FixedPointTerm | None = None
-    perturbation: PerturbationTerm | None = None
-    logit_scale: PositiveFloat = 1.0
-    augmentation: Literal["none", "crop", "crop-flip", "resized-crop-flip"] = "none"
-    warmup_epochs: NonNegativeFloat = 0.0
-    label_smoothing: Annotated[float, Field(ge=0, lt=1)] = 0.0
-    accumulation: PositiveInt = 1
-    ema: Annotated[float, Field(gt=0, lt=1)] | None = None
-    amp: Literal["none", "bfloat16", "float16"] = "none"
-    compile: bool = False
-
-    @model_validator(mode="after")
-    def _milestones_of_steps(self) -> Training:
-        if self.epochs == 0 and self.schedule == "one-cycle":
-            raise ValueError("epochs: 0 has no one-cycle; use schedule: cosine")
-        if (self.schedule == "step") != bool(self.milestones):
-            raise ValueError(
-                "milestones go with schedule: step, e.g. milestones: [0.5, 0.75]; "
-                f"got {list(self.milestones)} with schedule: {self.schedule}"
-            )
-        if self.warmup_epochs and (self.schedule == "one-cycle" or self.warmup_epochs >= self.epochs):
-            raise ValueError(
-                "warmup_epochs go with schedule: step or cosine, and are fewer than epochs; "
-                f"got {self.warmup_epochs:g} of {self.epochs} with schedule: {self.schedule}"
-            )
-        return self
 
 
 class Published(Strict):
@@ -328,12 +240,6 @@ class Study(Strict):
             software=software(),
             device=device,
         )
-
-
-@cache
-def software() -> dict[str, str]:
-    """Versions of the distributions that decide a run's numbers, read without importing them."""
-    return {name: version(name) for name in ("stabzoo", "torch", "timm", "numpy", "scikit-learn")}
 
 
 _SHIPPED = Path(__file__).parent / "studies"

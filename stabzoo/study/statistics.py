@@ -7,9 +7,9 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from stabzoo.evaluation.spec import Evaluation
 from stabzoo.multistep import LinearMultistep
 from stabzoo.stability import StabilityCard, card
-from stabzoo.study.evaluations import Evaluation
 from stabzoo.study.quantities import measured
 from stabzoo.study.spec import Network, Published, Study
 from stabzoo.study.store import Record

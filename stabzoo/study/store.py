@@ -11,8 +11,8 @@ from typing import TYPE_CHECKING, Any
 from pydantic import Field, JsonValue, ValidationError
 
 from stabzoo.config import Rational, Strict
+from stabzoo.evaluation.spec import Evaluation
 from stabzoo.study.diagnostics import Diagnostic
-from stabzoo.study.evaluations import Evaluation
 from stabzoo.study.spec import Run
 
 if TYPE_CHECKING:

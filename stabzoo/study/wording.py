@@ -6,8 +6,8 @@ import statistics
 from collections.abc import Sequence
 from fractions import Fraction
 
+from stabzoo.evaluation.spec import Clean, Evaluation
 from stabzoo.stability import StabilityCard
-from stabzoo.study.evaluations import Clean, Evaluation
 from stabzoo.study.quantities import measured
 from stabzoo.study.spec import FULL, Published, Study
 from stabzoo.study.statistics import Agreement, Comparison, Row, mean_of

@@ -10,11 +10,12 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, cast
 
+from stabzoo.evaluation.spec import Evaluation
 from stabzoo.study.diagnostics import Diagnostic
-from stabzoo.study.evaluations import Evaluation
 from stabzoo.study.run_folder import Progress, RunFolder
-from stabzoo.study.spec import Run, software
+from stabzoo.study.spec import Run
 from stabzoo.study.store import Diagnosed, Measured, Record
+from stabzoo.training.spec import software
 
 if TYPE_CHECKING:
     from stabzoo.study.diagnosing import Observer
@@ -65,11 +66,13 @@ def execute(run: Run, wanted: Wanted, work: Path) -> Record | Raised | Busy:
 def _execute(run: Run, wanted: Wanted, folder: RunFolder) -> Record:
     import torch
 
+    from stabzoo.data.loading import load_images
+    from stabzoo.evaluation.accuracy import accuracies
     from stabzoo.implicit.report import ConvergenceWarning
-    from stabzoo.study.accuracy import accuracies
-    from stabzoo.study.data import load_images
-    from stabzoo.study.networks import PixelScale, build, coefficients_of, weights_sha256
+    from stabzoo.study.networks import build, coefficients_of
     from stabzoo.training.loop import Trainer
+    from stabzoo.training.networks import weights_sha256
+    from stabzoo.training.pixel_scale import PixelScale
     from stabzoo.training.process import Process
 
     if run.software and run.software != software():

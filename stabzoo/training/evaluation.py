@@ -19,15 +19,16 @@ from torch.nn import functional
 
 from stabzoo.checkpoints import fit_weights
 from stabzoo.config import Strict, load_yaml, validate
+from stabzoo.data.images import Images
+from stabzoo.data.loading import load_images
+from stabzoo.data.spec import Archived, Data, Digits
 from stabzoo.errors import ConfigError
-from stabzoo.study.accuracy import BATCH, count_right, hits, tested
-from stabzoo.study.data import load_images
-from stabzoo.study.datasets import Archived, Data, Digits
-from stabzoo.study.evaluations import Clean, Constant, Evaluation, Fgsm, Gaussian, Pgd, Uniform
-from stabzoo.study.images import Images
-from stabzoo.study.perturbations import perturbations
-from stabzoo.study.pixel_scale import PixelScale
-from stabzoo.training.job import Job, network_of
+from stabzoo.evaluation.accuracy import BATCH, count_right, hits, tested
+from stabzoo.evaluation.perturbations import perturbations
+from stabzoo.evaluation.spec import Clean, Constant, Evaluation, Fgsm, Gaussian, Pgd, Uniform
+from stabzoo.training.job import network_of
+from stabzoo.training.pixel_scale import PixelScale
+from stabzoo.training.spec import Job
 
 __all__ = ["Conditions", "Evaluated", "calibration_error", "conditions", "evaluate", "load_trained"]
 

@@ -11,71 +11,28 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from pydantic import model_validator
 from rich.console import Console
 from safetensors.torch import save
 
-from stabzoo.config import Strict, load_yaml, validate
+from stabzoo.data.images import Images
+from stabzoo.data.loading import load_images
 from stabzoo.errors import ConfigError
+from stabzoo.evaluation.accuracy import hits, tested
+from stabzoo.evaluation.perturbations import perturbation
+from stabzoo.evaluation.spec import Clean
 from stabzoo.files import exclusive, write_atomically
 from stabzoo.implicit.step import solver_report
 from stabzoo.steps import LearnableStep
-from stabzoo.study.accuracy import hits, tested
-from stabzoo.study.data import load_images
-from stabzoo.study.datasets import Data, check_augmentation
-from stabzoo.study.evaluations import Clean
-from stabzoo.study.images import Images
-from stabzoo.study.networks import create
-from stabzoo.study.perturbations import perturbation
-from stabzoo.study.pixel_scale import PixelScale
-from stabzoo.study.spec import Training
 from stabzoo.training.checkpoint import Checkpoints
 from stabzoo.training.loop import Trained, Trainer
+from stabzoo.training.networks import create
+from stabzoo.training.pixel_scale import PixelScale
 from stabzoo.training.process import Process
 from stabzoo.training.progress import TrainingProgress
+from stabzoo.training.spec import Job
 from stabzoo.training.tracking import Tracker
 
-__all__ = ["Job", "network_of", "recipe", "train_job"]
-
-RECIPES = Path(__file__).parent / "recipes"
-
-
-class Job(Strict):
-    """One training: everything that decides its weights.
-
-    ``threads`` is the number of torch's threads, and ``processes`` of those that share each batch: sums are rounded
-    differently with others.
-    """
-
-    model: str
-    args: dict[str, Any]
-    data: Data
-    training: Training
-    seed: int
-    device: str
-    threads: int
-    processes: int
-    software: dict[str, str]
-
-    @model_validator(mode="after")
-    def _consistent(self) -> Job:
-        check_augmentation(self.data, self.training.augmentation)
-        return self
-
-
-def recipe(name_or_path: str, settings: dict[str, Any]) -> Training:
-    """Read how to train from a YAML file, or by the name of a shipped one, with some ``settings`` changed.
-
-    Raises:
-        ConfigError: there is no such recipe, or it is not a valid one.
-    """
-    shipped = sorted(path.stem for path in RECIPES.glob("*.yaml"))
-    path = RECIPES / f"{name_or_path}.yaml" if name_or_path in shipped else Path(name_or_path)
-    if name_or_path not in shipped and path.suffix not in (".yaml", ".yml"):
-        raise ConfigError(
-            f"there is no recipe {name_or_path!r}; expected one of {', '.join(shipped)}, or the path of a .yaml file"
-        )
-    return validate(Training, {**load_yaml(path), **settings}, str(path))
+__all__ = ["network_of", "train_job"]
 
 
 def train_job(

@@ -18,13 +18,13 @@ from torch.nn import functional
 from torch.nn.parallel import DistributedDataParallel
 from torch.optim.lr_scheduler import CosineAnnealingLR, LinearLR, LRScheduler, MultiStepLR, OneCycleLR, SequentialLR
 
+from stabzoo.data.augmentation import Augmentation
+from stabzoo.data.images import Batch, Images
 from stabzoo.errors import ConfigError
-from stabzoo.study.augmentation import Augmentation
-from stabzoo.study.images import Batch, Images
-from stabzoo.study.pixel_scale import PixelScale
-from stabzoo.study.spec import Training
 from stabzoo.training.penalties import forward
+from stabzoo.training.pixel_scale import PixelScale
 from stabzoo.training.process import ALONE, Process
+from stabzoo.training.spec import Training
 
 __all__ = ["Trained", "Trainer", "batches_of", "optimizer_of"]
 

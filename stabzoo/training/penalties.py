@@ -8,8 +8,8 @@ from contextlib import ExitStack
 import torch
 from torch import Tensor
 
-from stabzoo.study.pixel_scale import PixelScale
-from stabzoo.study.spec import Training
+from stabzoo.training.pixel_scale import PixelScale
+from stabzoo.training.spec import Training
 
 __all__ = ["forward"]
 

@@ -12,7 +12,7 @@ from stabzoo.implicit.report import BlockReport
 from stabzoo.terminal import Bar, say
 
 if TYPE_CHECKING:
-    from stabzoo.training.job import Job
+    from stabzoo.training.spec import Job
 
 __all__ = ["TrainingProgress"]
 

@@ -8,7 +8,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from stabzoo.study.images import Images
+from stabzoo.data.images import Images
 
 __all__ = ["PixelScale"]
 

@@ -12,12 +12,12 @@ from sklearn.model_selection import train_test_split
 from torch import Tensor
 from torch.nn import functional
 
-from stabzoo.study.archives import download
-from stabzoo.study.cifar import load_cifar
-from stabzoo.study.datasets import Archived, Data, Digits, Folder, Timm
-from stabzoo.study.from_disk import fetch_timm, open_folder, open_timm
-from stabzoo.study.images import Images, InMemory, to_unit_interval
-from stabzoo.study.mnist import load_mnist
+from stabzoo.data.archives import download
+from stabzoo.data.cifar import load_cifar
+from stabzoo.data.from_disk import fetch_timm, open_folder, open_timm
+from stabzoo.data.images import Images, InMemory, to_unit_interval
+from stabzoo.data.mnist import load_mnist
+from stabzoo.data.spec import Archived, Data, Digits, Folder, Timm
 
 __all__ = ["DATA_FOLDER", "Images", "fetch", "load_images"]
 

@@ -12,9 +12,9 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from stabzoo.data.images import Images, to_unit_interval
 from stabzoo.errors import ConfigError
-from stabzoo.study.evaluations import CORRUPTIONS, Corruption
-from stabzoo.study.images import Images, to_unit_interval
+from stabzoo.evaluation.spec import CORRUPTIONS, Corruption
 
 __all__ = ["CorruptedImages"]
 

@@ -7,9 +7,9 @@ from collections.abc import Iterator, Sequence
 import torch
 from torch import Tensor, nn
 
-from stabzoo.study.evaluations import Clean, Evaluation
-from stabzoo.study.images import Images
-from stabzoo.study.perturbations import Perturbation, perturbations
+from stabzoo.data.images import Images
+from stabzoo.evaluation.perturbations import Perturbation, perturbations
+from stabzoo.evaluation.spec import Clean, Evaluation
 
 __all__ = ["BATCH", "accuracies", "accuracy", "count_right", "hits", "tested"]
 

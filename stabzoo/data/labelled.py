@@ -11,20 +11,17 @@ from pathlib import Path
 from typing import Any, cast
 
 import numpy as np
-import timm
 import torch
 from timm.data import create_transform, resolve_data_config
 from torch import Tensor, nn
 from torchvision.datasets import ImageFolder
 
-import stabzoo  # registers its models with timm  # noqa: F401
+from stabzoo.data.cifar import load_cifar
+from stabzoo.data.loading import load_images
+from stabzoo.data.spec import DIGITS
 from stabzoo.errors import ConfigError
-from stabzoo.plugins import unknown_name
-from stabzoo.study.cifar import load_cifar
-from stabzoo.study.data import load_images
-from stabzoo.study.spec import DIGITS
 
-__all__ = ["LabelledImages", "load_labelled_images", "load_model"]
+__all__ = ["LabelledImages", "class_folders", "load_labelled_images"]
 
 NAMES = ("digits", "cifar10")
 
@@ -49,29 +46,6 @@ class LabelledImages:
         return channels, height, width
 
 
-def load_model(name: str, data: str, checkpoint: Path | None) -> nn.Module:
-    """A timm model for ``data``: with its channels and classes, and the weights of ``checkpoint``.
-
-    Without a checkpoint the weights are random, drawn with seed 0.
-
-    Raises:
-        ConfigError: no such model, it cannot be built, or the checkpoint does not fit it.
-    """
-    if not timm.is_model(name):
-        raise unknown_name("model", name, timm.list_models())
-    channels, classes = (1, 10) if data == "digits" else (3, 10 if data == "cifar10" else len(_folders(Path(data))))
-    torch.manual_seed(0)
-    try:
-        model = timm.create_model(name, in_chans=channels, num_classes=classes)
-    except Exception as error:  # whatever a model of anyone raises about its arguments
-        raise ConfigError(
-            f"{name} cannot be built for {data} ({channels} channels, {classes} classes): {error}"
-        ) from error
-    if checkpoint is not None:
-        _load(model, checkpoint, name)
-    return model.eval()
-
-
 def load_labelled_images(data: str, root: Path, model: nn.Module, count: int) -> LabelledImages:
     """The first ``count`` test images of ``digits`` or ``cifar10`` (in ``root``), or every n-th of a folder's.
 
@@ -90,7 +64,7 @@ def load_labelled_images(data: str, root: Path, model: nn.Module, count: int) ->
         pixels, labels = load_cifar(root, 10, train=False, verified=False)
         images = (pixels[:count] / 255 - torch.tensor(config["mean"])[:, None, None]) / std
         return LabelledImages(data, images, labels[:count], 10, 1 / std)
-    _folders(Path(data))
+    class_folders(Path(data))
     try:
         folder = ImageFolder(data, transform=cast(Any, create_transform(**config, is_training=False)))
     except FileNotFoundError as error:  # a class without an image
@@ -104,20 +78,15 @@ def load_labelled_images(data: str, root: Path, model: nn.Module, count: int) ->
     return LabelledImages(data, torch.stack([image for image, _ in pairs]), labels, len(folder.classes), 1 / std)
 
 
-def _folders(path: Path) -> list[str]:
+def class_folders(path: Path) -> list[str]:
+    """Names of the classes of an image folder, in order.
+
+    Raises:
+        ConfigError: there is no folder of images a class.
+    """
     found = sorted(entry.name for entry in path.iterdir() if entry.is_dir()) if path.is_dir() else []
     if not found:
         raise ConfigError(
             f"data: expected {' or '.join(NAMES)}, or a folder with a folder of images a class; got {str(path)!r}"
         )
     return found
-
-
-def _load(model: nn.Module, checkpoint: Path, name: str) -> None:
-    from stabzoo.checkpoints import checkpoint_filter_fn, fit_weights, read_weights
-    from stabzoo.network import StagedNetwork
-
-    state = read_weights(checkpoint)
-    if isinstance(model, StagedNetwork):
-        state = checkpoint_filter_fn(state, model)
-    fit_weights(model, state, str(checkpoint), name)

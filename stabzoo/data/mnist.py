@@ -13,8 +13,8 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from stabzoo.data.archives import ARCHIVES, read_published
 from stabzoo.errors import ConfigError
-from stabzoo.study.archives import ARCHIVES, read_published
 
 __all__ = ["load_mnist"]
 

@@ -8,11 +8,12 @@ from typing import TypeAlias
 import torch
 from torch import Tensor, nn
 
+from stabzoo.data.images import Images
 from stabzoo.errors import ConfigError
-from stabzoo.study.attacks import fgsm, pgd
-from stabzoo.study.autoattack import autoattack
-from stabzoo.study.corruptions import CorruptedImages
-from stabzoo.study.evaluations import (
+from stabzoo.evaluation.attacks import fgsm, pgd
+from stabzoo.evaluation.autoattack import autoattack
+from stabzoo.evaluation.corruptions import CorruptedImages
+from stabzoo.evaluation.spec import (
     AutoAttack,
     Clean,
     Constant,
@@ -24,7 +25,6 @@ from stabzoo.study.evaluations import (
     Structured,
     Uniform,
 )
-from stabzoo.study.images import Images
 
 __all__ = ["Perturbation", "perturbation", "perturbations"]
 

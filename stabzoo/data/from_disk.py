@@ -20,10 +20,10 @@ from torchvision.datasets.folder import IMG_EXTENSIONS, make_dataset
 from torchvision.transforms import InterpolationMode
 from torchvision.transforms import functional as transform
 
+from stabzoo.data.augmentation import Augmentation
+from stabzoo.data.images import Batch, Images, to_unit_interval
+from stabzoo.data.spec import Folder, ReadFromDisk, Timm
 from stabzoo.errors import ConfigError
-from stabzoo.study.augmentation import Augmentation
-from stabzoo.study.datasets import Folder, ReadFromDisk, Timm
-from stabzoo.study.images import Batch, Images, to_unit_interval
 
 __all__ = ["FromDisk", "fetch_timm", "open_folder", "open_timm"]
 

@@ -11,7 +11,7 @@ from typing import TypeAlias
 import torch
 from torch import Tensor
 
-from stabzoo.study.augmentation import Augmentation
+from stabzoo.data.augmentation import Augmentation
 
 __all__ = ["Batch", "Images", "InMemory", "to_unit_interval"]
 

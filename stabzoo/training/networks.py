@@ -1,0 +1,68 @@
+"""The networks that are trained: created from a seed, or loaded with weights."""
+
+from __future__ import annotations
+
+import hashlib
+from pathlib import Path
+from typing import Any
+
+import timm
+import torch
+from torch import nn
+
+from stabzoo.data.images import Images
+from stabzoo.data.labelled import class_folders
+from stabzoo.errors import ConfigError
+from stabzoo.plugins import unknown_name
+from stabzoo.training.pixel_scale import PixelScale
+
+__all__ = ["create", "load_model", "weights_sha256"]
+
+
+def create(model: str, args: dict[str, Any], seed: int, images: Images) -> PixelScale:
+    """An untrained timm model for ``images``; its weights depend on ``seed`` alone."""
+    torch.manual_seed(seed)
+    return PixelScale(timm.create_model(model, in_chans=images.channels, num_classes=images.classes, **args), images)
+
+
+def weights_sha256(network: PixelScale) -> str:
+    """SHA-256 over the names and the bytes of all parameters and buffers: equal for bit-identical networks."""
+    digest = hashlib.sha256()
+    for name, value in network.network.state_dict().items():
+        digest.update(name.encode() + b"\0" + value.cpu().contiguous().numpy().tobytes())
+    return digest.hexdigest()
+
+
+def load_model(name: str, data: str, checkpoint: Path | None) -> nn.Module:
+    """A timm model for ``data``: with its channels and classes, and the weights of ``checkpoint``.
+
+    Without a checkpoint the weights are random, drawn with seed 0.
+
+    Raises:
+        ConfigError: no such model, it cannot be built, or the checkpoint does not fit it.
+    """
+    if not timm.is_model(name):
+        raise unknown_name("model", name, timm.list_models())
+    channels, classes = (
+        (1, 10) if data == "digits" else (3, 10 if data == "cifar10" else len(class_folders(Path(data))))
+    )
+    torch.manual_seed(0)
+    try:
+        model = timm.create_model(name, in_chans=channels, num_classes=classes)
+    except Exception as error:  # whatever a model of anyone raises about its arguments
+        raise ConfigError(
+            f"{name} cannot be built for {data} ({channels} channels, {classes} classes): {error}"
+        ) from error
+    if checkpoint is not None:
+        _load(model, checkpoint, name)
+    return model.eval()
+
+
+def _load(model: nn.Module, checkpoint: Path, name: str) -> None:
+    from stabzoo.checkpoints import checkpoint_filter_fn, fit_weights, read_weights
+    from stabzoo.network import StagedNetwork
+
+    state = read_weights(checkpoint)
+    if isinstance(model, StagedNetwork):
+        state = checkpoint_filter_fn(state, model)
+    fit_weights(model, state, str(checkpoint), name)

@@ -1,0 +1,146 @@
+"""What a training is, as data: a recipe, and a job that decides every weight. Importing this imports no torch."""
+
+from __future__ import annotations
+
+from functools import cache
+from importlib.metadata import version
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+from pydantic import (
+    Field,
+    NonNegativeFloat,
+    NonNegativeInt,
+    PositiveFloat,
+    PositiveInt,
+    model_validator,
+)
+
+from stabzoo.config import Strict, load_yaml, validate
+from stabzoo.data.spec import Data, check_augmentation
+from stabzoo.errors import ConfigError
+
+__all__ = ["Job", "Training", "recipe", "software"]
+
+
+class FixedPointTerm(Strict):
+    """Weight of R_fp in the loss (`stabzoo.residual_penalty`): ``iterations`` + 1 more evaluations of f a block."""
+
+    weight: PositiveFloat
+    iterations: PositiveInt = 5
+    power: NonNegativeFloat = 1.0
+
+
+class PerturbationTerm(Strict):
+    """Weight of R_rnd in the loss (`stabzoo.perturbation_penalty`): ``streams`` passes more, of noisy images.
+
+    The noise is normal with deviation ``sigma`` on pixels in [0, 1], and drawn anew for every batch.
+    """
+
+    weight: PositiveFloat
+    sigma: PositiveFloat
+    streams: PositiveInt = 1
+    power: NonNegativeFloat = 1.0
+
+
+class Training(Strict):
+    """How every network is trained: a timm optimizer under a learning rate that changes with every step.
+
+    ``one-cycle``: torch's, with maximum ``lr``.  ``step``: ``lr``, divided by 10 at each of the ``milestones``, which
+    are fractions of all steps.  ``cosine``: from ``lr`` to 0.  The last two are approached linearly in
+    ``warmup_epochs``.  A network with constraints is projected onto them after every step; ``regularization``
+    is the weight of the regulariser that a network's scheme may have, beside the optimizer's weight decay;
+    ``fixed_point`` and ``perturbation`` are those of the implicit ResNet paper, of implicit networks and of networks
+    that tell their blocks.  The loss is the cross-entropy of ``logit_scale`` times the logits: a network of bounded
+    sensitivity has small logits.
+    ``augmentation`` is of the training images only; ``crop-flip``: a random crop of the image padded with 4 black
+    pixels on each side, and a random horizontal flip (``crop``: without the flip, which digits do not survive);
+    ``resized-crop-flip``, for images read from disk: a random window of random size, resized, and a random flip.
+
+    A batch is computed in ``accumulation`` parts, one after the other.  ``ema`` is the decay, each step, of an average
+    of the weights, which is what is evaluated then.  ``amp`` is the type of automatic mixed precision.  With 0
+    ``epochs`` nothing is trained.
+    """
+
+    epochs: NonNegativeInt
+    batch_size: Annotated[int, Field(ge=2)]
+    optimizer: str
+    lr: PositiveFloat
+    momentum: Annotated[float, Field(ge=0, lt=1)]
+    weight_decay: NonNegativeFloat
+    schedule: Literal["one-cycle", "step", "cosine"]
+    milestones: tuple[Annotated[float, Field(gt=0, lt=1)], ...] = ()
+    regularization: NonNegativeFloat = 0.0
+    fixed_point: FixedPointTerm | None = None
+    perturbation: PerturbationTerm | None = None
+    logit_scale: PositiveFloat = 1.0
+    augmentation: Literal["none", "crop", "crop-flip", "resized-crop-flip"] = "none"
+    warmup_epochs: NonNegativeFloat = 0.0
+    label_smoothing: Annotated[float, Field(ge=0, lt=1)] = 0.0
+    accumulation: PositiveInt = 1
+    ema: Annotated[float, Field(gt=0, lt=1)] | None = None
+    amp: Literal["none", "bfloat16", "float16"] = "none"
+    compile: bool = False
+
+    @model_validator(mode="after")
+    def _milestones_of_steps(self) -> Training:
+        if self.epochs == 0 and self.schedule == "one-cycle":
+            raise ValueError("epochs: 0 has no one-cycle; use schedule: cosine")
+        if (self.schedule == "step") != bool(self.milestones):
+            raise ValueError(
+                "milestones go with schedule: step, e.g. milestones: [0.5, 0.75]; "
+                f"got {list(self.milestones)} with schedule: {self.schedule}"
+            )
+        if self.warmup_epochs and (self.schedule == "one-cycle" or self.warmup_epochs >= self.epochs):
+            raise ValueError(
+                "warmup_epochs go with schedule: step or cosine, and are fewer than epochs; "
+                f"got {self.warmup_epochs:g} of {self.epochs} with schedule: {self.schedule}"
+            )
+        return self
+
+
+@cache
+def software() -> dict[str, str]:
+    """Versions of the distributions that decide a run's numbers, read without importing them."""
+    return {name: version(name) for name in ("stabzoo", "torch", "timm", "numpy", "scikit-learn")}
+
+
+RECIPES = Path(__file__).parent / "recipes"
+
+
+class Job(Strict):
+    """One training: everything that decides its weights.
+
+    ``threads`` is the number of torch's threads, and ``processes`` of those that share each batch: sums are rounded
+    differently with others.
+    """
+
+    model: str
+    args: dict[str, Any]
+    data: Data
+    training: Training
+    seed: int
+    device: str
+    threads: int
+    processes: int
+    software: dict[str, str]
+
+    @model_validator(mode="after")
+    def _consistent(self) -> Job:
+        check_augmentation(self.data, self.training.augmentation)
+        return self
+
+
+def recipe(name_or_path: str, settings: dict[str, Any]) -> Training:
+    """Read how to train from a YAML file, or by the name of a shipped one, with some ``settings`` changed.
+
+    Raises:
+        ConfigError: there is no such recipe, or it is not a valid one.
+    """
+    shipped = sorted(path.stem for path in RECIPES.glob("*.yaml"))
+    path = RECIPES / f"{name_or_path}.yaml" if name_or_path in shipped else Path(name_or_path)
+    if name_or_path not in shipped and path.suffix not in (".yaml", ".yml"):
+        raise ConfigError(
+            f"there is no recipe {name_or_path!r}; expected one of {', '.join(shipped)}, or the path of a .yaml file"
+        )
+    return validate(Training, {**load_yaml(path), **settings}, str(path))
