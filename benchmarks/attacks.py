@@ -22,7 +22,7 @@ from stabzoo.data.spec import Digits
 from stabzoo.evaluation.accuracy import accuracies, accuracy
 from stabzoo.evaluation.attacks import fgsm, pgd
 from stabzoo.evaluation.spec import AutoAttack, Clean, Fgsm, Pgd
-from stabzoo.study.networks import build
+from stabzoo.study.execution.networks import build
 from stabzoo.study.spec import Run
 from stabzoo.training.loop import Trainer
 from stabzoo.training.spec import Training

@@ -23,10 +23,11 @@ from test_study_store import edit, make_record
 import stabzoo.study
 from stabzoo.cli import main
 from stabzoo.study import load_study
-from stabzoo.study.difference import Change, Contrast, changes
-from stabzoo.study.run_folder import Progress, RunFolder
-from stabzoo.study.statistics import rows_of
-from stabzoo.study.store import DATABASE, Measured, Record, Store
+from stabzoo.study.analysis.comparison import rows_of
+from stabzoo.study.analysis.difference import Change, Contrast, changes
+from stabzoo.study.store.records import Measured, Record
+from stabzoo.study.store.run_folder import Progress, RunFolder
+from stabzoo.study.store.store import DATABASE, Store
 
 QUICKSTART = Path(stabzoo.study.__file__).parent / "studies" / "quickstart.yaml"
 
@@ -414,11 +415,11 @@ def test_reading_in_a_folder_that_cannot_be_written(here: Path) -> None:
     code = """
 import os, sqlite3, sys
 from pathlib import Path
-import sqlalchemy.dialects.sqlite.pysqlite, stabzoo.study.database, stabzoo.study.holdings
+import sqlalchemy.dialects.sqlite.pysqlite, stabzoo.study.store.database, stabzoo.study.store.run_index
 os.geteuid() or os.setuid(65534)
 place = Path(sys.argv[1])
 assert not os.access(place, os.W_OK)
-print(len(stabzoo.study.holdings.Holdings(place).store.results()[1]))
+print(len(stabzoo.study.store.run_index.Holdings(place).store.results()[1]))
 """
     with tempfile.TemporaryDirectory() as folder:
         place = Path(folder)

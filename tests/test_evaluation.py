@@ -24,7 +24,7 @@ from stabzoo.evaluation.accuracy import accuracies, accuracy, hits
 from stabzoo.evaluation.attacks import fgsm, pgd
 from stabzoo.evaluation.perturbations import perturbation, perturbations
 from stabzoo.evaluation.spec import CORRUPTIONS, AutoAttack, Clean, Corruption, Fgsm, Gaussian, Pgd, Uniform
-from stabzoo.study.networks import build
+from stabzoo.study.execution.networks import build
 from stabzoo.study.spec import Run as StudyRun
 from stabzoo.training.evaluation import calibration_error
 from stabzoo.training.loop import Trainer

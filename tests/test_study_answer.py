@@ -12,13 +12,20 @@ from rich.text import Text
 import stabzoo
 from stabzoo.evaluation.spec import Evaluation
 from stabzoo.study import Study, load_study
-from stabzoo.study.plot_style import saved
-from stabzoo.study.radius_plot import draw_radii
-from stabzoo.study.report import Report
+from stabzoo.study.analysis.comparison import Comparison, compare, rows_of
+from stabzoo.study.analysis.phrases import (
+    accuracy_text,
+    answer,
+    coefficients_text,
+    correlation_note,
+    moduli_text,
+    proved_text,
+)
+from stabzoo.study.figures.radius import draw_radii
+from stabzoo.study.figures.style import saved
+from stabzoo.study.report.report import Report
 from stabzoo.study.spec import Run
-from stabzoo.study.statistics import Comparison, compare, rows_of
-from stabzoo.study.store import Coefficients, Measured, Record
-from stabzoo.study.wording import accuracy_text, answer, coefficients_text, correlation_note, moduli_text, proved_text
+from stabzoo.study.store.records import Coefficients, Measured, Record
 from stabzoo.terminal import numbers
 
 STABLE = Coefficients.model_validate({"alpha": ["1/3", "5/9", "1/9"], "beta": ["16/9"], "beta_next": 0})

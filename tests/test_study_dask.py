@@ -20,9 +20,10 @@ import yaml
 from rich.console import Console
 
 from stabzoo.errors import ConfigError
-from stabzoo.study import engines, load_study, run_study
-from stabzoo.study.engines import open_executor, worker_died
-from stabzoo.study.run_folder import RunFolder
+from stabzoo.study import load_study, run_study
+from stabzoo.study.execution import executors
+from stabzoo.study.execution.executors import open_executor, worker_died
+from stabzoo.study.store.run_folder import RunFolder
 
 EPOCHS = 12
 STUDY: dict[str, Any] = {
@@ -99,7 +100,7 @@ def test_deaths_of_workers_and_the_end_of_a_local_cluster(tmp_path: Path, capfd:
 
 
 @pytest.mark.parametrize("engine", ["local", "dask"])
-def test_every_process_sees_a_gpu_of_its_own(engine: engines.Engine, monkeypatch: pytest.MonkeyPatch):
+def test_every_process_sees_a_gpu_of_its_own(engine: executors.Engine, monkeypatch: pytest.MonkeyPatch):
     """As torch reports the GPUs, and as CUDA_VISIBLE_DEVICES numbers them."""
     monkeypatch.setattr("torch.cuda.device_count", lambda: 2)
     monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "3,GPU-5,7")
@@ -116,7 +117,7 @@ def visible_gpus(seconds: float) -> str:
 
 def test_importing_the_engines_imports_neither_torch_nor_dask():
     """`stabzoo study list` is quick."""
-    code = "import sys, stabzoo.study.engines; sys.exit('torch' in sys.modules or 'distributed' in sys.modules)"
+    code = "import sys, stabzoo.study.execution.executors; sys.exit('torch' in sys.modules or 'distributed' in sys.modules)"
     assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0
 
 
@@ -134,7 +135,7 @@ def test_importing_the_engines_imports_neither_torch_nor_dask():
 )
 def test_what_cannot_be_opened(arguments: dict[str, Any], message: str, monkeypatch: pytest.MonkeyPatch):
     """A sentence each."""
-    monkeypatch.setattr(engines, "SECONDS", 0.2)
+    monkeypatch.setattr(executors, "SECONDS", 0.2)
     with pytest.raises(ConfigError, match=message), open_executor(workers=1, **arguments):
         pass
 

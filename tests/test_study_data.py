@@ -24,7 +24,7 @@ from stabzoo.data.loading import load_images
 from stabzoo.data.mnist import load_mnist
 from stabzoo.data.spec import Archived
 from stabzoo.errors import ConfigError
-from stabzoo.study.store import Store
+from stabzoo.study.store.store import Store
 
 
 def write_cifar100(root: Path, count: int = 5) -> None:

@@ -22,12 +22,13 @@ import yaml
 from rich.console import Console
 
 from stabzoo.errors import ConfigError
-from stabzoo.study import StudyResult, engine, load_study, run_study
-from stabzoo.study.engine import ATTEMPTS
-from stabzoo.study.pool import ProcessExecutor, WorkerDied
-from stabzoo.study.run_folder import RunFolder
-from stabzoo.study.store import Record
-from stabzoo.study.worker import Busy, Raised
+from stabzoo.study import StudyResult, load_study, run_study
+from stabzoo.study.execution import driver
+from stabzoo.study.execution.driver import ATTEMPTS
+from stabzoo.study.execution.pool import ProcessExecutor, WorkerDied
+from stabzoo.study.execution.worker import Busy, Raised
+from stabzoo.study.store.records import Record
+from stabzoo.study.store.run_folder import RunFolder
 
 TINY: dict[str, Any] = {
     "title": "A tiny study",
@@ -145,7 +146,7 @@ def replay(monkeypatch: pytest.MonkeyPatch, done: Done, outcomes: dict[int, list
     def open_executor(*_: object, **__: object) -> Iterator[Executor]:
         yield Replayed(done, outcomes)
 
-    monkeypatch.setattr(engine, "open_executor", open_executor)
+    monkeypatch.setattr(driver, "open_executor", open_executor)
 
 
 def test_folder_holds_results_plot_and_page(done: Done):
@@ -292,9 +293,9 @@ def test_two_drivers_train_each_run_once(done: Done, tmp_path: Path):
         )
         for name in ("one", "other")
     ]
-    for driver in drivers:
-        printed, errors = driver.communicate(timeout=300)
-        assert (driver.returncode, errors) == (0, "")
+    for process in drivers:
+        printed, errors = process.communicate(timeout=300)
+        assert (process.returncode, errors) == (0, "")
         assert printed.count(", seed 0: ") == printed.count(", seed 1: ") == 3
     seconds = recorded(tmp_path / "store")
     assert len(seconds) == 6

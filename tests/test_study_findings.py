@@ -10,14 +10,14 @@ from rich.console import Console
 from stabzoo.data.loading import load_images
 from stabzoo.data.spec import Digits
 from stabzoo.study import load_study, run_study
-from stabzoo.study.diagnosing import observers_of
-from stabzoo.study.diagnostics import Angles, Constraints, Sensitivity
-from stabzoo.study.engine import StudyResult
-from stabzoo.study.findings import findings_of
-from stabzoo.study.networks import build
+from stabzoo.study.analysis.comparison import Row
+from stabzoo.study.analysis.findings import findings_of
+from stabzoo.study.execution.driver import StudyResult
+from stabzoo.study.execution.networks import build
+from stabzoo.study.execution.observers import observers_of
+from stabzoo.study.measures import Angles, Constraints, Sensitivity
 from stabzoo.study.spec import Run
-from stabzoo.study.statistics import Row
-from stabzoo.study.store import Diagnosed
+from stabzoo.study.store.records import Diagnosed
 from stabzoo.training.loop import Trainer
 from stabzoo.training.spec import Training
 

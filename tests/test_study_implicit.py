@@ -16,13 +16,13 @@ from stabzoo.data.spec import Digits
 from stabzoo.evaluation.spec import Clean
 from stabzoo.implicit.report import ConvergenceWarning
 from stabzoo.study import load_study, run_study
-from stabzoo.study.diagnostics import Solver
-from stabzoo.study.networks import build
-from stabzoo.study.run_folder import Progress, RunFolder
+from stabzoo.study.execution.networks import build
+from stabzoo.study.execution.progress import RunProgress
+from stabzoo.study.execution.worker import Wanted, execute
+from stabzoo.study.measures import Solver
 from stabzoo.study.spec import Run
-from stabzoo.study.store import Record
-from stabzoo.study.terminal import RunProgress
-from stabzoo.study.worker import Wanted, execute
+from stabzoo.study.store.records import Record
+from stabzoo.study.store.run_folder import Progress, RunFolder
 from stabzoo.training.penalties import forward
 from stabzoo.training.spec import FixedPointTerm, PerturbationTerm, Training
 

@@ -12,14 +12,14 @@ from test_study_answer import STABLE, UNSTABLE, make_record
 
 from stabzoo.evaluation.spec import Corruption, Evaluation, Gaussian, Pgd, Uniform
 from stabzoo.study import Study, load_study
-from stabzoo.study.angles_plot import draw_angles, draw_angles_by_layer
-from stabzoo.study.curves_plot import draw_curves
-from stabzoo.study.noise_plot import draw_noise, level_of
-from stabzoo.study.plot_style import saved, styles
-from stabzoo.study.radius_plot import draw_radii
-from stabzoo.study.report import Report
-from stabzoo.study.statistics import Row, rows_of
-from stabzoo.study.store import Diagnosed, Record
+from stabzoo.study.analysis.comparison import Row, rows_of
+from stabzoo.study.figures.angles import draw_angles, draw_angles_by_layer
+from stabzoo.study.figures.curves import draw_curves
+from stabzoo.study.figures.noise import draw_noise, level_of
+from stabzoo.study.figures.radius import draw_radii
+from stabzoo.study.figures.style import saved, styles
+from stabzoo.study.report.report import Report
+from stabzoo.study.store.records import Diagnosed, Record
 
 LAYERS = ("stages.0", "stages.1", "penultimate")
 

@@ -10,11 +10,11 @@ from concurrent.futures import Future
 
 import pytest
 
-from stabzoo.study.pool import ProcessExecutor, WorkerDied
+from stabzoo.study.execution.pool import ProcessExecutor, WorkerDied
 
 SCRIPT = """
 import multiprocessing, time
-from stabzoo.study.pool import ProcessExecutor
+from stabzoo.study.execution.pool import ProcessExecutor
 
 if __name__ == "__main__":
     executor = ProcessExecutor(1)

@@ -8,8 +8,8 @@ import timm
 
 import stabzoo  # noqa: F401
 from stabzoo.study import load_study, shipped_studies
+from stabzoo.study.analysis.comparison import mean_of
 from stabzoo.study.spec import Published
-from stabzoo.study.statistics import mean_of
 
 
 def table(name: str) -> Published:

@@ -8,11 +8,11 @@ import torch
 
 import stabzoo  # noqa: F401
 from stabzoo.study import load_study, shipped_studies
-from stabzoo.study.quantities import quantities
-from stabzoo.study.report import Report
+from stabzoo.study.analysis.quantities import quantities
+from stabzoo.study.execution.worker import Wanted, execute
+from stabzoo.study.report.report import Report
 from stabzoo.study.spec import Study
-from stabzoo.study.store import Record
-from stabzoo.study.worker import Wanted, execute
+from stabzoo.study.store.records import Record
 
 
 def at_all_scales(name: str) -> list[Study]:

@@ -12,9 +12,10 @@ import pytest
 from stabzoo.errors import ConfigError
 from stabzoo.evaluation.spec import Clean, Constant
 from stabzoo.files import write_atomically
-from stabzoo.study import database, load_study
-from stabzoo.study.database import MIGRATIONS
-from stabzoo.study.store import Coefficients, Measured, Record, Store
+from stabzoo.study import load_study
+from stabzoo.study.store.database import MIGRATIONS
+from stabzoo.study.store.records import Coefficients, Measured, Record
+from stabzoo.study.store.store import Store, database
 
 
 def make_record(seed: int = 0, losses: int = 2) -> Record:

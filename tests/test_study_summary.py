@@ -9,11 +9,11 @@ from test_study_answer import STABLE, UNSTABLE, make_record
 from test_study_plots import finished
 
 from stabzoo.study import load_study
-from stabzoo.study.report import Report
-from stabzoo.study.statistics import Agreement
-from stabzoo.study.store import Record
-from stabzoo.study.summary import numbers, write_summary
-from stabzoo.study.wording import agreement_text, ranking
+from stabzoo.study.analysis.comparison import Agreement
+from stabzoo.study.analysis.phrases import agreement_text, ranking
+from stabzoo.study.report.report import Report
+from stabzoo.study.report.summary import numbers, write_summary
+from stabzoo.study.store.records import Record
 
 
 def test_summary_and_numbers(tmp_path: Path) -> None:

@@ -12,7 +12,7 @@ from stabzoo.data.spec import Digits
 from stabzoo.evaluation.accuracy import accuracy
 from stabzoo.evaluation.perturbations import perturbation
 from stabzoo.evaluation.spec import Clean, Constant, Evaluation, Gaussian, Uniform
-from stabzoo.study.networks import build
+from stabzoo.study.execution.networks import build
 from stabzoo.study.spec import Run
 from stabzoo.training.loop import Trainer, batches_of
 from stabzoo.training.networks import weights_sha256

@@ -12,12 +12,12 @@ import pytest
 
 from stabzoo.data.spec import Digits
 from stabzoo.evaluation.spec import Clean, Constant
-from stabzoo.study.diagnostics import Angles, Constraints, Cost, Curve, Diagnostic, Generalization, Solver
-from stabzoo.study.pool import ProcessExecutor, WorkerDied
-from stabzoo.study.run_folder import Progress, RunFolder
+from stabzoo.study.execution.pool import ProcessExecutor, WorkerDied
+from stabzoo.study.execution.worker import Busy, Raised, Wanted, execute
+from stabzoo.study.measures import Angles, Constraints, Cost, Curve, Diagnostic, Generalization, Solver
 from stabzoo.study.spec import Run
-from stabzoo.study.store import Record
-from stabzoo.study.worker import Busy, Raised, Wanted, execute
+from stabzoo.study.store.records import Record
+from stabzoo.study.store.run_folder import Progress, RunFolder
 from stabzoo.training.spec import Training
 
 CLEAN = Clean(kind="clean")
@@ -31,7 +31,7 @@ ALL: tuple[Diagnostic, ...] = (
 HOLDER = """
 import sys, time
 from pathlib import Path
-from stabzoo.study.run_folder import RunFolder
+from stabzoo.study.store.run_folder import RunFolder
 
 with RunFolder(Path(sys.argv[1]), sys.argv[2]).lock() as mine:
     print(mine, flush=True)

@@ -13,10 +13,10 @@ from rich.table import Table
 from rich.text import Text
 
 from stabzoo.cli.console import Cell, output, print_json, table
-from stabzoo.study.difference import Change, Contrast, changes, contrasts
-from stabzoo.study.holdings import Holdings, RunState, Standing
+from stabzoo.study.analysis.difference import Change, Contrast, changes, contrasts
+from stabzoo.study.analysis.phrases import command_text, published_text
 from stabzoo.study.spec import FULL, Published, Study, load_study, shipped_studies
-from stabzoo.study.wording import command_text, published_text
+from stabzoo.study.store.run_index import Holdings, RunState, Standing
 from stabzoo.terminal import say
 
 __all__ = [
@@ -248,8 +248,8 @@ def _standings_of(holdings: Holdings, name: str, scale: str | None) -> list[Stan
 
 def report_study(name: str, scale: str, folder: Path | None, keep: Path | None) -> int:
     """Report a study from the runs that are finished, and return 1 if none is, else 0."""
-    from stabzoo.study.report import REPORT_FILES, Failure, Report
-    from stabzoo.study.terminal import show
+    from stabzoo.study.report.report import REPORT_FILES, Failure, Report
+    from stabzoo.study.report.terminal import show
 
     study, console = load_study(name, scale), output()
     place, store = _places(study, folder)
@@ -274,7 +274,7 @@ def report_study(name: str, scale: str, folder: Path | None, keep: Path | None) 
     for file in REPORT_FILES:
         say(console, str(place / file))
     if keep is not None:
-        from stabzoo.study.summary import write_summary
+        from stabzoo.study.report.summary import write_summary
 
         write_summary(report, keep)
         for file in ("summary.md", "results.csv"):
@@ -284,7 +284,7 @@ def report_study(name: str, scale: str, folder: Path | None, keep: Path | None) 
 
 def compare_studies(first: str, second: str, folder: Path | None, other: Path | None, *, as_json: bool) -> None:
     """Print which settings of two studies differ, and the accuracies of networks of the same label."""
-    from stabzoo.study.statistics import rows_of
+    from stabzoo.study.analysis.comparison import rows_of
 
     places = (folder, folder if other is None else other)
     studies = [_study_at(text) for text in (first, second)]
@@ -351,7 +351,7 @@ def _show_contrasts(console: Console, accuracies: Sequence[Contrast]) -> None:
 
 def export_results(path: Path, study: str | None, folder: Path | None) -> None:
     """Write the table of all results, or those of one study, as CSV or Parquet."""
-    from stabzoo.study.export import export
+    from stabzoo.study.store.export import export
 
     rows = export(Holdings(folder or RUNS, needed=True), path, study)
     say(output(), f"{path}: {rows} rows")

@@ -4,8 +4,8 @@ study = load_study("quickstart")
 result = run_study(study, Path("runs/quickstart"), workers=2)
 """
 
-from stabzoo.study.engine import StudyResult, run_study
-from stabzoo.study.report import Report
+from stabzoo.study.execution.driver import StudyResult, run_study
+from stabzoo.study.report.report import Report
 from stabzoo.study.spec import Study, load_study, shipped_studies
 
 __all__ = ["Report", "Study", "StudyResult", "load_study", "run_study", "shipped_studies"]

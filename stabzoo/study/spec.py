@@ -24,7 +24,7 @@ from stabzoo.config import Seed, Strict, explain, load_yaml, validate
 from stabzoo.data.spec import Data, check_augmentation
 from stabzoo.errors import ConfigError
 from stabzoo.evaluation.spec import Evaluation, Structured
-from stabzoo.study.diagnostics import Diagnostic
+from stabzoo.study.measures import Diagnostic
 from stabzoo.training.spec import Training, software
 
 __all__ = [

@@ -8,9 +8,9 @@ from fractions import Fraction
 
 from stabzoo.evaluation.spec import Clean, Evaluation
 from stabzoo.stability import StabilityCard
-from stabzoo.study.quantities import measured
+from stabzoo.study.analysis.comparison import Agreement, Comparison, Row, mean_of
+from stabzoo.study.analysis.quantities import measured
 from stabzoo.study.spec import FULL, Published, Study
-from stabzoo.study.statistics import Agreement, Comparison, Row, mean_of
 
 __all__ = [
     "accuracy_text",

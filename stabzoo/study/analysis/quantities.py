@@ -6,9 +6,9 @@ import statistics
 from collections.abc import Sequence
 from typing import Any
 
-from stabzoo.study.diagnostics import Cost, Curve, Diagnostic, Generalization
+from stabzoo.study.measures import Cost, Curve, Diagnostic, Generalization
 from stabzoo.study.spec import Study
-from stabzoo.study.store import Record
+from stabzoo.study.store.records import Record
 
 __all__ = ["curve", "histories", "measured", "quantities"]
 

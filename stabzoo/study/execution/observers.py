@@ -15,16 +15,7 @@ from stabzoo.diagnostics.angles import PrincipalAngles
 from stabzoo.evaluation.accuracy import BATCH, accuracies, count_right
 from stabzoo.evaluation.spec import Clean
 from stabzoo.implicit.step import solver_report
-from stabzoo.study.diagnostics import (
-    Angles,
-    Constraints,
-    Cost,
-    Curve,
-    Diagnostic,
-    Generalization,
-    Sensitivity,
-    Solver,
-)
+from stabzoo.study.measures import Angles, Constraints, Cost, Curve, Diagnostic, Generalization, Sensitivity, Solver
 from stabzoo.training.pixel_scale import PixelScale
 
 __all__ = ["Observer", "observers_of"]

@@ -9,9 +9,9 @@ from pathlib import Path
 
 from stabzoo.files import write_atomically
 from stabzoo.stability.enclosure import as_float
-from stabzoo.study import wording
-from stabzoo.study.quantities import measured
-from stabzoo.study.report import Report, environment
+from stabzoo.study.analysis import phrases
+from stabzoo.study.analysis.quantities import measured
+from stabzoo.study.report.report import Report, environment
 from stabzoo.study.spec import Published
 
 __all__ = ["numbers", "summary", "write_summary"]
@@ -21,7 +21,7 @@ COLUMNS = ("network", "model", "zero_stability", "parasitic_radius", "seed", "qu
 
 def write_summary(report: Report, folder: Path) -> None:
     """Write ``summary.md``, ``results.csv`` and each figure as PNG and PDF into ``folder``, which is made."""
-    from stabzoo.study.plot_style import saved  # matplotlib is slow to import
+    from stabzoo.study.figures.style import saved  # matplotlib is slow to import
 
     folder.mkdir(parents=True, exist_ok=True)
     figures = report.figures()
@@ -56,14 +56,14 @@ def summary(report: Report, figures: Sequence[str] = ()) -> str:
 def _lines(report: Report, figures: Sequence[str]) -> Iterator[str]:
     study = report.study
     yield from (f"# {study.title}", "", study.description, "", f"**{report.sentence}**", "")
-    yield from ("```", wording.command_text(study), "```", "")
+    yield from ("```", phrases.command_text(study), "```", "")
     yield from ("## Measured", "")
     seeds = f", mean ± standard deviation over {len(study.seeds)} seeds" if len(study.seeds) > 1 else ""
     yield from (f"Test accuracy in percent{seeds}.", "")
     yield from _table(
         ("network", "zero stability (proved)", *(evaluation.title for evaluation in study.evaluations)),
         [
-            (row.network.label, wording.proved_text(row), *(wording.accuracy_text(row, e) for e in study.evaluations))
+            (row.network.label, phrases.proved_text(row), *(phrases.accuracy_text(row, e) for e in study.evaluations))
             for row in report.rows
         ],
     )
@@ -85,14 +85,14 @@ def _published(report: Report, published: Published) -> Iterator[str]:
     cells = [
         (
             row.network.label,
-            *(cell.replace("\n", "<br>") for cell in wording.published_cells(report.study, row, published)),
+            *(cell.replace("\n", "<br>") for cell in phrases.published_cells(report.study, row, published)),
         )
         for row in rows
     ]
     yield from _table(("network", *published.columns), cells)
     if published.same_experiment:
         yield from ("The second lines are measured here, with the difference.", "")
-    if text := wording.agreement_text(published, report.agreements(published)):
+    if text := phrases.agreement_text(published, report.agreements(published)):
         yield from (text, "")
 
 

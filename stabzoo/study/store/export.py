@@ -10,7 +10,7 @@ from typing import Any
 
 from stabzoo.errors import ConfigError
 from stabzoo.files import write_atomically
-from stabzoo.study.holdings import Holdings
+from stabzoo.study.store.run_index import Holdings
 
 __all__ = ["export"]
 

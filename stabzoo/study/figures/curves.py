@@ -9,11 +9,11 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import FormatStrFormatter, LogLocator, MaxNLocator, NullLocator
 
-from stabzoo.study.diagnostics import Curve
-from stabzoo.study.plot_style import height_of_legend, new_figure, plain, styles, titled
-from stabzoo.study.quantities import histories
+from stabzoo.study.analysis.comparison import Row
+from stabzoo.study.analysis.quantities import histories
+from stabzoo.study.figures.style import height_of_legend, new_figure, plain, styles, titled
+from stabzoo.study.measures import Curve
 from stabzoo.study.spec import Study
-from stabzoo.study.statistics import Row
 
 __all__ = ["draw_curves"]
 

@@ -10,9 +10,9 @@ from typing import Any
 from stabzoo.evaluation.spec import Evaluation
 from stabzoo.multistep import LinearMultistep
 from stabzoo.stability import StabilityCard, card
-from stabzoo.study.quantities import measured
+from stabzoo.study.analysis.quantities import measured
 from stabzoo.study.spec import Network, Published, Study
-from stabzoo.study.store import Record
+from stabzoo.study.store.records import Record
 
 __all__ = ["Agreement", "Comparison", "Row", "agreements", "compare", "rows_of"]
 

@@ -15,7 +15,7 @@ from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 
 from stabzoo.report.plots import BLUE, GREEN, ORANGE, RED, UNDATED
-from stabzoo.study.statistics import Row
+from stabzoo.study.analysis.comparison import Row
 
 __all__ = [
     "BLUE",

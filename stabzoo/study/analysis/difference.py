@@ -7,8 +7,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
 
+from stabzoo.study.analysis.comparison import Row
 from stabzoo.study.spec import Network, Study
-from stabzoo.study.statistics import Row
 
 __all__ = ["Change", "Contrast", "changes", "contrasts"]
 

@@ -9,19 +9,10 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from stabzoo.study.diagnostics import (
-    Angles,
-    Constraints,
-    Cost,
-    Curve,
-    Diagnostic,
-    Generalization,
-    Sensitivity,
-    Solver,
-)
-from stabzoo.study.quantities import curve, quantities
+from stabzoo.study.analysis.comparison import Row
+from stabzoo.study.analysis.quantities import curve, quantities
+from stabzoo.study.measures import Angles, Constraints, Cost, Curve, Diagnostic, Generalization, Sensitivity, Solver
 from stabzoo.study.spec import Study
-from stabzoo.study.statistics import Row
 
 __all__ = ["Finding", "angle_history", "findings_of"]
 

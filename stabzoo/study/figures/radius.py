@@ -8,9 +8,9 @@ from collections.abc import Sequence
 from matplotlib.figure import Figure
 
 from stabzoo.stability.enclosure import as_float
-from stabzoo.study.plot_style import BLUE, COLORS, LINES, MARKERS, new_figure, plain
+from stabzoo.study.analysis.comparison import Row
+from stabzoo.study.figures.style import BLUE, COLORS, LINES, MARKERS, new_figure, plain
 from stabzoo.study.spec import Study
-from stabzoo.study.statistics import Row
 
 __all__ = ["draw_radii"]
 

@@ -11,14 +11,14 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, cast
 
 from stabzoo.evaluation.spec import Evaluation
-from stabzoo.study.diagnostics import Diagnostic
-from stabzoo.study.run_folder import Progress, RunFolder
+from stabzoo.study.measures import Diagnostic
 from stabzoo.study.spec import Run
-from stabzoo.study.store import Diagnosed, Measured, Record
+from stabzoo.study.store.records import Diagnosed, Measured, Record
+from stabzoo.study.store.run_folder import Progress, RunFolder
 from stabzoo.training.spec import software
 
 if TYPE_CHECKING:
-    from stabzoo.study.diagnosing import Observer
+    from stabzoo.study.execution.observers import Observer
     from stabzoo.training.checkpoint import Checkpoints
     from stabzoo.training.loop import Trainer
 
@@ -69,7 +69,7 @@ def _execute(run: Run, wanted: Wanted, folder: RunFolder) -> Record:
     from stabzoo.data.loading import load_images
     from stabzoo.evaluation.accuracy import accuracies
     from stabzoo.implicit.report import ConvergenceWarning
-    from stabzoo.study.networks import build, coefficients_of
+    from stabzoo.study.execution.networks import build, coefficients_of
     from stabzoo.training.loop import Trainer
     from stabzoo.training.networks import weights_sha256
     from stabzoo.training.pixel_scale import PixelScale
@@ -83,7 +83,7 @@ def _execute(run: Run, wanted: Wanted, folder: RunFolder) -> Record:
     images = load_images(run.data, wanted.data, READERS[run.device])
     observers: list[Observer] = []
     if wanted.diagnostics:
-        from stabzoo.study.diagnosing import observers_of  # imports what other studies do not need
+        from stabzoo.study.execution.observers import observers_of  # imports what other studies do not need
 
         observers = observers_of(wanted.diagnostics, images)
     trainer = Trainer(build(run, images), images, run.training, run.seed, Process(torch.device(run.device)))

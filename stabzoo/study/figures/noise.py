@@ -19,9 +19,9 @@ from stabzoo.evaluation.spec import (
     Structured,
     Uniform,
 )
-from stabzoo.study.plot_style import PIXELS, height_of_legend, new_figure, plain, styles, titled
+from stabzoo.study.analysis.comparison import Row
+from stabzoo.study.figures.style import PIXELS, height_of_legend, new_figure, plain, styles, titled
 from stabzoo.study.spec import Study
-from stabzoo.study.statistics import Row
 
 __all__ = ["draw_noise", "level_of"]
 

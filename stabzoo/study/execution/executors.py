@@ -14,7 +14,7 @@ from contextlib import ExitStack, contextmanager, suppress
 from typing import TYPE_CHECKING, Any, Literal, ParamSpec, TypeVar
 
 from stabzoo.errors import ConfigError
-from stabzoo.study.pool import ProcessExecutor, WorkerDied
+from stabzoo.study.execution.pool import ProcessExecutor, WorkerDied
 from stabzoo.training.spec import software
 
 if TYPE_CHECKING:

@@ -12,11 +12,11 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from stabzoo.files import write_atomically
-from stabzoo.study import wording
-from stabzoo.study.findings import Finding, findings_of
+from stabzoo.study.analysis import phrases
+from stabzoo.study.analysis.comparison import Agreement, Comparison, Row, agreements, compare, rows_of
+from stabzoo.study.analysis.findings import Finding, findings_of
 from stabzoo.study.spec import Published, Study
-from stabzoo.study.statistics import Agreement, Comparison, Row, agreements, compare, rows_of
-from stabzoo.study.store import Record
+from stabzoo.study.store.records import Record
 from stabzoo.training.spec import software
 
 if TYPE_CHECKING:
@@ -65,9 +65,9 @@ class Report:
         answers = [finding.sentence for finding in self.findings]
         finished = len(self.rows) > 1 and all(row.records for row in self.rows)
         if not self.comparisons and not answers and finished:
-            answers.append(wording.ranking(self.rows, self.study.evaluations))
+            answers.append(phrases.ranking(self.rows, self.study.evaluations))
         elif self.comparisons or not answers:
-            answers.append(wording.answer(self.comparisons))
+            answers.append(phrases.answer(self.comparisons))
         return " ".join(answers)
 
     def agreements(self, published: Published) -> list[Agreement]:
@@ -126,11 +126,11 @@ class Report:
     def figures(self) -> dict[str, Figure]:
         """The figures that the study has the data for, by the name of their files."""
         # matplotlib is slow to import, and every worker process would pay for it
-        from stabzoo.study.angles_plot import draw_angles, draw_angles_by_layer
-        from stabzoo.study.curves_plot import draw_curves
-        from stabzoo.study.noise_plot import draw_noise
-        from stabzoo.study.plot import draw
-        from stabzoo.study.radius_plot import draw_radii
+        from stabzoo.study.figures.angles import draw_angles, draw_angles_by_layer
+        from stabzoo.study.figures.curves import draw_curves
+        from stabzoo.study.figures.noise import draw_noise
+        from stabzoo.study.figures.overview import draw
+        from stabzoo.study.figures.radius import draw_radii
 
         drawn = {
             "plot": draw(self.study, self.rows, self.comparisons),
@@ -144,7 +144,7 @@ class Report:
 
     def write(self, folder: Path) -> None:
         """Write ``REPORT_FILES``, and every figure as NAME.png and NAME.pdf."""
-        from stabzoo.study.plot_style import saved
+        from stabzoo.study.figures.style import saved
 
         figures = self.figures()
         pictures = {name: saved(figure, "png", self.study.title) for name, figure in figures.items()}
@@ -160,12 +160,12 @@ class Report:
         from stabzoo.report.page import render_page
 
         return render_page(
-            "stabzoo.study",
+            "stabzoo.study.report",
             "report.html.j2",
             self.study.title,
             report=self,
             study=self.study,
-            wording=wording,
+            phrases=phrases,
             pictures={name: base64.b64encode(picture).decode() for name, picture in pictures.items()},
             environment=environment(),
         )

@@ -8,11 +8,11 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 
-from stabzoo.study.diagnostics import Angles
-from stabzoo.study.findings import angle_history
-from stabzoo.study.plot_style import BLUE, RED, new_figure, plain
+from stabzoo.study.analysis.comparison import Row
+from stabzoo.study.analysis.findings import angle_history
+from stabzoo.study.figures.style import BLUE, RED, new_figure, plain
+from stabzoo.study.measures import Angles
 from stabzoo.study.spec import Study
-from stabzoo.study.statistics import Row
 
 __all__ = ["draw_angles", "draw_angles_by_layer"]
 

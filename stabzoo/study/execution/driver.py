@@ -13,13 +13,15 @@ from typing import Literal, TypeAlias
 from rich.console import Console
 
 from stabzoo.errors import ConfigError
-from stabzoo.study.engines import open_executor, worker_died
-from stabzoo.study.report import REPORT_FILES, Failure, Report
-from stabzoo.study.run_folder import RunFolder
+from stabzoo.study.execution.executors import open_executor, worker_died
+from stabzoo.study.execution.progress import RunProgress
+from stabzoo.study.execution.worker import Busy, Raised, Wanted, execute
+from stabzoo.study.report.report import REPORT_FILES, Failure, Report
+from stabzoo.study.report.terminal import show
 from stabzoo.study.spec import Network, Run, Study
-from stabzoo.study.store import Record, Store
-from stabzoo.study.terminal import RunProgress, show
-from stabzoo.study.worker import Busy, Raised, Wanted, execute
+from stabzoo.study.store.records import Record
+from stabzoo.study.store.run_folder import RunFolder
+from stabzoo.study.store.store import Store
 from stabzoo.terminal import say
 
 __all__ = ["ATTEMPTS", "StudyResult", "run_study"]
@@ -155,7 +157,7 @@ class _Driver:
     ) -> None:
         """Train what is missing, in an executor."""
         from stabzoo.data.loading import load_images
-        from stabzoo.study.networks import check_networks
+        from stabzoo.study.execution.networks import check_networks
 
         check_networks(self.study, load_images(self.study.data, self.data))
         workers = min(workers or (1 if scheduler else _workers(self.device)), len(missing))

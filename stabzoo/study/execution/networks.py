@@ -11,7 +11,7 @@ from stabzoo.errors import ConfigError
 from stabzoo.evaluation.perturbations import perturbations
 from stabzoo.implicit.report import ConvergenceWarning
 from stabzoo.study.spec import Run, Study
-from stabzoo.study.store import Coefficients
+from stabzoo.study.store.records import Coefficients
 from stabzoo.training.loop import optimizer_of
 from stabzoo.training.networks import create
 from stabzoo.training.pixel_scale import PixelScale

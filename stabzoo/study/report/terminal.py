@@ -8,42 +8,13 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
-from stabzoo.study import wording
-from stabzoo.study.findings import Finding
-from stabzoo.study.report import Report
+from stabzoo.study.analysis import phrases
+from stabzoo.study.analysis.findings import Finding
+from stabzoo.study.report.report import Report
 from stabzoo.study.spec import Published
-from stabzoo.terminal import Bar, numbers, say, titled_table
+from stabzoo.terminal import numbers, say, titled_table
 
-__all__ = ["RunProgress", "show"]
-
-
-class RunProgress(Bar):
-    """How far the runs of a study are: a bar on a terminal, one plain line a finished run anywhere else."""
-
-    def __init__(self, console: Console, runs: int, done: int, epochs: int) -> None:
-        super().__init__(console, "training", "{task.fields[runs]} runs{task.fields[unsolved]}")
-        self._runs, self._done, self._epochs = runs, done, epochs
-        self._trained: dict[str, int] = {}  # epochs by the key of the run
-        self._unsolved: dict[str, int] = {}  # equations by the key of the run
-        self._task = self._bar.add_task("", total=(runs - done) * epochs, runs=f"{done}/{runs}", unsolved="")
-
-    def epoch(self, key: str, epoch: int, unsolved: int = 0) -> None:
-        """The run ``key`` has trained ``epoch`` epochs, in which ``unsolved`` equations were not solved."""
-        self._unsolved[key] = unsolved
-        if total := sum(self._unsolved.values()):
-            self._bar.update(self._task, unsolved=f", {total} equations not solved")
-        self._set(key, epoch)
-
-    def finish(self, key: str, line: str) -> None:
-        """The run ``key`` is over, with a result or without; ``line`` says which and how."""
-        self._done += 1
-        self._set(key, self._epochs)
-        if not self._console.is_terminal:
-            say(self._console, f"[{self._done}/{self._runs}] {line}")
-
-    def _set(self, key: str, epochs: int) -> None:
-        self._trained[key] = epochs
-        self._bar.update(self._task, completed=sum(self._trained.values()), runs=f"{self._done}/{self._runs}")
+__all__ = ["show"]
 
 
 def show(console: Console, report: Report) -> None:
@@ -59,9 +30,9 @@ def show(console: Console, report: Report) -> None:
     console.print()
     say(console, report.sentence, style="bold")
     if report.comparisons:
-        say(console, wording.correlation_note(report.comparisons), style="dim")
+        say(console, phrases.correlation_note(report.comparisons), style="dim")
     for published in report.study.published:
-        if text := wording.agreement_text(published, report.agreements(published)):
+        if text := phrases.agreement_text(published, report.agreements(published)):
             say(console, text)
     if report.study.limits:
         say(console, "\nLimits")
@@ -78,9 +49,9 @@ def _measured(report: Report, width: int) -> Iterator[Table]:
     networks, proved = [Text(row.network.label) for row in report.rows], list[Text]()
     for row in report.rows:
         style = "" if row.card is None else "blue" if row.card.is_zero_stable else "red"
-        proved.append(Text(wording.proved_text(row), style=style))
+        proved.append(Text(phrases.proved_text(row), style=style))
     columns = {
-        evaluation.title: [wording.accuracy_text(row, evaluation) for row in report.rows]
+        evaluation.title: [phrases.accuracy_text(row, evaluation) for row in report.rows]
         for evaluation in report.study.evaluations
     }
     yield from numbers(title, {"network": networks, "zero\nstability": proved}, columns, width)
@@ -97,7 +68,7 @@ def _found(finding: Finding) -> Table:
 
 def _published(report: Report, published: Published, width: int) -> Iterator[Table]:
     rows = [row for row in report.rows if row.network.label in published.values]
-    cells = [wording.published_cells(report.study, row, published) for row in rows]
+    cells = [phrases.published_cells(report.study, row, published) for row in rows]
     columns = {column: [row[i] for row in cells] for i, column in enumerate(published.columns)}
     networks = {"network": [Text(row.network.label) for row in rows]}
     for table in numbers(f"Published: {published.setting}", networks, columns, width):

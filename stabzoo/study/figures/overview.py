@@ -10,10 +10,10 @@ from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 from matplotlib.patches import Patch
 
-from stabzoo.study import wording
-from stabzoo.study.plot_style import BLUE, RED, UNPROVED, new_figure, status_color
+from stabzoo.study.analysis import phrases
+from stabzoo.study.analysis.comparison import Comparison, Row
+from stabzoo.study.figures.style import BLUE, RED, UNPROVED, new_figure, status_color
 from stabzoo.study.spec import Study
-from stabzoo.study.statistics import Comparison, Row
 
 __all__ = ["draw"]
 
@@ -67,9 +67,9 @@ def draw(study: Study, rows: Sequence[Row], comparisons: Sequence[Comparison]) -
 def _label(row: Row) -> str:
     if row.card is None:
         return row.network.label
-    label, coefficients = row.network.label, wording.coefficients_text(row.card)
+    label, coefficients = row.network.label, phrases.coefficients_text(row.card)
     names = [label] if coefficients in label else [label, coefficients]
-    return "\n".join([*names, f"|roots| {wording.moduli_text(row.card)}"])
+    return "\n".join([*names, f"|roots| {phrases.moduli_text(row.card)}"])
 
 
 def _legend(rows: Sequence[Row], separated: bool) -> list[Line2D | Patch]:

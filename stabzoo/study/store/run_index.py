@@ -8,9 +8,10 @@ from pathlib import Path
 from typing import Any, Literal
 
 from stabzoo.errors import ConfigError
-from stabzoo.study.run_folder import RunFolder
 from stabzoo.study.spec import FULL, Network, Run, Study, load_study, shipped_studies
-from stabzoo.study.store import DATABASE, Record, Store
+from stabzoo.study.store.records import Record
+from stabzoo.study.store.run_folder import RunFolder
+from stabzoo.study.store.store import DATABASE, Store
 
 __all__ = ["Holdings", "RunState", "Standing"]
 

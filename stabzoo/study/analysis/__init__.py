@@ -1,0 +1,1 @@
+"""From records to answers: comparisons, what diagnostics come to, published numbers, and the sentences."""

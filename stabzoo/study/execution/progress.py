@@ -1,0 +1,38 @@
+"""How far the runs of a study are, on the terminal."""
+
+from __future__ import annotations
+
+from rich.console import Console
+
+from stabzoo.terminal import Bar, say
+
+__all__ = ["RunProgress"]
+
+
+class RunProgress(Bar):
+    """How far the runs of a study are: a bar on a terminal, one plain line a finished run anywhere else."""
+
+    def __init__(self, console: Console, runs: int, done: int, epochs: int) -> None:
+        super().__init__(console, "training", "{task.fields[runs]} runs{task.fields[unsolved]}")
+        self._runs, self._done, self._epochs = runs, done, epochs
+        self._trained: dict[str, int] = {}  # epochs by the key of the run
+        self._unsolved: dict[str, int] = {}  # equations by the key of the run
+        self._task = self._bar.add_task("", total=(runs - done) * epochs, runs=f"{done}/{runs}", unsolved="")
+
+    def epoch(self, key: str, epoch: int, unsolved: int = 0) -> None:
+        """The run ``key`` has trained ``epoch`` epochs, in which ``unsolved`` equations were not solved."""
+        self._unsolved[key] = unsolved
+        if total := sum(self._unsolved.values()):
+            self._bar.update(self._task, unsolved=f", {total} equations not solved")
+        self._set(key, epoch)
+
+    def finish(self, key: str, line: str) -> None:
+        """The run ``key`` is over, with a result or without; ``line`` says which and how."""
+        self._done += 1
+        self._set(key, self._epochs)
+        if not self._console.is_terminal:
+            say(self._console, f"[{self._done}/{self._runs}] {line}")
+
+    def _set(self, key: str, epochs: int) -> None:
+        self._trained[key] = epochs
+        self._bar.update(self._task, completed=sum(self._trained.values()), runs=f"{self._done}/{self._runs}")

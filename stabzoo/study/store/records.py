@@ -1,0 +1,71 @@
+"""What is kept of a finished run."""
+
+from __future__ import annotations
+
+from pydantic import Field, JsonValue
+
+from stabzoo.config import Rational, Strict
+from stabzoo.evaluation.spec import Evaluation
+from stabzoo.study.measures import Diagnostic
+from stabzoo.study.spec import Run
+
+__all__ = ["Coefficients", "Diagnosed", "Measured", "Record"]
+
+
+class Coefficients(Strict):
+    """Exact coefficients of a network's scheme, newest step first; ``beta_next`` is zero for an explicit one."""
+
+    alpha: tuple[Rational, ...]
+    beta: tuple[Rational, ...]
+    beta_next: Rational
+
+
+class Measured(Strict):
+    """Accuracy in percent under one evaluation."""
+
+    evaluation: Evaluation
+    accuracy: float = Field(ge=0, le=100)
+
+
+class Diagnosed(Strict):
+    """What was found of one diagnostic, as its observer gives it."""
+
+    diagnostic: Diagnostic
+    result: dict[str, JsonValue]
+
+
+class Record(Strict):
+    """A finished run: its specification and everything it gave.
+
+    ``coefficients`` is None for a network without a scheme; ``losses`` are the mean training losses of the finished
+    epochs; ``cpu`` is the instruction set torch used, which may change the last digits.
+    """
+
+    run: Run
+    coefficients: Coefficients | None
+    parameters: int
+    losses: tuple[float, ...]
+    diverged: bool
+    weights_sha256: str
+    measured: tuple[Measured, ...]
+    diagnosed: tuple[Diagnosed, ...] = ()
+    seconds: float
+    cpu: str
+
+    @property
+    def evaluations(self) -> tuple[Evaluation, ...]:
+        """What was measured."""
+        return tuple(entry.evaluation for entry in self.measured)
+
+    def holds(self, evaluations: tuple[Evaluation, ...], diagnostics: tuple[Diagnostic, ...]) -> bool:
+        """Whether all of these were measured."""
+        diagnosed = [entry.diagnostic for entry in self.diagnosed]
+        return all(entry in self.evaluations for entry in evaluations) and all(d in diagnosed for d in diagnostics)
+
+    def found(self, diagnostic: Diagnostic) -> dict[str, JsonValue]:
+        """What was found of ``diagnostic``, which must be one of those measured."""
+        return next(entry.result for entry in self.diagnosed if entry.diagnostic == diagnostic)
+
+    def accuracy(self, evaluation: Evaluation) -> float:
+        """Accuracy in percent under ``evaluation``, which must be one of those measured."""
+        return next(entry.accuracy for entry in self.measured if entry.evaluation == evaluation)
