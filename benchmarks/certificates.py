@@ -28,7 +28,7 @@ from torch import Tensor, nn
 
 import stabzoo  # noqa: F401  (registers the models)
 from stabzoo.diagnostics.attack import sensitivity_attack
-from stabzoo.diagnostics.bounds import forward_bounds
+from stabzoo.diagnostics.bounds.network import forward_bounds
 
 KINDS = {
     "ResNet-S, certified form": ("stable_resnet_s11_cert", 3, (8, 4)),

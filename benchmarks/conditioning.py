@@ -15,8 +15,9 @@ from torch import nn
 
 from stabzoo.data.loading import load_images
 from stabzoo.data.spec import Digits
-from stabzoo.diagnostics.conditioning import BlockConditioning, Condition, module_conditioning
-from stabzoo.report.diagnostics_plots import conditioning_figure
+from stabzoo.diagnostics.conditioning.blocks import BlockConditioning, module_conditioning
+from stabzoo.diagnostics.conditioning.condition_number import Condition
+from stabzoo.diagnostics.report.figures import conditioning_figure
 from stabzoo.training.loop import Trainer
 from stabzoo.training.pixel_scale import PixelScale
 from stabzoo.training.spec import Training

@@ -24,11 +24,11 @@ from torch.nn import functional as F
 from torch.nn.utils.parametrizations import spectral_norm
 
 from stabzoo.diagnostics.layers import layer_norms
-from stabzoo.diagnostics.operators import ConvOperator
-from stabzoo.diagnostics.periodic import periodic_norms, periodic_singular_values
-from stabzoo.diagnostics.smallest import smallest_singular_value
-from stabzoo.diagnostics.workers import in_threads
-from stabzoo.diagnostics.zero_padding import enclose_norm, lanczos_lower, torus_bound
+from stabzoo.diagnostics.spectra.operators import ConvOperator
+from stabzoo.diagnostics.spectra.periodic import periodic_norms, periodic_singular_values
+from stabzoo.diagnostics.spectra.smallest import smallest_singular_value
+from stabzoo.diagnostics.spectra.workers import in_threads
+from stabzoo.diagnostics.spectra.zero_padding import enclose_norm, lanczos_lower, torus_bound
 
 LAYERS = ((16, 32), (32, 16), (64, 8))
 NETWORKS = ("resnet34", "resnet50", "resnet101")

@@ -19,13 +19,13 @@ import wrapt
 if TYPE_CHECKING:
     from stabzoo.checkpoints import checkpoint_filter_fn
     from stabzoo.config import Rational, Strict, load_yaml, validate
-    from stabzoo.diagnostics.bounds import forward_bounds
-    from stabzoo.diagnostics.joint import Kernel, ReluStep, joint_sensitivity
+    from stabzoo.diagnostics.bounds.joint import Kernel, ReluStep, joint_sensitivity
+    from stabzoo.diagnostics.bounds.network import forward_bounds
+    from stabzoo.diagnostics.bounds.parts import fold_batch_norm
+    from stabzoo.diagnostics.bounds.step_bound import StepBound
     from stabzoo.diagnostics.layers import conv_norm
     from stabzoo.diagnostics.measurement import Measurement
-    from stabzoo.diagnostics.parts import fold_batch_norm
-    from stabzoo.diagnostics.periodic import periodic_norms
-    from stabzoo.diagnostics.step_bound import StepBound
+    from stabzoo.diagnostics.spectra.periodic import periodic_norms
     from stabzoo.discretization import Discretization, ExplicitMultistep, ImplicitMultistep, LearnableMultistep
     from stabzoo.errors import ConfigError
     from stabzoo.hookspecs import hookimpl
@@ -47,31 +47,31 @@ _PUBLIC = {
     "ExplicitMultistep": "discretization",
     "ImplicitMultistep": "discretization",
     "ImplicitStep": "implicit.step",
-    "Kernel": "diagnostics.joint",
+    "Kernel": "diagnostics.bounds.joint",
     "LearnableMultistep": "discretization",
     "LinearMultistep": "multistep",
     "Measurement": "diagnostics.measurement",
     "Rational": "config",
-    "ReluStep": "diagnostics.joint",
+    "ReluStep": "diagnostics.bounds.joint",
     "ResidualPenalty": "implicit.regularizers",
     "Shape": "network",
     "SolverSettings": "implicit.settings",
     "StagedNetwork": "network",
-    "StepBound": "diagnostics.step_bound",
+    "StepBound": "diagnostics.bounds.step_bound",
     "Strict": "config",
     "card": "stability",
     "checkpoint_filter_fn": "checkpoints",
     "conv_norm": "diagnostics.layers",
-    "fold_batch_norm": "diagnostics.parts",
-    "forward_bounds": "diagnostics.bounds",
+    "fold_batch_norm": "diagnostics.bounds.parts",
+    "forward_bounds": "diagnostics.bounds.network",
     "get_scheme": "plugins",
     "hookimpl": "hookspecs",
     "is_zero_stable": "stability",
-    "joint_sensitivity": "diagnostics.joint",
+    "joint_sensitivity": "diagnostics.bounds.joint",
     "list_models": "plugins",
     "list_schemes": "plugins",
     "load_yaml": "config",
-    "periodic_norms": "diagnostics.periodic",
+    "periodic_norms": "diagnostics.spectra.periodic",
     "perturbation_penalty": "implicit.regularizers",
     "refresh": "plugins",
     "residual_penalty": "implicit.regularizers",

@@ -252,7 +252,7 @@ def _check_certificates(report: SchemeReport) -> list[str]:
     models = {name: model for name, (_, model) in catalogue().models.items() if model.scheme == report.name}
     if not models:
         return [f"claims certified {', '.join(report.claim.certified)}, but has no model of which it could be proved"]
-    from stabzoo.diagnostics.certification import unproved_certificates  # imports torch
+    from stabzoo.diagnostics.bounds.certification import unproved_certificates  # imports torch
 
     shallowest = min(models, key=lambda name: models[name].depth)
     try:

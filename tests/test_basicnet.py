@@ -5,7 +5,7 @@ import timm
 import torch
 from torch import nn
 
-from stabzoo.diagnostics.conditioning import module_conditioning
+from stabzoo.diagnostics.conditioning.blocks import module_conditioning
 from stabzoo.errors import ConfigError
 
 NAMES = ("basicnet20", "basicnet56", "basicnet18", "basicnet34")

@@ -4,7 +4,7 @@ import pytest
 
 from stabzoo import claims
 from stabzoo.claims import check_claims, scheme_reports
-from stabzoo.diagnostics.certification import unproved_certificates
+from stabzoo.diagnostics.bounds.certification import unproved_certificates
 from stabzoo.plugins import catalogue
 
 

@@ -14,7 +14,8 @@ from torch import nn
 from torch.autograd.function import once_differentiable
 from torch.nn.functional import conv2d, relu
 
-from stabzoo.diagnostics.conditioning import block_conditioning, condition_number, module_conditioning
+from stabzoo.diagnostics.conditioning.blocks import block_conditioning, module_conditioning
+from stabzoo.diagnostics.conditioning.condition_number import condition_number
 
 
 def random(*shape: int, seed: int = 0) -> torch.Tensor:

@@ -14,8 +14,8 @@ from safetensors.torch import save_file
 
 from stabzoo.data.cifar import load_cifar
 from stabzoo.data.labelled import load_labelled_images
-from stabzoo.diagnostics.diagnosis import diagnose
-from stabzoo.diagnostics.diagnosis_sections import sections
+from stabzoo.diagnostics.report.diagnosis import diagnose
+from stabzoo.diagnostics.report.sections import sections
 from stabzoo.errors import ConfigError
 from stabzoo.training.networks import load_model
 

@@ -10,9 +10,9 @@ import torch
 from matplotlib.figure import Figure
 
 from stabzoo.diagnostics.angles import PrincipalAngles
-from stabzoo.diagnostics.conditioning import module_conditioning
+from stabzoo.diagnostics.conditioning.blocks import module_conditioning
 from stabzoo.diagnostics.growth import perturbation_growth
-from stabzoo.report.diagnostics_plots import (
+from stabzoo.diagnostics.report.figures import (
     angles_by_epoch_figure,
     angles_by_layer_figure,
     conditioning_figure,

@@ -11,7 +11,7 @@ from matplotlib.axes import Axes
 import stabzoo
 from stabzoo import LinearMultistep
 from stabzoo.errors import ConfigError
-from stabzoo.report.plots import scheme_figure, write_scheme_plot
+from stabzoo.plotting.scheme import scheme_figure, write_scheme_plot
 from stabzoo.stability import StabilityCard, card
 
 LEAPFROG = LinearMultistep((0, 1), (2,))
@@ -127,9 +127,9 @@ def test_a_failure_leaves_the_earlier_file(tmp_path: Path, monkeypatch: pytest.M
     def full(*_: object) -> None:
         raise OSError(28, "No space left on device")
 
-    for method in ("write_bytes", "replace"):
+    for function in ("fsync", "replace"):
         with monkeypatch.context() as patch:
-            patch.setattr(Path, method, full)
+            patch.setattr(os, function, full)
             with pytest.raises(ConfigError, match="No space left on device"):
                 write_scheme_plot(card(LEAPFROG), path, "leapfrog")
         assert path.read_text() == "earlier"

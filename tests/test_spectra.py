@@ -13,11 +13,11 @@ from hypothesis import strategies as st
 from torch import Tensor, nn
 
 from stabzoo.diagnostics.layers import _all_values, conv_norm, layer_norms, operator_norm, singular_values
-from stabzoo.diagnostics.layers_plot import layer_norms_figure
-from stabzoo.diagnostics.operators import ConvOperator
-from stabzoo.diagnostics.periodic import periodic_norms
-from stabzoo.diagnostics.smallest import _by_block_qr, _by_half_fft, smallest_singular_value
-from stabzoo.diagnostics.zero_padding import certified_below, enclose_norm, torus_bound, touching
+from stabzoo.diagnostics.report.figures import layer_norms_figure
+from stabzoo.diagnostics.spectra.operators import ConvOperator
+from stabzoo.diagnostics.spectra.periodic import periodic_norms
+from stabzoo.diagnostics.spectra.smallest import _by_block_qr, _by_half_fft, smallest_singular_value
+from stabzoo.diagnostics.spectra.zero_padding import certified_below, enclose_norm, torus_bound, touching
 from stabzoo.resnet import Projection, ScaledConv2d
 
 GOLDEN = json.loads((Path(__file__).parent / "data" / "spectra.json").read_text())["cases"]

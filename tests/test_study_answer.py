@@ -11,6 +11,7 @@ from rich.text import Text
 
 import stabzoo
 from stabzoo.evaluation.spec import Evaluation
+from stabzoo.plotting.style import saved
 from stabzoo.study import Study, load_study
 from stabzoo.study.analysis.comparison import Comparison, compare, rows_of
 from stabzoo.study.analysis.phrases import (
@@ -22,7 +23,6 @@ from stabzoo.study.analysis.phrases import (
     proved_text,
 )
 from stabzoo.study.figures.radius import draw_radii
-from stabzoo.study.figures.style import saved
 from stabzoo.study.report.report import Report
 from stabzoo.study.spec import Run
 from stabzoo.study.store.records import Coefficients, Measured, Record

@@ -11,13 +11,14 @@ from matplotlib.lines import Line2D
 from test_study_answer import STABLE, UNSTABLE, make_record
 
 from stabzoo.evaluation.spec import Corruption, Evaluation, Gaussian, Pgd, Uniform
+from stabzoo.plotting.style import saved
 from stabzoo.study import Study, load_study
 from stabzoo.study.analysis.comparison import Row, rows_of
 from stabzoo.study.figures.angles import draw_angles, draw_angles_by_layer
 from stabzoo.study.figures.curves import draw_curves
 from stabzoo.study.figures.noise import draw_noise, level_of
 from stabzoo.study.figures.radius import draw_radii
-from stabzoo.study.figures.style import saved, styles
+from stabzoo.study.figures.style import styles
 from stabzoo.study.report.report import Report
 from stabzoo.study.store.records import Diagnosed, Record
 

@@ -9,8 +9,8 @@ from rich.console import Console
 
 from stabzoo.cli.console import output, print_json, table
 from stabzoo.data.labelled import load_labelled_images
-from stabzoo.diagnostics.diagnosis import Diagnosis, diagnose
-from stabzoo.diagnostics.diagnosis_sections import sections
+from stabzoo.diagnostics.report.diagnosis import Diagnosis, diagnose
+from stabzoo.diagnostics.report.sections import sections
 from stabzoo.errors import ConfigError
 from stabzoo.files import write_atomically
 from stabzoo.training.networks import load_model
@@ -69,7 +69,7 @@ def _print(console: Console, found: Diagnosis) -> None:
 
 
 def _write(found: Diagnosis, folder: Path) -> None:
-    from stabzoo.diagnostics.diagnosis_page import page
+    from stabzoo.diagnostics.report.page import page
 
     try:
         folder.mkdir(parents=True, exist_ok=True)

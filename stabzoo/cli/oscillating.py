@@ -29,8 +29,8 @@ def compare_on_oscillator(omega: str, steps: Sequence[str], *, as_json: bool, pl
     if not (frequency > 0 and sizes and min(sizes) > 0):
         raise ConfigError(f"oscillator: expected step sizes > 0 and omega > 0, got {', '.join(steps)} and {omega}")
     if plot is not None:
-        from stabzoo.report.oscillator_plot import oscillator_figure  # imports matplotlib
-        from stabzoo.report.plots import write_figure
+        from stabzoo.plotting.oscillator import oscillator_figure  # imports matplotlib
+        from stabzoo.plotting.style import write_figure
 
         write_figure(lambda: oscillator_figure(frequency, sizes), plot)
     rows = [(name, h, propagator(h, frequency)) for name, propagator in SCHEMES.items() for h in sizes]

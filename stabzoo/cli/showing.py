@@ -153,7 +153,7 @@ def _print_wrapped(console: Console, label: str, text: str, style: str = "") -> 
 
 
 def _draw(proved: StabilityCard, path: Path, title: str) -> None:
-    from stabzoo.report.plots import write_scheme_plot  # imports matplotlib
+    from stabzoo.plotting.scheme import write_scheme_plot  # imports matplotlib
 
     write_scheme_plot(proved, path, title)
 

@@ -21,39 +21,40 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from stabzoo.diagnostics.angles import PrincipalAngles, class_angles, layer_angles, median_angle
     from stabzoo.diagnostics.attack import sensitivity_attack
-    from stabzoo.diagnostics.bounds import forward_bounds
-    from stabzoo.diagnostics.conditioning import block_conditioning, condition_number, module_conditioning
-    from stabzoo.diagnostics.diagnosis import diagnose
+    from stabzoo.diagnostics.bounds.network import forward_bounds
+    from stabzoo.diagnostics.conditioning.blocks import block_conditioning, module_conditioning
+    from stabzoo.diagnostics.conditioning.condition_number import condition_number
     from stabzoo.diagnostics.growth import perturbation_growth
     from stabzoo.diagnostics.layers import conv_norm, layer_norms, singular_values
-    from stabzoo.diagnostics.layers_plot import layer_norms_figure
     from stabzoo.diagnostics.measurement import Measurement
-    from stabzoo.diagnostics.operators import ConvOperator
-    from stabzoo.diagnostics.periodic import periodic_norms
-    from stabzoo.diagnostics.smallest import smallest_singular_value
-    from stabzoo.diagnostics.zero_padding import enclose_norm
+    from stabzoo.diagnostics.report.diagnosis import diagnose
+    from stabzoo.diagnostics.report.figures import layer_norms_figure
+    from stabzoo.diagnostics.spectra.operators import ConvOperator
+    from stabzoo.diagnostics.spectra.periodic import periodic_norms
+    from stabzoo.diagnostics.spectra.smallest import smallest_singular_value
+    from stabzoo.diagnostics.spectra.zero_padding import enclose_norm
 
 _MODULES = {
-    "ConvOperator": "operators",
+    "ConvOperator": "spectra.operators",
     "Measurement": "measurement",
     "PrincipalAngles": "angles",
-    "block_conditioning": "conditioning",
+    "block_conditioning": "conditioning.blocks",
     "class_angles": "angles",
-    "condition_number": "conditioning",
+    "condition_number": "conditioning.condition_number",
     "conv_norm": "layers",
-    "diagnose": "diagnosis",
-    "enclose_norm": "zero_padding",
-    "forward_bounds": "bounds",
+    "diagnose": "report.diagnosis",
+    "enclose_norm": "spectra.zero_padding",
+    "forward_bounds": "bounds.network",
     "layer_angles": "angles",
     "layer_norms": "layers",
-    "layer_norms_figure": "layers_plot",
+    "layer_norms_figure": "report.figures",
     "median_angle": "angles",
-    "module_conditioning": "conditioning",
-    "periodic_norms": "periodic",
+    "module_conditioning": "conditioning.blocks",
+    "periodic_norms": "spectra.periodic",
     "perturbation_growth": "growth",
     "sensitivity_attack": "attack",
     "singular_values": "layers",
-    "smallest_singular_value": "smallest",
+    "smallest_singular_value": "spectra.smallest",
 }
 
 __all__ = [  # a literal, for type checkers

@@ -17,16 +17,16 @@ from torch.nn import functional as F
 
 from stabzoo.diagnostics.capture import run_hooked
 from stabzoo.diagnostics.measurement import Measurement
-from stabzoo.diagnostics.operators import ConvOperator
-from stabzoo.diagnostics.periodic import (
+from stabzoo.diagnostics.spectra.operators import ConvOperator
+from stabzoo.diagnostics.spectra.periodic import (
     coarse_grid,
     half_frequencies,
     periodic_singular_values,
     polyphase,
     symbol_norms,
 )
-from stabzoo.diagnostics.smallest import smallest_singular_value
-from stabzoo.diagnostics.zero_padding import enclose_norm, torus_bound, torus_bounds
+from stabzoo.diagnostics.spectra.smallest import smallest_singular_value
+from stabzoo.diagnostics.spectra.zero_padding import enclose_norm, torus_bound, torus_bounds
 
 if TYPE_CHECKING:
     from rich.table import Table

@@ -73,7 +73,7 @@ class _Sensitivity:
 
     def result(self, network: PixelScale) -> dict[str, Any]:
         from stabzoo.diagnostics.attack import sensitivity_attack
-        from stabzoo.diagnostics.bounds import forward_bounds
+        from stabzoo.diagnostics.bounds.network import forward_bounds
 
         inputs = network.normalise(self.pixels)
         channels, height, width = inputs.shape[1:]

@@ -8,9 +8,10 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 
+from stabzoo.plotting.style import new_figure, plain
 from stabzoo.study.analysis.comparison import Row
 from stabzoo.study.analysis.findings import angle_history
-from stabzoo.study.figures.style import BLUE, RED, new_figure, plain
+from stabzoo.study.figures.style import BLUE, RED
 from stabzoo.study.measures import Angles
 from stabzoo.study.spec import Study
 

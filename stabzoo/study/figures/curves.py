@@ -9,9 +9,10 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import FormatStrFormatter, LogLocator, MaxNLocator, NullLocator
 
+from stabzoo.plotting.style import new_figure, plain
 from stabzoo.study.analysis.comparison import Row
 from stabzoo.study.analysis.quantities import histories
-from stabzoo.study.figures.style import height_of_legend, new_figure, plain, styles, titled
+from stabzoo.study.figures.style import height_of_legend, styles, titled
 from stabzoo.study.measures import Curve
 from stabzoo.study.spec import Study
 

@@ -19,8 +19,9 @@ from stabzoo.evaluation.spec import (
     Structured,
     Uniform,
 )
+from stabzoo.plotting.style import PIXELS, new_figure, plain
 from stabzoo.study.analysis.comparison import Row
-from stabzoo.study.figures.style import PIXELS, height_of_legend, new_figure, plain, styles, titled
+from stabzoo.study.figures.style import height_of_legend, styles, titled
 from stabzoo.study.spec import Study
 
 __all__ = ["draw_noise", "level_of"]

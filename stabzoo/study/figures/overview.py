@@ -10,9 +10,10 @@ from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 from matplotlib.patches import Patch
 
+from stabzoo.plotting.style import new_figure
 from stabzoo.study.analysis import phrases
 from stabzoo.study.analysis.comparison import Comparison, Row
-from stabzoo.study.figures.style import BLUE, RED, UNPROVED, new_figure, status_color
+from stabzoo.study.figures.style import BLUE, RED, UNPROVED, status_color
 from stabzoo.study.spec import Study
 
 __all__ = ["draw"]

@@ -7,9 +7,10 @@ from collections.abc import Sequence
 
 from matplotlib.figure import Figure
 
+from stabzoo.plotting.style import COLORS, LINES, MARKERS, new_figure, plain
 from stabzoo.stability.enclosure import as_float
 from stabzoo.study.analysis.comparison import Row
-from stabzoo.study.figures.style import BLUE, COLORS, LINES, MARKERS, new_figure, plain
+from stabzoo.study.figures.style import BLUE
 from stabzoo.study.spec import Study
 
 __all__ = ["draw_radii"]

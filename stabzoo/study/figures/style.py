@@ -2,44 +2,21 @@
 
 from __future__ import annotations
 
-import io
 import textwrap
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any, Literal
+from typing import Any
 
 import matplotlib as mpl
-from matplotlib.axes import Axes
-from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 
-from stabzoo.report.plots import BLUE, GREEN, ORANGE, RED, UNDATED
+from stabzoo.plotting.style import BLUE, COLORS, LINES, MARKERS, RED
 from stabzoo.study.analysis.comparison import Row
 
-__all__ = [
-    "BLUE",
-    "COLORS",
-    "LINES",
-    "MARKERS",
-    "PIXELS",
-    "RED",
-    "UNPROVED",
-    "Style",
-    "height_of_legend",
-    "new_figure",
-    "plain",
-    "saved",
-    "status_color",
-    "styles",
-    "titled",
-]
+__all__ = ["BLUE", "RED", "UNPROVED", "Style", "height_of_legend", "status_color", "styles", "titled"]
 
-COLORS = (BLUE, RED, GREEN, ORANGE, "#6a4c93", "#0f8b8d", "#b5547f", "#6b6b6b")
-MARKERS = "os^Dvx<>P*"
-LINES = ("-", "--", ":", "-.")
 UNPROVED = "#6b6b6b"
-PIXELS = "pixels in [0, 1]"
 
 
 @dataclass(frozen=True)
@@ -53,28 +30,6 @@ class Style:
     def line(self, label: str) -> Line2D:
         """Its entry of a legend."""
         return Line2D([], [], label=label, markersize=4, linewidth=1.6, **vars(self))
-
-
-def new_figure(width: float, height: float) -> Figure:
-    """An empty figure, in inches; without pyplot it neither needs a display nor touches a caller's figures."""
-    figure = Figure(figsize=(width, height), dpi=160, layout="constrained")
-    FigureCanvasAgg(figure)
-    return figure
-
-
-def saved(figure: Figure, kind: Literal["png", "pdf"], title: str) -> bytes:
-    """The figure's file; the same figure gives the same bytes, and the text of a PDF can be searched and edited."""
-    content = io.BytesIO()
-    with mpl.rc_context({"pdf.fonttype": 42}):
-        figure.savefig(content, format=kind, metadata={"Title": title, **UNDATED[f".{kind}"]})
-    return content.getvalue()
-
-
-def plain(axis: Axes) -> None:
-    """Leave out the frame's upper and right sides, and draw faint horizontal lines."""
-    axis.spines[["top", "right"]].set_visible(False)
-    axis.grid(axis="y", color="#e4e4e4", linewidth=0.8)
-    axis.set_axisbelow(True)
 
 
 def status_color(row: Row) -> str:

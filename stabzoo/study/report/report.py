@@ -144,7 +144,7 @@ class Report:
 
     def write(self, folder: Path) -> None:
         """Write ``REPORT_FILES``, and every figure as NAME.png and NAME.pdf."""
-        from stabzoo.study.figures.style import saved
+        from stabzoo.plotting.style import saved
 
         figures = self.figures()
         pictures = {name: saved(figure, "png", self.study.title) for name, figure in figures.items()}
@@ -157,7 +157,7 @@ class Report:
             write_atomically(folder / f"{name}.pdf", saved(figure, "pdf", self.study.title))
 
     def _page(self, pictures: dict[str, bytes]) -> str:
-        from stabzoo.report.page import render_page
+        from stabzoo.plotting.page import render_page
 
         return render_page(
             "stabzoo.study.report",

@@ -21,7 +21,7 @@ COLUMNS = ("network", "model", "zero_stability", "parasitic_radius", "seed", "qu
 
 def write_summary(report: Report, folder: Path) -> None:
     """Write ``summary.md``, ``results.csv`` and each figure as PNG and PDF into ``folder``, which is made."""
-    from stabzoo.study.figures.style import saved  # matplotlib is slow to import
+    from stabzoo.plotting.style import saved  # matplotlib is slow to import
 
     folder.mkdir(parents=True, exist_ok=True)
     figures = report.figures()

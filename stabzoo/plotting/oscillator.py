@@ -7,13 +7,12 @@ from fractions import Fraction
 from typing import TYPE_CHECKING
 
 import numpy as np
-from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 from matplotlib.layout_engine import ConstrainedLayoutEngine
 from matplotlib.patches import Circle
 from numpy.typing import NDArray
 
-from stabzoo.report.plots import BLUE, GREY, RED
+from stabzoo.plotting.style import BLUE, GREY, RED
 from stabzoo.stability.oscillator import SCHEMES, Propagator
 from stabzoo.stability.root_condition import rational_text
 
@@ -32,7 +31,6 @@ def oscillator_figure(omega: Fraction, sizes: Sequence[Fraction]) -> Figure:
         dpi=160,
         layout=ConstrainedLayoutEngine(w_pad=0.05, h_pad=0.05),
     )
-    FigureCanvasAgg(figure)
     grid = figure.subplots(len(sizes), len(SCHEMES), squeeze=False, sharex=True, sharey=True)
     for row, h in zip(grid, sizes, strict=True):
         for axes, (name, propagator) in zip(row, SCHEMES.items(), strict=True):

@@ -17,7 +17,7 @@ import torch
 from scipy.sparse import csr_array, vstack
 from torch import Tensor
 
-from stabzoo.diagnostics.products import Products
+from stabzoo.diagnostics.conditioning.products import Products
 
 __all__ = ["MAX_WORK", "BandedJacobian", "assembled"]
 

@@ -8,9 +8,9 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from stabzoo.diagnostics.angles import MedianAngle
-from stabzoo.diagnostics.diagnosis import Diagnosis
 from stabzoo.diagnostics.growth import PerturbationGrowth
 from stabzoo.diagnostics.measurement import Measurement
+from stabzoo.diagnostics.report.diagnosis import Diagnosis
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -177,26 +177,26 @@ def _conditioning(found: Diagnosis) -> Section | None:
 
 
 def _norms_figure(found: Diagnosis) -> Figure:
-    from stabzoo.diagnostics.layers_plot import layer_norms_figure
+    from stabzoo.diagnostics.report.figures import layer_norms_figure
 
     return layer_norms_figure(found.norms)
 
 
 def _growth_figure(name: str, growth: PerturbationGrowth) -> Figure:
-    from stabzoo.report.diagnostics_plots import growth_figure
+    from stabzoo.diagnostics.report.figures import growth_figure
 
     return growth_figure({name: growth}, "Clean against perturbed")
 
 
 def _angles_figure(found: Diagnosis) -> Figure:
-    from stabzoo.report.diagnostics_plots import angles_by_layer_figure
+    from stabzoo.diagnostics.report.figures import angles_by_layer_figure
 
     layers = {layer: angles.to_dict() for layer, angles in found.angles.items()}
     return angles_by_layer_figure(layers, "Median principal angles")
 
 
 def _conditioning_figure(found: Diagnosis) -> Figure:
-    from stabzoo.report.diagnostics_plots import conditioning_figure
+    from stabzoo.diagnostics.report.figures import conditioning_figure
 
     return conditioning_figure(found.conditioning, "Condition numbers")
 

@@ -12,7 +12,7 @@ __all__ = ["render_page"]
 def render_page(package: str, template: str, title: str, **values: Any) -> str:
     """Fill ``template`` of ``package``/templates, which extends ``page.html.j2``; text is escaped."""
     templates = Environment(
-        loader=ChoiceLoader([PackageLoader(package), PackageLoader("stabzoo.report")]),
+        loader=ChoiceLoader([PackageLoader(package), PackageLoader("stabzoo.plotting")]),
         autoescape=True,
         undefined=StrictUndefined,
         trim_blocks=True,

@@ -24,8 +24,8 @@ import torch
 from torch import Tensor
 
 from stabzoo.diagnostics.measurement import Measurement
-from stabzoo.diagnostics.operators import ConvOperator
-from stabzoo.diagnostics.periodic import half_frequencies, polyphase, symbol_norms
+from stabzoo.diagnostics.spectra.operators import ConvOperator
+from stabzoo.diagnostics.spectra.periodic import half_frequencies, polyphase, symbol_norms
 
 __all__ = [
     "absolute_norm",

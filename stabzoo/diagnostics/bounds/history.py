@@ -21,8 +21,8 @@ from fractions import Fraction
 
 from torch import nn
 
-from stabzoo.diagnostics.parts import altered, preactivated_chain
-from stabzoo.diagnostics.step_bound import StepBound, rounded_up
+from stabzoo.diagnostics.bounds.parts import altered, preactivated_chain
+from stabzoo.diagnostics.bounds.step_bound import StepBound, rounded_up
 from stabzoo.resnet import Block, Branch, Projection
 from stabzoo.steps import LearnableStep, MultistepStep
 

@@ -28,7 +28,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from stabzoo.diagnostics.periodic import half_frequencies
+from stabzoo.diagnostics.spectra.periodic import half_frequencies
 
 __all__ = ["Kernel", "ReluStep", "joint_sensitivity"]
 

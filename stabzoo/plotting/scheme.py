@@ -6,24 +6,18 @@ floating point.
 
 from __future__ import annotations
 
-import contextlib
-import io
-import os
-from collections.abc import Callable
 from fractions import Fraction
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
-import matplotlib as mpl
 import numpy as np
-from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.colors import to_rgba
 from matplotlib.figure import Figure
 from matplotlib.layout_engine import ConstrainedLayoutEngine
 from matplotlib.patches import Circle, Patch
 from numpy.typing import NDArray
 
-from stabzoo.errors import ConfigError
+from stabzoo.plotting.style import BLACK, BLUE, GREEN, GREY, ORANGE, RED, write_figure
 from stabzoo.stability import Root, StabilityCard, boundary_locus, stability_region
 from stabzoo.stability.enclosure import Real, as_float
 from stabzoo.stability.root_condition import rational_text
@@ -33,14 +27,8 @@ if TYPE_CHECKING:
 
     from stabzoo.stability.region import Span
 
-__all__ = ["draw_region", "draw_roots", "scheme_figure", "write_figure", "write_scheme_plot"]
+__all__ = ["draw_region", "draw_roots", "scheme_figure", "write_scheme_plot"]
 
-UNDATED: dict[str, dict[str, Any]] = {
-    ".png": {},
-    ".svg": {"Date": None},
-    ".pdf": {"CreationDate": None},
-}  # same picture, same file
-BLUE, RED, ORANGE, GREEN, BLACK, GREY = "#1f5fa8", "#c2352b", "#d98200", "#2e8b57", "#222222", "#9a9a9a"
 ROOTS = {"inside": BLUE, "on the circle, simple": BLACK, "on the circle, multiple": RED, "outside": RED}
 
 
@@ -49,37 +37,9 @@ def write_scheme_plot(card: StabilityCard, path: Path, title: str) -> None:
     write_figure(lambda: scheme_figure(card, title), path)
 
 
-def write_figure(draw: Callable[[], Figure], path: Path) -> None:
-    """Draw and write a picture; a file at ``path`` is replaced as a whole or left as it was.
-
-    Raises:
-        ConfigError: the name ends in none of .png, .svg and .pdf, or the folder cannot be written.
-
-    """
-    suffix = path.suffix.lower()
-    if suffix not in UNDATED:
-        got = f"the suffix {suffix!r}" if suffix else "no suffix"
-        raise ConfigError(f"{path}: expected the name of a .png, .svg or .pdf file, got {got}")
-    content = io.BytesIO()
-    with mpl.rc_context({"svg.hashsalt": "stabzoo"}):
-        draw().savefig(content, format=suffix[1:], metadata=UNDATED[suffix])
-    temporary = path.with_name(f".{path.stem}.{os.getpid()}{suffix}")
-    try:
-        temporary.write_bytes(content.getvalue())
-        temporary.replace(path)
-    except OSError as error:
-        raise ConfigError(
-            f"{path}: cannot be written ({error.strerror or error}); give a file in a folder that exists"
-        ) from None
-    finally:
-        with contextlib.suppress(OSError):  # it is gone after a success
-            temporary.unlink()
-
-
 def scheme_figure(card: StabilityCard, title: str) -> Figure:
     """Return both pictures side by side; without pyplot: no display is needed, a caller's figures are left alone."""
     figure = Figure(figsize=(11, 6), dpi=160, layout=ConstrainedLayoutEngine(w_pad=0.12, h_pad=0.12))
-    FigureCanvasAgg(figure)
     left, right = figure.subplots(1, 2)
     draw_roots(left, card)
     draw_region(right, card)

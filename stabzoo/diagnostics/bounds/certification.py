@@ -7,7 +7,7 @@ from collections.abc import Iterable
 import timm
 import torch
 
-from stabzoo.diagnostics.bounds import ForwardBounds, forward_bounds
+from stabzoo.diagnostics.bounds.network import ForwardBounds, forward_bounds
 
 __all__ = ["unproved_certificates"]
 

@@ -8,21 +8,28 @@ from __future__ import annotations
 import math
 import statistics
 from collections.abc import Mapping, Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from matplotlib.axes import Axes
-from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 
-from stabzoo.diagnostics.conditioning import BlockConditioning
+from stabzoo.diagnostics.conditioning.blocks import BlockConditioning
 from stabzoo.diagnostics.growth import PerturbationGrowth
 from stabzoo.diagnostics.measurement import Measurement
+from stabzoo.plotting.style import BLUE, GREEN, GREY, ORANGE, RED, new_figure
 
-__all__ = ["angles_by_epoch_figure", "angles_by_layer_figure", "conditioning_figure", "growth_figure"]
+if TYPE_CHECKING:
+    from stabzoo.diagnostics.layers import LayerNorms
 
-BLUE, RED, ORANGE, GREEN, GREY = "#1f5fa8", "#c2352b", "#d98200", "#2e8b57", "#9a9a9a"
+__all__ = [
+    "angles_by_epoch_figure",
+    "angles_by_layer_figure",
+    "conditioning_figure",
+    "growth_figure",
+    "layer_norms_figure",
+]
 
 
 def angles_by_layer_figure(layers: Mapping[str, Mapping[str, Any]], title: str) -> Figure:
@@ -125,8 +132,7 @@ def conditioning_figure(blocks: Sequence[BlockConditioning], title: str) -> Figu
 
 
 def _figure(width: float, height: float, panels: int, title: str) -> tuple[Figure, list[Axes]]:
-    figure = Figure(figsize=(width, height), dpi=160, layout="constrained")
-    FigureCanvasAgg(figure)
+    figure = new_figure(width, height)
     axes = list(figure.subplots(1, panels, squeeze=False)[0])
     for axis in axes:
         axis.spines[["top", "right"]].set_visible(False)
@@ -172,3 +178,40 @@ def _finish_angles(axes: Axes, *, labelled: bool = True) -> None:
     if labelled:
         axes.set_ylabel("median principal angle (degrees)", fontsize=9)
         axes.legend(frameon=False, fontsize=9)
+
+
+_MARKS = {"exact": ("o", "C0"), "certified_upper": ("v", "C1")}
+
+
+def layer_norms_figure(norms: LayerNorms) -> Figure:
+    """Return a figure with the norm of each layer above and, if any is known, its condition number below.
+
+    Infinite numbers are left out; their layers keep their places.
+
+    Raises:
+        ValueError: There are no layers.
+    """
+    if not norms:
+        raise ValueError("expected at least one layer, got none: the network has no convolution and no linear layer")
+    conditions = [layer.condition.value if layer.condition else math.inf for layer in norms]
+    panels = 1 + any(map(math.isfinite, conditions))
+    figure = new_figure(max(6.0, min(0.16 * len(norms), 16.0)), 2.6 * panels)
+    axes = figure.subplots(panels, 1, sharex=True, squeeze=False)[:, 0]
+    for kind, (marker, colour) in _MARKS.items():
+        points = [
+            (i, x.upper.value) for i, x in enumerate(norms) if x.upper.kind == kind and math.isfinite(x.upper.value)
+        ]
+        if points:
+            axes[0].plot(*zip(*points, strict=True), marker, color=colour, ms=4, label=kind.replace("_", ", "))
+    axes[0].axhline(1, color="0.7", lw=0.8, zorder=0)
+    axes[0].set_ylabel("operator norm")
+    axes[0].set_ylim(bottom=0)
+    if axes[0].lines[:-1]:
+        axes[0].legend(frameon=False, fontsize="small")
+    if panels == 2:
+        points = [(i, value) for i, value in enumerate(conditions) if math.isfinite(value)]
+        axes[1].semilogy(*zip(*points, strict=True), "s", color="C2", ms=4)
+        axes[1].set_ylabel("condition number")
+    step = max(1, len(norms) // 40)
+    axes[-1].set_xticks(range(0, len(norms), step), [x.name for x in norms[::step]], rotation=90, fontsize="x-small")
+    return figure

@@ -32,10 +32,10 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from stabzoo.diagnostics.block_qr import inverse_norm, triangular_rows
 from stabzoo.diagnostics.measurement import Measurement
-from stabzoo.diagnostics.operators import ConvOperator
-from stabzoo.diagnostics.zero_padding import absolute_norm, row_matrix, touching, unit_scaled
+from stabzoo.diagnostics.spectra.block_qr import inverse_norm, triangular_rows
+from stabzoo.diagnostics.spectra.operators import ConvOperator
+from stabzoo.diagnostics.spectra.zero_padding import absolute_norm, row_matrix, touching, unit_scaled
 
 __all__ = ["MAX_BLOCK", "MAX_BORDER", "smallest_singular_value"]
 

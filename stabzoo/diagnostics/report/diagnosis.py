@@ -13,12 +13,12 @@ from torch import nn
 from stabzoo.data.labelled import LabelledImages
 from stabzoo.diagnostics.angles import ClassAngles, layer_angles
 from stabzoo.diagnostics.attack import SensitivityAttack, sensitivity_attack
-from stabzoo.diagnostics.bounds import ForwardBounds, forward_bounds
-from stabzoo.diagnostics.conditioning import BlockConditioning, module_conditioning
+from stabzoo.diagnostics.bounds.network import ForwardBounds, forward_bounds
+from stabzoo.diagnostics.conditioning.blocks import BlockConditioning, module_conditioning
 from stabzoo.diagnostics.growth import PerturbationGrowth, perturbation_growth
 from stabzoo.diagnostics.layers import LayerNorms, layer_norms
+from stabzoo.diagnostics.wellposed import WellPosedness, well_posedness
 from stabzoo.implicit.step import solver_report
-from stabzoo.implicit.wellposed import WellPosedness, well_posedness
 
 __all__ = ["Diagnosis", "diagnose"]
 

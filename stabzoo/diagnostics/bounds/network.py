@@ -1,8 +1,8 @@
 """Forward stability: how far a network's logits can move when its image moves, and how large they can get.
 
 The bound is put together block by block, from what each block proves about itself, and where every block is a step of
-periodic convolutions also for all of them at once (`stabzoo.diagnostics.joint`). Each hypothesis is checked; one that
-does not hold costs its block the theorem's factor, is named, and leaves an honest larger factor, or infinity.
+periodic convolutions also for all of them at once (`stabzoo.diagnostics.bounds.joint`). Each hypothesis is checked;
+one that does not hold costs its block the theorem's factor, is named, and leaves an honest larger factor, or infinity.
 
 Bounds hold on all of R^n, for images of one size, in evaluation mode, with the weights as they are, in real arithmetic;
 they are rounded up.
@@ -22,11 +22,11 @@ import torch
 from torch import Tensor, nn
 from torch.nn.utils.parametrize import type_before_parametrizations
 
-from stabzoo.diagnostics.history_bounds import history_bounds
-from stabzoo.diagnostics.joint import Kernel, ReluStep, joint_sensitivity
+from stabzoo.diagnostics.bounds.history import history_bounds
+from stabzoo.diagnostics.bounds.joint import Kernel, ReluStep, joint_sensitivity
+from stabzoo.diagnostics.bounds.parts import altered, chain, fold_batch_norm, sequence_bound
+from stabzoo.diagnostics.bounds.step_bound import HasBound, StepBound, rounded_up
 from stabzoo.diagnostics.measurement import Measurement
-from stabzoo.diagnostics.parts import altered, chain, fold_batch_norm, sequence_bound
-from stabzoo.diagnostics.step_bound import HasBound, StepBound, rounded_up
 from stabzoo.network import Stage, StagedNetwork
 from stabzoo.resnet import Block
 

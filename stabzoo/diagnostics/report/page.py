@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import base64
-import io
 
-from stabzoo.diagnostics.diagnosis import Diagnosis
-from stabzoo.diagnostics.diagnosis_sections import Section, sections
-from stabzoo.report.page import render_page
+from stabzoo.diagnostics.report.diagnosis import Diagnosis
+from stabzoo.diagnostics.report.sections import Section, sections
+from stabzoo.plotting.page import render_page
+from stabzoo.plotting.style import saved
 
 __all__ = ["page"]
 
@@ -17,7 +17,7 @@ def page(found: Diagnosis) -> str:
     parts = [(section, _picture(section)) for section in sections(found)]
     environment = found.to_dict()["environment"]
     return render_page(
-        "stabzoo.diagnostics",
+        "stabzoo.diagnostics.report",
         "diagnosis.html.j2",
         f"{found.model}: measured stability",
         found=found,
@@ -27,8 +27,4 @@ def page(found: Diagnosis) -> str:
 
 
 def _picture(section: Section) -> str | None:
-    if section.figure is None:
-        return None
-    content = io.BytesIO()
-    section.figure().savefig(content, format="png", dpi=150, metadata={"Title": section.title})
-    return base64.b64encode(content.getvalue()).decode()
+    return section.figure and base64.b64encode(saved(section.figure(), "png", section.title)).decode()

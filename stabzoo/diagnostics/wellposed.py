@@ -23,9 +23,9 @@ from typing import TYPE_CHECKING, Any, Literal, Protocol, cast, runtime_checkabl
 import torch
 from torch import nn
 
+from stabzoo.diagnostics.bounds.parts import chain, preactivated_chain, sequence_bound
 from stabzoo.diagnostics.capture import evaluating, run_hooked
 from stabzoo.diagnostics.measurement import Measurement
-from stabzoo.diagnostics.parts import chain, preactivated_chain, sequence_bound
 from stabzoo.implicit.step import ImplicitStep, one_sided
 from stabzoo.resnet import Branch
 

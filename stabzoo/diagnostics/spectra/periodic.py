@@ -24,7 +24,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from stabzoo.diagnostics.workers import in_threads
+from stabzoo.diagnostics.spectra.workers import in_threads
 
 __all__ = [
     "Taps",

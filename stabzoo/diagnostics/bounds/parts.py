@@ -14,10 +14,10 @@ from timm.layers.adaptive_avgmax_pool import FastAdaptiveAvgPool, SelectAdaptive
 from torch import Tensor, nn
 from torch.nn.utils.parametrize import type_before_parametrizations
 
-from stabzoo.diagnostics.joint import Kernel
+from stabzoo.diagnostics.bounds.joint import Kernel
+from stabzoo.diagnostics.bounds.step_bound import HasBound, StepBound, rounded_up
 from stabzoo.diagnostics.layers import conv_norm, operator_norm
-from stabzoo.diagnostics.operators import ConvOperator
-from stabzoo.diagnostics.step_bound import HasBound, StepBound, rounded_up
+from stabzoo.diagnostics.spectra.operators import ConvOperator
 from stabzoo.resnet import Projection
 
 __all__ = ["altered", "chain", "fold_batch_norm", "preactivated_chain", "sequence_bound"]

@@ -6,7 +6,7 @@ import math
 from dataclasses import dataclass
 from typing import Any, Protocol, runtime_checkable
 
-from stabzoo.diagnostics.joint import Kernel, ReluStep
+from stabzoo.diagnostics.bounds.joint import Kernel, ReluStep
 
 __all__ = ["HasBound", "StepBound", "rounded_up"]
 

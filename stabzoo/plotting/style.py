@@ -1,0 +1,66 @@
+"""What all figures have in common: colours, sizes, and files that are the same for the same figure."""
+
+from __future__ import annotations
+
+import io
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import matplotlib as mpl
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+
+from stabzoo.errors import ConfigError
+from stabzoo.files import write_atomically
+
+__all__ = ["new_figure", "plain", "saved", "write_figure"]
+
+BLUE, RED, ORANGE, GREEN, BLACK, GREY = "#1f5fa8", "#c2352b", "#d98200", "#2e8b57", "#222222", "#9a9a9a"
+COLORS = (BLUE, RED, GREEN, ORANGE, "#6a4c93", "#0f8b8d", "#b5547f", "#6b6b6b")
+MARKERS = "os^Dvx<>P*"
+LINES = ("-", "--", ":", "-.")
+PIXELS = "pixels in [0, 1]"
+UNDATED: dict[str, dict[str, Any]] = {"png": {}, "svg": {"Date": None}, "pdf": {"CreationDate": None}}
+
+
+def new_figure(width: float, height: float) -> Figure:
+    """An empty figure, in inches; without pyplot it neither needs a display nor touches a caller's figures."""
+    return Figure(figsize=(width, height), dpi=160, layout="constrained")
+
+
+def saved(figure: Figure, kind: str, title: str | None = None) -> bytes:
+    """The figure's file of ``kind`` png, svg or pdf.
+
+    The same figure gives the same bytes, and the text of a PDF can be searched and edited.
+    """
+    content = io.BytesIO()
+    with mpl.rc_context({"svg.hashsalt": "stabzoo", "pdf.fonttype": 42}):
+        figure.savefig(content, format=kind, metadata=UNDATED[kind] | ({"Title": title} if title else {}))
+    return content.getvalue()
+
+
+def write_figure(draw: Callable[[], Figure], path: Path) -> None:
+    """Draw and write a picture; a file at ``path`` is replaced as a whole or left as it was.
+
+    Raises:
+        ConfigError: the name ends in none of .png, .svg and .pdf, or the folder cannot be written.
+    """
+    suffix = path.suffix.lower()
+    if suffix[1:] not in UNDATED:
+        got = f"the suffix {suffix!r}" if suffix else "no suffix"
+        raise ConfigError(f"{path}: expected the name of a .png, .svg or .pdf file, got {got}")
+    content = saved(draw(), suffix[1:])
+    try:
+        write_atomically(path, content)
+    except OSError as error:
+        raise ConfigError(
+            f"{path}: cannot be written ({error.strerror or error}); give a file in a folder that exists"
+        ) from None
+
+
+def plain(axis: Axes) -> None:
+    """Leave out the frame's upper and right sides, and draw faint horizontal lines."""
+    axis.spines[["top", "right"]].set_visible(False)
+    axis.grid(axis="y", color="#e4e4e4", linewidth=0.8)
+    axis.set_axisbelow(True)

@@ -1,1 +1,0 @@
-"""What stabzoo draws and writes for people to look at."""
