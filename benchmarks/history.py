@@ -29,8 +29,8 @@ from torch import Tensor, nn
 from torch.profiler import ProfilerActivity, profile
 
 import stabzoo
-from stabzoo.resnet import Block, Projection, preactivation
-from stabzoo.steps import MultistepStep
+from stabzoo.networks.resnet import Block, Projection, preactivation
+from stabzoo.networks.steps import MultistepStep
 
 ALLOCATOR = {
     "MALLOC_TRIM_THRESHOLD_": "8000000000",

@@ -11,13 +11,11 @@ after.
 
 from __future__ import annotations
 
+import sys
 from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
-import wrapt
-
 if TYPE_CHECKING:
-    from stabzoo.checkpoints import checkpoint_filter_fn
     from stabzoo.config import Rational, Strict, load_yaml, validate
     from stabzoo.diagnostics.bounds.joint import Kernel, ReluStep, joint_sensitivity
     from stabzoo.diagnostics.bounds.network import forward_bounds
@@ -26,7 +24,7 @@ if TYPE_CHECKING:
     from stabzoo.diagnostics.layers import conv_norm
     from stabzoo.diagnostics.measurement import Measurement
     from stabzoo.diagnostics.spectra.periodic import periodic_norms
-    from stabzoo.discretization import Discretization, ExplicitMultistep, ImplicitMultistep, LearnableMultistep
+    from stabzoo.discretization import Discretization
     from stabzoo.errors import ConfigError
     from stabzoo.hookspecs import hookimpl
     from stabzoo.implicit.regularizers import ResidualPenalty, perturbation_penalty, residual_penalty
@@ -34,9 +32,19 @@ if TYPE_CHECKING:
     from stabzoo.implicit.settings import SolverSettings
     from stabzoo.implicit.step import ImplicitStep, solver_report
     from stabzoo.multistep import LinearMultistep
-    from stabzoo.network import Shape, StagedNetwork
-    from stabzoo.plugins import get_scheme, list_models, list_schemes, refresh
+    from stabzoo.networks.checkpoints import checkpoint_filter_fn
+    from stabzoo.networks.staged import Shape, StagedNetwork
+    from stabzoo.registry.catalogue import list_models, list_schemes
+    from stabzoo.registry.loading import get_scheme
+    from stabzoo.schemes import (
+        ExplicitFamily,
+        ExplicitMultistep,
+        ImplicitFamily,
+        ImplicitMultistep,
+        LearnableMultistep,
+    )
     from stabzoo.stability import card, is_zero_stable, sweep, verify_certificate
+    from stabzoo.zoo import refresh
 
 __version__ = "0.1.0"
 
@@ -44,36 +52,38 @@ _PUBLIC = {
     "ConfigError": "errors",
     "ConvergenceWarning": "implicit.report",
     "Discretization": "discretization",
-    "ExplicitMultistep": "discretization",
-    "ImplicitMultistep": "discretization",
+    "ExplicitFamily": "schemes",
+    "ExplicitMultistep": "schemes",
+    "ImplicitFamily": "schemes",
+    "ImplicitMultistep": "schemes",
     "ImplicitStep": "implicit.step",
     "Kernel": "diagnostics.bounds.joint",
-    "LearnableMultistep": "discretization",
+    "LearnableMultistep": "schemes",
     "LinearMultistep": "multistep",
     "Measurement": "diagnostics.measurement",
     "Rational": "config",
     "ReluStep": "diagnostics.bounds.joint",
     "ResidualPenalty": "implicit.regularizers",
-    "Shape": "network",
+    "Shape": "networks.staged",
     "SolverSettings": "implicit.settings",
-    "StagedNetwork": "network",
+    "StagedNetwork": "networks.staged",
     "StepBound": "diagnostics.bounds.step_bound",
     "Strict": "config",
     "card": "stability",
-    "checkpoint_filter_fn": "checkpoints",
+    "checkpoint_filter_fn": "networks.checkpoints",
     "conv_norm": "diagnostics.layers",
     "fold_batch_norm": "diagnostics.bounds.parts",
     "forward_bounds": "diagnostics.bounds.network",
-    "get_scheme": "plugins",
+    "get_scheme": "registry.loading",
     "hookimpl": "hookspecs",
     "is_zero_stable": "stability",
     "joint_sensitivity": "diagnostics.bounds.joint",
-    "list_models": "plugins",
-    "list_schemes": "plugins",
+    "list_models": "registry.catalogue",
+    "list_schemes": "registry.catalogue",
     "load_yaml": "config",
     "periodic_norms": "diagnostics.spectra.periodic",
     "perturbation_penalty": "implicit.regularizers",
-    "refresh": "plugins",
+    "refresh": "zoo",
     "residual_penalty": "implicit.regularizers",
     "solver_report": "implicit.step",
     "sweep": "stability",
@@ -85,7 +95,9 @@ __all__ = [  # timm appends the names of the models; a literal, for type checker
     "ConfigError",
     "ConvergenceWarning",
     "Discretization",
+    "ExplicitFamily",
     "ExplicitMultistep",
+    "ImplicitFamily",
     "ImplicitMultistep",
     "ImplicitStep",
     "Kernel",
@@ -137,6 +149,44 @@ def __dir__() -> list[str]:
     return sorted({*globals(), *_PUBLIC})
 
 
-@wrapt.when_imported("timm")
-def _register_models(timm: Any) -> None:
+def _register_models() -> None:
     import_module("stabzoo.zoo").register_models()
+
+
+class _WhenTimmIsImported:
+    """A finder on `sys.meta_path` that has the models registered after ``import timm``, by whomever.
+
+    It takes the loader that the other finders find, puts it back before that runs, and leaves.  wrapt's import hooks do
+    the same, and importing wrapt takes four times as long as importing stabzoo.
+    """
+
+    loader: Any = None
+
+    def find_spec(self, name: str, path: Any = None, target: Any = None) -> Any:
+        if name != "timm":
+            return None
+        sys.meta_path.remove(self)
+        spec = import_module("importlib.util").find_spec(name)
+        if spec is None or spec.loader is None:
+            sys.meta_path.insert(0, self)
+            return None
+        self.loader, spec.loader = spec.loader, self
+        return spec
+
+    def create_module(self, spec: Any) -> Any:
+        return self.loader.create_module(spec)
+
+    def exec_module(self, module: Any) -> None:
+        module.__loader__ = module.__spec__.loader = self.loader
+        try:
+            self.loader.exec_module(module)
+        except BaseException:
+            sys.meta_path.insert(0, self)  # the next try
+            raise
+        _register_models()
+
+
+if "timm" in sys.modules:
+    _register_models()
+else:
+    sys.meta_path.insert(0, _WhenTimmIsImported())

@@ -11,13 +11,16 @@ from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from stabzoo.conditions import Condition, parse_condition
-from stabzoo.discretization import Discretization, LearnableMultistep
+from stabzoo.discretization import Discretization
 from stabzoo.errors import ConfigError, PluginError, PluginWarning
-from stabzoo.foreign import failure_text, foreign
 from stabzoo.multistep import LinearMultistep
-from stabzoo.plugins import Catalogue, Plugin, catalogue, get_scheme, parameter_names, scheme_class
-from stabzoo.registry import ModelConfig, SchemeClaim
+from stabzoo.registry.catalogue import Catalogue, catalogue
+from stabzoo.registry.conditions import Condition, parse_condition
+from stabzoo.registry.discovery import Plugin
+from stabzoo.registry.guard import failure_text, plugin_code
+from stabzoo.registry.loading import get_scheme, parameter_names, scheme_class
+from stabzoo.registry.schema import ModelConfig, SchemeClaim
+from stabzoo.schemes import LearnableMultistep
 from stabzoo.stability import StabilityCard, card, is_zero_stable, verify_certificate
 
 __all__ = [
@@ -143,15 +146,9 @@ def prove(name: str, parameters: Mapping[str, Any] | None = None) -> tuple[Discr
         PluginError: the plugin that provides it is broken, whatever its code did.
 
     """
-    running = foreign()
-    try:
-        with running:
-            scheme = get_scheme(name, **(parameters or {}))
-            return scheme, card(scheme)
-    except (ConfigError, PluginError, KeyboardInterrupt):
-        raise
-    except BaseException as error:
-        raise PluginError(f"{catalogue().schemes[name][0]}: scheme {name!r}: {failure_text(error)}") from error
+    scheme = get_scheme(name, **(parameters or {}))
+    with plugin_code(f"{catalogue().schemes[name][0]}: scheme {name!r}"):
+        return scheme, card(scheme)
 
 
 def scheme_reports() -> list[SchemeReport]:
@@ -279,7 +276,7 @@ def _check_condition(
     for value in condition.probes():
         place = f"{condition.parameter} = {value}"
         try:
-            with foreign():
+            with plugin_code(f"{report.plugin}: scheme {report.name!r}", passes=(ValueError,)):
                 method = get_scheme(report.name, **{condition.parameter: value}).coefficients()
         except ValueError:  # also ConfigError: not a value of this parameter
             refused += 1

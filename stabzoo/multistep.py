@@ -168,6 +168,10 @@ class LinearMultistep:
         """First characteristic polynomial z^d - sum_j alpha_j z^{d-1-j}, d + 1 coefficients, highest power first."""
         return (Fraction(1), *(-a for a in self.alpha))
 
+    def characteristic_polynomial(self) -> tuple[Fraction, ...]:
+        """The first characteristic polynomial, `rho`: a method is a scheme of itself (see `stabzoo.Discretization`)."""
+        return self.rho
+
     @property
     def sigma(self) -> tuple[Fraction, ...]:
         """Second characteristic polynomial beta_next z^d + sum_j beta_j z^{d-1-j}, like `rho` highest power first."""
@@ -247,3 +251,10 @@ def _linear_combination(symbol: str, indices: list[str], weights: tuple[Fraction
             sign = (" - " if terms else "-") if weight < 0 else (" + " if terms else "")
             terms += f"{sign}{'' if abs(weight) == 1 else f'{abs(weight)} '}{symbol}[{index}]"
     return terms or "0"
+
+
+EULER = LinearMultistep((1,), (1,))
+"""The explicit Euler method, y_{n+1} = y_n + h f(y_n)."""
+
+BACKWARD_EULER = LinearMultistep((1,), (0,), 1)
+"""The backward Euler method, y_{n+1} = y_n + h f(y_{n+1})."""

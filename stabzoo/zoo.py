@@ -6,20 +6,22 @@ which may be because the network is.
 
 from __future__ import annotations
 
+import importlib
 import inspect
 import sys
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
-import stabzoo
-from stabzoo import plugins
-from stabzoo.errors import ConfigError, quoted
-from stabzoo.registry import MAX_WIDTH, ModelConfig
+from stabzoo.errors import ConfigError, UnknownParameterError, quoted
+from stabzoo.registry.catalogue import catalogue, report
+from stabzoo.registry.discovery import installed_plugins
+from stabzoo.registry.loading import forget, get_scheme, scheme_class
+from stabzoo.registry.schema import MAX_WIDTH, ModelConfig
 
 if TYPE_CHECKING:
     from torch import nn
 
-__all__ = ["build_model", "register_models"]
+__all__ = ["build_model", "refresh", "register_models"]
 
 FROM_CONFIG = ("self", "scheme", "layers", "form", "bottleneck")  # arguments of the network that are not options
 FEATURES = ("features_only", "out_indices", "feature_cls", "pruned")  # keywords that timm's builder takes out itself
@@ -63,11 +65,11 @@ def build_model(name: str, config: ModelConfig, pretrained: bool = False, **kwar
     """
     from timm.models import build_model_with_cfg
 
-    from stabzoo.checkpoints import checkpoint_filter_fn
-    from stabzoo.network import FeatureGetter
+    from stabzoo.networks.checkpoints import checkpoint_filter_fn
+    from stabzoo.networks.staged import FeatureGetter
 
     try:
-        network = plugins.scheme_class(config.scheme).network()
+        network = scheme_class(config.scheme).network()
     except ConfigError as error:
         raise ConfigError(f"model {name!r}: {error}") from None
     arguments = inspect.signature(network).parameters
@@ -77,11 +79,9 @@ def build_model(name: str, config: ModelConfig, pretrained: bool = False, **kwar
     given = {key: value for key, value in kwargs.items() if key in known}
     parameters = {key: value for key, value in kwargs.items() if key not in known}
     try:
-        scheme = plugins.get_scheme(config.scheme, **{**config.parameters, **parameters})
-    except plugins.UnknownParameterError as error:
-        raise plugins.UnknownParameterError(
-            f"model {name!r}: {error}; the network takes {', '.join(options)}"
-        ) from None
+        scheme = get_scheme(config.scheme, **{**config.parameters, **parameters})
+    except UnknownParameterError as error:
+        raise UnknownParameterError(f"model {name!r}: {error}; the network takes {', '.join(options)}") from None
     except ConfigError as error:
         raise ConfigError(f"model {name!r}: {error}") from None
     width = given.setdefault("width", config.width)
@@ -127,7 +127,7 @@ def register_models() -> None:
     import timm
     from timm.models import generate_default_cfgs, register_model
 
-    models = plugins.catalogue().models
+    models = catalogue().models
     for name, config in list(_registered.items()):
         if name not in models or models[name][1] != config:
             _unregister(name)
@@ -137,11 +137,12 @@ def register_models() -> None:
         if timm.is_model(name):
             owner = timm.model_entrypoint(name).__module__
             del models[name]
-            plugins.report(plugin, f"the model name {name!r} is taken by {owner}; this one is left out")
+            report(plugin, f"the model name {name!r} is taken by {owner}; this one is left out")
             continue
-        stabzoo.default_cfgs.update(generate_default_cfgs({name: pretrained_cfg(config)}))
+        namespace = sys.modules["stabzoo"]  # where timm looks for the configurations, and appends the names
+        namespace.default_cfgs.update(generate_default_cfgs({name: pretrained_cfg(config)}))
         function = entrypoint(name, config)
-        setattr(sys.modules["stabzoo"], name, function)
+        setattr(namespace, name, function)
         register_model(function)
         _registered[name] = config
 
@@ -154,7 +155,27 @@ def _unregister(name: str) -> None:
         getattr(_registry, f"_model_{table}").pop(name, None)
     _registry._module_to_models["stabzoo"].discard(name)
     _registry._model_has_pretrained.discard(name)
-    stabzoo.default_cfgs.pop(name, None)
-    stabzoo.__all__.remove(name)
-    delattr(stabzoo, name)
+    namespace = sys.modules["stabzoo"]
+    namespace.default_cfgs.pop(name, None)
+    namespace.__all__.remove(name)
+    delattr(namespace, name)
     del _registered[name]
+
+
+def refresh() -> None:
+    """Look for plugins anew: after an installation or removal while the process runs.
+
+    Models and schemes of a plugin that is gone are unknown from then on; code of one that is gone or of another version
+    is forgotten and imported anew.  Networks that exist go on working.
+    """
+    known = catalogue().plugins if catalogue.cache_info().currsize else ()
+    before = {plugin.module: plugin.distribution for plugin in known if not plugin.is_ours}
+    importlib.invalidate_caches()
+    forget()
+    # forgotten before the catalogue is read: a module that is loaded is found where it was
+    now = {plugin.module: plugin.distribution for plugin, _ in installed_plugins()}
+    for changed in (module for module, distribution in before.items() if now.get(module) != distribution):
+        for loaded in [name for name in sys.modules if name == changed or name.startswith(f"{changed}.")]:
+            del sys.modules[loaded]
+    if "timm" in sys.modules:
+        register_models()

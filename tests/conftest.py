@@ -15,8 +15,8 @@ os.environ.setdefault("OMP_NUM_THREADS", "1")  # read when torch is imported, he
 import torch
 
 import stabzoo
-from stabzoo import plugins
 from stabzoo.cli import main
+from stabzoo.registry.loading import forget
 
 GOOD_CODE = """
     from stabzoo import ExplicitMultistep, hookimpl
@@ -64,7 +64,7 @@ def install(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Callabl
             f"Metadata-Version: 2.1\nName: {package.replace('_', '-')}\nVersion: {version}\n"
         )
         (info / "entry_points.txt").write_text(f"[stabzoo]\n{name} = {package}\n")
-        clear()
+        forget()
         return folder
 
     yield add
@@ -72,14 +72,8 @@ def install(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Callabl
     for module in set(sys.modules) - before:
         if module.startswith("stabzoo_"):
             del sys.modules[module]
-    clear()
+    forget()
     stabzoo.refresh()
-
-
-def clear() -> None:
-    """Forget what was discovered, without discovering anew."""
-    for cached in (plugins.catalogue, plugins.load_plugin, plugins._our_sections):
-        cached.cache_clear()
 
 
 class Result(NamedTuple):

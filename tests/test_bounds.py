@@ -16,7 +16,7 @@ from stabzoo.diagnostics.attack import sensitivity_attack
 from stabzoo.diagnostics.bounds.joint import Kernel, ReluStep, joint_sensitivity
 from stabzoo.diagnostics.bounds.network import ForwardBounds, forward_bounds
 from stabzoo.diagnostics.bounds.parts import chain, fold_batch_norm, sequence_bound
-from stabzoo.resnet import DiscretizedResNet
+from stabzoo.networks.resnet import DiscretizedResNet
 
 PAPERS = ("stable_resnet_s11_cert", "stable_resnet_s11", "stable_resnet_d18")
 

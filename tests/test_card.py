@@ -239,6 +239,24 @@ def test_card_refuses_what_has_none(wrong):
         card(wrong)
 
 
+def test_a_scheme_that_contradicts_itself_has_no_card():
+    """The card is about characteristic_polynomial(), the first characteristic polynomial of the coefficients."""
+
+    class Contradiction:
+        """Euler's coefficients, leapfrog's polynomial."""
+
+        def coefficients(self):
+            """Euler's."""
+            return LinearMultistep((1,), (1,))
+
+        def characteristic_polynomial(self):
+            """The leapfrog scheme's."""
+            return Fraction(1), Fraction(0), Fraction(-1)
+
+    with pytest.raises(ValueError, match=r"Contradiction: .*\(1, -1\).*got \(1, 0, -1\)"):
+        card(Contradiction())
+
+
 def test_verdicts_import_neither_numpy_nor_torch():
     """A verdict imports no FLINT either; the whole card imports FLINT alone."""
     code = (

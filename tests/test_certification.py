@@ -5,7 +5,7 @@ import pytest
 from stabzoo import claims
 from stabzoo.claims import check_claims, scheme_reports
 from stabzoo.diagnostics.bounds.certification import unproved_certificates
-from stabzoo.plugins import catalogue
+from stabzoo.registry.catalogue import catalogue
 
 
 def test_the_registrys_certificates_are_proved() -> None:

@@ -13,8 +13,8 @@ from safetensors.torch import save_file
 from torch import Tensor, nn
 
 import stabzoo
-from stabzoo.checkpoints import fit_weights, read_weights
 from stabzoo.errors import ConfigError
+from stabzoo.networks.checkpoints import fit_weights, read_weights
 
 EXPECTED = "expected a checkpoint of tensors only (.safetensors, .pt, .pth); "
 

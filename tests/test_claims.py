@@ -7,7 +7,8 @@ from typing import Any
 
 import pytest
 
-from stabzoo import claims, plugins
+from stabzoo import claims
+from stabzoo.registry.catalogue import Catalogue, catalogue, list_models, list_schemes
 from stabzoo.stability import Certificate
 
 Install = Callable[..., Path]
@@ -18,10 +19,10 @@ def claim(monkeypatch: pytest.MonkeyPatch) -> Callable[..., tuple[str, ...]]:
     """Check one scheme of ours as if its registry claimed something else; return the problems."""
 
     def check(name: str, **changes: Any) -> tuple[str, ...]:
-        real = plugins.catalogue()
+        real = catalogue()
         plugin, true = real.schemes[name]
         schemes = {name: (plugin, true.model_copy(update=changes))}
-        monkeypatch.setattr(claims, "catalogue", lambda: plugins.Catalogue(real.plugins, schemes, {}))
+        monkeypatch.setattr(claims, "catalogue", lambda: Catalogue(real.plugins, schemes, {}))
         return claims.check_claims().problems
 
     return check
@@ -31,8 +32,8 @@ def test_every_claim_of_ours_is_true() -> None:
     """All schemes and models; conditions at every probe that a scheme accepts."""
     found = claims.check_claims()
     assert found.problems == ()
-    assert [entry.report.name for entry in found.schemes] == plugins.list_schemes()
-    assert found.models == len(plugins.list_models())
+    assert [entry.report.name for entry in found.schemes] == list_schemes()
+    assert found.models == len(list_models())
     for entry in found.schemes:
         condition = entry.report.claim.parsed_condition()
         assert entry.values + entry.refused == (len(condition.probes()) if condition else 0)
@@ -148,7 +149,7 @@ def test_code_that_fails_is_told_with_its_plugin(install: Install, body: str, pr
     found = claims.check_claims()
     assert any(problem in text for text in found.problems)
     assert all("inverse" in text for text in found.problems)
-    assert len(found.schemes) == len(plugins.list_schemes())
+    assert len(found.schemes) == len(list_schemes())
 
 
 def test_a_scheme_without_defaults_cannot_be_claimed(install: Install) -> None:

@@ -18,7 +18,7 @@ import stabzoo.study
 from stabzoo.cli import main
 from stabzoo.cli.console import brief, full, table
 from stabzoo.errors import ConfigError, PluginWarning
-from stabzoo.plugins import catalogue
+from stabzoo.registry.catalogue import catalogue
 from stabzoo.stability.enclosure import Enclosure
 
 Install = Callable[..., Path]
@@ -174,9 +174,9 @@ def test_warnings_about_plugins_are_plain_lines(install: Install, run: Run, monk
     assert "PluginWarning" not in err
     assert json.loads(out)["name"] == "euler"
     monkeypatch.setenv("STABZOO_PLUGINS", "euler,nothing")
-    stabzoo.plugins.catalogue.cache_clear()
+    stabzoo.registry.catalogue.catalogue.cache_clear()
     assert run("list --schemes").err == "stabzoo: warning: STABZOO_PLUGINS names no installed plugin: nothing\n"
-    stabzoo.plugins.catalogue.cache_clear()
+    stabzoo.registry.catalogue.catalogue.cache_clear()
     monkeypatch.setenv("STABZOO_PLUGINS", "leapfrog")
     monkeypatch.setenv("STABZOO_STRICT", "1")
     status, out, err = run("list")
@@ -311,7 +311,7 @@ def test_show_of_a_false_claim_says_so(install: Install, run: Run) -> None:
             "show zerosnet --set lam=0",
             "scheme 'zerosnet': lam: must not be 0: the coefficients of eq. (10) divide by it\n",
         ),
-        ("show zerosnet --set speed=1", "scheme 'zerosnet': unknown parameter 'speed'; it takes alpha, beta, lam\n"),
+        ("show zerosnet --set speed=1", "scheme 'zerosnet': unknown parameter 'speed'; it takes lam, alpha, beta\n"),
         ("show zerosnet --set lam", "--set lam: expected NAME=VALUE, e.g. --set lam=-9/5\n"),
         ("show zerosnet --set lam=1 --set lam=2", "--set lam=2: lam is set twice; leave one\n"),
         ("show zerosnet --set 'alpha=[1,'", "--set alpha=[1,: not a JSON list ("),

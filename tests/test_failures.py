@@ -16,15 +16,16 @@ import torch
 from conftest import GOOD_CODE, GOOD_REGISTRY, Run
 
 import stabzoo
-import stabzoo.resnet
+import stabzoo.networks.resnet
 from stabzoo.errors import ConfigError, PluginError, PluginWarning
-from stabzoo.foreign import OutOfTime, failure_text, foreign
-from stabzoo.plugins import catalogue, load_plugin
+from stabzoo.registry.catalogue import catalogue
+from stabzoo.registry.guard import failure_text, plugin_code
+from stabzoo.registry.loading import load_plugin
 
 Install = Callable[..., Path]
 
 PLUGIN = "plugin 'leapfrog' (stabzoo-leapfrog 9.0)"
-HOOK = "from stabzoo import hookimpl\n@hookimpl\ndef stabzoo_discretizations():\n    "
+HOOK = "from stabzoo import ExplicitMultistep, hookimpl\n@hookimpl\ndef stabzoo_discretizations():\n    "
 OURS = ["euler", "forward", "multistep", "theta", "zerosnet"]
 SCHEME = """
 from stabzoo import ExplicitMultistep, hookimpl
@@ -96,18 +97,23 @@ def everything_else_works(run: Run) -> list[str]:
             ": stabzoo_discretizations() must return classes with a name and coefficients(), got 42",
         ),
         (
-            HOOK + "yield from (type('S', (), {'name': str(i), 'coefficients': 1}) for i in iter(int, 1))",
+            HOOK + "yield from (type('S', (ExplicitMultistep,), {'name': str(i)}) for i in iter(int, 1))",
             ": stabzoo_discretizations() returns two classes named '0'",
         ),
         (
             "import itertools\n"
             + HOOK
-            + "for i in itertools.count(): yield type('S', (), {'name': str(i), 'coefficients': 1})",
+            + "for i in itertools.count(): yield type('S', (ExplicitMultistep,), {'name': str(i)})",
             ": stabzoo_discretizations() must return at most 1000 classes",
         ),
         (
-            HOOK + "return [type('S', (), {'name': 'leapfrog', 'coefficients': 1}) for _ in range(2)]",
+            HOOK + "return [type('S', (ExplicitMultistep,), {'name': 'leapfrog'}) for _ in range(2)]",
             ": stabzoo_discretizations() returns two classes named 'leapfrog'",
+        ),
+        (
+            HOOK + "return [type('S', (), {'name': 'leapfrog', 'coefficients': 1, 'block': 1})]",
+            ": the class S lacks at_downsampling, needs_equal_shapes, characteristic_polynomial, starting_block, network of "
+            "stabzoo.Discretization",
         ),
         (
             HOOK + "return []",
@@ -234,7 +240,7 @@ def test_an_alarm_of_the_process_is_left_alone(monkeypatch: pytest.MonkeyPatch) 
         signal.setitimer(signal.ITIMER_REAL, 0.2)
         monkeypatch.setenv("STABZOO_PLUGIN_SECONDS", "0.6")
         started = time.monotonic()
-        with pytest.raises(OutOfTime), foreign():  # noqa: PT012
+        with pytest.raises(PluginError, match=r"^a loop: not done after 0.6 s"), plugin_code("a loop"):  # noqa: PT012
             while time.monotonic() < started + 20:
                 pass
         assert 0.5 < time.monotonic() - started < 10
@@ -242,7 +248,7 @@ def test_an_alarm_of_the_process_is_left_alone(monkeypatch: pytest.MonkeyPatch) 
     finally:
         signal.signal(signal.SIGALRM, before)
     monkeypatch.setenv("STABZOO_PLUGIN_SECONDS", "0")
-    with foreign(), foreign():
+    with plugin_code("one"), plugin_code("within another"):
         pass
     assert signal.getsignal(signal.SIGALRM) is before
 
@@ -598,7 +604,7 @@ def test_a_step_of_its_own_is_tried_once_a_shape_and_nothing_is_left_of_it(insta
     assert model(torch.rand(2, 3, 32, 32)).isfinite().all()
     torch.manual_seed(0)
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(stabzoo.resnet, "probe_step", lambda *_: None)
+        patch.setattr(stabzoo.networks.resnet, "check_step", lambda *_: None)
         untried: Any = timm.create_model("leapfrog20")
     assert torch.equal(after, torch.rand(1))
     state = model.eval().state_dict()

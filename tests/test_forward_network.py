@@ -158,7 +158,7 @@ def test_resnet_d_does_not_grow() -> None:
 
 def test_registry_says_what_is_certified() -> None:
     """Of each scheme; nothing of ResNet-S with batch norms."""
-    from stabzoo.plugins import catalogue
+    from stabzoo.registry.catalogue import catalogue
 
     certified = {n: list(c.certified) for n, (p, c) in catalogue().schemes.items() if p.name == "forward"}
     assert certified == {

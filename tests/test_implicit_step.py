@@ -13,8 +13,8 @@ from torch import Tensor, nn
 from stabzoo import ImplicitMultistep, LinearMultistep, SolverSettings
 from stabzoo.implicit.report import ConvergenceWarning, SolverError, Status
 from stabzoo.implicit.step import ImplicitStep
-from stabzoo.resnet import DiscretizedResNet
-from stabzoo.steps import MultistepStep
+from stabzoo.networks.resnet import DiscretizedResNet
+from stabzoo.networks.steps import MultistepStep
 
 DOUBLE = torch.float64
 TIGHT = SolverSettings(rtol=1e-12)

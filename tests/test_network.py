@@ -8,9 +8,10 @@ import torch
 from torch import Tensor, nn
 
 import stabzoo
-from stabzoo.registry import ModelConfig
-from stabzoo.resnet import DiscretizedResNet
-from stabzoo.steps import LearnableStep, MultistepStep
+from stabzoo import Discretization, ImplicitStep, LinearMultistep
+from stabzoo.networks.resnet import DiscretizedResNet
+from stabzoo.networks.steps import LearnableStep, MultistepStep
+from stabzoo.registry.schema import ModelConfig
 
 FIXED = [
     ("euler", {}),
@@ -205,12 +206,55 @@ def test_the_shallowest_networks(scheme: str, parameters: dict, depth: int) -> N
 
 
 def test_drop_path_drops_the_branch_and_keeps_the_history() -> None:
-    """With every branch dropped the network is the linear recursion of alpha alone."""
-    model = timm.create_model("zerosnet20_opt", drop_path_rate=0.5).train()
-    rates = [m.drop_prob for m in model.modules() if type(m).__name__ == "DropPath"]
+    """With its branch dropped a block is the recursion of alpha alone, on whatever history it finds."""
+    model = timm.create_model("zerosnet20_opt", width=4, drop_path_rate=0.5).train()
+    drops = [m for m in model.modules() if type(m).__name__ == "DropPath"]
+    rates = [m.drop_prob for m in drops]
     assert rates[-1] == 0.5
     assert rates == sorted(rates)
-    assert model(torch.randn(4, 3, 32, 32)).shape == (4, 10)
+    for drop in drops:
+        drop.drop_prob = 1.0
+    history = [torch.randn(2, 8, 8, 8) for _ in range(3)]
+    new = model.stages[1].blocks[1](list(history))
+    alpha = [float(a) for a in model.scheme.coefficients().alpha]
+    torch.testing.assert_close(new[0], sum(a * y for a, y in zip(alpha, history, strict=True)))
+    assert all(a is b for a, b in zip(new[1:], history, strict=False))  # y_n, y_{n-1} are handed on as they are
+
+
+class _BareBDF2:
+    """A two-step implicit scheme that has all `Discretization` lists, and no class of stabzoo's above it."""
+
+    name = "bare_bdf2"
+    at_downsampling = "restart"
+    needs_equal_shapes = True
+
+    def coefficients(self) -> LinearMultistep:
+        return LinearMultistep(("4/3", "-1/3"), (0,), "2/3")
+
+    def characteristic_polynomial(self) -> tuple[Fraction, ...]:
+        return self.coefficients().rho
+
+    def block(self, f: nn.Module) -> nn.Module:
+        return ImplicitStep(f, self.coefficients())
+
+    def starting_block(self, f: nn.Module, *, returns_slope: bool) -> nn.Module:
+        return ImplicitStep(f, LinearMultistep((1,), (0,), 1), returns_slope=returns_slope)
+
+    @classmethod
+    def network(cls) -> type[nn.Module]:
+        return DiscretizedResNet
+
+
+def test_the_scheme_says_how_it_starts_whatever_its_class() -> None:
+    """Backward Euler steps where the scheme says so; explicit Euler at a change of shape, whose f has no equal shapes."""
+    assert isinstance(_BareBDF2(), Discretization)
+    model = DiscretizedResNet(_BareBDF2(), (3, 3, 3), width=4)
+    steps = [block.step.coefficients() for block in model.blocks()]
+    backward, bdf2 = LinearMultistep((1,), (0,), 1), _BareBDF2().coefficients()
+    euler = LinearMultistep((1,), (1,))
+    assert steps == [backward, bdf2, bdf2] + [euler, bdf2, bdf2] * 2
+    own = DiscretizedResNet(stabzoo.get_scheme("trapezoidal"), (2, 1, 1), width=4)
+    assert own.blocks()[0].step.coefficients() == stabzoo.get_scheme("trapezoidal").coefficients()
 
 
 def test_stability_card_of_fixed_and_of_learned_coefficients() -> None:

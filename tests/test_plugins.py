@@ -11,9 +11,9 @@ import torch
 
 import stabzoo
 import stabzoo.config
-import stabzoo.plugins
+import stabzoo.registry.loading
 from stabzoo.errors import PluginError, PluginWarning, UnknownParameterError
-from stabzoo.plugins import catalogue
+from stabzoo.registry.catalogue import catalogue
 
 Install = Callable[..., Path]
 OUR_SCHEMES = ["euler", "resnet_d", "resnet_s", "resnet_s_cert", "postresnet", "lm", "lm_resnet", "multistep", "theta",
@@ -53,7 +53,14 @@ def test_reading_the_registry_imports_no_plugin_and_no_torch() -> None:
 
 @pytest.mark.parametrize(
     "first",
-    ["stabzoo.resnet", "stabzoo.zoo", "stabzoo.steps", "stabzoo.checkpoints", "timm.models", "stabzoo_zerosnet"],
+    [
+        "stabzoo.networks.resnet",
+        "stabzoo.zoo",
+        "stabzoo.networks.steps",
+        "stabzoo.networks.checkpoints",
+        "timm.models",
+        "stabzoo_zerosnet",
+    ],
 )
 def test_any_module_may_be_imported_first(first: str) -> None:
     """The models are registered whatever causes timm to be imported, the network itself included."""
@@ -116,10 +123,10 @@ def test_a_limit_on_the_plugins(install: Install, monkeypatch: pytest.MonkeyPatc
     monkeypatch.setenv("STABZOO_PLUGINS", "euler,leapfrog")
     assert stabzoo.list_schemes() == ["euler", "leapfrog"]
     monkeypatch.setenv("STABZOO_PLUGINS", "")
-    stabzoo.plugins.catalogue.cache_clear()
+    stabzoo.registry.catalogue.catalogue.cache_clear()
     assert stabzoo.list_schemes() == []
     monkeypatch.setenv("STABZOO_PLUGINS", "eulr")
-    stabzoo.plugins.catalogue.cache_clear()
+    stabzoo.registry.catalogue.catalogue.cache_clear()
     with pytest.warns(PluginWarning, match="STABZOO_PLUGINS names no installed plugin: eulr"):
         assert stabzoo.list_schemes() == []
 

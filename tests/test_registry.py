@@ -13,11 +13,11 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 import stabzoo
-from stabzoo.conditions import parse_condition
 from stabzoo.config import load_yaml, validate
 from stabzoo.errors import ConfigError
 from stabzoo.multistep import exact
-from stabzoo.registry import ModelConfig, Registry
+from stabzoo.registry.conditions import parse_condition
+from stabzoo.registry.schema import ModelConfig, Registry
 
 
 @given(st.fractions(min_value=-5, max_value=5))

@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 from released import CHANGELOG, FILE, announced, changes, released
 
-from stabzoo.plugins import catalogue
+from stabzoo.registry.catalogue import catalogue
 
 
 @pytest.fixture(scope="module")

@@ -18,7 +18,7 @@ from stabzoo.diagnostics.spectra.operators import ConvOperator
 from stabzoo.diagnostics.spectra.periodic import periodic_norms
 from stabzoo.diagnostics.spectra.smallest import _by_block_qr, _by_half_fft, smallest_singular_value
 from stabzoo.diagnostics.spectra.zero_padding import certified_below, enclose_norm, torus_bound, touching
-from stabzoo.resnet import Projection, ScaledConv2d
+from stabzoo.networks.resnet import Projection, ScaledConv2d
 
 GOLDEN = json.loads((Path(__file__).parent / "data" / "spectra.json").read_text())["cases"]
 ONES = torch.tensor([[1.0, 1, 1], [1, 1, 1], [1, 1, 1]], dtype=torch.float64)
@@ -308,7 +308,7 @@ def test_the_layers_of_a_network() -> None:
 
 
 class House(nn.Module):
-    """The layers of stabzoo.resnet, one scaled by its caller, and a parametrized one."""
+    """The layers of stabzoo.networks.resnet, one scaled by its caller, and a parametrized one."""
 
     def __init__(self) -> None:
         super().__init__()

@@ -13,9 +13,10 @@ from stabzoo.errors import ConfigError
 from stabzoo.evaluation.spec import Clean, Constant
 from stabzoo.files import write_atomically
 from stabzoo.study import load_study
+from stabzoo.study.store import database
 from stabzoo.study.store.database import MIGRATIONS
 from stabzoo.study.store.records import Coefficients, Measured, Record
-from stabzoo.study.store.store import Store, database
+from stabzoo.study.store.store import Store
 
 
 def make_record(seed: int = 0, losses: int = 2) -> Record:

@@ -66,13 +66,20 @@ def with_step(expression: str, init: str = "pass") -> str:
 
 
 WRONG = {
-    "the name of another boundary": (leapfrog(body="boundary = 'periodic'"), {"check_protocol"}),
+    "the name of another boundary": (leapfrog(body="at_downsampling = 'periodic'"), {"check_protocol"}),
     "coefficients that change": (
         leapfrog(
             top="from stabzoo import LinearMultistep\nCALLS = []",
             body="def coefficients(self):\n    CALLS.append(1)\n    return LinearMultistep((0, 1), (2, len(CALLS)))",
         ),
         {"check_exactness"},
+    ),
+    "another start than Euler's": (
+        leapfrog(
+            top="from stabzoo import ImplicitStep, LinearMultistep",
+            body="def starting_block(self, f, *, returns_slope):\n    return ImplicitStep(f, LinearMultistep((1,), (0,), 1))",
+        ),
+        {"check_start_up"},
     ),
     "a false claim": (leapfrog().replace("(2, 0)", "(1, 0)"), {"check_claims"}),
     "torch at the top": (leapfrog(top="import torch"), {"check_import_cost"}),

@@ -15,7 +15,7 @@ import stabzoo
 import stabzoo_theta.__main__
 from stabzoo import ConfigError, ImplicitStep, SolverSettings, perturbation_penalty, residual_penalty
 from stabzoo.diagnostics.wellposed import well_posedness, well_posedness_table
-from stabzoo.steps import MultistepStep
+from stabzoo.networks.steps import MultistepStep
 from stabzoo_theta.example import load_example, shipped_examples
 from stabzoo_theta.field import Field, VectorFieldNet
 from stabzoo_theta.figures import distances

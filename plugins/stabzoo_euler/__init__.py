@@ -1,9 +1,11 @@
 """The explicit Euler method: the pre-activation ResNet."""
 
-from stabzoo import ExplicitMultistep, LinearMultistep, Rational, hookimpl
+from fractions import Fraction
+
+from stabzoo import ExplicitFamily, LinearMultistep, Rational, hookimpl
 
 
-class Euler(ExplicitMultistep):
+class Euler(ExplicitFamily):
     """y_{n+1} = weight * y_n + f(y_n): PreResNet, with a weight on the state as in ZeroSNet eq. (7).
 
     One step; order 1 at weight 1, elsewhere not consistent.  Zero-stable exactly when -1 <= weight <= 1.  Where the
@@ -15,8 +17,8 @@ class Euler(ExplicitMultistep):
     """
 
     name = "euler"
-    boundary = "restart"
-    weight: Rational = 1  # type: ignore[assignment]  # pyright: ignore[reportAssignmentType]
+    at_downsampling = "restart"
+    weight: Rational = Fraction(1)
 
     def coefficients(self) -> LinearMultistep:
         """The coefficients alpha = (weight), beta = (1)."""

@@ -9,7 +9,7 @@ Source: Zhang and Schaeffer, Forward stability of ResNet and its variants. J. Ma
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Annotated, ClassVar, Literal
+from typing import TYPE_CHECKING, Annotated, ClassVar, Literal, NamedTuple
 
 from pydantic import Field
 
@@ -18,7 +18,25 @@ from stabzoo import ExplicitMultistep, hookimpl
 if TYPE_CHECKING:
     from torch import nn
 
-__all__ = ["ForwardBackward", "PostResNet", "ResNetD", "ResNetS", "ResNetSCert"]
+__all__ = ["Caps", "ForwardBackward", "PostResNet", "ResNetD", "ResNetS", "ResNetSCert"]
+
+SQRT2 = 2**0.5
+
+
+class Caps(NamedTuple):
+    """Bounds of the spectral norms that a network is kept within; ``None``: free.
+
+    Attributes:
+        residual: Of the residual layers, ||A||_2.
+        stem: Of the first convolution, ||A_0||_2.
+        head: Of the classifier, ||W||_2.
+        pool: Of the pooling layers, ||A||_2.
+    """
+
+    residual: float | None = None
+    stem: float | None = 1.0
+    head: float | None = 1.0
+    pool: float | None = None
 
 
 class ForwardBackward(ExplicitMultistep):
@@ -27,21 +45,17 @@ class ForwardBackward(ExplicitMultistep):
     Attributes:
         layer: The residual layer: "D", eq. (14); "S", eq. (15); "post", the post-activation residual block.
         is_normed: Whether batch norms follow the convolutions; otherwise there are biases.
-        residual_cap: Bound of the residual layers' norms ||A||_2 (``None``: free).
-        stem_cap: Bound of ||A_0||_2, of the first convolution (``None``: free).
-        head_cap: Bound of ||W||_2, of the classifier (``None``: free).
-        pool_cap: Bound of the pooling layers' norms ||A||_2 (``None``: free).
     """
 
     alpha: ClassVar = (1,)
     beta: ClassVar = (1,)
-    boundary: ClassVar = "restart"
+    at_downsampling: ClassVar = "restart"
     layer: ClassVar[Literal["D", "S", "post"]]
     is_normed: ClassVar[bool] = True
-    residual_cap: ClassVar[float | None] = None
-    stem_cap: ClassVar[float | None] = 1.0
-    head_cap: ClassVar[float | None]
-    pool_cap: ClassVar[float | None]
+
+    def caps(self) -> Caps:
+        """The bounds that its networks are kept within."""
+        return Caps()
 
     def block(self, f: nn.Module) -> nn.Module:
         """One step relu(y + f(y)) around any branch f (see `stabzoo.Discretization.block`)."""
@@ -65,7 +79,6 @@ class ResNetD(ForwardBackward):
 
     name = "resnet_d"
     layer = "D"
-    head_cap, pool_cap = 1.0, None
 
 
 class ResNetS(ForwardBackward):
@@ -77,8 +90,10 @@ class ResNetS(ForwardBackward):
 
     name = "resnet_s"
     layer = "S"
-    residual_cap = 2**0.5
-    head_cap, pool_cap = 1.0, None
+
+    def caps(self) -> Caps:
+        """Also ||A||_2 <= sqrt(2), the hypothesis of Theorem 6."""
+        return Caps(residual=SQRT2)
 
 
 class ResNetSCert(ForwardBackward):
@@ -95,9 +110,12 @@ class ResNetSCert(ForwardBackward):
     name = "resnet_s_cert"
     layer = "S"
     is_normed = False
-    residual_cap = 2**0.5
-    head_cap: Annotated[float, Field(gt=0, allow_inf_nan=False)] = 1.0  # type: ignore[misc]  # pyright: ignore
-    pool_cap: Annotated[float, Field(gt=0, allow_inf_nan=False)] = 0.5  # type: ignore[misc]  # pyright: ignore
+    head_cap: Annotated[float, Field(gt=0, allow_inf_nan=False)] = 1.0
+    pool_cap: Annotated[float, Field(gt=0, allow_inf_nan=False)] = 0.5
+
+    def caps(self) -> Caps:
+        """All layers are bounded."""
+        return Caps(residual=SQRT2, head=self.head_cap, pool=self.pool_cap)
 
 
 class PostResNet(ForwardBackward):
@@ -108,7 +126,10 @@ class PostResNet(ForwardBackward):
 
     name = "postresnet"
     layer = "post"
-    stem_cap = head_cap = pool_cap = None
+
+    def caps(self) -> Caps:
+        """None."""
+        return Caps(stem=None, head=None)
 
 
 @hookimpl

@@ -77,7 +77,7 @@ class StableResNet(StagedNetwork):
     ) -> None:
         dd = {"device": device, "dtype": dtype}
         width = width or 16
-        grids = grids_of(img_size, len(layers), even=scheme.pool_cap is not None)
+        grids = grids_of(img_size, len(layers), even=scheme.caps().pool is not None)
         is_post = scheme.layer == "post"
         stem = nn.Sequential()
         if is_post:
@@ -135,19 +135,20 @@ class StableResNet(StagedNetwork):
     def constraints(self) -> dict[str, Constraint]:
         """What is kept of which weight, by the weight's name: ``{"stem.conv.weight": NormBound(...), ...}``."""
         scheme, kept = cast("ForwardBackward", self.scheme), dict[str, Constraint]()
-        if scheme.stem_cap is not None:
-            kept["stem.conv.weight"] = NormBound(scheme.stem_cap, self.grids[0])
-        if scheme.head_cap is not None and isinstance(self.head.fc, nn.Linear):
-            kept["head.fc.weight"] = NormBound(scheme.head_cap)
+        caps = scheme.caps()
+        if caps.stem is not None:
+            kept["stem.conv.weight"] = NormBound(caps.stem, self.grids[0])
+        if caps.head is not None and isinstance(self.head.fc, nn.Linear):
+            kept["head.fc.weight"] = NormBound(caps.head)
         for i, stage in enumerate(self.stages):
             for j, block in enumerate(cast(Any, stage).blocks):
                 name = f"stages.{i}.blocks.{j}"
                 if isinstance(block, DLayer):
                     kept[f"{name}.conv2.weight"] = NonNegative()
-                elif isinstance(block, SLayer) and scheme.residual_cap is not None:
-                    kept[f"{name}.conv.weight"] = NormBound(scheme.residual_cap, self.grids[i])
-                elif isinstance(block, PoolingLayer) and scheme.pool_cap is not None:
-                    kept[f"{name}.conv.weight"] = NormBound(scheme.pool_cap, self.grids[i - 1], 2)
+                elif isinstance(block, SLayer) and caps.residual is not None:
+                    kept[f"{name}.conv.weight"] = NormBound(caps.residual, self.grids[i])
+                elif isinstance(block, PoolingLayer) and caps.pool is not None:
+                    kept[f"{name}.conv.weight"] = NormBound(caps.pool, self.grids[i - 1], 2)
         return kept
 
     @torch.jit.ignore()

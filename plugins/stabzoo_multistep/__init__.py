@@ -5,10 +5,10 @@ from typing import Literal
 
 from pydantic import model_validator
 
-from stabzoo import ExplicitMultistep, LearnableMultistep, LinearMultistep, Rational, hookimpl
+from stabzoo import ExplicitFamily, LearnableMultistep, LinearMultistep, Rational, hookimpl
 
 
-class LM(ExplicitMultistep):
+class LM(ExplicitFamily):
     """y_{n+1} = (1-k) y_n + k y_{n-1} + b f(y_n): the 2-step scheme with one k for all blocks, ZeroSNet eq. (8).
 
     Zero-stable exactly when -1 < k <= 1 (roots 1 and -k); weakly at k = 1, the leapfrog scheme.  The weight b is
@@ -23,9 +23,9 @@ class LM(ExplicitMultistep):
     """
 
     name = "lm"
-    boundary = "restart"
+    at_downsampling = "restart"
     k: Rational = Fraction(1, 2)
-    beta: Literal["consistent", "paper", "unit"] = "consistent"  # type: ignore[misc,assignment]  # pyright: ignore
+    beta: Literal["consistent", "paper", "unit"] = "consistent"
 
     def coefficients(self) -> LinearMultistep:
         """The coefficients alpha = (1-k, k), beta = (b)."""
@@ -49,14 +49,14 @@ class LMResNet(LearnableMultistep):
     """
 
     name = "lm_resnet"
-    boundary = "restart"
+    at_downsampling = "restart"
     parameter = "k_n"
     spread = Fraction(1, 20)
     formula = staticmethod(released_lm)
     k_n: Rational = Fraction(21, 20)
 
 
-class Multistep(ExplicitMultistep):
+class Multistep(ExplicitFamily):
     """y_{n+1} = sum_j alpha_j y_{n-j} + sum_j beta_j f(y_{n-j}), any coefficients; by default Adams-Bashforth 2.
 
     References:
@@ -64,8 +64,12 @@ class Multistep(ExplicitMultistep):
     """
 
     name = "multistep"
-    alpha: tuple[Rational, ...] = (Fraction(1), Fraction(0))  # type: ignore[misc]  # pyright: ignore
-    beta: tuple[Rational, ...] = (Fraction(3, 2), Fraction(-1, 2))  # type: ignore[misc]  # pyright: ignore
+    alpha: tuple[Rational, ...] = (Fraction(1), Fraction(0))
+    beta: tuple[Rational, ...] = (Fraction(3, 2), Fraction(-1, 2))
+
+    def coefficients(self) -> LinearMultistep:
+        """The given coefficients."""
+        return LinearMultistep(self.alpha, self.beta)
 
     @model_validator(mode="after")
     def _coefficients_are_a_method(self) -> "Multistep":

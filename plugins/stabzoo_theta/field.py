@@ -100,7 +100,7 @@ class VectorFieldNet(nn.Module):
     ) -> None:
         super().__init__()
         solver = solver or SolverSettings(method="fixed_point", max_evaluations=50)
-        scheme = Theta(theta=theta, one_leg=one_leg, solver=solver)  # pyright: ignore[reportArgumentType]
+        scheme = Theta.model_validate({"theta": theta, "one_leg": one_leg, "solver": solver})
         fields = [Field(2 * inputs, hidden, horizon / layers, parabolic=parabolic) for _ in range(layers)]
         for field in fields[1:]:
             field.load_state_dict(fields[0].state_dict())

@@ -6,12 +6,12 @@ from fractions import Fraction
 
 from pydantic import field_validator
 
-from stabzoo import ImplicitMultistep, LinearMultistep, Rational
+from stabzoo import ImplicitFamily, ImplicitMultistep, LinearMultistep, Rational
 
 __all__ = ["BackwardEuler", "Theta", "Trapezoidal"]
 
 
-class Theta(ImplicitMultistep):
+class Theta(ImplicitFamily):
     """y_{n+1} = y_n + (1 - theta) f(y_n) + theta f(y_{n+1}): eq. (7), an equation for y_{n+1} unless theta = 0.
 
     R(z) = (1 + (1-theta) z) / (1 - theta z); A-stable exactly when theta >= 1/2, L-stable at 1; order 2 at 1/2, else 1.

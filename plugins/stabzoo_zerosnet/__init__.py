@@ -7,7 +7,7 @@ from fractions import Fraction
 
 from pydantic import field_validator, model_validator
 
-from stabzoo import ExplicitMultistep, LearnableMultistep, LinearMultistep, Rational, hookimpl
+from stabzoo import ExplicitFamily, ExplicitMultistep, LearnableMultistep, LinearMultistep, Rational, hookimpl
 
 
 def square_pattern(lam):  # no annotations: TorchScript takes an argument without one for a tensor
@@ -21,7 +21,7 @@ def _nonzero(lam: Fraction) -> Fraction:
     return lam
 
 
-class ZeroSNet(ExplicitMultistep):
+class ZeroSNet(ExplicitFamily):
     """The family of eq. (10) with a fixed lambda (``lam``), or given ``alpha`` and ``beta`` as in Table 10.
 
     Three steps, order 2 (3 at lam = -1/3, which is unstable).  Zero-stable exactly when lam <= -1 or lam > 1/3; weakly
@@ -31,8 +31,8 @@ class ZeroSNet(ExplicitMultistep):
 
     name = "zerosnet"
     lam: Rational = Fraction(-9, 5)
-    alpha: tuple[Rational, ...] | None = None  # type: ignore[misc]  # pyright: ignore
-    beta: tuple[Rational, ...] | None = None  # type: ignore[misc]  # pyright: ignore
+    alpha: tuple[Rational, ...] | None = None
+    beta: tuple[Rational, ...] | None = None
 
     _check_lam = field_validator("lam")(_nonzero)
 

@@ -15,7 +15,9 @@ from rich.text import Text
 
 from stabzoo.cli.console import output, print_json, table
 from stabzoo.errors import PluginError, PluginWarning
-from stabzoo.plugins import Plugin, catalogue, load_plugin
+from stabzoo.registry.catalogue import catalogue
+from stabzoo.registry.discovery import Plugin
+from stabzoo.registry.loading import load_plugin
 
 __all__ = ["doctor"]
 

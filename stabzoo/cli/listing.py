@@ -13,8 +13,9 @@ import stabzoo
 from stabzoo.claims import ModelReport, SchemeReport, model_problems, model_reports, plugin_problems, scheme_reports
 from stabzoo.cli.commands import Status
 from stabzoo.cli.console import brief, output, print_json, status_text, table
-from stabzoo.plugins import Plugin, catalogue, unknown_name
-from stabzoo.registry import SchemeClaim
+from stabzoo.registry.catalogue import catalogue, unknown_name
+from stabzoo.registry.discovery import Plugin
+from stabzoo.registry.schema import SchemeClaim
 from stabzoo.stability import StabilityCard
 from stabzoo.stability.enclosure import real_to_json
 

@@ -15,11 +15,13 @@ from stabzoo.claims import SchemeReport, prove
 from stabzoo.cli.card_text import card_rows, certificate_sentences, coefficients_text
 from stabzoo.cli.console import STYLES, full, output, print_json
 from stabzoo.cli.parameters import parse_settings
-from stabzoo.discretization import Discretization, LearnableMultistep
+from stabzoo.discretization import Discretization
 from stabzoo.errors import ConfigError
 from stabzoo.multistep import LinearMultistep
-from stabzoo.plugins import catalogue, scheme_class, unknown_name
-from stabzoo.registry import ModelConfig, SchemeClaim
+from stabzoo.registry.catalogue import catalogue, unknown_name
+from stabzoo.registry.loading import scheme_class
+from stabzoo.registry.schema import ModelConfig, SchemeClaim
+from stabzoo.schemes import LearnableMultistep
 from stabzoo.stability import StabilityCard, card, verify_certificate
 from stabzoo.stability.root_condition import rational_text
 

@@ -27,7 +27,7 @@ from stabzoo.diagnostics.bounds.parts import chain, preactivated_chain, sequence
 from stabzoo.diagnostics.capture import evaluating, run_hooked
 from stabzoo.diagnostics.measurement import Measurement
 from stabzoo.implicit.step import ImplicitStep, one_sided
-from stabzoo.resnet import Branch
+from stabzoo.networks.resnet import Branch
 
 if TYPE_CHECKING:
     from rich.table import Table

@@ -19,7 +19,7 @@ from jinja2 import Environment, PackageLoader, StrictUndefined
 import stabzoo
 from stabzoo.errors import ConfigError
 from stabzoo.multistep import LinearMultistep
-from stabzoo.plugins import catalogue
+from stabzoo.registry.catalogue import catalogue
 from stabzoo.stability import StabilityCard, card
 
 __all__ = ["DEFAULTS", "FORMULAS", "Kind", "NewPlugin", "write_plugin"]

@@ -21,8 +21,11 @@ Status: TypeAlias = Literal["strong", "weak", "unstable"]
 def card(method: HasCoefficients) -> StabilityCard:
     """Return the stability card of a `LinearMultistep`, or of anything whose `coefficients()` returns one.
 
+    The verdict is about its `characteristic_polynomial()` where it states one, as a `stabzoo.Discretization` does: that
+    must be rho of the coefficients, or the scheme is not one method.
+
     Raises:
-        ValueError: `method` is neither.
+        ValueError: `method` is neither, or contradicts itself.
 
     """
     coefficients = method.coefficients() if isinstance(method, HasCoefficients) else None
@@ -30,6 +33,13 @@ def card(method: HasCoefficients) -> StabilityCard:
         raise ValueError(
             f"expected a LinearMultistep or an object whose coefficients() returns one, got a {type(method).__name__}; "
             "write LinearMultistep(alpha, beta)"
+        )
+    stated = getattr(method, "characteristic_polynomial", None)
+    if stated is not None and (rho := tuple(stated())) != coefficients.rho:
+        raise ValueError(
+            f"{type(method).__name__}: expected characteristic_polynomial() to be rho of coefficients(), "
+            f"({', '.join(map(str, coefficients.rho))}), highest power first; got ({', '.join(map(str, rho))}); "
+            "state one method"
         )
     return StabilityCard(coefficients, certify(coefficients))
 

@@ -12,9 +12,13 @@ from importlib.util import find_spec
 from typing import TYPE_CHECKING, Any
 
 from stabzoo.claims import SchemeReport, check_scheme, prove
-from stabzoo.discretization import Discretization, ExplicitMultistep, ImplicitMultistep, LearnableMultistep
+from stabzoo.discretization import Discretization
+from stabzoo.implicit.settings import SolverSettings
 from stabzoo.multistep import LinearMultistep
-from stabzoo.plugins import Plugin, catalogue, scheme_class
+from stabzoo.registry.catalogue import catalogue
+from stabzoo.registry.discovery import Plugin
+from stabzoo.registry.loading import get_scheme, parameter_names, scheme_class
+from stabzoo.schemes import ExplicitFamily, ImplicitFamily, LearnableMultistep
 from stabzoo.stability import verify_certificate
 
 if TYPE_CHECKING:
@@ -63,13 +67,22 @@ class Subject:
     @property
     def has_own_block(self) -> bool:
         """Whether the scheme computes its step by itself, of which its coefficients are the part linear in f."""
-        ours = (ExplicitMultistep.block, ImplicitMultistep.block, LearnableMultistep.block)
+        ours = (ExplicitFamily.block, ImplicitFamily.block, LearnableMultistep.block)
         return type(self.scheme).block not in ours
+
+    @property
+    def takes_solver(self) -> bool:
+        """Whether the scheme has a parameter ``solver``: how its equations are solved."""
+        return "solver" in parameter_names(type(self.scheme))
+
+    def solved_to(self, settings: SolverSettings) -> Discretization:
+        """The scheme, with these settings if it takes any."""
+        return get_scheme(self.name, solver=settings) if self.takes_solver else self.scheme
 
     @property
     def has_own_network(self) -> bool:
         """Whether the scheme's networks are not stabzoo's own."""
-        from stabzoo.resnet import DiscretizedResNet
+        from stabzoo.networks.resnet import DiscretizedResNet
 
         return not issubclass(type(self.scheme).network(), DiscretizedResNet)
 
@@ -106,18 +119,18 @@ class Subject:
 
 def check_protocol(subject: Subject) -> None:
     """The scheme has all that `stabzoo.Discretization` lists, and its network is a `stabzoo.StagedNetwork`."""
-    from stabzoo.network import StagedNetwork
+    from stabzoo.networks.staged import StagedNetwork
 
     scheme = subject.scheme
     assert isinstance(scheme, Discretization), (
         f"expected what stabzoo.Discretization lists, got a {type(scheme).__name__}; derive from ExplicitMultistep"
     )
     assert scheme.name == subject.name, f"expected the name {subject.name!r}, got {scheme.name!r}"
-    assert scheme.boundary in ("project", "restart"), (
-        f'boundary: expected "project" or "restart", got {scheme.boundary!r}'
+    assert scheme.at_downsampling in ("project", "restart"), (
+        f'at_downsampling: expected "project" or "restart", got {scheme.at_downsampling!r}'
     )
-    assert not scheme.reuses_f or scheme.boundary == "restart", (
-        'boundary: a step that applies f to what f made needs equal shapes; expected "restart", got "project"'
+    assert not scheme.needs_equal_shapes or scheme.at_downsampling == "restart", (
+        'at_downsampling: a step that applies f to what f made needs equal shapes; expected "restart", got "project"'
     )
     rho = scheme.characteristic_polynomial()
     assert rho == subject.method.rho, f"characteristic_polynomial(): expected {subject.method.rho}, got {rho}"
@@ -160,7 +173,7 @@ IMPORT = """
 import importlib, json, sys, time
 start = time.perf_counter()
 import stabzoo
-from stabzoo.discretization import ExplicitMultistep
+from stabzoo import ExplicitMultistep  # what a plugin imports
 stabzoo.list_models()
 ours = time.perf_counter() - start
 eager = sys.argv[1] in sys.modules

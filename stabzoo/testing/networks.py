@@ -10,10 +10,9 @@ import timm
 import torch
 from torch import Tensor, nn
 
-from stabzoo.discretization import ImplicitMultistep
-from stabzoo.multistep import LinearMultistep
+from stabzoo.multistep import BACKWARD_EULER, EULER
 from stabzoo.testing.checks import STAGES, WIDTH, Subject
-from stabzoo.testing.steps import LOOSE, solved_to
+from stabzoo.testing.steps import LOOSE
 
 __all__ = ["images"]
 
@@ -43,17 +42,18 @@ def check_gradients(subject: Subject) -> None:
 def check_start_up(subject: Subject) -> None:
     """The first steps of a network, which find fewer past states than the scheme needs, are Euler steps.
 
-    Explicit Euler steps, of an implicit scheme backward Euler steps; one block a stage is a network, too.
+    Explicit Euler steps, of an implicit method backward Euler steps; one block a stage is a network, too.
     """
     with torch.no_grad():
         assert torch.isfinite(subject.network()(images())).all(), "a network of one block a stage is not finite"
     if subject.has_own_network:
         return
     steps = [cast(Any, block).step for block in cast(Any, subject.model()).blocks()]
-    implicit = isinstance(subject.scheme, ImplicitMultistep) and not subject.method.is_explicit
-    euler = LinearMultistep((1,), (0,), 1) if implicit else LinearMultistep((1,), (1,))
+    euler = EULER if subject.method.is_explicit else BACKWARD_EULER
     for index, step in enumerate(steps[: subject.method.steps - 1]):
-        got = step.coefficients()
+        stated = getattr(step, "coefficients", None)
+        assert stated, f"block {index}: starting_block() must return a step with coefficients(), got {step!r:.80}"
+        got = stated()
         assert got == euler, f"block {index}: expected the start {euler}, got {got}"
 
 
@@ -77,7 +77,7 @@ def check_network_dtype_and_device(subject: Subject) -> None:
     assert all(p.dtype == torch.float64 for p in double.parameters()), "dtype=torch.float64: got another parameter"
     with torch.no_grad():
         result = double(images().double())
-        half = type(subject.scheme).network()(solved_to(subject.scheme, LOOSE), (1,) * STAGES, width=WIDTH).eval()
+        half = type(subject.scheme).network()(subject.solved_to(LOOSE), (1,) * STAGES, width=WIDTH).eval()
         half = half.to(torch.bfloat16)(images().bfloat16())
     assert result.dtype == torch.float64, f"given float64, expected float64, got {result.dtype}"
     assert half.dtype == torch.bfloat16, f"given bfloat16, expected bfloat16, got {half.dtype}"
@@ -201,7 +201,7 @@ def check_timm_fx(subject: Subject) -> None:
 
 def _traceable(subject: Subject) -> nn.Module:
     """The model; of an implicit scheme with a fixed number of iterations, which is what a graph can hold."""
-    if isinstance(subject.scheme, ImplicitMultistep):
+    if subject.takes_solver:
         return subject.model(solver={"fixed_iterations": 10})
     return subject.model()
 

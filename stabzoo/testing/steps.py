@@ -6,17 +6,16 @@ import math
 from dataclasses import dataclass
 from fractions import Fraction
 from itertools import pairwise
-from typing import Any, cast
+from typing import Any
 
 import torch
 from torch import Tensor, nn
 
-from stabzoo.discretization import Discretization, ImplicitMultistep
 from stabzoo.implicit.settings import SolverSettings
 from stabzoo.multistep import LinearMultistep
 from stabzoo.testing.checks import NotApplicable, Subject
 
-__all__ = ["LOOSE", "LinearField", "Step", "solved_to"]
+__all__ = ["LOOSE", "LinearField", "Step"]
 
 TIGHT = SolverSettings(rtol=1e-13, max_evaluations=1000, on_failure="raise")
 LOOSE = SolverSettings(rtol=1e-2)
@@ -49,7 +48,7 @@ class Step:
     @classmethod
     def of(cls, subject: Subject, matrix: Tensor) -> Step:
         """A step of the scheme, whose equation, if there is one, is solved to the last digits."""
-        module = solved_to(subject.scheme, TIGHT).block(LinearField(matrix)).to(matrix.dtype).eval()
+        module = subject.solved_to(TIGHT).block(LinearField(matrix)).to(matrix.dtype).eval()
         own: Any = getattr(module, "coefficients", None)  # a trained step starts at random
         return cls(module, own() if own is not None else subject.method)
 
@@ -58,13 +57,6 @@ class Step:
         kept = slopes[1 : 1 + self.method.past_slopes]
         with torch.no_grad():
             return self.module(past[0].clone(), [tensor.clone() for tensor in [*past, *kept]])[0]
-
-
-def solved_to(scheme: Discretization, settings: SolverSettings) -> Discretization:
-    """The scheme, with these settings if it is an implicit one."""
-    if not isinstance(scheme, ImplicitMultistep):
-        return scheme
-    return cast(Discretization, scheme.model_copy(update={"solver": settings}))
 
 
 def scaled(factor: float, channels: int = 2) -> Tensor:
@@ -152,7 +144,7 @@ def check_order(subject: Subject) -> None:
 def check_dtype_and_device(subject: Subject) -> None:
     """A step computes in the type and on the device of the states: float64, float32, bfloat16, meta."""
     for dtype in (torch.float64, torch.float32, torch.bfloat16):
-        scheme = solved_to(subject.scheme, LOOSE)
+        scheme = subject.solved_to(LOOSE)
         step = scheme.block(LinearField(0.1 * torch.eye(2))).to(dtype).eval()
         for new in step(*_arguments(subject, dtype, "cpu")):
             assert new.dtype == dtype, f"given {dtype}, expected {dtype}, got {new.dtype}"

@@ -17,7 +17,6 @@ from safetensors.torch import load
 from torch import Tensor
 from torch.nn import functional
 
-from stabzoo.checkpoints import fit_weights
 from stabzoo.config import Strict, load_yaml, validate
 from stabzoo.data.images import Images
 from stabzoo.data.loading import load_images
@@ -26,6 +25,7 @@ from stabzoo.errors import ConfigError
 from stabzoo.evaluation.accuracy import BATCH, count_right, hits, tested
 from stabzoo.evaluation.perturbations import perturbations
 from stabzoo.evaluation.spec import Clean, Constant, Evaluation, Fgsm, Gaussian, Pgd, Uniform
+from stabzoo.networks.checkpoints import fit_weights
 from stabzoo.training.job import network_of
 from stabzoo.training.pixel_scale import PixelScale
 from stabzoo.training.spec import Job

@@ -22,7 +22,7 @@ from stabzoo.evaluation.perturbations import perturbation
 from stabzoo.evaluation.spec import Clean
 from stabzoo.files import exclusive, write_atomically
 from stabzoo.implicit.step import solver_report
-from stabzoo.steps import LearnableStep
+from stabzoo.networks.steps import LearnableStep
 from stabzoo.training.checkpoint import Checkpoints
 from stabzoo.training.loop import Trained, Trainer
 from stabzoo.training.networks import create

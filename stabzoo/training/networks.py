@@ -13,7 +13,7 @@ from torch import nn
 from stabzoo.data.images import Images
 from stabzoo.data.labelled import class_folders
 from stabzoo.errors import ConfigError
-from stabzoo.plugins import unknown_name
+from stabzoo.registry.catalogue import unknown_name
 from stabzoo.training.pixel_scale import PixelScale
 
 __all__ = ["create", "load_model", "weights_sha256"]
@@ -59,8 +59,8 @@ def load_model(name: str, data: str, checkpoint: Path | None) -> nn.Module:
 
 
 def _load(model: nn.Module, checkpoint: Path, name: str) -> None:
-    from stabzoo.checkpoints import checkpoint_filter_fn, fit_weights, read_weights
-    from stabzoo.network import StagedNetwork
+    from stabzoo.networks.checkpoints import checkpoint_filter_fn, fit_weights, read_weights
+    from stabzoo.networks.staged import StagedNetwork
 
     state = read_weights(checkpoint)
     if isinstance(model, StagedNetwork):

@@ -15,7 +15,7 @@ class Heun(ExplicitMultistep):
 
     name = "heun"
     alpha, beta = (1,), (1,)  # what is left of the step when f is small
-    boundary, reuses_f = "restart", True  # the second stage needs f(y) in the shape of y
+    at_downsampling, needs_equal_shapes = "restart", True  # the second stage needs f(y) in the shape of y
 
     def block(self, f: nn.Module) -> nn.Module:
         """One step around f."""

@@ -23,8 +23,8 @@ from torch import nn
 
 from stabzoo.diagnostics.bounds.parts import altered, preactivated_chain
 from stabzoo.diagnostics.bounds.step_bound import StepBound, rounded_up
-from stabzoo.resnet import Block, Branch, Projection
-from stabzoo.steps import LearnableStep, MultistepStep
+from stabzoo.networks.resnet import Block, Branch, Projection
+from stabzoo.networks.steps import LearnableStep, MultistepStep
 
 __all__ = ["history_bounds"]
 

@@ -27,8 +27,8 @@ from stabzoo.diagnostics.bounds.joint import Kernel, ReluStep, joint_sensitivity
 from stabzoo.diagnostics.bounds.parts import altered, chain, fold_batch_norm, sequence_bound
 from stabzoo.diagnostics.bounds.step_bound import HasBound, StepBound, rounded_up
 from stabzoo.diagnostics.measurement import Measurement
-from stabzoo.network import Stage, StagedNetwork
-from stabzoo.resnet import Block
+from stabzoo.networks.resnet import Block
+from stabzoo.networks.staged import Stage, StagedNetwork
 
 if TYPE_CHECKING:
     from rich.table import Table

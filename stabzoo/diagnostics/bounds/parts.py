@@ -18,7 +18,7 @@ from stabzoo.diagnostics.bounds.joint import Kernel
 from stabzoo.diagnostics.bounds.step_bound import HasBound, StepBound, rounded_up
 from stabzoo.diagnostics.layers import conv_norm, operator_norm
 from stabzoo.diagnostics.spectra.operators import ConvOperator
-from stabzoo.resnet import Projection
+from stabzoo.networks.resnet import Projection
 
 __all__ = ["altered", "chain", "fold_batch_norm", "preactivated_chain", "sequence_bound"]
 

@@ -13,9 +13,9 @@ from timm.models._features import FeatureGetterNet, feature_take_indices  # timm
 from timm.models._manipulate import checkpoint
 from torch import Tensor, nn
 
-from stabzoo.checkpoints import checkpoint_filter_fn
 from stabzoo.discretization import Discretization
 from stabzoo.implicit.step import ImplicitStep, solver_report
+from stabzoo.networks.checkpoints import checkpoint_filter_fn
 
 if TYPE_CHECKING:
     from stabzoo.implicit.report import BlockReport

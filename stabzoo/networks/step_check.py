@@ -11,23 +11,31 @@ import torch
 from torch import Tensor, nn
 
 from stabzoo.errors import PluginError
-from stabzoo.foreign import failure_text
 from stabzoo.implicit.step import ImplicitStep
-from stabzoo.steps import LearnableStep, MultistepStep
+from stabzoo.networks.steps import LearnableStep, MultistepStep
+from stabzoo.registry.guard import failure_text
 
-__all__ = ["probe_step"]
+__all__ = ["check_step"]
 
 OURS = (MultistepStep, LearnableStep, ImplicitStep)
 SIZE = 4  # pixels a side of the new state that is tried
 
 
-def probe_step(
-    step: Any, where: str, weight: Tensor, channels: tuple[int, int], stride: int, entries: int, returned: int
+def check_step(
+    step: Any,
+    method: str,
+    where: str,
+    weight: Tensor,
+    channels: tuple[int, int],
+    stride: int,
+    entries: int,
+    returned: int,
 ) -> None:
     """Take one step from a state of numbers in [-1, 1], in evaluation mode; steps of stabzoo's own need no trial.
 
     Args:
-        step: What the scheme's ``block()`` returned.
+        step: What the scheme's ``method`` returned.
+        method: ``"block"`` or ``"starting_block"``.
         where: The scheme and the block, for messages.
         weight: A parameter of the branch: the state is on its device and of its type.
         channels: Channels of y_n and of y_{n+1}.
@@ -39,7 +47,7 @@ def probe_step(
         PluginError: the step fails, or does not return y_{n+1} (and f_n) in the right shape and type and finite.
     """
     if not isinstance(step, nn.Module):
-        raise PluginError(f"{where}: block() must return a torch module, got {step!r:.80}")
+        raise PluginError(f"{where}: {method}() must return a torch module, got {step!r:.80}")
     if isinstance(step, OURS) or weight.dtype not in (torch.float32, torch.float64):  # CPUs lack some of half precision
         return
     before, after = channels

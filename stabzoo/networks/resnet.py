@@ -19,21 +19,19 @@ import torch.nn.functional as F
 from timm.layers import DropPath, calculate_drop_path_rates
 from torch import Tensor, nn
 
-from stabzoo.checkpoints import checkpoint_filter_fn
-from stabzoo.discretization import Boundary, Discretization, ImplicitMultistep
+from stabzoo.discretization import Discretization
 from stabzoo.errors import ConfigError
-from stabzoo.multistep import LinearMultistep
-from stabzoo.network import Shape, StagedNetwork
-from stabzoo.probing import probe_step
-from stabzoo.steps import LearnableStep, MultistepStep
+from stabzoo.multistep import EULER
+from stabzoo.networks.checkpoints import checkpoint_filter_fn
+from stabzoo.networks.staged import Shape, StagedNetwork
+from stabzoo.networks.step_check import check_step
+from stabzoo.networks.steps import LearnableStep, MultistepStep
 
 if TYPE_CHECKING:
     from stabzoo.stability import StabilityCard
     from stabzoo.stability.growth import ProductGrowth
 
 __all__ = ["DiscretizedResNet", "checkpoint_filter_fn"]  # timm looks for the filter beside the class
-
-EULER = LinearMultistep((1,), (1,))
 
 
 class Form(NamedTuple):
@@ -187,11 +185,11 @@ class BlockBuilder:
         self.scheme, self.form, self.bottleneck, self.norm, self.dd = scheme, form, bottleneck, norm, dd
         self.skips = method.keeps_state
         self.steps, self.slopes = method.steps, method.past_slopes
-        self.boundary: Boundary = scheme.boundary
-        self.reuses_f = scheme.reuses_f
+        self.at_downsampling = scheme.at_downsampling
+        self.needs_equal_shapes = scheme.needs_equal_shapes
         self.history = History((stem,))
         self.number = 0
-        self.probed: set[tuple[Shape, Shape]] = set()
+        self.checked: set[tuple[Shape, Shape, bool]] = set()
 
     def shortcut(self, here: Shape, there: Shape, *, bare: bool) -> nn.Module:
         """What brings an entry of shape ``here`` to ``there``: nothing, a bare 1x1 convolution, or BN-ReLU-conv1x1."""
@@ -204,18 +202,20 @@ class BlockBuilder:
         layers.add_module("conv", conv)
         return layers
 
-    def probe(self, step: Any, f: Branch, here: Shape, there: Shape, entries: int) -> None:
-        """Try a step between two shapes that no step was tried between."""
-        if (here, there) in self.probed:
+    def check(self, step: Any, f: Branch, here: Shape, there: Shape, entries: int, *, starting: bool) -> None:
+        """Try a step between two shapes that no step of its kind was tried between."""
+        if (here, there, starting) in self.checked:
             return
-        self.probed.add((here, there))
-        change = f"{here.channels} -> {there.channels} channels, stride {there.reduction // here.reduction}"
-        probe_step(
+        self.checked.add((here, there, starting))
+        stride = there.reduction // here.reduction
+        change = f"{here.channels} -> {there.channels} channels, stride {stride}"
+        check_step(
             step,
+            "starting_block" if starting else "block",
             f"scheme {self.scheme.name!r}, block {self.number} of the network ({change})",
             f.conv.weight,
             (here.channels, there.channels),
-            there.reduction // here.reduction,
+            stride,
             entries,
             1 + (self.slopes > 0),
         )
@@ -224,9 +224,9 @@ class BlockBuilder:
         """The next block, of ``width`` channels (four times that for a bottleneck block)."""
         newest = self.history.states[0]
         out = Shape(width * 4 if self.bottleneck else width, newest.reduction * stride)
-        if self.boundary == "restart" and out != newest:
+        if self.at_downsampling == "restart" and out != newest:
             found = History((newest,))
-            starting = self.steps > 1 or self.reuses_f  # f of what f made needs equal shapes
+            starting = self.steps > 1 or self.needs_equal_shapes  # f of what f made needs equal shapes
         else:
             found = self.history
             starting = len(found.states) < self.steps
@@ -234,9 +234,9 @@ class BlockBuilder:
         if not self.skips:  # y_{n+1} = f(y_n): no state enters beside the branch, and none is kept
             used = ()
         shared = self.form.shared_preactivation and out != newest
-        multistep = not starting and self.boundary == "project"
+        multistep = not starting and self.at_downsampling == "project"
         shortcuts = [self.shortcut(here, out, bare=multistep or self.form.shared_preactivation) for here in used]
-        raw = starting and self.boundary == "project" and not self.form.shared_preactivation
+        raw = starting and self.at_downsampling == "project" and not self.form.shared_preactivation
 
         f = Branch(
             newest.channels,
@@ -252,11 +252,11 @@ class BlockBuilder:
         self.number += 1
         if not starting:
             step = self.scheme.block(f)
-            self.probe(step, f, newest, out, len(used))
-        elif isinstance(self.scheme, ImplicitMultistep) and out == newest:
+        elif out == newest or not self.needs_equal_shapes:
             step = self.scheme.starting_block(f, returns_slope=self.slopes > 0)
         else:
             step = MultistepStep(f, EULER, returns_slope=self.slopes > 0)
+        self.check(step, f, newest, out, len(used), starting=starting)
         handed = found.states if raw else ((out,) * len(used) + found.states[len(used) :])[: len(found.states)]
         slopes = found.slopes if starting else (out,) * len(found.slopes)
         self.history = History((out, *handed)[: self.steps], (out, *slopes)[: self.slopes])

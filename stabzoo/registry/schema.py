@@ -17,8 +17,8 @@ from typing import Annotated, Any, Literal, TypeAlias
 
 from pydantic import Field, ValidationInfo, field_validator, model_validator
 
-from stabzoo.conditions import Condition, parse_condition
 from stabzoo.config import Strict
+from stabzoo.registry.conditions import Condition, parse_condition
 
 __all__ = ["ModelConfig", "Registry", "SchemeClaim"]
 

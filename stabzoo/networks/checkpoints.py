@@ -12,7 +12,7 @@ from typing import Any
 from torch import Tensor, nn
 
 from stabzoo.errors import ConfigError
-from stabzoo.foreign import failure_text
+from stabzoo.registry.guard import failure_text
 
 __all__ = ["checkpoint_filter_fn", "fit_weights", "read_weights"]
 

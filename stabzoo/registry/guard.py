@@ -19,9 +19,9 @@ import threading
 from collections.abc import Iterator
 from types import FrameType
 
-from stabzoo.errors import ConfigError, shortened
+from stabzoo.errors import ConfigError, PluginError, shortened
 
-__all__ = ["OutOfTime", "failure_text", "foreign"]
+__all__ = ["OutOfTime", "failure_text", "plugin_code"]
 
 VARIABLE, SECONDS = "STABZOO_PLUGIN_SECONDS", 60.0
 
@@ -30,25 +30,36 @@ class OutOfTime(BaseException):
     """Raised in the plugin's code; no `Exception`, which that code may well catch."""
 
 
-_here = threading.local()  # .running: whether foreign code is running in this thread
-
-
-def foreign() -> contextlib.AbstractContextManager[None]:
-    """Run what is inside with standard output turned to standard error, and stop it by `OutOfTime` after the limit.
-
-    In the main thread the limit is an alarm, which also ends waiting.  In another thread, on Windows, and where the
-    process has an alarm of its own, a second thread raises the exception between two instructions of this one.
-
-    Raises:
-        ConfigError: the limit in the environment is no number of seconds.
-    """
-    if getattr(_here, "running", False):  # the limit around it holds
-        return contextlib.nullcontext()
-    return _foreign(_seconds())
+_here = threading.local()  # .running: whether a plugin's code is running in this thread
 
 
 @contextlib.contextmanager
-def _foreign(seconds: float) -> Iterator[None]:
+def plugin_code(where: str, *, passes: tuple[type[Exception], ...] = ()) -> Iterator[None]:
+    """Run a plugin's code inside: whatever it raises is a `PluginError`, except what ``passes`` and Ctrl-C.
+
+    Standard output is turned to standard error, and the code is stopped after the limit.  In the main thread the limit
+    is an alarm, which also ends waiting; in another thread, and where the process has an alarm of its own, a second
+    thread raises the exception between two instructions of this one.
+
+    Args:
+        where: The plugin, and what was asked of it: the message begins with it.
+        passes: What the code may raise, for the caller to put into words.
+
+    Raises:
+        PluginError: the code failed. ConfigError: the limit in the environment is no number of seconds.
+    """
+    limited = contextlib.nullcontext() if getattr(_here, "running", False) else _limited(_seconds())
+    try:
+        with limited:
+            yield
+    except (PluginError, KeyboardInterrupt, *passes):
+        raise
+    except BaseException as error:  # SystemExit, or whatever it defines
+        raise PluginError(f"{where}: {failure_text(error)}") from error
+
+
+@contextlib.contextmanager
+def _limited(seconds: float) -> Iterator[None]:
     _here.running = True
     try:
         with contextlib.redirect_stdout(sys.stderr), _alarm(seconds) if _alarm_is_free() else _watchdog(seconds):

@@ -1,0 +1,1 @@
+"""Networks whose blocks are steps: timm's contract, the network of multistep schemes, its steps, and checkpoints."""

@@ -1,0 +1,149 @@
+"""The code of plugins, imported when one of their schemes is asked for, and the schemes that it gives."""
+
+from __future__ import annotations
+
+import importlib
+from collections.abc import Iterable
+from functools import cache
+from itertools import islice
+from typing import Any
+
+import pluggy
+from pydantic import BaseModel
+
+from stabzoo import hookspecs
+from stabzoo.config import validate
+from stabzoo.discretization import Discretization
+from stabzoo.errors import ConfigError, PluginError, UnknownParameterError
+from stabzoo.multistep import LinearMultistep
+from stabzoo.registry.catalogue import catalogue, list_schemes, our_sections, unknown_name
+from stabzoo.registry.discovery import GROUP, Plugin
+from stabzoo.registry.guard import plugin_code
+
+__all__ = ["forget", "get_scheme", "load_plugin", "parameter_names", "scheme_class"]
+
+MAX_SCHEMES = 1000  # of a plugin
+CONTRACT = [member for member in vars(Discretization) if not member.startswith("_")]
+
+
+@cache
+def load_plugin(plugin_name: str) -> dict[str, type[Discretization]] | PluginError:
+    """The discretizations of a plugin, or why there are none: broken code is imported once, not once a scheme."""
+    plugin = next(p for p in catalogue().plugins if p.name == plugin_name and p.registry is not None)
+    try:
+        return _import(plugin)
+    except PluginError as error:
+        return error
+
+
+def _import(plugin: Plugin) -> dict[str, type[Discretization]]:
+    """Import a plugin's code and ask it for its discretizations.
+
+    Raises:
+        PluginError: naming the plugin, whatever its code did.
+    """
+    with plugin_code(f"{plugin} failed to load"):
+        return _discretizations(plugin)
+
+
+def _discretizations(plugin: Plugin) -> dict[str, type[Discretization]]:
+    manager = pluggy.PluginManager(GROUP)
+    manager.add_hookspecs(hookspecs)
+    module = importlib.import_module(plugin.module)
+    manager.register(module, plugin.name)
+    hooks = manager.get_hookcallers(module) or []
+    if misspelt := [hook.name for hook in hooks if not hook.has_spec()]:
+        raise PluginError(f"{plugin}: there is no hook {misspelt[0]!r}; stabzoo has stabzoo_discretizations()")
+    schemes: dict[str, type[Discretization]] = {}
+    for result in manager.hook.stabzoo_discretizations():
+        if isinstance(result, str | bytes) or not isinstance(result, Iterable):
+            raise PluginError(f"{plugin}: stabzoo_discretizations() must return a list of classes, got {result!r:.80}")
+        for cls in islice(result, MAX_SCHEMES + 1):
+            _check_class(plugin, cls)
+            if len(schemes) == MAX_SCHEMES:
+                raise PluginError(f"{plugin}: stabzoo_discretizations() must return at most {MAX_SCHEMES} classes")
+            if schemes.setdefault(cls.name, cls) is not cls:
+                raise PluginError(f"{plugin}: stabzoo_discretizations() returns two classes named {cls.name!r}")
+    assert plugin.registry is not None
+    if missing := set(plugin.registry.schemes) - set(schemes):
+        reason = "which stabzoo_discretizations() does not return"
+        if not hooks:
+            reason = "but it has no hook; decorate stabzoo_discretizations() with @stabzoo.hookimpl"
+        raise PluginError(f"{plugin}: registry.yaml lists {', '.join(sorted(missing))}, {reason}")
+    if unlisted := set(schemes) - set(plugin.registry.schemes):
+        raise PluginError(f"{plugin}: registry.yaml does not list {', '.join(sorted(unlisted))}")
+    return schemes
+
+
+def _check_class(plugin: Plugin, cls: Any) -> None:
+    """Whether a class has all that `Discretization` lists."""
+    if not (isinstance(cls, type) and isinstance(getattr(cls, "name", None), str) and hasattr(cls, "coefficients")):
+        raise PluginError(
+            f"{plugin}: stabzoo_discretizations() must return classes with a name and coefficients(), got {cls!r:.80}"
+        )
+    fields = parameter_names(cls)
+    if lacking := [member for member in CONTRACT if not hasattr(cls, member) and member not in fields]:
+        raise PluginError(
+            f"{plugin}: the class {cls.__name__} lacks {', '.join(lacking)} of stabzoo.Discretization; define what "
+            "is missing, or derive from stabzoo.ExplicitMultistep"
+        )
+
+
+def scheme_class(name: str) -> type[Discretization]:
+    """The class of a registered scheme.
+
+    Raises:
+        ConfigError: no plugin provides a scheme of this name.
+        PluginError: the plugin that provides it is broken.
+    """
+    owners = catalogue().schemes
+    if name not in owners:
+        raise unknown_name("scheme", name, list_schemes())
+    loaded = load_plugin(owners[name][0].name)
+    if isinstance(loaded, PluginError):
+        raise loaded
+    return loaded[name]
+
+
+def parameter_names(scheme: type[Discretization]) -> list[str]:
+    """Names of the parameters of a scheme."""
+    return list(getattr(scheme, "model_fields", {}))
+
+
+def get_scheme(name: str, **parameters: Any) -> Discretization:
+    """The scheme ``name`` with the given parameters, e.g. ``get_scheme("zerosnet", lam="-9/5")``.
+
+    Raises:
+        ConfigError: unknown scheme, or a parameter that it does not accept, in a sentence.
+        PluginError: the plugin that provides the scheme is broken.
+    """
+    cls = scheme_class(name)
+    accepted = parameter_names(cls)
+    if unknown := [key for key in parameters if key not in accepted]:
+        takes = f"it takes {', '.join(accepted)}" if accepted else "it takes none"
+        raise UnknownParameterError(f"scheme {name!r}: unknown parameter {', '.join(map(repr, unknown))}; {takes}")
+    plugin = catalogue().schemes[name][0]
+    try:
+        with plugin_code(f"{plugin}: scheme {name!r}", passes=(ValueError,)):
+            return _create(cls, parameters)
+    except ConfigError:
+        raise
+    except ValueError as error:  # each parameter is well, but not what they come to
+        raise ConfigError(f"scheme {name!r}: {error}") from None
+
+
+def _create(cls: type[Discretization], parameters: dict[str, Any]) -> Discretization:
+    """Create a scheme, and make sure that it is one."""
+    scheme: Any = (
+        cls(**parameters) if not issubclass(cls, BaseModel) else validate(cls, parameters, f"scheme {cls.name!r}")
+    )
+    method = scheme.coefficients()
+    if not isinstance(method, LinearMultistep):
+        raise TypeError(f"coefficients() must return a stabzoo.LinearMultistep, got {method!r:.80}")
+    return scheme
+
+
+def forget() -> None:
+    """Forget what was discovered and loaded, without discovering anew; modules stay imported."""
+    for cached in (catalogue, load_plugin, our_sections):
+        cached.cache_clear()

@@ -1,0 +1,178 @@
+"""Multistep schemes that are coefficients and nothing else, as pydantic models: what most plugins derive from.
+
+A scheme with fixed coefficients states them as class attributes (`ExplicitMultistep`, `ImplicitMultistep`); a family of
+schemes declares its parameters as fields and computes `coefficients` from them (`ExplicitFamily`, `ImplicitFamily`,
+and `LearnableMultistep`, whose parameter every block trains).
+"""
+
+from __future__ import annotations
+
+from abc import abstractmethod
+from collections.abc import Callable, Sequence
+from fractions import Fraction
+from typing import TYPE_CHECKING, Any, ClassVar
+
+from stabzoo.config import Strict
+from stabzoo.discretization import AtDownsampling
+from stabzoo.implicit.settings import SolverSettings
+from stabzoo.multistep import BACKWARD_EULER, EULER, LinearMultistep, Number
+
+if TYPE_CHECKING:
+    from torch import nn
+
+__all__ = ["ExplicitFamily", "ExplicitMultistep", "ImplicitFamily", "ImplicitMultistep", "LearnableMultistep"]
+
+
+class ExplicitFamily(Strict):
+    """A family of explicit linear multistep schemes: pydantic fields are its parameters.
+
+        y_{n+1} = sum_j alpha_j y_{n-j} + sum_j beta_j f(y_{n-j}),    j = 0 .. d-1, newest first; the step size is
+        absorbed by f.
+
+    Example:
+        >>> from stabzoo import Rational
+        >>> class Damped(ExplicitFamily):
+        ...     name = "damped"
+        ...     weight: Rational = Fraction(1)
+        ...
+        ...     def coefficients(self):
+        ...         return LinearMultistep((self.weight,), (1,))
+        >>> Damped(weight="1/2").coefficients().alpha
+        (Fraction(1, 2),)
+    """
+
+    name: ClassVar[str]
+    at_downsampling: ClassVar[AtDownsampling] = "project"
+    needs_equal_shapes: ClassVar[bool] = False
+
+    @abstractmethod
+    def coefficients(self) -> LinearMultistep:
+        """The exact coefficients."""
+
+    def characteristic_polynomial(self) -> tuple[Fraction, ...]:
+        """The first characteristic polynomial rho, as `LinearMultistep.rho` orders it."""
+        return self.coefficients().rho
+
+    def block(self, f: nn.Module) -> nn.Module:
+        """One step with fixed coefficients (see `Discretization.block`)."""
+        from stabzoo.networks.steps import MultistepStep  # imports torch
+
+        return MultistepStep(f, self.coefficients())
+
+    def starting_block(self, f: nn.Module, *, returns_slope: bool) -> nn.Module:
+        """One of the first d-1 steps: explicit Euler (see `Discretization.starting_block`)."""
+        from stabzoo.networks.steps import MultistepStep  # imports torch
+
+        return MultistepStep(f, EULER, returns_slope=returns_slope)
+
+    @classmethod
+    def network(cls) -> type[nn.Module]:
+        """The one network of multistep schemes (see `Discretization.network`)."""
+        from stabzoo.networks.resnet import DiscretizedResNet  # imports torch
+
+        return DiscretizedResNet
+
+
+class ExplicitMultistep(ExplicitFamily):
+    """One explicit linear multistep scheme; its exact coefficients are all there is to say.
+
+    ``beta`` may be shorter than ``alpha``.
+
+    Example:
+        >>> class Leapfrog(ExplicitMultistep):
+        ...     name = "leapfrog"
+        ...     alpha, beta = (0, 1), (2, 0)
+        >>> Leapfrog().coefficients().order
+        2
+    """
+
+    alpha: ClassVar[Sequence[Number]]
+    beta: ClassVar[Sequence[Number]]
+
+    def coefficients(self) -> LinearMultistep:
+        """The exact coefficients."""
+        return LinearMultistep(self.alpha, self.beta)
+
+
+class ImplicitFamily(ExplicitFamily):
+    """A family of implicit linear multistep schemes: pydantic fields are its parameters.
+
+        y_{n+1} = sum_j alpha_j y_{n-j} + beta_next f(y_{n+1}) + sum_j beta_j f(y_{n-j})
+
+    The first d-1 steps of a d-step scheme are backward Euler steps.  Where the feature maps change shape f(y_{n+1}) has
+    no meaning: there the step is one of explicit Euler with a pre-activated shortcut, and the history starts anew.
+
+    Attributes:
+        solver: How the equations are solved, and what happens where they are not.
+        one_leg: Take the scheme's one-leg twin, with one f at a mean of the states instead of a mean of slopes.
+    """
+
+    at_downsampling: ClassVar[AtDownsampling] = "restart"
+    needs_equal_shapes: ClassVar[bool] = True
+    solver: SolverSettings = SolverSettings()
+    one_leg: bool = False
+
+    def block(self, f: nn.Module) -> nn.Module:
+        """One step with its equation solved (see `Discretization.block`)."""
+        return self._step(f, self.coefficients())
+
+    def starting_block(self, f: nn.Module, *, returns_slope: bool) -> nn.Module:
+        """One of the first d-1 steps: backward Euler, solved as the others are."""
+        return self._step(f, BACKWARD_EULER, returns_slope=returns_slope)
+
+    def _step(self, f: nn.Module, method: LinearMultistep, *, returns_slope: bool = False) -> nn.Module:
+        """One step of ``method``; an explicit method (theta = 0) has an explicit step."""
+        from stabzoo.implicit.step import ImplicitStep  # imports torch
+        from stabzoo.networks.steps import MultistepStep
+
+        if method.is_explicit:
+            return MultistepStep(f, method, returns_slope=returns_slope)
+        return ImplicitStep(f, method, self.solver, one_leg=self.one_leg, returns_slope=returns_slope)
+
+
+class ImplicitMultistep(ImplicitFamily):
+    """One implicit linear multistep scheme; its exact coefficients and its solver are all there is to say.
+
+    Example:
+        >>> class BDF2(ImplicitMultistep):
+        ...     name = "bdf2"
+        ...     alpha, beta, beta_next = ("4/3", "-1/3"), (0,), "2/3"
+        >>> BDF2().coefficients().order
+        2
+    """
+
+    alpha: ClassVar[Sequence[Number]]
+    beta: ClassVar[Sequence[Number]]
+    beta_next: ClassVar[Number]
+
+    def coefficients(self) -> LinearMultistep:
+        """The exact coefficients."""
+        return LinearMultistep(self.alpha, self.beta, self.beta_next)
+
+
+class LearnableMultistep(ExplicitFamily):
+    """An explicit multistep scheme with one scalar parameter that every block trains for itself.
+
+    The ``formula`` is written once and serves both worlds: given a `fractions.Fraction` it yields the exact
+    coefficients that verdicts are about, given a torch tensor it yields those the network computes with.
+
+    Attributes:
+        parameter: Name of the field that is trained; the field's value is where training starts.
+        spread: Blocks start uniformly at random within the field's value +- ``spread``.
+        formula: Maps the parameter to ``([alpha_0, alpha_1, ...], [beta_0, ...])`` by arithmetic alone.
+    """
+
+    parameter: ClassVar[str]
+    spread: ClassVar[Fraction] = Fraction(0)
+    formula: ClassVar[Callable[[Any], tuple[list[Any], list[Any]]]]
+
+    def coefficients(self) -> LinearMultistep:
+        """The exact coefficients at initialisation (of the centre of the interval that blocks start from)."""
+        return LinearMultistep(*type(self).formula(getattr(self, self.parameter)))
+
+    def block(self, f: nn.Module) -> nn.Module:
+        """One step with a trainable parameter of its own (see `Discretization.block`)."""
+        from stabzoo.networks.steps import LearnableStep  # imports torch
+
+        centre = getattr(self, self.parameter)
+        return LearnableStep(f, type(self).formula, float(centre - self.spread), float(centre + self.spread))
