@@ -5,7 +5,7 @@
 
 Times are CPU seconds, the best of several rounds. NodePy is given the same coefficients as SymPy rationals, or as
 floats for its raster, which is what its `plot_stability_region` does without the drawing. Wrong verdicts are counted
-on `tests/data/root_condition.json`.
+on `tests/stability/root_condition.json`.
 """
 
 import json

@@ -6,7 +6,6 @@ import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from textwrap import dedent
-from typing import NamedTuple
 
 import pytest
 
@@ -15,25 +14,10 @@ os.environ.setdefault("OMP_NUM_THREADS", "1")  # read when torch is imported, he
 import torch
 
 import stabzoo
+from fixtures.commands import Result, Run
+from fixtures.plugins import GOOD_CODE, GOOD_REGISTRY
 from stabzoo.cli import main
 from stabzoo.registry.loading import forget
-
-GOOD_CODE = """
-    from stabzoo import ExplicitMultistep, hookimpl
-
-    class Leapfrog(ExplicitMultistep):
-        name = "leapfrog"
-        alpha, beta = (0, 1), (2, 0)
-
-    @hookimpl
-    def stabzoo_discretizations():
-        return [Leapfrog]
-"""
-GOOD_REGISTRY = """
-    leapfrog:
-      schemes: {leapfrog: {order: 2, stability: weak}}
-      models: {leapfrog20: {scheme: leapfrog, depth: 20}}
-"""
 
 
 @pytest.fixture
@@ -74,17 +58,6 @@ def install(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Callabl
             del sys.modules[module]
     forget()
     stabzoo.refresh()
-
-
-class Result(NamedTuple):
-    """What a command did."""
-
-    status: int
-    out: str
-    err: str
-
-
-Run = Callable[[str], Result]
 
 
 @pytest.fixture

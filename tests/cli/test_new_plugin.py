@@ -1,0 +1,146 @@
+"""``stabzoo new-plugin``: what it writes passes its own tests untouched; what it refuses, and that nothing is left."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+import yaml
+
+from fixtures.commands import Run
+from stabzoo.errors import ConfigError
+from stabzoo.multistep import LinearMultistep
+from stabzoo.scaffold import NewPlugin, distribution, write_plugin
+
+WRITTEN = {
+    "adams": [],
+    "zig_zag_2": ["--implicit"],
+    "stages": ["--block"],
+    "growing": ["--alpha", "3", "-1", "--beta", "1"],  # unstable and not consistent: claimed so
+}
+
+
+@pytest.mark.slow
+def test_what_is_written_passes_its_own_tests(tmp_path: Path) -> None:
+    """Installed by pip from the folders as they are, in a fresh interpreter, with warnings as errors."""
+    site, folder = tmp_path / "site", tmp_path / "plugins"
+    folder.mkdir()
+    for name, options in WRITTEN.items():
+        command = [sys.executable, "-m", "stabzoo", "new-plugin", name, *options, "--folder", str(folder)]
+        subprocess.run(command, check=True, capture_output=True)
+    folders = sorted(map(str, folder.iterdir()))
+    assert [Path(f).name for f in folders] == [
+        "stabzoo-adams",
+        "stabzoo-growing",
+        "stabzoo-stages",
+        "stabzoo-zig-zag-2",
+    ]
+    pip = [sys.executable, "-m", "pip", "install", "--quiet", "--disable-pip-version-check", "--no-deps", "--no-build-isolation"]  # fmt: skip
+    subprocess.run([*pip, "--target", str(site), *folders], check=True, capture_output=True)
+    done = subprocess.run(
+        [sys.executable, "-W", "error", "-m", "pytest", "-q", "-p", "no:cacheprovider", *folders],
+        cwd=tmp_path,
+        env={**os.environ, "PYTHONPATH": str(site), "OMP_NUM_THREADS": "1"},
+        capture_output=True,
+        text=True,
+    )
+    assert done.returncode == 0, done.stdout[-3000:] + done.stderr[-1000:]
+    assert " 88 passed" in f" {done.stdout.splitlines()[-1]}"
+
+
+def test_the_command_says_what_it_wrote(run: Run, tmp_path: Path) -> None:
+    """The files, what is proved of the coefficients, and what to do next; the registry claims the same."""
+    result = run(f"new-plugin leapfrog --alpha 0 1 --beta 2 0 --folder {tmp_path}")
+    assert (result.status, result.err) == (0, "")
+    lines = result.out.splitlines()
+    made = tmp_path / "stabzoo-leapfrog"
+    assert {Path(line) for line in lines[: lines.index("")]} == {p for p in made.rglob("*") if p.is_file()}
+    assert lines[-2:] == [
+        "y[n+1] = y[n-1] + 2 h f[n]: order 2, weak",
+        f"next: cd {made} && pip install -e '.[test]' && pytest",
+    ]
+    registry = yaml.safe_load((made / "stabzoo_leapfrog" / "registry.yaml").read_text())
+    assert registry["leapfrog"]["schemes"] == {"leapfrog": {"order": 2, "stability": "weak"}}
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        ("Leap-Frog", "the name 'Leap-Frog': expected at most 40 lower-case letters, digits and single underscores, a letter first; e.g. leap_frog"),
+        ("2nd", "the name '2nd': expected at most 40 lower-case letters, digits and single underscores, a letter first; e.g. nd"),
+        ("../evil", "the name '../evil': expected at most 40 lower-case letters, digits and single underscores, a letter first; e.g. evil"),
+        ("x" * 41, f"the name '{'x' * 41}': expected at most 40 lower-case letters, digits and single underscores, a letter first; e.g. {'x' * 40}"),
+        ("zerosnet", "the name 'zerosnet' is taken by plugin 'zerosnet' (stabzoo 0.1.0); choose another"),
+        ("trapezoidal", "the name 'trapezoidal' is taken by a scheme of plugin 'theta' (stabzoo 0.1.0); choose another"),
+        ("preresnet", "the name 'preresnet': its model preresnet20 is taken by plugin 'euler' (stabzoo 0.1.0); choose another"),
+        ("mine --explicit --block", "expected one of --explicit, --implicit and --block; got --explicit and --block"),
+        ("mine --beta 1", "--beta and --beta-next: expected --alpha beside them, e.g. --alpha 0 1 --beta 2 0"),
+        ("mine --alpha one", "the coefficients: expected alpha"),
+        ("mine --alpha 1 --beta 1 2", "the coefficients: expected no more betas than alphas (1), got 2; append zeros to alpha for more steps"),
+        ("mine --block --alpha 1 --beta 1", "a plugin with a block of its own takes no coefficients; leave out --alpha and --beta"),
+        ("mine --explicit --alpha 1 --beta-next 1", "an explicit scheme: expected no --beta-next; got 1"),
+        ("mine --implicit --alpha 1 --beta 1", "an implicit scheme: expected --beta-next, the weight of the new slope; got none"),
+        ("mine --folder nowhere", "--folder nowhere: expected a folder in which stabzoo-mine is made; make it first"),
+    ],
+)  # fmt: skip
+def test_what_is_refused(
+    run: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, arguments: str, message: str
+) -> None:
+    """In a sentence, and nothing is written."""
+    monkeypatch.chdir(tmp_path)
+    result = run(f"new-plugin {arguments}")
+    assert (result.status, result.out) == (2, "")
+    if message.endswith("alpha"):
+        assert result.err.startswith("stabzoo: the coefficients: ")
+    else:
+        assert result.err == f"stabzoo: {message}\n"
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_an_existing_folder_is_left_alone(run: Run, tmp_path: Path) -> None:
+    """Empty, a file, or a link to nowhere."""
+    target = tmp_path / "stabzoo-mine"
+    for make in (target.mkdir, target.touch, lambda: target.symlink_to("nowhere")):
+        make()
+        result = run(f"new-plugin mine --folder {tmp_path}")
+        assert result.status == 2
+        assert result.err == f"stabzoo: {target} exists; remove it, or choose another --folder or name\n"
+        assert list(tmp_path.iterdir()) == [target]
+        target.rmdir() if target.is_dir() else target.unlink()
+
+
+def test_an_installed_package_is_not_shadowed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A package of the name, be it a plugin or not."""
+    (tmp_path / "stabzoo_mine").mkdir()
+    monkeypatch.syspath_prepend(str(tmp_path))
+    with pytest.raises(ConfigError, match="a package stabzoo_mine is installed already; choose another"):
+        NewPlugin("mine")
+
+
+def test_nothing_is_half_written(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A disk that fills up while the files are written."""
+    original, written = Path.write_text, []
+
+    def fails(self: Path, *arguments: str, **options: str) -> int:
+        written.append(self)
+        if len(written) == 3:
+            raise OSError(28, "No space left on device", str(self))
+        return original(self, *arguments, **options)
+
+    monkeypatch.setattr(Path, "write_text", fails)
+    with pytest.raises(OSError, match="No space left"):
+        write_plugin(NewPlugin("mine"), tmp_path)
+    assert len(written) == 3
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_the_command_that_is_written_down_gives_the_same_files() -> None:
+    """Coefficients in whatever notation become one."""
+    plugin = NewPlugin("mine", "implicit", LinearMultistep(("0.5", "1/2"), ("0.25", 0), "1e0"))
+    assert plugin.command == "stabzoo new-plugin mine --implicit --alpha 1/2 1/2 --beta 1/4 --beta-next 1"
+    again = NewPlugin("mine", "implicit", LinearMultistep(("1/2", "1/2"), ("1/4",), 1))
+    assert plugin.files() == again.files()
+    assert set(distribution.DEFAULTS) == set(distribution.FORMULAS)

@@ -1,0 +1,202 @@
+"""``stabzoo diagnose``: one report on real images, its data, its checkpoints, and what goes wrong."""
+
+import json
+import pickle
+from pathlib import Path
+
+import numpy as np
+import pytest
+import timm
+import torch
+from PIL import Image
+from safetensors.torch import save_file
+
+from fixtures.commands import Run
+from stabzoo.data.cifar import load_cifar
+from stabzoo.data.labelled import load_labelled_images
+from stabzoo.diagnostics.report.diagnosis import diagnose
+from stabzoo.diagnostics.report.sections import sections
+from stabzoo.errors import ConfigError
+from stabzoo.training.networks import load_model
+
+pytestmark = pytest.mark.usefixtures("one_thread")
+
+
+def write_cifar(root: Path, count: int = 6, protocol: int = 2) -> Path:
+    """A tiny CIFAR-10 in the real format: six pickled batches of bytes."""
+    folder = root / "cifar-10-batches-py"
+    folder.mkdir(parents=True)
+    random = np.random.default_rng(0)
+    for i, name in enumerate([*(f"data_batch_{n}" for n in range(1, 6)), "test_batch"]):
+        pixels = random.integers(0, 256, (count, 3072), dtype=np.uint8)
+        pixels[:, 0] = i  # the red value of the first pixel says which batch it is
+        batch = {b"batch_label": name.encode(), b"labels": [k % 10 for k in range(count)], b"data": pixels}
+        (folder / name).write_bytes(pickle.dumps(batch, protocol=protocol))
+    return folder
+
+
+# the report
+
+
+def test_a_report_of_a_certified_network(run: Run, tmp_path: Path) -> None:
+    """Terminal, JSON and page agree, and every certified number lies above the measured one."""
+    result = run(f"diagnose stable_resnet_s11_cert --images 24 --folder {tmp_path / 'report'}")
+    assert (result.status, result.err) == (0, "")
+    for title in (
+        "Forward bounds",
+        "Operator norms",
+        "Growth of a perturbation",
+        "Median principal angles",
+        "condition numbers: left out",
+    ):
+        assert title in result.out
+    data = json.loads((tmp_path / "report" / "diagnosis.json").read_text())
+    certified = data["forward_bounds"]["sensitivity"]
+    assert certified["kind"] == "certified_upper"
+    assert 0 < data["attack"]["value"] <= certified["value"] < data["forward_bounds"]["paper"]["sensitivity"]
+    assert data["attack"]["kind"] == "certified_lower"
+    norms = {layer["name"]: layer["upper"] for layer in data["layer_norms"]["layers"]}
+    assert norms["stem.conv"]["kind"] == "exact"
+    assert norms["stem.conv"]["value"] <= 1
+    assert [state["name"] for state in data["perturbation_growth"]["states"]][:2] == ["input", "stages.0.blocks.0"]
+    assert set(data["angles"]) == {"stages.0", "stages.1", "stages.2", "penultimate"}
+    page = (tmp_path / "report" / "diagnosis.html").read_text()
+    assert page.count("data:image/png;base64,") == 3
+    assert f"{certified['value']:.4g}" in page
+    assert f"{certified['value']:.4g}" in result.out
+
+
+def test_condition_numbers_on_request() -> None:
+    """The formula beside the truth, which it is far from."""
+    torch.manual_seed(0)
+    model = timm.create_model("preresnet20", in_chans=1, width=4).eval()
+    data = load_labelled_images("digits", Path(), model, 12)
+    found = diagnose(model, data, name="narrow", condition_numbers=True)
+    assert [block.formula.kind for block in found.conditioning].count("heuristic") == len(found.conditioning) == 9
+    first = found.conditioning[0]
+    assert first.linear.value.kind == "exact"
+    assert first.linear.value.value > 3 * first.formula.value
+    section = next(s for s in sections(found) if s.title.startswith("Condition numbers"))
+    assert len(section.rows) == 9
+    assert next(model.parameters()).dtype == torch.float32
+
+
+def test_the_equations_of_implicit_steps() -> None:
+    """What is proved of them beside how they were solved; explicit networks have no such section."""
+    torch.manual_seed(0)
+    model = timm.create_model("implicit_resnet20", in_chans=1, width=4).eval()
+    found = diagnose(model, load_labelled_images("digits", Path(), model, 12), name="narrow", condition_numbers=True)
+    assert "condition numbers of implicit steps are not computed" in found.skipped["condition numbers"]
+    assert {proved.proof for proved in found.well_posed} == {"contraction"}
+    section = next(s for s in sections(found) if s.title.startswith("Equations"))
+    assert [(row[3], row[6]) for row in section.rows] == [("contraction", "none")] * 7
+    assert json.dumps(found.to_dict()["implicit_steps"], allow_nan=False)
+    for row in section.rows:  # the solver is no worse than the iteration that is proved to converge
+        assert float(row[5]) <= int(row[4]) + 1
+
+
+def test_any_timm_model_has_a_report(run: Run) -> None:
+    """A network of another's: what is not proved is infinite, with the reason."""
+    result = run("diagnose test_resnet --images 4 --json")
+    assert (result.status, result.err) == (0, "")
+    data = json.loads(result.out)
+    assert data["forward_bounds"]["sensitivity"]["value"] == "inf"
+    assert data["forward_bounds"]["refused"]
+    assert data["attack"]["value"] > 0
+
+
+# data and checkpoints
+
+
+@pytest.mark.parametrize("protocol", [2, 5])
+def test_cifar_is_read_without_executing_it(tmp_path: Path, protocol: int) -> None:
+    """Pixels in [0, 1], the five training batches in their order."""
+    write_cifar(tmp_path, protocol=protocol)
+    images, labels = load_cifar(tmp_path, 10, verified=False, train=True)
+    assert images.shape == (30, 3, 32, 32)
+    assert images[:, 0, 0, 0].tolist() == [i for i in range(5) for _ in range(6)]
+    assert labels.tolist() == [0, 1, 2, 3, 4, 5] * 5
+    assert load_cifar(tmp_path, 10, verified=False, train=False)[0][0, 0, 0, 0] == 5
+
+
+class Hostile:
+    """Runs a command when it is unpickled."""
+
+    def __reduce__(self):
+        return eval, ("1/0",)
+
+
+def test_a_hostile_or_damaged_batch_is_refused(tmp_path: Path) -> None:
+    """By its name, before anything runs."""
+    folder = write_cifar(tmp_path)
+    (folder / "test_batch").write_bytes(pickle.dumps({b"data": Hostile(), b"labels": []}))
+    with pytest.raises(ConfigError, match=r"test_batch: not a batch of CIFAR-10 .*it asks for builtins\.eval"):
+        load_cifar(tmp_path, 10, verified=False, train=False)
+    (folder / "test_batch").write_bytes(b"\x80")
+    with pytest.raises(ConfigError, match="test_batch: not a batch of CIFAR-10"):
+        load_cifar(tmp_path, 10, verified=False, train=False)
+    (folder / "test_batch").write_bytes(pickle.dumps({b"data": np.zeros((1, 12), np.uint8), b"labels": [0]}))
+    with pytest.raises(ConfigError, match=r"expected uint8 pixels of shape \(1, 3072\), got uint8 \(1, 12\)"):
+        load_cifar(tmp_path, 10, verified=False, train=False)
+    (folder / "test_batch").write_bytes(pickle.dumps({b"data": np.zeros((1, 3072), np.uint8), b"labels": [10]}))
+    with pytest.raises(ConfigError, match="expected labels from 0 to 9, got 10 to 10"):
+        load_cifar(tmp_path, 10, verified=False, train=False)
+    (folder / "data_batch_3").unlink()
+    with pytest.raises(
+        ConfigError,
+        match=r"data_batch_3: cannot be read .* unpack CIFAR-10's archive so that cifar-10-batches-py lies in",
+    ):
+        load_cifar(tmp_path, 10, verified=False, train=True)
+
+
+def test_a_folder_of_images_is_data(tmp_path: Path) -> None:
+    """One folder a class; every n-th image, through the model's own preprocessing."""
+    for label in ("cats", "dogs"):
+        (tmp_path / label).mkdir()
+        for i in range(3):
+            pixels = np.random.default_rng(i).integers(0, 256, (40, 40, 3), dtype=np.uint8)
+            Image.fromarray(pixels).save(tmp_path / label / f"{i}.png")
+    model = load_model("preresnet20", str(tmp_path), None)
+    found = load_labelled_images(str(tmp_path), Path(), model, 4)
+    assert found.labels.tolist() == [0, 0, 1, 1]
+    assert found.classes == model.num_classes == 2
+    assert found.input_size == (3, 32, 32)
+    (tmp_path / "cats" / "0.png").write_bytes(b"not an image")
+    with pytest.raises(ConfigError, match="an image cannot be read"):
+        load_labelled_images(str(tmp_path), Path(), model, 4)
+
+
+def test_a_checkpoint_is_what_is_measured(tmp_path: Path) -> None:
+    """Saved and loaded weights are the same, as safetensors and as torch has it."""
+    torch.manual_seed(5)
+    model = timm.create_model("preresnet20", in_chans=1)
+    save_file(model.state_dict(), tmp_path / "weights.safetensors")
+    torch.save({"state_dict": model.state_dict()}, tmp_path / "weights.pt")
+    for name in ("weights.safetensors", "weights.pt"):
+        loaded = load_model("preresnet20", "digits", tmp_path / name)
+        assert torch.equal(loaded.state_dict()["head.fc.weight"], model.state_dict()["head.fc.weight"])
+
+
+def test_mistakes_are_one_sentence(run: Run, tmp_path: Path) -> None:
+    """Each names what is at fault, and nothing is written."""
+    torch.save(timm.create_model("preresnet32", in_chans=1).state_dict(), tmp_path / "other.pt")
+    torch.save({"state_dict": Hostile()}, tmp_path / "hostile.pt")
+    (tmp_path / "torn.safetensors").write_bytes(b"{")
+    (tmp_path / "file").write_text("")
+    for line, message in {
+        "preresnet21": "unknown model 'preresnet21'; did you mean preresnet",
+        "preresnet20 --data nowhere": "data: expected digits or cifar10, or a folder with a folder of images a class",
+        f"preresnet20 --data cifar10 --root {tmp_path}": "test_batch: cannot be read",
+        f"preresnet20 --checkpoint {tmp_path}/other.pt": "does not fit preresnet20: at 'stages.0.blocks.3",
+        f"preresnet20 --checkpoint {tmp_path}/hostile.pt": "expected a checkpoint of tensors only",
+        f"preresnet20 --checkpoint {tmp_path}/torn.safetensors": "expected a checkpoint of tensors only",
+        f"preresnet20 --checkpoint {tmp_path}/none.pt": "none.pt: expected a checkpoint",
+        "preresnet20 --images 1": "images: expected at least 2, got 1",
+        "preresnet20 --sigma 0": "sigma: expected a deviation above 0",
+        f"stable_resnet_s11_cert --images 4 --folder {tmp_path}/file/x": "cannot be written",
+    }.items():
+        result = run(f"diagnose {line}")
+        assert result.status == 2, line
+        assert message in result.err.replace("\n", " "), (line, result.err)
+        assert result.out == ""
+        assert "Traceback" not in result.err

@@ -1,0 +1,129 @@
+"""The house rules: who may import whom, one list of plugins, a README that is true."""
+
+import ast
+import doctest
+import importlib
+import pkgutil
+import re
+import sys
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+import yaml
+
+import stabzoo
+from fixtures import ROOT
+from stabzoo.registry.catalogue import catalogue
+
+if sys.version_info >= (3, 11):
+    import tomllib
+else:  # pragma: no cover
+    tomllib = pytest.importorskip("tomli")
+
+PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text())
+README = (ROOT / "README.md").read_text()
+
+
+def imports(path: Path) -> list[tuple[str, list[str]]]:
+    """(module, names) of every import statement of a file, whether it runs at import time or not."""
+    found = []
+    for node in ast.walk(ast.parse(path.read_text())):
+        if isinstance(node, ast.Import):
+            found += [(alias.name, []) for alias in node.names]
+        elif isinstance(node, ast.ImportFrom):
+            found.append((node.module or "", [alias.name for alias in node.names]))
+    return found
+
+
+def test_the_core_imports_no_plugin() -> None:
+    """First-party plugins are third-party plugins."""
+    files = list((ROOT / "stabzoo").rglob("*.py"))
+    assert len(files) > 20
+    assert [(f.name, m) for f in files for m, _ in imports(f) if m.startswith("stabzoo_")] == []
+
+
+def test_plugins_import_only_public_names() -> None:
+    """What our plugins use, a third party may use: the documented names of `stabzoo`."""
+    files = list((ROOT / "plugins").rglob("*.py"))
+    assert len(files) >= 3
+    for file in files:
+        for module, names in imports(file):
+            if module.split(".")[0] == "stabzoo":
+                assert module == "stabzoo", f"{file} imports {module}"
+                assert set(names) <= set(stabzoo._PUBLIC), f"{file} imports {names}"
+
+
+def test_the_public_names_exist_and_are_listed_once() -> None:
+    """`stabzoo.__all__`, the lazy table, and what it promises."""
+    assert set(stabzoo._PUBLIC) <= set(stabzoo.__all__)
+    for name in stabzoo._PUBLIC:
+        assert getattr(stabzoo, name).__doc__ or name in ("Rational", "hookimpl"), name
+    promised = """LinearMultistep ExplicitMultistep Discretization hookimpl card is_zero_stable verify_certificate sweep get_scheme
+        list_schemes list_models checkpoint_filter_fn refresh"""
+    assert set(promised.split()) <= set(stabzoo._PUBLIC)
+
+
+def test_one_list_of_plugins() -> None:
+    """Folders, wheel packages, entry points and sections of registry.yaml agree."""
+    folders = {p.name for p in (ROOT / "plugins").iterdir() if (p / "__init__.py").is_file()}
+    points = PROJECT["project"]["entry-points"]["stabzoo"]
+    packages = PROJECT["tool"]["hatch"]["build"]["targets"]["wheel"]["packages"]
+    assert folders == set(points.values()) == {Path(p).name for p in packages} - {"stabzoo"}
+    assert set(points) == set(yaml.safe_load((ROOT / "registry.yaml").read_text()))
+    assert PROJECT["project"]["version"] == stabzoo.__version__
+
+
+def modules_with_examples() -> list[str]:
+    """Modules of the package whose docstrings have examples."""
+    names = [m.name for m in pkgutil.walk_packages([str(ROOT / "stabzoo")], "stabzoo.")]
+    return [n for n in ["stabzoo", *names] if ">>>" in source(n)]
+
+
+def source(name: str) -> str:
+    """The text of a module of the checkout."""
+    path = ROOT / Path(*name.split("."))
+    return (path / "__init__.py" if path.is_dir() else path.with_suffix(".py")).read_text()
+
+
+@pytest.mark.parametrize("name", modules_with_examples())
+def test_docstring_examples_run(name: str) -> None:
+    """Every example of the package gives what it shows."""
+    result = doctest.testmod(importlib.import_module(name), optionflags=doctest.ELLIPSIS | doctest.NORMALIZE_WHITESPACE)
+    assert result.attempted
+    assert result.failed == 0
+
+
+def block(language: str, containing: str) -> str:
+    """The README's code block of a language that contains a text."""
+    found = [b for b in re.findall(rf"```{language}\n(.*?)```", README, flags=re.S) if containing in b]
+    assert len(found) == 1, f"{len(found)} {language} blocks contain {containing!r}"
+    return found[0]
+
+
+def test_the_readmes_plugin_works(install: Callable[..., Path]) -> None:
+    """The five-line example, as printed, is listed and proved."""
+    install(code=block("python", "class Leapfrog"), registry=block("yaml", "leapfrog20"))
+    assert stabzoo.card(stabzoo.get_scheme("leapfrog")).status == "weak"
+    assert catalogue().models["leapfrog20"][1].depth == 20
+
+
+def test_the_readmes_python_runs(capsys: pytest.CaptureFixture[str]) -> None:
+    """The examples, one after the other, give what their comments say."""
+    examples = [code for code in re.findall(r"```python\n(.*?)```", README, flags=re.S) if "# ->" in code]
+    assert len(examples) >= 2
+    namespace: dict[str, object] = {}
+    for code in examples:
+        exec(compile(code, "README.md", "exec"), namespace)
+    shown = re.findall(r"#\s*->\s*(.+)", "".join(examples))
+    printed = capsys.readouterr().out.splitlines()
+    assert [s.strip() for s in shown] == [p.strip() for p in printed]
+
+
+def test_the_readmes_table_is_the_generated_one() -> None:
+    """`stabzoo list --markdown` between the markers."""
+    from stabzoo.cli.listing import schemes_markdown
+
+    written = re.search(r"<!-- schemes -->\n(.*?)\n<!-- /schemes -->", README, flags=re.S)
+    assert written
+    assert written[1].strip() == schemes_markdown().strip()

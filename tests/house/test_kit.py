@@ -1,0 +1,212 @@
+"""The plugin author's kit: our own schemes pass it, and whatever is wrong with a scheme is found by the check for it."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+import stabzoo
+from stabzoo.errors import ConfigError
+from stabzoo.testing import (
+    CHECKS,
+    Check,
+    CheckFailedError,
+    FutureCheckWarning,
+    check_discretization,
+    parametrize_with_checks,
+    runner,
+)
+from stabzoo.testing.checks import Subject
+
+pytest_plugins = ["pytester"]
+Install = Callable[..., Path]
+OURS = ["euler", "resnet_d", "resnet_s", "resnet_s_cert", "postresnet", "lm", "lm_resnet", "multistep", "theta",
+        "backward_euler", "trapezoidal", "zerosnet", "zerosnet_opt", "zerosnet_tra"]  # fmt: skip
+
+
+@parametrize_with_checks(OURS)
+def test_our_schemes(check: Callable[[], None]) -> None:
+    """As any third party's."""
+    check()
+
+
+def test_all_of_our_schemes_are_checked() -> None:
+    """The list above is the catalogue."""
+    assert stabzoo.list_schemes() == OURS
+
+
+def leapfrog(*, body: str = "", top: str = "", hook: str = "Leapfrog") -> str:
+    """The code of a plugin whose leapfrog has more in its class, or at the top."""
+    lines = "\n".join(f"    {line}" for line in body.splitlines())
+    return (
+        f"{top}\nfrom stabzoo import ExplicitMultistep, hookimpl\n\n"
+        f"class Leapfrog(ExplicitMultistep):\n    name = 'leapfrog'\n    alpha, beta = (0, 1), (2, 0)\n{lines}\n\n"
+        f"@hookimpl\ndef stabzoo_discretizations():\n    return [{hook}]\n"
+    )
+
+
+def with_step(expression: str, init: str = "pass") -> str:
+    """A class body with a block that computes ``expression`` of y, h (the history) and f."""
+    return f"""def block(self, f):
+    import torch
+    class Step(torch.nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.f = f
+            {init}
+        def coefficients(self):
+            return Leapfrog().coefficients()
+        def forward(self, y, history):
+            f, h = self.f, history
+            return [{expression}]
+    return Step()"""
+
+
+WRONG = {
+    "the name of another boundary": (leapfrog(body="at_downsampling = 'periodic'"), {"check_protocol"}),
+    "coefficients that change": (
+        leapfrog(
+            top="from stabzoo import LinearMultistep\nCALLS = []",
+            body="def coefficients(self):\n    CALLS.append(1)\n    return LinearMultistep((0, 1), (2, len(CALLS)))",
+        ),
+        {"check_exactness"},
+    ),
+    "another start than Euler's": (
+        leapfrog(
+            top="from stabzoo import ImplicitStep, LinearMultistep",
+            body="def starting_block(self, f, *, returns_slope):\n    return ImplicitStep(f, LinearMultistep((1,), (0,), 1))",
+        ),
+        {"check_start_up"},
+    ),
+    "a false claim": (leapfrog().replace("(2, 0)", "(1, 0)"), {"check_claims"}),
+    "torch at the top": (leapfrog(top="import torch"), {"check_import_cost"}),
+    "another alpha": (leapfrog(body=with_step("h[0] + 2 * f(y)")), {"check_step_of_zero"}),
+    "another beta": (leapfrog(body=with_step("h[1] + 3 * f(y)")), {"check_step_of_identity", "check_order"}),
+    "float32 inside": (
+        leapfrog(body=with_step("(h[1].float() + 2 * f(y).float())")),
+        {"check_dtype_and_device", "check_network_dtype_and_device"},
+    ),
+    "a parameter that is not used": (
+        leapfrog(body=with_step("h[1] + 2 * f(y)", "self.unused = torch.nn.Parameter(torch.zeros(1))")),
+        {"check_gradients"},
+    ),
+    "no gradient": (
+        leapfrog(body=with_step("h[1] + 2 * f(y).detach()")),
+        {"check_gradients", "check_timm_forward_and_backward"},
+    ),
+    "randomness": (leapfrog(body=with_step("h[1] + 2 * f(y) + 0.01 * torch.rand_like(y).mean()")), {"check_evaluation"}),
+    "images that see one another": (
+        leapfrog(body=with_step("h[1] + 2 * f(y) + 0.1 * h[1].mean(0, keepdim=True)")),
+        {"check_evaluation"},
+    ),
+    "weights that evaluation changes": (
+        leapfrog(
+            body=with_step(
+                "h[1] + 2 * f(y) + 0 * self.count.add_(1)", "self.register_buffer('count', torch.zeros(1, 1, 1, 1))"
+            )
+        ),
+        {"check_evaluation"},
+    ),
+    "control flow on values": (
+        leapfrog(body=with_step("h[1] + (2 if float(y.sum()) > 1e30 else 2) * f(y)")),
+        {"check_timm_fx"},
+    ),
+    "a shape of its own": (leapfrog(body=with_step("(h[1] + 2 * f(y))[..., 1:]")), {"check_stage_boundaries"}),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("mistake", WRONG)
+def test_a_mistake_is_found(install: Install, monkeypatch: pytest.MonkeyPatch, mistake: str) -> None:
+    """By the checks that are for it, each with a reason."""
+    code, noticed = WRONG[mistake]
+    monkeypatch.setattr(runner, "CHECKS", tuple(check for check in CHECKS if check.name in noticed))
+    install(code=code)
+    stabzoo.refresh()
+    with pytest.raises(CheckFailedError) as caught:
+        check_discretization("leapfrog")
+    assert set(re.findall(r"^  (check_\w+): \S", str(caught.value), flags=re.M)) == noticed
+    assert str(caught.value).startswith(f"leapfrog: {len(noticed)} checks ran: {len(noticed)} failed\n")
+
+
+def test_a_good_scheme_passes_and_the_report_counts(install: Install) -> None:
+    """How many checks ran is said, and which do not apply."""
+    folder = install()
+    stabzoo.refresh()
+    report = check_discretization("leapfrog")
+    assert str(report) == f"leapfrog: {len(CHECKS)} checks ran: {len(CHECKS)} passed"
+    (folder / "registry.yaml").write_text("leapfrog:\n  schemes: {leapfrog: {order: 2, stability: weak}}\n")
+    stabzoo.refresh()
+    report = check_discretization("leapfrog")
+    left_out = {o.check for o in report.outcomes if o.result == "not applicable"}
+    assert {o.reason for o in report.outcomes if o.reason} == {"registry.yaml has no model of this scheme"}
+    assert "check_timm_features" in left_out
+    assert str(report).startswith(f"leapfrog: {len(CHECKS) - len(left_out)} checks ran: ")
+
+
+def test_an_expected_failure_has_a_reason_and_must_fail(install: Install) -> None:
+    """No silence: the reason is written, the name exists, and what passes is expected no more."""
+    install(code=leapfrog(top="import torch"))
+    stabzoo.refresh()
+    report = check_discretization("leapfrog", expected_failures={"check_import_cost": "its tables need torch"})
+    assert {o.reason for o in report.outcomes if o.result == "failed as expected"} == {"its tables need torch"}
+    with pytest.raises(CheckFailedError, match=r"check_order: passed, but was expected to fail \(rounding\)"):
+        check_discretization(
+            "leapfrog", expected_failures={"check_import_cost": "its tables need torch", "check_order": "rounding"}
+        )
+    with pytest.raises(ConfigError, match="there is no check 'check_ordre'; there are check_protocol, "):
+        check_discretization("leapfrog", expected_failures={"check_ordre": "x"})
+    with pytest.raises(ConfigError, match="check_order: expected the reason, got ' '"):
+        check_discretization("leapfrog", expected_failures={"check_order": " "})
+    with pytest.raises(ConfigError, match="expected one of leapfrog; got frog"):
+        parametrize_with_checks(["leapfrog"], expected_failures={"frog": {}})
+    with pytest.raises(ConfigError, match="unknown scheme 'leapfrogg'; did you mean leapfrog"):
+        check_discretization("leapfrogg")
+
+
+def check_that_fails(subject: Subject) -> None:
+    """A check that no scheme passes."""
+    raise AssertionError(f"{subject.name} is not new enough")
+
+
+@pytest.mark.parametrize(
+    ("version", "is_fatal"), [("0.2.0", False), ("0.2.9", False), ("0.3.0", True), ("1.0.0", True)]
+)
+def test_a_new_check_warns_for_one_minor_release(monkeypatch: pytest.MonkeyPatch, version: str, is_fatal: bool) -> None:
+    """Then its failure is an error; a check of the first release always is one."""
+    monkeypatch.setattr(stabzoo, "__version__", version)
+    monkeypatch.setattr(runner, "CHECKS", (Check(check_that_fails, since=(0, 2)),))
+    assert not any(check.is_new for check in CHECKS)
+    if is_fatal:
+        with pytest.raises(CheckFailedError, match="euler is not new enough"):
+            check_discretization("euler")
+    else:
+        with pytest.warns(FutureCheckWarning, match=r"euler: check_that_fails, new in stabzoo 0\.2, .* not new enough"):
+            assert str(check_discretization("euler")) == "euler: 1 checks ran: 1 warned"
+
+
+PYTEST = """
+from stabzoo.testing import parametrize_with_checks
+
+@parametrize_with_checks(["leapfrog"], expected_failures={"leapfrog": {"check_import_cost": "needs torch"}})
+def test_scheme(check):
+    check()
+"""
+
+
+def test_under_pytest(install: Install, pytester: pytest.Pytester, monkeypatch: pytest.MonkeyPatch) -> None:
+    """One case a check; expected failures are xfails, what does not apply is skipped with the reason."""
+    install(
+        code=leapfrog(top="import torch"),
+        registry="leapfrog:\n  schemes: {leapfrog: {order: 2, stability: weak}}\n",
+    )
+    stabzoo.refresh()
+    pytester.makepyfile(test_of_an_author=PYTEST)
+    result = pytester.runpytest_inprocess("-p", "no:xdist", "-p", "no:cacheprovider", "-rsx")
+    outcomes = result.parseoutcomes()
+    assert outcomes["xfailed"] == 1
+    assert sum(outcomes.values()) == len(CHECKS)
+    assert "failed" not in outcomes
+    assert "no model of this scheme" in result.stdout.str()

@@ -1,0 +1,558 @@
+"""Implicit steps: the formulas of the schemes through the layer, exact gradients, one f throughout a step."""
+
+import warnings
+from collections.abc import Callable
+from fractions import Fraction
+from typing import Any
+
+import pytest
+import torch
+from torch import Tensor, nn
+
+from fixtures.equations import Parabolic, Random
+from stabzoo import ImplicitMultistep, LinearMultistep, SolverSettings
+from stabzoo.implicit.report import ConvergenceWarning, SolverError, Status
+from stabzoo.implicit.step import ImplicitStep
+from stabzoo.networks.resnet import DiscretizedResNet
+from stabzoo.networks.steps import MultistepStep
+
+DOUBLE = torch.float64
+TIGHT = SolverSettings(rtol=1e-12)
+pytestmark = pytest.mark.usefixtures("one_thread")
+
+
+def theta_method(theta: Fraction | int | str) -> LinearMultistep:
+    """The theta method."""
+    theta = Fraction(theta)
+    return LinearMultistep((1,), (1 - theta,), theta)
+
+
+BACKWARD_EULER, TRAPEZOIDAL = theta_method(1), theta_method("1/2")
+BDF2 = LinearMultistep(("4/3", "-1/3"), (0,), "2/3")
+ADAMS_MOULTON_3 = LinearMultistep((1, 0), ("2/3", "-1/12"), "5/12")
+
+
+class Linear(nn.Module):
+    """f(y) = A y of (B, n)."""
+
+    def __init__(self, matrix: Any) -> None:
+        super().__init__()
+        self.matrix = nn.Parameter(torch.as_tensor(matrix, dtype=DOUBLE))
+
+    def forward(self, y: Tensor) -> Tensor:
+        """(B, n) -> (B, n)."""
+        return y @ self.matrix.T
+
+
+class Smooth(nn.Module):
+    """A smooth branch with batch norms and dropout."""
+
+    def __init__(self, channels: int = 3, gain: float = 0.3, dropout: float = 0.0) -> None:
+        super().__init__()
+        self.norm1, self.norm2 = nn.BatchNorm2d(channels), nn.BatchNorm2d(channels)
+        self.conv1 = nn.Conv2d(channels, channels, 3, padding=1, bias=False)
+        self.conv2 = nn.Conv2d(channels, channels, 3, padding=1, bias=False)
+        self.dropout = nn.Dropout(dropout)
+        self.gain, self.calls = gain, 0
+
+    def forward(self, y: Tensor) -> Tensor:
+        """(B, C, H, W) -> the same shape."""
+        self.calls += 1
+        y = self.conv1(torch.tanh(self.norm1(y)))
+        return self.gain * self.conv2(self.dropout(torch.tanh(self.norm2(y))))
+
+
+def smooth(seed: int = 0, **options: Any) -> Smooth:
+    """The branch in float64."""
+    torch.manual_seed(seed)
+    return Smooth(**options).double()
+
+
+def stability_function(z: complex, theta: float) -> complex:
+    """R(z) of the theta method and of its one-leg twin."""
+    return (1 + (1 - theta) * z) / (1 - theta * z)
+
+
+@pytest.mark.parametrize("one_leg", [False, True])
+@pytest.mark.parametrize("theta", ["1/4", "1/2", "3/4", "1"])
+def test_the_stability_function_through_the_layer(theta: str, one_leg: bool) -> None:
+    """On the oscillator, q from 0.01 to 100, the step multiplies eigenvectors by R(+-iq)."""
+    for q in (0.01, 0.1, 0.5, 1.0, 2.1, 3.0, 10.0, 100.0):
+        step = ImplicitStep(Linear([[0, -q], [q, 0]]), theta_method(theta), TIGHT, one_leg=one_leg)
+        y = torch.tensor([[1.0, 0.0], [0.3, -2.0]], dtype=DOUBLE)
+        (new,) = step(y, [y])
+        factor = stability_function(1j * q, float(Fraction(theta)))
+        expected = torch.view_as_real(torch.view_as_complex(y) * factor)
+        assert (new - expected).norm() <= 1e-11 * expected.norm()
+        assert step.report.failures == {}
+
+
+def test_one_leg_differs_on_a_nonlinear_f() -> None:
+    """It solves y = x + F((1-theta) x + theta y); theta = 1 is backward Euler in either form."""
+    f, x = smooth().eval(), torch.randn(2, 3, 4, 4, dtype=DOUBLE)
+    for theta in ("1/4", "1/2", "1"):
+        weight = float(Fraction(theta))
+        (leg,) = ImplicitStep(f, theta_method(theta), TIGHT, one_leg=True)(x, [x])
+        torch.testing.assert_close(leg, x + f((1 - weight) * x + weight * leg), rtol=1e-9, atol=1e-9)
+        (mean,) = ImplicitStep(f, theta_method(theta), TIGHT)(x, [x])
+        torch.testing.assert_close(mean, x + (1 - weight) * f(x) + weight * f(mean), rtol=1e-9, atol=1e-9)
+        assert torch.allclose(leg, mean, rtol=1e-9) == (theta == "1")
+    assert ImplicitStep(f, TRAPEZOIDAL, one_leg=True).report.solves == 0
+
+
+def test_theta_zero_is_the_explicit_step() -> None:
+    """Bit by bit, as a module and as a scheme."""
+
+    class Theta(ImplicitMultistep):
+        name = "zero"
+        alpha, beta, beta_next = (1,), (1,), 0
+
+    f, x = Random(3, 0.5), torch.randn(2, 3, 6, 6)
+    explicit = Theta().block(f)
+    assert type(explicit) is MultistepStep
+    for one_leg in (False, True):
+        f.eval()
+        (new,) = ImplicitStep(f, theta_method(0), one_leg=one_leg)(x, [x])
+        assert torch.equal(new, x + f(x))
+
+
+@pytest.mark.parametrize(("method", "order"), [(BACKWARD_EULER, 1), (TRAPEZOIDAL, 2), (BDF2, 2), (ADAMS_MOULTON_3, 3)])
+def test_schemes_converge_with_their_order(method: LinearMultistep, order: int) -> None:
+    """On y' = A y, with exact starting values, halving the step divides the error by 2^order."""
+    matrix = torch.tensor([[-1.0, 2.0], [-2.0, -0.5]], dtype=DOUBLE)
+    start = torch.tensor([[1.0, 0.5]], dtype=DOUBLE)
+
+    def exact(t: float) -> Tensor:
+        return start @ torch.linalg.matrix_exp(matrix * t).T
+
+    errors = []
+    for n in (20, 40):
+        h = 1 / n
+        step = ImplicitStep(Linear(h * matrix), method, TIGHT)
+        states = [exact(h * (method.steps - 1 - j)) for j in range(method.steps)]
+        slopes = [h * state @ matrix.T for state in states[1:]][: step.slopes]
+        for _ in range(n - method.steps + 1):
+            new, *f = step(states[0], states + slopes)
+            states, slopes = [new, *states[:-1]], [*f, *slopes][: step.slopes]
+        errors.append((states[0] - exact(1.0)).norm().item())
+    assert abs(errors[0] / errors[1] - 2**order) < 0.15 * 2**order
+
+
+@pytest.mark.parametrize("theta", ["1/2", "1"])
+@pytest.mark.parametrize("steps", [1, 3, 6])
+def test_truncation_makes_the_stability_function_a_polynomial(theta: str, steps: int) -> None:
+    """R_K of K fixed-point steps from x: A-stability is lost, whatever the scheme is called."""
+    w = float(Fraction(theta))
+    settings = SolverSettings(fixed_iterations=steps)
+    for z in (-0.5, -3.0, -100.0):
+        step = ImplicitStep(Linear([[z]]), theta_method(theta), settings)
+        y = torch.ones(1, 1, dtype=DOUBLE)
+        (new,) = step(y, [y])
+        expected = (1 + (1 - w) * z) * (1 - (w * z) ** steps) / (1 - w * z) + (w * z) ** steps
+        assert new.item() == pytest.approx(expected, rel=1e-12)
+    assert abs(new.item()) > 1  # at z = -100
+    solved = ImplicitStep(Linear([[-100.0]]), theta_method(theta), TIGHT)(y, [y])[0]
+    assert abs(solved.item()) <= 1
+
+
+def dense_gradients(f: nn.Module, method: LinearMultistep, x: Tensor, y: Tensor, g: Tensor) -> list[Tensor]:
+    """dL/dx and dL/dp by the implicit function theorem with the Jacobian of each sample as a matrix."""
+    w, rest = float(method.beta_next), float(method.beta[0])
+    v = torch.empty_like(y)
+    for i in range(len(y)):
+        jacobian = torch.autograd.functional.jacobian(lambda u: f(u[None])[0], y[i])
+        matrix = torch.eye(y[i].numel(), dtype=DOUBLE) - w * jacobian.reshape(y[i].numel(), -1)
+        v[i] = torch.linalg.solve(matrix.T, g[i].flatten()).view_as(g[i])
+    x = x.detach().requires_grad_()
+    parameters = list(f.parameters())
+    known = x + rest * f(x) + w * f(y.detach())
+    return list(torch.autograd.grad(known, [x, *parameters], v))
+
+
+@pytest.mark.parametrize("backward", ["auto", "gmres", "neumann"])
+@pytest.mark.parametrize("method", [BACKWARD_EULER, TRAPEZOIDAL])
+@pytest.mark.parametrize("norm", [0.5, 0.9, 4.0])
+@pytest.mark.parametrize("family", [Parabolic, Random])
+def test_gradients_against_the_dense_jacobian(
+    family: Callable[..., nn.Module], norm: float, method: LinearMultistep, backward: str
+) -> None:
+    """To 1e-6, with an adjoint tolerance of 1e-6; a series that cannot converge says so."""
+    f = family(4, norm if family is Parabolic else norm / 3).double().eval()
+    torch.manual_seed(1)
+    x, g = torch.randn(2, 4, 6, 6, dtype=DOUBLE, requires_grad=True), torch.randn(2, 4, 6, 6, dtype=DOUBLE)
+    settings = SolverSettings(rtol=1e-10, backward_rtol=1e-6, backward=backward)  # type: ignore[arg-type]
+    step = ImplicitStep(f, method, settings)
+    (y,) = step(x, [x])
+    with warnings.catch_warnings(record=True) as said:
+        warnings.simplefilter("always", ConvergenceWarning)
+        found = torch.autograd.grad(y, [x, *f.parameters()], g)
+    expected = dense_gradients(f, method, x, y, g)
+    error = torch.stack([(a - b).norm() for a, b in zip(found, expected, strict=True)]).norm()
+    relative = error / torch.stack([b.norm() for b in expected]).norm()
+    if backward == "neumann" and family is Parabolic and norm * float(method.beta_next) > 1:
+        assert step.report.backward_failures
+        assert len(said) == 1
+    else:
+        assert relative <= 1e-6
+        assert not said
+
+
+@pytest.mark.parametrize("scale", [1e-12, 1e-9, 1e6])
+def test_gradients_do_not_depend_on_the_scale_of_the_loss(scale: float) -> None:
+    """In float32 too: the adjoint tolerance is relative to each sample's gradient."""
+    f = Parabolic(4, 0.9)
+    torch.manual_seed(1)
+    x, g = torch.randn(2, 4, 6, 6, requires_grad=True), torch.randn(2, 4, 6, 6)
+    g[1] *= 1e-6
+    (y,) = ImplicitStep(f, BACKWARD_EULER)(x, [x])
+    plain = torch.autograd.grad(y, [x, *f.parameters()], g, retain_graph=True)
+    scaled = torch.autograd.grad(y, [x, *f.parameters()], scale * g)
+    for a, b in zip(plain, scaled, strict=True):
+        torch.testing.assert_close(a, b / scale, rtol=1e-5, atol=1e-6 * a.abs().max().item())
+
+
+@pytest.mark.parametrize("one_leg", [False, True])
+@pytest.mark.parametrize("train", [False, True])
+@pytest.mark.parametrize("method", [BACKWARD_EULER, TRAPEZOIDAL])
+def test_first_and_second_derivatives_against_differences(method: LinearMultistep, train: bool, one_leg: bool) -> None:
+    """In x and all parameters at once; in training through the batch statistics and with frozen masks."""
+    f = smooth(dropout=0.3).train(train)
+    step = ImplicitStep(f, method, TIGHT, one_leg=one_leg)
+    x = torch.randn(2, 3, 4, 4, dtype=DOUBLE, requires_grad=True)
+    variables = [x, *f.parameters()]
+    directions = [torch.randn_like(v) for v in variables]
+
+    def loss() -> Tensor:
+        torch.manual_seed(5)  # the same masks
+        return (step(x, [x])[0] ** 3).sum()
+
+    def at(t: float) -> tuple[Tensor, tuple[Tensor, ...]]:
+        with torch.no_grad():
+            for v, d in zip(variables, directions, strict=True):
+                v.add_(d, alpha=t)
+        value = loss()
+        gradient = torch.autograd.grad(value, variables)
+        with torch.no_grad():
+            for v, d in zip(variables, directions, strict=True):
+                v.add_(d, alpha=-t)
+        return value.detach(), gradient
+
+    gradient = torch.autograd.grad(loss(), variables, create_graph=True)
+    slope = torch.stack([(a * d).sum() for a, d in zip(gradient, directions, strict=True)]).sum()
+    curvature = torch.autograd.grad(slope, variables)
+    e = 1e-5
+    (above, up), (below, down) = at(e), at(-e)
+    assert slope.item() == pytest.approx(((above - below) / (2 * e)).item(), rel=1e-6)
+    found = torch.cat([c.flatten() for c in curvature])
+    expected = torch.cat([((a - b) / (2 * e)).flatten() for a, b in zip(up, down, strict=True)])
+    assert (found - expected).norm() <= 1e-6 * expected.norm()
+
+
+def test_gradients_reach_the_whole_history() -> None:
+    """All states and slopes of a two-step scheme, against differences."""
+    f = smooth().eval()
+    step = ImplicitStep(f, ADAMS_MOULTON_3, TIGHT)
+    entries = [torch.randn(2, 3, 4, 4, dtype=DOUBLE, requires_grad=True) for _ in range(3)]
+    assert torch.autograd.gradcheck(lambda *h: step(h[0], list(h)), entries, atol=1e-7, rtol=1e-5)
+    gradient = torch.autograd.grad(step(entries[0], entries)[0].square().sum(), entries)
+    assert all(g.abs().sum() > 0 for g in (gradient[0], gradient[2]))
+
+
+def test_batch_statistics_are_measured_and_counted_once() -> None:
+    """Those of f(x), as the explicit step counts them, however many evaluations a solve takes."""
+    torch.manual_seed(0)
+    x = torch.randn(4, 3, 6, 6, dtype=DOUBLE)
+    for method in (BACKWARD_EULER, TRAPEZOIDAL):
+        f, reference = smooth(), smooth()
+        step = ImplicitStep(f, method, TIGHT)
+        step(x, [x])[0].sum().backward()
+        reference(x.contiguous(memory_format=torch.channels_last))  # a sum in the order that f sees
+        assert f.calls > 5
+        for (name, ours), theirs in zip(f.named_buffers(), reference.buffers(), strict=True):
+            assert torch.equal(ours, theirs), name
+        step(x, [x])
+        assert f.norm1.num_batches_tracked == 2
+
+
+def test_the_solved_equation_is_the_one_with_the_statistics_of_x() -> None:
+    """It is y = x + F(y), where F normalises by the statistics of f(x)."""
+    f, x = smooth(), torch.randn(4, 3, 6, 6, dtype=DOUBLE)
+    (y,) = ImplicitStep(f, BACKWARD_EULER, TIGHT)(x, [x])
+    frozen = smooth()
+    for norm in (frozen.norm1, frozen.norm2):
+        norm.momentum = 1.0
+    frozen(x)
+    for name in ("norm1", "norm2"):  # running variances are unbiased ones
+        count = x.numel() / x.shape[1]
+        getattr(frozen, name).running_var.mul_((count - 1) / count)
+    frozen.eval()
+    torch.testing.assert_close(y, x + frozen(y), rtol=1e-9, atol=1e-9)
+
+
+def test_masks_are_drawn_once() -> None:
+    """A solve with dropout converges, and draws from the generator as much as one evaluation does."""
+    f, x = smooth(dropout=0.5), torch.randn(4, 3, 6, 6, dtype=DOUBLE, requires_grad=True)
+    step = ImplicitStep(f, BACKWARD_EULER, TIGHT)
+    torch.manual_seed(3)
+    (y,) = step(x, [x])
+    after = torch.get_rng_state()
+    y.sum().backward()
+    assert torch.equal(torch.get_rng_state(), after)
+    torch.manual_seed(3)
+    f(x)
+    assert torch.equal(torch.get_rng_state(), after)
+    assert step.report.failures == {}
+    assert step.report.backward_failures == {}
+
+
+def test_a_change_of_mode_before_the_backward_is_an_error() -> None:
+    """The function that was solved is no longer there."""
+    f, x = smooth(), torch.randn(4, 3, 6, 6, dtype=DOUBLE, requires_grad=True)
+    (y,) = ImplicitStep(f, BACKWARD_EULER)(x, [x])
+    f.eval()
+    with pytest.raises(RuntimeError, match="call backward"):
+        y.sum().backward()
+
+
+@pytest.mark.filterwarnings("ignore::FutureWarning", "ignore::DeprecationWarning")  # of torch's forward mode
+def test_forward_mode_is_refused() -> None:
+    """Rather than answered by what the iteration makes of it."""
+    x = torch.randn(2, 4, 6, 6)
+    with torch.autograd.forward_ad.dual_level():
+        dual = torch.autograd.forward_ad.make_dual(x, x)
+        with pytest.raises(NotImplementedError, match=r"use backward\(\)"):
+            ImplicitStep(Parabolic(4, 0.6), BACKWARD_EULER)(dual, [dual])
+
+
+class Unsolvable(nn.Module):
+    """f(y) = sqrt(1 + y^2) for positive states: no solution; sin for the others."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.gain = nn.Parameter(torch.tensor(1.0))
+
+    def forward(self, y: Tensor) -> Tensor:
+        """(B, n) -> (B, n)."""
+        return self.gain * torch.where(y[:, :1] > 0, torch.sqrt(1 + y * y), 0.1 * torch.sin(y))
+
+
+STATES = torch.tensor([[1.0, 2.0], [-1.0, -2.0]])
+
+
+def test_failures_warn_once_and_name_the_block() -> None:
+    """And stay in the report."""
+    step = ImplicitStep(Unsolvable(), BACKWARD_EULER, name="stages.1.blocks.2.step")
+    with pytest.warns(ConvergenceWarning, match=r"stages\.1\.blocks\.2\.step: expected .* 1 converged"):
+        step(STATES, [STATES])
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        step(STATES, [STATES])
+    assert step.report.solves == 2
+    assert step.report.samples == 4
+    assert sum(step.report.failures.values()) == 2
+    assert step.report.forward is not None
+    assert step.report.forward.failed.tolist() == [True, False]
+    assert step.report.to_dict()["last"]["forward"]["converged"] == 1
+
+
+def test_failures_raise_with_the_samples() -> None:
+    """If so configured."""
+    step = ImplicitStep(Unsolvable(), BACKWARD_EULER, SolverSettings(on_failure="raise"))
+    with pytest.raises(SolverError, match="expected") as caught:
+        step(STATES, [STATES])
+    assert caught.value.failed.tolist() == [True, False]
+    step(STATES[1:], [STATES[1:]])
+
+
+def test_failures_fall_back_to_the_explicit_step() -> None:
+    """For the failed samples, gradient included."""
+    f = Unsolvable()
+    step = ImplicitStep(f, BACKWARD_EULER, SolverSettings(on_failure="fallback", rtol=1e-6))
+    x = STATES.clone().requires_grad_()
+    (y,) = step(x, [x])
+    torch.testing.assert_close(y[0], (x + f(x))[0])
+    torch.testing.assert_close(y[1], (x + f(y))[1], rtol=1e-5, atol=1e-5)
+    found = torch.autograd.grad(y[0].sum(), [x, f.gain])
+    expected = torch.autograd.grad((x + f(x))[0].sum(), [x, f.gain])
+    torch.testing.assert_close(found, expected)
+    assert step.report.failures.total() == 1  # type: ignore[attr-defined]
+
+
+def test_overflow_names_the_block() -> None:
+    """And says what to look at."""
+    step = ImplicitStep(Linear([[1.0]]), BACKWARD_EULER, SolverSettings(on_failure="raise"), name="here")
+    infinite = torch.full((1, 1), float("inf"), dtype=DOUBLE)
+    with pytest.raises(SolverError, match=r"here: .* 1 nonfinite; .*overflow or a NaN"):
+        step(infinite, [infinite])
+
+
+def test_a_failed_adjoint_is_signalled() -> None:
+    """By the same policy."""
+    f, x = Parabolic(4, 4.0), torch.randn(2, 4, 6, 6, requires_grad=True)
+    for on_failure, expected in (("raise", pytest.raises(SolverError)), ("warn", pytest.warns(ConvergenceWarning))):
+        step = ImplicitStep(f, BACKWARD_EULER, SolverSettings(backward="neumann", on_failure=on_failure))  # type: ignore[arg-type]
+        (y,) = step(x, [x])
+        with expected as caught:
+            y.sum().backward()
+        message = str(caught.value if on_failure == "raise" else caught[0].message)  # type: ignore[index]
+        assert "adjoint" in message
+
+
+def test_the_error_bound_is_reported() -> None:
+    """Where f tells its one-sided Lipschitz constant."""
+    x = torch.randn(2, 4, 6, 6)
+    step = ImplicitStep(Parabolic(4, 4.0), BACKWARD_EULER)
+    step(x, [x])
+    assert step.report.forward is not None
+    assert torch.equal(step.report.forward.error_bound, step.report.forward.residual)  # type: ignore[arg-type]
+
+
+def test_autocast_solves_in_float32_and_reports_the_floor() -> None:
+    """A tolerance that bfloat16 cannot hold is not claimed; a looser one is."""
+    x = torch.randn(2, 4, 8, 8, requires_grad=True)
+    f = Parabolic(4, 0.6)
+    (exact,) = ImplicitStep(f, BACKWARD_EULER)(x, [x])
+    for rtol, ends in ((1e-5, Status.FLOOR_LIMITED), (1e-2, Status.CONVERGED)):
+        step = ImplicitStep(f, BACKWARD_EULER, SolverSettings(rtol=rtol, on_failure="fallback"))
+        with torch.autocast("cpu", torch.bfloat16):
+            (y,) = step(x, [x])
+        report = step.report.forward
+        assert report is not None
+        assert y.dtype == torch.float32
+        assert (report.status == ends).all(), report
+        assert (report.floor > 1e-4).all()
+        if ends == Status.CONVERGED:
+            assert (y - exact).norm() < 0.02 * exact.norm()
+            y.sum().backward()
+            assert f.kernel.grad is not None
+            assert f.kernel.grad.abs().sum() > 0
+
+
+def test_half_precision_modules() -> None:
+    """The state stays in half precision, the equation is solved in float32."""
+    x = torch.randn(2, 4, 8, 8, dtype=torch.bfloat16)
+    step = ImplicitStep(Parabolic(4, 0.6).bfloat16(), BACKWARD_EULER, SolverSettings(rtol=1e-2))
+    (y,) = step(x, [x])
+    assert y.dtype == torch.bfloat16
+    assert step.report.failures == {}
+
+
+class Scheme(ImplicitMultistep):
+    """A scheme of tests."""
+
+    name = "scheme"
+
+
+class BackwardEuler(Scheme):
+    """theta = 1."""
+
+    alpha, beta, beta_next = (1,), (0,), 1
+
+
+class Trapezoidal(Scheme):
+    """theta = 1/2."""
+
+    alpha, beta, beta_next = (1,), ("1/2",), "1/2"
+
+
+class BackwardDifference(Scheme):
+    """BDF2."""
+
+    alpha, beta, beta_next = ("4/3", "-1/3"), (0,), "2/3"
+
+
+class AdamsMoulton(Scheme):
+    """Order 3."""
+
+    alpha, beta, beta_next = (1, 0), ("2/3", "-1/12"), "5/12"
+
+
+SCHEMES = [BackwardEuler, Trapezoidal, BackwardDifference, AdamsMoulton]
+
+
+@pytest.mark.parametrize("form", ["cifar", "imagenet"])
+@pytest.mark.parametrize("scheme", SCHEMES)
+def test_networks_of_implicit_schemes(scheme: type[Scheme], form: str) -> None:
+    """Solved, trained and reported; explicit Euler where shapes change, backward Euler at the start."""
+    torch.manual_seed(0)
+    layers = (2, 2, 2) if form == "cifar" else (2, 2, 2, 2)
+    net = DiscretizedResNet(scheme(solver=SolverSettings(on_failure="raise")), layers, form=form, width=8)
+    x = torch.randn(4, 3, 32, 32)
+    for train in (True, False):
+        net.train(train)
+        net(x).square().sum().backward()
+    assert all(p.grad is not None for p in net.parameters())
+    steps = [block.step for block in net.blocks()]  # type: ignore[union-attr]
+    kinds = ["explicit" if type(s) is MultistepStep else str(s.method) for s in steps]
+    own = str(scheme().coefficients())
+    start = own if scheme().coefficients().steps == 1 else str(BACKWARD_EULER)
+    assert kinds == [start, own, *["explicit", own] * (len(layers) - 1)]
+    report = net.solver_report()
+    assert [r.solves for r in report] == [2] * (len(layers) + 1)
+    assert report[0].name == "stages.0.blocks.0.step"
+    assert net.blocks()[0].step.f.body.norm1.num_batches_tracked == 1  # type: ignore[union-attr]
+
+
+def test_explicit_networks_have_an_empty_report() -> None:
+    """Nothing is solved."""
+    import timm
+
+    assert timm.create_model("zerosnet20_opt").solver_report() == []
+
+
+@pytest.mark.filterwarnings("ignore::DeprecationWarning", "ignore::FutureWarning", "ignore::UserWarning")
+@pytest.mark.parametrize("scheme", SCHEMES)
+def test_traced_networks_take_the_fixed_form(scheme: type[Scheme]) -> None:
+    """fx, export, compile, TorchScript and meta tensors; equal to the solved network where the iteration converges."""
+    torch.manual_seed(0)
+    net = DiscretizedResNet(scheme(), (2, 2, 2), width=4).eval()
+    x = torch.randn(2, 3, 8, 8)
+    with torch.no_grad():
+        expected = net(x)
+        traced = {
+            "fx": torch.fx.symbolic_trace(net),
+            "export": torch.export.export(net, (x,)).module(),
+            "compile": torch.compile(net, backend="eager", fullgraph=True),
+            "script": torch.jit.script(net),
+        }
+        for name, run in traced.items():
+            torch.testing.assert_close(run(x), expected, rtol=1e-4, atol=1e-5, msg=name)
+        assert net.to("meta")(x.to("meta")).shape == expected.shape
+    torch._dynamo.reset()
+
+
+@pytest.mark.filterwarnings("ignore::DeprecationWarning", "ignore::FutureWarning", "ignore::UserWarning")
+def test_a_compiled_step_trains_as_the_fixed_form_does() -> None:
+    """The same values, gradients and statistics, counted once."""
+    x = torch.randn(3, 3, 6, 6, dtype=DOUBLE)
+    results = []
+    for compiled in (False, True):
+        f = smooth()
+        step = ImplicitStep(f, TRAPEZOIDAL, SolverSettings(fixed_iterations=6))
+        run = torch.compile(step, backend="aot_eager", fullgraph=True) if compiled else step
+        (y,) = run(x, [x])
+        y.square().sum().backward()
+        assert f.norm1.num_batches_tracked == 1
+        results.append([y.detach(), f.norm1.running_var, *(p.grad for p in f.parameters())])
+    torch.testing.assert_close(*results, rtol=1e-9, atol=1e-12)
+    torch._dynamo.reset()
+
+
+@pytest.mark.parametrize("given", [torch.contiguous_format, torch.channels_last])
+@pytest.mark.parametrize("method", [BACKWARD_EULER, ADAMS_MOULTON_3])
+def test_f_sees_channels_last_and_the_state_keeps_its_layout(
+    method: LinearMultistep, given: torch.memory_format
+) -> None:
+    """The layout is the solver's affair; the numbers are those of a solution, in the layout that came in."""
+    f, seen = smooth().eval(), []
+    f.register_forward_pre_hook(lambda _, args: seen.append(args[0].is_contiguous(memory_format=torch.channels_last)))
+    entries = [torch.randn(2, 3, 4, 5, dtype=DOUBLE).contiguous(memory_format=given) for _ in range(3)]
+    found = ImplicitStep(f, method, TIGHT)(entries[0], entries)
+    assert seen
+    assert all(seen)
+    assert all(entry.is_contiguous(memory_format=given) for entry in found)
+    y, known = found[0], f(entries[0])
+    b = sum(float(a) * e for a, e in zip(method.alpha, entries, strict=False)) + float(method.beta[0]) * known
+    if any(method.beta[1:]):
+        b = b + float(method.beta[1]) * entries[method.steps]
+    assert torch.allclose(y, b + float(method.beta_next) * f(y), atol=1e-9)

@@ -1,0 +1,616 @@
+"""Every way for a plugin to be broken, with what is said of it; whatever it is, everything else works."""
+
+import json
+import os
+import subprocess
+import sys
+import threading
+from collections.abc import Callable
+from pathlib import Path
+from textwrap import dedent
+from typing import Any
+
+import pytest
+import timm
+import torch
+
+import stabzoo
+import stabzoo.networks.resnet
+from fixtures.commands import Run
+from fixtures.plugins import GOOD_CODE, GOOD_REGISTRY
+from stabzoo.errors import ConfigError, PluginError, PluginWarning
+from stabzoo.registry.catalogue import catalogue
+from stabzoo.registry.guard import failure_text, plugin_code
+from stabzoo.registry.loading import load_plugin
+
+Install = Callable[..., Path]
+
+PLUGIN = "plugin 'leapfrog' (stabzoo-leapfrog 9.0)"
+HOOK = "from stabzoo import ExplicitMultistep, hookimpl\n@hookimpl\ndef stabzoo_discretizations():\n    "
+OURS = ["euler", "forward", "multistep", "theta", "zerosnet"]
+SCHEME = """
+from stabzoo import ExplicitMultistep, hookimpl
+
+class Leapfrog(ExplicitMultistep):
+    name = "leapfrog"
+    alpha, beta = (0, 1), (2, 0)
+{}
+@hookimpl
+def stabzoo_discretizations():
+    return [Leapfrog]
+"""
+
+
+def everything_else_works(run: Run) -> list[str]:
+    """And what `stabzoo doctor` says of the rest."""
+    listed = run("list --json")
+    assert listed.status == 0
+    schemes = {entry["name"]: entry for entry in json.loads(listed.out)["schemes"]}
+    assert {"euler", "lm_resnet", "theta", "zerosnet_opt"} <= {
+        name for name, s in schemes.items() if not s.get("error")
+    }
+    assert run("list").status == run("show zerosnet_opt").status == run("show preresnet20").status == 0
+    model: Any = timm.create_model("zerosnet20_opt", device="meta")
+    assert model.scheme.name == "zerosnet_opt"
+    examined = run("doctor --json")
+    found = json.loads(examined.out)
+    states = {entry["name"]: entry["state"] for entry in found["plugins"]}
+    assert [states[name] for name in OURS] == ["ok"] * len(OURS)
+    assert examined.status == int(bool(found["problems"]))
+    return found["problems"]
+
+
+# code
+
+
+@pytest.mark.parametrize(
+    ("code", "message"),
+    [
+        (
+            "import nothing_of_this_name",
+            " failed to load: ModuleNotFoundError: No module named 'nothing_of_this_name'",
+        ),
+        ("from stabzoo import Nothing", " failed to load: ImportError: cannot import name 'Nothing' from 'stabzoo' ("),
+        ("def broken(:", " failed to load: SyntaxError: invalid syntax (__init__.py, line 1)"),
+        ("raise SystemExit(3)", " failed to load: SystemExit: 3"),
+        ("import sys; sys.exit()", " failed to load: SystemExit"),
+        ("class Odd(BaseException): pass\nraise Odd('x')", " failed to load: Odd: x"),
+        ("raise MemoryError", " failed to load: MemoryError"),
+        ("def f(): f()\nf()", " failed to load: RecursionError: maximum recursion depth exceeded"),
+        ("raise ValueError('a\\n' * 5000)", f" failed to load: ValueError: {'a ' * 100}"),
+        (
+            "class Odd(Exception):\n    def __str__(self): return 1 / 0\nraise Odd",
+            " failed to load: Odd",
+        ),
+        (
+            "from stabzoo import hookimpl\n@hookimpl\ndef stabzoo_discretisations(): return []",
+            ": there is no hook 'stabzoo_discretisations'; stabzoo has stabzoo_discretizations()",
+        ),
+        (
+            "from stabzoo import hookimpl\n@hookimpl\ndef stabzoo_discretizations(width): return []",
+            " failed to load: PluginValidationError: Plugin 'leapfrog' for hook 'stabzoo_discretizations' hookimpl ",
+        ),
+        (HOOK + "return 1 / 0", " failed to load: ZeroDivisionError: division by zero"),
+        (HOOK + "return 42", ": stabzoo_discretizations() must return a list of classes, got 42"),
+        (HOOK + "return 'leapfrog'", ": stabzoo_discretizations() must return a list of classes, got 'leapfrog'"),
+        (
+            HOOK + "return [42]",
+            ": stabzoo_discretizations() must return classes with a name and coefficients(), got 42",
+        ),
+        (
+            HOOK + "yield from (type('S', (ExplicitMultistep,), {'name': str(i)}) for i in iter(int, 1))",
+            ": stabzoo_discretizations() returns two classes named '0'",
+        ),
+        (
+            "import itertools\n"
+            + HOOK
+            + "for i in itertools.count(): yield type('S', (ExplicitMultistep,), {'name': str(i)})",
+            ": stabzoo_discretizations() must return at most 1000 classes",
+        ),
+        (
+            HOOK + "return [type('S', (ExplicitMultistep,), {'name': 'leapfrog'}) for _ in range(2)]",
+            ": stabzoo_discretizations() returns two classes named 'leapfrog'",
+        ),
+        (
+            HOOK + "return [type('S', (), {'name': 'leapfrog', 'coefficients': 1, 'block': 1})]",
+            ": the class S lacks at_downsampling, needs_equal_shapes, characteristic_polynomial, starting_block, network of "
+            "stabzoo.Discretization; define what is missing, or derive from stabzoo.ExplicitMultistep",
+        ),
+        (
+            HOOK + "return []",
+            ": registry.yaml lists leapfrog, which stabzoo_discretizations() does not return",
+        ),
+        (
+            HOOK + "return None",
+            ": registry.yaml lists leapfrog, which stabzoo_discretizations() does not return",
+        ),
+        (
+            "def stabzoo_discretizations(): return []",
+            ": registry.yaml lists leapfrog, but it has no hook; decorate stabzoo_discretizations() with @stabzoo.hookimpl",
+        ),
+        (SCHEME.replace('"leapfrog"', '"frog"'), ": registry.yaml lists leapfrog, which "),
+        (
+            SCHEME.format("    def coefficients(self): return 1 / 0"),
+            ": scheme 'leapfrog': ZeroDivisionError: division by zero",
+        ),
+        (
+            SCHEME.format("    def coefficients(self): return 42"),
+            ": scheme 'leapfrog': TypeError: coefficients() must return a stabzoo.LinearMultistep, got 42",
+        ),
+        (
+            SCHEME.format("    def coefficients(self): raise SystemExit"),
+            ": scheme 'leapfrog': SystemExit",
+        ),
+    ],
+)
+def test_code(code: str, message: str, install: Install, run: Run) -> None:
+    """The message has the plugin, its distribution and the reason; scheme, model and `show` say the same."""
+    install(code=code.replace("{}", ""))
+    said = []
+    for call in (lambda: stabzoo.get_scheme("leapfrog"), lambda: timm.create_model("leapfrog20")):
+        stabzoo.refresh()
+        with pytest.raises(PluginError) as caught:
+            call()
+        said.append(str(caught.value))
+    assert said[0] == said[1]
+    assert said[0].startswith(PLUGIN + message)
+    if message[-1] not in " (" and len(message) < 150:
+        assert said[0] == PLUGIN + message
+    assert len(said[0]) < 1000
+    assert "\n" not in said[0]
+    assert run("show leapfrog") == (2, "", f"stabzoo: {said[0]}\n")
+    problems = everything_else_works(run)
+    if "scheme 'leapfrog'" not in message:  # doctor imports, `stabzoo check` computes
+        assert problems == [said[0]]
+    assert run("check").status == 1
+
+
+def test_a_registered_model_of_a_scheme_that_refuses_its_defaults(install: Install, run: Run) -> None:
+    """A ValueError of coefficients() is an answer about the parameters, not a broken plugin."""
+    install(code=SCHEME.format("    def coefficients(self): raise ValueError('no such numbers')"))
+    stabzoo.refresh()
+    with pytest.raises(ConfigError, match=r"^model 'leapfrog20': scheme 'leapfrog': no such numbers$"):
+        timm.create_model("leapfrog20")
+    assert everything_else_works(run) == []
+
+
+# time
+
+
+@pytest.fixture
+def half_a_second(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The limit of plugins."""
+    monkeypatch.setenv("STABZOO_PLUGIN_SECONDS", "0.5")
+
+
+LOOPS = {
+    "at import": "while True: pass",
+    "that catches exceptions": "while True:\n    try: pass\n    except Exception: pass",
+    "in the hook": HOOK + "while True: pass",
+    "in coefficients()": SCHEME.format("    def coefficients(self):\n        while True: pass"),
+    "that waits": "import time\ntime.sleep(100)",
+}
+
+
+@pytest.mark.parametrize("where", LOOPS)
+@pytest.mark.usefixtures("half_a_second")
+def test_an_infinite_loop_is_ended(where: str, install: Install, run: Run) -> None:
+    """After the limit, in the main thread."""
+    install(code=LOOPS[where])
+    with pytest.raises(PluginError) as caught:
+        stabzoo.get_scheme("leapfrog")
+    doing = ": scheme 'leapfrog':" if "coefficients" in where else " failed to load:"
+    assert str(caught.value) == (
+        f"{PLUGIN}{doing} not done after 0.5 s; STABZOO_PLUGIN_SECONDS sets another limit (0: none)"
+    )
+    assert stabzoo.get_scheme("euler").coefficients().steps == 1
+    if where == "at import":
+        assert everything_else_works(run) == [str(caught.value)]
+
+
+@pytest.mark.usefixtures("half_a_second")
+def test_an_infinite_loop_in_another_thread_is_ended(install: Install) -> None:
+    """No alarm there: the exception is raised from a second thread."""
+    install(code=LOOPS["at import"])
+    said: list[str] = []
+
+    def ask() -> None:
+        try:
+            stabzoo.get_scheme("leapfrog")
+        except PluginError as error:
+            said.append(str(error))
+        said.append(str(stabzoo.get_scheme("euler").coefficients().steps))
+
+    thread = threading.Thread(target=ask)
+    thread.start()
+    thread.join(30)
+    assert said == [
+        f"{PLUGIN} failed to load: not done after 0.5 s; STABZOO_PLUGIN_SECONDS sets another limit (0: none)",
+        "1",
+    ]
+
+
+def test_an_alarm_of_the_process_is_left_alone(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Its handler and its time are kept; the limit holds all the same; without a limit there is no end."""
+    import signal
+    import time
+
+    rung: list[int] = []
+    before = signal.signal(signal.SIGALRM, lambda number, frame: rung.append(number))
+    try:
+        signal.setitimer(signal.ITIMER_REAL, 0.2)
+        monkeypatch.setenv("STABZOO_PLUGIN_SECONDS", "0.6")
+        started = time.monotonic()
+        with pytest.raises(PluginError, match=r"^a loop: not done after 0.6 s"), plugin_code("a loop"):  # noqa: PT012
+            while time.monotonic() < started + 20:
+                pass
+        assert 0.5 < time.monotonic() - started < 10
+        assert rung == [signal.SIGALRM]
+    finally:
+        signal.signal(signal.SIGALRM, before)
+    monkeypatch.setenv("STABZOO_PLUGIN_SECONDS", "0")
+    with plugin_code("one"), plugin_code("within another"):
+        pass
+    assert signal.getsignal(signal.SIGALRM) is before
+
+
+@pytest.mark.parametrize("text", ["", "x", "-1", "nan", "1e9"])
+def test_a_limit_that_is_none(text: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Said, not guessed."""
+    monkeypatch.setenv("STABZOO_PLUGIN_SECONDS", text)
+    message = f"^STABZOO_PLUGIN_SECONDS: expected a number of seconds, or 0 for no limit; got '{text}'$"
+    with pytest.raises(ConfigError, match=message):
+        stabzoo.get_scheme("euler")
+
+
+def test_failures_of_any_length_are_one_line() -> None:
+    """Also of exceptions that cannot be written."""
+    assert failure_text(ValueError("a\n  b")) == "ValueError: a b"
+    assert failure_text(KeyError()) == "KeyError"
+    assert len(failure_text(ValueError("x" * 10**6))) < 700
+
+
+# what a plugin prints, in processes of their own
+
+
+def program(*arguments: str, folder: Path, **environment: str) -> subprocess.CompletedProcess[str]:
+    """The command with what is installed in ``folder``."""
+    env = {**os.environ, "PYTHONPATH": str(folder), **environment}
+    return subprocess.run(
+        [sys.executable, "-m", "stabzoo", *arguments], capture_output=True, text=True, env=env, check=False
+    )
+
+
+def test_what_a_plugin_prints_is_no_result(install: Install) -> None:
+    """At import, in the hook and in its coefficients: on standard error; the JSON document stays one."""
+    code = """
+        print("at import")
+        from stabzoo import ExplicitMultistep, LinearMultistep, hookimpl
+
+        class Leapfrog(ExplicitMultistep):
+            name = "leapfrog"
+
+            def coefficients(self):
+                print("in coefficients")
+                return LinearMultistep((0, 1), (2, 0))
+
+        @hookimpl
+        def stabzoo_discretizations():
+            print("in the hook")
+            return [Leapfrog]
+    """
+    folder = install(code=code).parent
+    done = program("list", "leapfrog", "--json", folder=folder)
+    assert done.returncode == 0
+    (scheme,) = json.loads(done.stdout)["schemes"]
+    assert (scheme["name"], scheme["error"]) == ("leapfrog", None)
+    assert {"at import", "in the hook", "in coefficients"} <= set(done.stderr.splitlines())
+
+
+def test_a_plugin_that_hangs_or_exits_does_not_take_the_command_with_it(install: Install) -> None:
+    """Two at once, in the installed command."""
+    install("hanging", "while True: pass", GOOD_REGISTRY.replace("leapfrog", "hanging"))
+    folder = install("leaving", "raise SystemExit(7)", GOOD_REGISTRY.replace("leapfrog", "leaving")).parent
+    done = program("list", "--json", folder=folder, STABZOO_PLUGIN_SECONDS="0.5")
+    assert (done.returncode, done.stderr) == (0, "")
+    found = {entry["name"]: entry for entry in json.loads(done.stdout)["schemes"]}
+    assert {"euler", "hanging", "leaving", "zerosnet_opt"} <= set(found)
+
+
+# registry and installation
+
+
+def dist_info(folder: Path, version: str = "9.0") -> Path:
+    """Where the installer says what it has installed."""
+    return folder.parent / f"{folder.name}-{version}.dist-info"
+
+
+def forget() -> None:
+    """What was discovered."""
+    catalogue.cache_clear()
+    load_plugin.cache_clear()
+
+
+def problems_of(run: Run) -> list[str]:
+    """What is said of the installation, at the first reading and by the doctor; everything else works."""
+    with pytest.warns(PluginWarning) as caught:
+        catalogue()
+    said = [str(warning.message) for warning in caught]
+    assert everything_else_works(run) == said
+    return said
+
+
+def test_a_plugin_that_provides_nothing(install: Install, run: Run) -> None:
+    """It was installed for a reason."""
+    folder = install(registry="leapfrog: {schemes: {}}")
+    assert problems_of(run) == [
+        f"{PLUGIN}: {folder}/registry.yaml: leapfrog: expected schemes, models or families, got none; list what the "
+        "plugin provides"
+    ]
+
+
+@pytest.mark.parametrize(
+    ("requires", "message"),
+    [
+        ("stabzoo>=7", "needs stabzoo>=7, got 0.1.0; install a stabzoo and a stabzoo-leapfrog that fit one another"),
+        ("Stabzoo<0.1", "needs stabzoo<0.1, got 0.1.0; install a stabzoo and a stabzoo-leapfrog that fit one another"),
+        ("stabzoo>=0.1", None),
+        ("stabzoo>=7; extra == 'new'", None),
+        ("stabzoo>=7; python_version < '3'", None),
+        ("no requirement at all!", None),
+    ],
+)
+def test_a_plugin_for_another_stabzoo(requires: str, message: str | None, install: Install, run: Run) -> None:
+    """By its requirement, before its registry is read, which may say what this stabzoo does not know."""
+    folder = install(registry=GOOD_REGISTRY if message is None else "leapfrog: {inventions: 3}")
+    with (dist_info(folder) / "METADATA").open("a") as file:
+        file.write(f"Requires-Dist: {requires}\n")
+    forget()
+    if message is None:
+        assert "leapfrog" in stabzoo.list_schemes()
+        return
+    assert problems_of(run) == [f"{PLUGIN}: {message}"]
+    with pytest.raises(ConfigError, match="unknown scheme 'leapfrog'"):
+        stabzoo.get_scheme("leapfrog")
+
+
+def test_two_versions_in_one_folder(install: Install, run: Run) -> None:
+    """The code is of one of them, nobody knows which; it is used, and said."""
+    folder = install(version="9.0")
+    install(version="9.1")
+    (said,) = problems_of(run)
+    assert said.startswith("plugin 'leapfrog' (stabzoo-leapfrog 9.")
+    assert said.endswith(
+        f": versions 9.0 and 9.1 are both in {folder.parent}; uninstall stabzoo-leapfrog until none is left"
+    )
+    assert stabzoo.get_scheme("leapfrog").coefficients().order == 2
+
+
+def test_one_version_before_another_on_the_path(
+    install: Install, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As a virtual environment covers the system's packages: the first is meant."""
+    folder = install()
+    behind = tmp_path / "behind"
+    behind.mkdir()
+    for path in (folder, dist_info(folder)):
+        target = behind / path.name.replace("9.0", "8.0")
+        target.mkdir()
+        for file in path.iterdir():
+            if file.is_file():
+                (target / file.name).write_text(file.read_text().replace("Version: 9.0", "Version: 8.0"))
+    monkeypatch.setattr(sys, "path", [*sys.path, str(behind)])
+    forget()
+    assert [str(plugin) for plugin in catalogue().plugins if not plugin.is_ours] == [PLUGIN]
+
+
+@pytest.mark.parametrize(
+    ("value", "message"),
+    [
+        ("stabzoo_nothing", "its package 'stabzoo_nothing' cannot be found; the entry point must name an installed package"),
+        ("stabzoo_leapfrog:hook", "its package 'stabzoo_leapfrog:hook' cannot be found; the entry point must name an "
+         "installed package"),
+        ("json.decoder", "its package 'json.decoder' cannot be found; the entry point must name an installed package"),
+        (".relative", "its package '.relative' cannot be found; the entry point must name an installed package"),
+    ],
+)  # fmt: skip
+def test_an_entry_point_that_names_no_package(value: str, message: str, install: Install, run: Run) -> None:
+    """Nothing is imported to find out."""
+    folder = install()
+    (dist_info(folder) / "entry_points.txt").write_text(f"[stabzoo]\nleapfrog = {value}\n")
+    forget()
+    assert problems_of(run) == [f"{PLUGIN}: {message}"]
+
+
+def test_a_plugin_inside_a_package_that_fails(install: Install) -> None:
+    """The package around it is not imported to read the registry."""
+    folder = install("outer", "raise SystemExit(1)", None)
+    inner = folder / "leapfrog"
+    inner.mkdir()
+    (inner / "__init__.py").write_text(dedent(GOOD_CODE))
+    (inner / "registry.yaml").write_text(dedent(GOOD_REGISTRY))
+    (dist_info(folder) / "entry_points.txt").write_text("[stabzoo]\nleapfrog = stabzoo_outer.leapfrog\n")
+    forget()
+    assert "leapfrog" in stabzoo.list_schemes()
+    with pytest.raises(PluginError, match=r"^plugin 'leapfrog' \(stabzoo-outer 9\.0\) failed to load: SystemExit: 1$"):
+        stabzoo.get_scheme("leapfrog")
+
+
+def test_damaged_metadata(install: Install, run: Run) -> None:
+    """Ours to say where it declares a plugin, not where it does not; no METADATA is no reason to fail."""
+    folder = install()
+    (dist_info(folder) / "entry_points.txt").write_text("[stabzoo]\nleapfrog\n")
+    forget()
+    (said,) = problems_of(run)
+    assert said.startswith("plugin '?' (stabzoo-leapfrog 9.0): its entry_points.txt cannot be read (TypeError: ")
+    assert said.endswith("); install it anew")
+    (dist_info(folder) / "entry_points.txt").write_bytes(b"[console_scripts]\n\xff\xfe")
+    forget()
+    assert all(plugin.is_ours for plugin in catalogue().plugins)
+    (dist_info(folder) / "METADATA").unlink()
+    (dist_info(folder) / "entry_points.txt").write_text("[stabzoo]\nleapfrog = stabzoo_leapfrog\n")
+    forget()
+    assert "leapfrog" in stabzoo.list_schemes()
+
+
+def test_a_name_of_timm_is_not_listed_as_ours(install: Install, run: Run) -> None:
+    """It stays timm's."""
+    install(registry=GOOD_REGISTRY.replace("leapfrog20", "resnet18"))
+    with pytest.warns(PluginWarning) as caught:
+        stabzoo.refresh()
+    message = f"{PLUGIN}: the model name 'resnet18' is taken by timm.models.resnet; this one is left out"
+    assert [str(warning.message) for warning in caught] == [message]
+    assert "resnet18" not in stabzoo.list_models()
+    assert everything_else_works(run) == [message]
+
+
+# while the process runs
+
+
+def test_a_plugin_that_is_removed_while_the_process_runs(install: Install) -> None:
+    """Its models leave timm and stabzoo; a network that exists goes on working; installed anew, it is back."""
+    folder = install()
+    stabzoo.refresh()
+    model = timm.create_model("leapfrog20")
+    assert "leapfrog20" in timm.list_models(module="stabzoo")
+    assert callable(stabzoo.leapfrog20)  # type: ignore[attr-defined]  # pyright: ignore
+    info, away = dist_info(folder), folder.parent / "away"
+    info.rename(away)
+    stabzoo.refresh()
+    assert not timm.is_model("leapfrog20")
+    assert "leapfrog20" not in {*timm.list_models(module="stabzoo"), *stabzoo.list_models(), *stabzoo.__all__}
+    assert "leapfrog20" not in timm.list_pretrained()
+    assert not hasattr(stabzoo, "leapfrog20")
+    assert "stabzoo_leapfrog" not in sys.modules
+    with pytest.raises(RuntimeError, match="Unknown model"):
+        timm.create_model("leapfrog20")
+    with pytest.raises(ConfigError, match="unknown scheme 'leapfrog'"):
+        stabzoo.get_scheme("leapfrog")
+    assert model(torch.zeros(1, 3, 32, 32)).shape == (1, 10)
+    away.rename(info)
+    stabzoo.refresh()
+    assert callable(timm.create_model("leapfrog20", device="meta"))
+
+
+def test_a_plugin_that_is_upgraded_while_the_process_runs(install: Install) -> None:
+    """Its new code and its new models are those that are used."""
+    folder = install()
+    stabzoo.refresh()
+    assert stabzoo.get_scheme("leapfrog").coefficients().steps == 2
+    info = dist_info(folder, "9.0.1")
+    dist_info(folder).rename(info)
+    (info / "METADATA").write_text("Metadata-Version: 2.1\nName: stabzoo-leapfrog\nVersion: 9.0.1\n")
+    (folder / "__init__.py").write_text(dedent(GOOD_CODE).replace("(0, 1), (2, 0)", "(1,), (1,)"))
+    (folder / "registry.yaml").write_text(
+        "leapfrog:\n  schemes: {leapfrog: {order: 1, stability: strong}}\n"
+        "  models: {leapfrog20: {scheme: leapfrog, depth: 26}}\n"
+    )
+    stabzoo.refresh()
+    model: Any = timm.create_model("leapfrog20", device="meta")
+    assert (len(model.blocks()), model.scheme.coefficients().steps) == (12, 1)
+
+
+def test_nothing_changes_without_a_change() -> None:
+    """Functions and classes stay the same objects."""
+    before: Any = stabzoo.zerosnet20_opt, type(stabzoo.get_scheme("zerosnet_opt"))  # type: ignore[attr-defined]  # pyright: ignore
+    stabzoo.refresh()
+    assert before == (stabzoo.zerosnet20_opt, type(stabzoo.get_scheme("zerosnet_opt")))  # type: ignore[attr-defined]  # pyright: ignore
+
+
+# a step of the plugin's own
+
+STEP = """
+    import torch
+    from torch import nn
+    from stabzoo import ExplicitMultistep, hookimpl
+
+    class Step(nn.Module):
+        def __init__(self, f):
+            super().__init__()
+            self.f = f
+            self.calls = []
+
+        def forward(self, y, history):
+            self.calls.append(self.training)
+            {body}
+
+    class Leapfrog(ExplicitMultistep):
+        name = "leapfrog"
+        alpha, beta = (0, 1), (2, 0)
+
+        def block(self, f):
+            return {block}
+
+    @hookimpl
+    def stabzoo_discretizations():
+        return [Leapfrog]
+"""
+GOOD_STEP = "return [history[1] + 2 * self.f(y)]"
+
+
+@pytest.mark.parametrize(
+    ("body", "message"),
+    [
+        ("return [history[1] / 0 * 0]", "y_{n+1} of its step has 512 of 512 values that are not finite, for states in [-1, 1]"),
+        ("return [(self.f(y) - 1).log()]", "y_{n+1} of its step has "),
+        ("return [self.f(y)[:, :3]]", "y_{n+1} of its step must be (2, 16, 4, 4) of torch.float32, got (2, 3, 4, 4) of torch.float32"),
+        ("return [self.f(y).double()]", "y_{n+1} of its step must be (2, 16, 4, 4) of torch.float32, got (2, 16, 4, 4) of torch.float64"),
+        ("return self.f(y)", "its step must return a list of 1 tensor of shape (2, 16, 4, 4), got a Tensor"),
+        ("return []", "its step must return a list of 1 tensor of shape (2, 16, 4, 4), got 0 of them"),
+        ("return [None]", "its step must return a list of 1 tensor of shape (2, 16, 4, 4), got None for y_{n+1}"),
+        ("return [history[2]]", "its step fails: IndexError: list index out of range"),
+        ("return [self.f(torch.cat([y, y], 1))]", "its step fails: RuntimeError: "),
+    ],
+)  # fmt: skip
+def test_a_step_that_returns_rubbish(body: str, message: str, install: Install) -> None:
+    """Said when the network is built, with the scheme and the block; on the meta device all but the values."""
+    install(code=STEP.format(body=body, block="Step(f)"))
+    stabzoo.refresh()
+    with pytest.raises(PluginError) as caught:
+        timm.create_model("leapfrog20")
+    where = "scheme 'leapfrog', block 2 of the network (16 -> 16 channels, stride 1): "
+    assert str(caught.value).startswith(where + message)
+    if not message.endswith((" ", ": ")):
+        assert str(caught.value) == where + message
+    if "finite" in message or "has" in message:
+        assert timm.create_model("leapfrog20", device="meta")
+    else:
+        with pytest.raises(PluginError):
+            timm.create_model("leapfrog20", device="meta")
+    assert timm.create_model("zerosnet20_opt", device="meta")
+
+
+def test_a_block_that_is_no_module(install: Install, run: Run) -> None:
+    """Of the scheme."""
+    install(code=STEP.format(body=GOOD_STEP, block="lambda y, history: [y]"))
+    stabzoo.refresh()
+    message = (
+        r"^scheme 'leapfrog', block 2 of the network \(16 -> 16 channels, stride 1\): block\(\) must return a torch "
+    )
+    with pytest.raises(PluginError, match=message + "module, got <function "):
+        timm.create_model("leapfrog20")
+
+
+def test_a_step_of_its_own_is_tried_once_a_shape_and_nothing_is_left_of_it(install: Install) -> None:
+    """Five shapes; modes, weights and random numbers are those of a network that was not tried."""
+    install(code=STEP.format(body=GOOD_STEP, block="Step(f)"))
+    stabzoo.refresh()
+    torch.manual_seed(0)
+    model: Any = timm.create_model("leapfrog20")
+    after = torch.rand(1)
+    steps = [block.step for block in model.blocks()[1:]]
+    assert [len(step.calls) for step in steps] == [1, 0, 1, 1, 0, 1, 1, 0]
+    assert not any(mode for step in steps for mode in step.calls)
+    assert all(module.training for module in model.modules())
+    assert model(torch.rand(2, 3, 32, 32)).isfinite().all()
+    torch.manual_seed(0)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(stabzoo.networks.resnet, "check_step", lambda *_: None)
+        untried: Any = timm.create_model("leapfrog20")
+    assert torch.equal(after, torch.rand(1))
+    state = model.eval().state_dict()
+    assert all(
+        torch.equal(value, state[name])
+        for name, value in untried.state_dict().items()
+        if "running" not in name and "tracked" not in name
+    )

@@ -1,0 +1,222 @@
+"""Registry files, conditions, and the errors of both."""
+
+import time
+from decimal import Decimal
+from fractions import Fraction
+from pathlib import Path
+from typing import Any
+
+import pytest
+import timm
+from hypothesis import given
+from hypothesis import strategies as st
+
+import stabzoo
+from fixtures.commands import Run
+from stabzoo.config import load_yaml, validate
+from stabzoo.errors import ConfigError
+from stabzoo.multistep import exact
+from stabzoo.registry.conditions import parse_condition
+from stabzoo.registry.schema import ModelConfig, Registry
+
+
+@given(st.fractions(min_value=-5, max_value=5))
+def test_a_condition_means_what_it_says(value: Fraction) -> None:
+    """Chains, or, and, fractions and signs."""
+    assert parse_condition("lam <= -1 or lam > 1/3").holds(value) == (value <= -1 or value > Fraction(1, 3))
+    assert parse_condition("-1 < k <= 1").holds(value) == (-1 < value <= 1)
+    assert parse_condition("k > -1 and k < 1/2 or k >= 2").holds(value) == (-1 < value < Fraction(1, 2) or value >= 2)
+
+
+def test_a_condition_is_probed_at_its_bounds_and_beside_them() -> None:
+    """Both sides of each bound, closer than any float."""
+    probes = parse_condition("lam <= -1 or lam > 1/3").probes()
+    for bound in (Fraction(-1), Fraction(1, 3)):
+        assert {bound, bound - Fraction(1, 10**30), bound + Fraction(1, 10**30)} <= set(probes)
+    assert len(probes) > 100
+
+
+@pytest.mark.parametrize(
+    "text",
+    ["", "k", "k < j", "1 < 2", "k < 1.5", "k != 1", "f(k) < 1", "k < 1/0", "not k < 1", "k < True", "(" * 500, "k <"],
+)
+def test_what_is_not_a_condition(text: str) -> None:
+    """A sentence that states the grammar."""
+    with pytest.raises(ValueError, match=r"not a condition: .*expected comparisons of one parameter"):
+        parse_condition(text)
+
+
+@pytest.mark.parametrize(
+    ("data", "reason"),
+    [
+        ({"depth": 57}, "a CIFAR network of basic blocks has a depth of 6n\\+2 \\(56, 62, ...\\); got 57"),
+        ({"depth": 2}, "a depth of 6n\\+2 \\(8, 14, ...\\); got 2"),
+        ({"depth": 110, "block": "bottleneck"}, None),
+        ({"depth": 165, "block": "bottleneck"}, "a depth of 9n\\+2 \\(164, 173, ...\\); got 165"),
+        ({"depth": 20, "form": "imagenet"}, "an ImageNet network of basic blocks has a depth of 18, 34; got 20"),
+        ({"depth": "deep"}, "depth: .*got 'deep'"),
+        (
+            {"depth": 20, "widht": 8},
+            "widht: unknown name; accepted here: scheme, depth, form, stages, block, width, parameters",
+        ),
+        ({}, "depth: is required"),
+    ],
+)
+def test_depths(data: dict, reason: str | None) -> None:
+    """A depth is 6n+2 or 9n+2, or one of ImageNet's."""
+    if reason is None:
+        assert validate(ModelConfig, {"scheme": "euler", **data}, "here").layers == (12, 12, 12)
+        return
+    with pytest.raises(ConfigError, match=f"^here:\\s.*{reason}"):
+        validate(ModelConfig, {"scheme": "euler", **data}, "here")
+
+
+def test_a_family_is_one_model_a_depth() -> None:
+    """Forms, kinds of blocks and parameters are handed on."""
+    data = {
+        "schemes": {"a": {"order": 1, "stability": "strong"}},
+        "families": {
+            "a{depth}_x": {
+                "scheme": "a",
+                "cifar": {"basic": [20, 26]},
+                "imagenet": {"bottleneck": [50]},
+                "parameters": {"lam": "1/3"},
+            }
+        },
+    }
+    models = validate(Registry, data, "here").expanded_models()
+    assert {name: (m.form, m.block, m.layers) for name, m in models.items()} == {
+        "a20_x": ("cifar", "basic", (3, 3, 3)),
+        "a26_x": ("cifar", "basic", (4, 4, 4)),
+        "a50_x": ("imagenet", "bottleneck", (3, 4, 6, 3)),
+    }
+    assert all(m.parameters == {"lam": "1/3"} for m in models.values())
+
+
+@pytest.mark.parametrize(
+    ("families", "reason"),
+    [
+        ({"a{depth}": {"scheme": "a", "cifar": {"basic": [21]}}}, "a depth of 6n\\+2"),
+        ({"a{depth}": {"scheme": "a"}}, "a family needs depths"),
+        ({"A{depth}": {"scheme": "a", "cifar": {"basic": [20]}}}, "'A20' is not a name"),
+        ({"a{depth}": {"scheme": "a", "cifar": {"basic": [20, 20]}}}, "the model a20 is defined twice"),
+    ],
+)
+def test_bad_families(families: dict, reason: str) -> None:
+    """Found when the file is read, not when the model is built."""
+    with pytest.raises(ConfigError, match=reason):
+        validate(Registry, {"schemes": {"a": {"order": 1, "stability": "strong"}}, "families": families}, "here")
+
+
+BOMB = b"a0: &a0 [x, x]\n" + b"".join(
+    b"a%d: &a%d [%s]\n" % (i, i, b", ".join([b"*a%d" % (i - 1)] * 9)) for i in range(1, 30)
+)
+CHAIN = b"a0: &a0 [x]\n" + b"".join(b"a%d: &a%d [*a%d]\n" % (i, i, i - 1) for i in range(1, 5000))
+
+
+@pytest.mark.parametrize(
+    ("content", "reason"),
+    [
+        (b"a: &x [1]\nb: *y\n", r"line 2: not valid YAML \(found undefined alias"),
+        (b"\xff\xfe\x00", "not UTF-8 text"),
+        (b"!!python/object/apply:os.system ['true']", "not valid YAML"),
+        (b"? [1, 2]\n: 3\n", "a key must be a name"),
+        (b"", "expected a mapping of names to values at the top, got NoneType"),
+        (b"[" * 5000, "not valid YAML"),
+        (BOMB, r"line \d+: not valid YAML \(more than 100000 values, aliases written out\)"),
+        (CHAIN, r"line 50: not valid YAML \(more than 50 levels, aliases written out\)"),
+        (b"a: &a [*a]", r"line 1: not valid YAML \(an alias of what it is a part of\)"),
+        (b"a: &a\n  <<: *a\n", "an alias of what it is a part of"),
+        (b"a: '" + b"x" * 2**20 + b"'", "expected at most 1048576 bytes"),
+    ],
+)
+def test_bad_files(tmp_path, content: bytes, reason: str) -> None:
+    """The file, the line and the reason; nothing in it is executed."""
+    path = tmp_path / "registry.yaml"
+    path.write_bytes(content)
+    with pytest.raises(ConfigError, match=f"registry.yaml.*{reason}"):
+        load_yaml(path)
+
+
+def test_aliases_within_the_limits_are_read(tmp_path) -> None:
+    """Used twice, merged, and many keys in no time."""
+    path = tmp_path / "registry.yaml"
+    path.write_text(
+        "base: &b {x: 1}\nlist: [*b, *b]\nmerged: {<<: *b, y: 2}\n" + "".join(f"k{i}: 0\n" for i in range(40_000))
+    )
+    data = load_yaml(path)
+    assert data["list"] == [{"x": 1}, {"x": 1}]
+    assert data["merged"] == {"x": 1, "y": 2}
+    assert len(data) == 40_003
+
+
+def test_a_yaml_bomb_is_refused_in_no_time(tmp_path) -> None:
+    """9^29 values in 1 kB."""
+    path = tmp_path / "registry.yaml"
+    path.write_bytes(BOMB)
+    started = time.process_time()
+    with pytest.raises(ConfigError, match="aliases written out"):
+        load_yaml(path)
+    assert time.process_time() - started < 1
+
+
+LONG = "9" * 100_000
+NUMBERS = [LONG, f"1/{LONG}", f"0.{LONG}", "1e999999999", "-1e-999999999", "1e" + LONG, int("9" * 4000) ** 25, 10**100_000,
+           Fraction(1, 10**100_000), Decimal("1e999999999"), Decimal("1e-999999999"), Decimal(LONG)]  # fmt: skip
+
+
+@pytest.mark.parametrize("number", range(len(NUMBERS)))
+def test_numbers_of_any_length_are_refused_wherever_they_enter(number: int) -> None:
+    """A stated limit, in no time, in a message of bounded length."""
+    value: Any = NUMBERS[number]
+    started = time.process_time()
+    for enter in (
+        lambda: exact(value),
+        lambda: stabzoo.LinearMultistep((value,), (1,)),
+        lambda: stabzoo.LinearMultistep((1,), (1,), value),
+        lambda: stabzoo.is_zero_stable((1, value)),
+        lambda: stabzoo.get_scheme("zerosnet", lam=value),
+        lambda: stabzoo.get_scheme("multistep", alpha=(value,), beta=(1,)),
+        lambda: parse_condition(f"k < {value if isinstance(value, str) else LONG}"),
+    ):
+        with pytest.raises(ValueError, match=r"at most (1000 decimal digits|500 characters)|not a condition") as caught:
+            enter()
+        assert len(str(caught.value)) < 400
+    assert time.process_time() - started < 2
+
+
+@pytest.mark.parametrize("number", [n for n in NUMBERS if isinstance(n, str)], ids=lambda text: text[:12])
+def test_long_numbers_on_the_command_line_and_in_files(number: str, run: Run, tmp_path: Path) -> None:
+    """One line, status 2."""
+    for line in (f"analyze --alpha {number} --beta 1", f"show zerosnet --set lam={number}"):
+        status, out, err = run(line)
+        assert (status, out) == (2, "")
+        assert "at most 1000 decimal digits" in err
+        assert len(err) < 400
+    path = tmp_path / "registry.yaml"
+    path.write_text(f"euler: {{weight: {number}}}")
+    if number.startswith("0."):  # YAML's own number, the float that is nearest
+        assert load_yaml(path) == {"euler": {"weight": 1.0}}
+        return
+    with pytest.raises(ConfigError, match=r"at most 1000 decimal digits|Exceeds the limit|not valid YAML") as caught:
+        stabzoo.get_scheme("euler", **load_yaml(path)["euler"])
+    assert len(str(caught.value)) < 400
+
+
+@pytest.mark.parametrize(
+    "width", [0, -1, 65537, 10**100_000, True, "8"], ids=["0", "-1", "65537", "long", "bool", "text"]
+)
+def test_a_width_out_of_range(width: Any) -> None:
+    """Before torch is asked for so much memory."""
+    with pytest.raises(
+        ConfigError, match=r"width: expected a whole number of channels, at least 1 and at most 65536; got "
+    ):
+        timm.create_model("zerosnet20_opt", width=width, device="meta")
+    with pytest.raises(ConfigError, match=r"^here: width: "):
+        validate(ModelConfig, {"scheme": "euler", "depth": 20, "width": width if width != "8" else "x"}, "here")
+
+
+def test_a_missing_file(tmp_path) -> None:
+    """Says what was expected there."""
+    with pytest.raises(ConfigError, match=r"cannot be read .*; expected a YAML file there"):
+        load_yaml(tmp_path / "none.yaml")

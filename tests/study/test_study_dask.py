@@ -1,0 +1,310 @@
+"""Studies on Dask: workers that are killed, a driver that is killed, clusters that are not what they should be."""
+
+import io
+import os
+import re
+import signal
+import sqlite3
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator
+from concurrent.futures import Executor
+from contextlib import AbstractContextManager, closing, suppress
+from pathlib import Path
+from typing import Any
+
+import psutil
+import pytest
+import yaml
+from rich.console import Console
+
+from fixtures import ROOT
+from stabzoo.errors import ConfigError
+from stabzoo.study import load_study, run_study
+from stabzoo.study.execution import executors
+from stabzoo.study.execution.executors import open_executor, worker_died
+from stabzoo.study.store.run_folder import RunFolder
+
+EPOCHS = 12
+STUDY: dict[str, Any] = {
+    "title": "A tiny study",
+    "description": "Seconds, not minutes.",
+    "networks": [
+        {"label": "stable", "model": "zerosnet20", "args": {"lam": "-9/5", "width": 4}},
+        {"label": "unstable", "model": "zerosnet20", "args": {"alpha": [1, 1, 1], "beta": [1], "width": 4}},
+    ],
+    "data": {"name": "digits", "size": 8, "test_images": 1697, "split_seed": 0},
+    "training": {
+        "epochs": EPOCHS,
+        "batch_size": 50,
+        "optimizer": "momentum",
+        "lr": 0.1,
+        "momentum": 0.9,
+        "weight_decay": 0.0005,
+        "schedule": "cosine",
+    },
+    "seeds": [0, 1],
+    "evaluations": [{"kind": "clean"}, {"kind": "constant", "mu": 0.25}],
+}
+DRIVER = """
+import sys
+from pathlib import Path
+from stabzoo.study import load_study, run_study
+run_study(load_study(sys.argv[1]), Path(sys.argv[2]), workers=2, engine="dask")
+"""
+
+
+def process_id(seconds: float = 0) -> int:
+    """Take a while."""
+    time.sleep(seconds)
+    return os.getpid()
+
+
+def die_first(file: Path, times: int) -> int:
+    """Kill the process of the first so many calls with this file."""
+    with file.open("a") as opened:
+        opened.write("x")
+    if file.stat().st_size <= times:
+        os.kill(os.getpid(), signal.SIGKILL)
+    return file.stat().st_size
+
+
+def wait_until(condition: Callable[[], Any], seconds: float = 60) -> None:
+    """Wait, but not for ever."""
+    deadline = time.monotonic() + seconds
+    while not condition():
+        assert time.monotonic() < deadline
+        time.sleep(0.02)
+
+
+def test_deaths_of_workers_and_the_end_of_a_local_cluster(tmp_path: Path, capfd: pytest.CaptureFixture[str]):
+    """A call outlives two deaths and not a third; leaving drops what waits, ends what runs, and prints nothing."""
+    with open_executor("dask", 2) as executor:
+        survives = executor.submit(die_first, tmp_path / "twice", 2)
+        assert survives.result(timeout=60) == 3
+        dies = executor.submit(die_first, tmp_path / "always", 99)
+        error = dies.exception(timeout=60)
+        assert error is not None
+        assert worker_died(error)
+        assert re.fullmatch(r"ended 3 times, last worker [01] at tcp://127\.0\.0\.1:\d+", str(error))
+        raises = executor.submit(int, "no number").exception(timeout=60)
+        assert isinstance(raises, ValueError)
+        assert not worker_died(raises)
+        process = psutil.Process(executor.submit(process_id).result(timeout=60))
+        waiting = [executor.submit(process_id, 600) for _ in range(4)]
+        left = time.monotonic()
+    assert time.monotonic() - left < 4
+    assert all(future.cancelled() for future in waiting)
+    process.wait(timeout=5)
+    assert capfd.readouterr() == ("", "")
+
+
+@pytest.mark.parametrize("engine", ["local", "dask"])
+def test_every_process_sees_a_gpu_of_its_own(engine: executors.Engine, monkeypatch: pytest.MonkeyPatch):
+    """As torch reports the GPUs, and as CUDA_VISIBLE_DEVICES numbers them."""
+    monkeypatch.setattr("torch.cuda.device_count", lambda: 2)
+    monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "3,GPU-5,7")
+    with open_executor(engine, 2, device="cuda") as executor:
+        waiting = [executor.submit(visible_gpus, 0.5) for _ in range(2)]
+        assert sorted(future.result(timeout=60) for future in waiting) == ["3", "GPU-5"]
+
+
+def visible_gpus(seconds: float) -> str:
+    """Long enough for no process to do it twice."""
+    time.sleep(seconds)
+    return os.environ["CUDA_VISIBLE_DEVICES"]
+
+
+def test_importing_the_engines_imports_neither_torch_nor_dask():
+    """`stabzoo study list` is quick."""
+    code = "import sys, stabzoo.study.execution.executors; sys.exit('torch' in sys.modules or 'distributed' in sys.modules)"
+    assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        ({"engine": "local", "scheduler": "tcp://here:1"}, "scheduler: goes with the engine dask, got 'tcp://here:1'"),
+        ({"engine": "dask", "scheduler": "here"}, "scheduler here: cannot be reached .missing port number"),
+        ({"engine": "dask", "scheduler": "xyz://here:1"}, "scheduler xyz://here:1: cannot be reached .unknown address"),
+        (
+            {"engine": "dask", "scheduler": "tcp://127.0.0.1:1"},
+            "cannot be reached .Timed out.* `dask scheduler` prints",
+        ),
+    ],
+)
+def test_what_cannot_be_opened(arguments: dict[str, Any], message: str, monkeypatch: pytest.MonkeyPatch):
+    """A sentence each."""
+    monkeypatch.setattr(executors, "SECONDS", 0.2)
+    with pytest.raises(ConfigError, match=message), open_executor(workers=1, **arguments):
+        pass
+
+
+def test_missing_gpu_and_missing_dask(monkeypatch: pytest.MonkeyPatch):
+    """What to install is said."""
+    monkeypatch.setattr("torch.cuda.device_count", lambda: 0)
+    for engine in ("local", "dask"):
+        with pytest.raises(ConfigError, match="torch sees no GPU"), open_executor(engine, 1, device="cuda"):
+            pass
+    monkeypatch.setitem(sys.modules, "distributed", None)
+    with pytest.raises(ConfigError, match=r"pip install 'stabzoo\[dask\]'"), open_executor("dask", 1):
+        pass
+
+
+class Cluster:
+    """A scheduler and workers, started as a user starts them, each with its log in ``folder``."""
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+        self.processes: list[subprocess.Popen[str]] = []
+        found = self.start("scheduler", "--host", "127.0.0.1", "--port", "0", ready=r"Scheduler at:\s+(tcp://\S+)")
+        self.address = found.group(1)
+
+    def start(self, command: str, *arguments: str, ready: str, path: Path | None = None) -> re.Match[str]:
+        """Start a process and wait for what it logs when it is ready."""
+        log = self.folder / f"log-{len(self.processes)}"
+        paths = os.pathsep.join([*([str(path)] if path else []), str(Path(__file__).parent), str(ROOT / "tests")])
+        line = [sys.executable, "-m", f"distributed.cli.dask_{command}", *arguments, "--no-dashboard"]
+        with log.open("w") as file:
+            self.processes.append(
+                subprocess.Popen(line, stderr=file, text=True, env={**os.environ, "PYTHONPATH": paths})
+            )
+        wait_until(lambda: re.search(ready, log.read_text()))
+        found = re.search(ready, log.read_text())
+        assert found is not None
+        return found
+
+    def add_worker(self, *arguments: str, path: Path | None = None) -> None:
+        """Start a worker, with ``path`` before all others, and wait until the scheduler has it."""
+        self.start("worker", self.address, *arguments, ready="Registered to", path=path)
+
+    def end(self, number: int = -1) -> None:
+        """End the process with that number, in the order of their starts."""
+        process = self.processes.pop(number)
+        process.terminate()
+        process.wait(timeout=20)
+
+
+@pytest.fixture
+def cluster(tmp_path: Path) -> Iterator[Cluster]:
+    """One without workers, ended after the test."""
+    made = Cluster(tmp_path)
+    yield made
+    while made.processes:
+        made.end()
+
+
+@pytest.mark.slow
+def test_a_cluster_that_was_there_before(cluster: Cluster, tmp_path: Path):
+    """Its workers are used and outlive the study; those that cannot give the same numbers are refused; it may end."""
+    cluster.add_worker("--nthreads", "2")
+    with pytest.raises(ConfigError, match=r"has 2 threads.*--nthreads 1"), using(cluster):
+        pass
+    cluster.end()
+    info = tmp_path / "torch-0.0.1.dist-info"
+    info.mkdir()
+    (info / "METADATA").write_text("Metadata-Version: 2.1\nName: torch\nVersion: 0.0.1\n")
+    cluster.add_worker("--nthreads", "1", path=tmp_path)
+    with pytest.raises(ConfigError, match=r"has torch 0\.0\.1 instead of"), using(cluster):
+        pass
+    cluster.end()
+    cluster.add_worker("--nthreads", "1", "--resources", "GPU=1")
+    with using(cluster) as executor:
+        process = psutil.Process(executor.submit(process_id).result(timeout=60))
+    assert process.is_running()
+    with using(cluster) as executor:
+        assert executor.submit(process_id).result(timeout=60) == process.pid
+        waiting = [executor.submit(process_id, 600) for _ in range(2)]
+        cluster.end(0)
+        for future in waiting:
+            with pytest.raises(ConfigError, match=f"{cluster.address}: the Dask scheduler has ended"):
+                future.result(timeout=60)
+
+
+def using(cluster: Cluster) -> AbstractContextManager[Executor]:
+    """An executor that asks for GPUs, of which this machine has none."""
+    return open_executor("dask", 1, scheduler=cluster.address, device="cuda")
+
+
+def recorded(folder: Path) -> dict[str, tuple[str, float]]:
+    """Weights and seconds of each finished run."""
+    if not (folder / "results.sqlite").exists():
+        return {}
+    with closing(sqlite3.connect(folder / "results.sqlite", timeout=10)) as connection:
+        try:
+            rows = connection.execute("SELECT key, weights_sha256, seconds FROM runs").fetchall()
+        except sqlite3.OperationalError:  # the file is there and its tables are not yet
+            return {}
+    return {key: (weights, seconds) for key, weights, seconds in rows}
+
+
+def workers_of(driver: psutil.Process) -> list[psutil.Process]:
+    """The spawned processes below it."""
+    found = []
+    for child in driver.children(recursive=True):
+        with suppress(psutil.NoSuchProcess):  # which a zombie is too
+            if "spawn_main" in " ".join(child.cmdline()):
+                found.append(child)
+    return found
+
+
+def in_mid_training(driver: psutil.Process, folder: Path) -> list[psutil.Process]:
+    """The workers that have the lock of a run of which some epochs are trained."""
+    found = []
+    for worker in workers_of(driver):
+        with suppress(psutil.NoSuchProcess):
+            for file in worker.open_files():
+                run = Path(file.path).parent
+                progress = RunFolder(run.parent, run.name).progress() if file.path.endswith(".lock") else None
+                if progress and 0 < progress.epoch < EPOCHS and run.parent.parent == folder:
+                    found.append(worker)
+    return found
+
+
+@pytest.mark.slow
+def test_worker_and_driver_are_killed_and_the_results_are_those_of_the_local_engine(tmp_path: Path):
+    """A study on two Dask workers, one killed in mid training, then the driver; done again, nothing is lost or other."""
+    file, folder = tmp_path / "tiny.yaml", tmp_path / "dask"
+    file.write_text(yaml.safe_dump(STUDY))
+    command = [sys.executable, "-c", DRIVER, file, folder]
+    with subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL) as driver:
+        try:
+            process = psutil.Process(driver.pid)
+            wait_until(lambda: len(workers_of(process)) == 2 and in_mid_training(process, folder))
+            killed = in_mid_training(process, folder)[0]
+            killed.kill()
+            wait_until(lambda: recorded(folder) and in_mid_training(process, folder))
+            left = workers_of(process)
+            assert killed not in left
+            assert left
+        finally:
+            driver.kill()
+    _, alive = psutil.wait_procs(left, timeout=20)
+    assert not alive
+    kept = recorded(folder)
+    assert 1 <= len(kept) < 4
+    printed = io.StringIO()
+    result = run_study(load_study(file), folder, 1, Console(file=printed, width=100), engine="dask")
+    assert result.ok, printed.getvalue()
+    assert f"{4 - len(kept)} of 4 runs to train, by dask" in printed.getvalue()
+    assert kept.items() <= recorded(folder).items()
+    run_study(load_study(file), tmp_path / "local", 1, Console(file=io.StringIO()))
+    weights, expected = (
+        {key: weights for key, (weights, _) in recorded(place).items()} for place in (folder, tmp_path / "local")
+    )
+    assert len(expected) == 4
+    assert weights == expected
+
+
+def test_script_and_study_of_the_page_on_clusters(tmp_path: Path):
+    """docs/cluster.md's script is Python, and its study one, of three networks that are timed."""
+    page = (ROOT / "docs" / "cluster.md").read_text(encoding="utf-8")
+    (script,) = re.findall(r"```python\n(.*?)```", page, re.DOTALL)
+    compile(script, "on_slurm.py", "exec")
+    (study,) = re.findall(r"```yaml\n(.*?)```", page, re.DOTALL)
+    file = tmp_path / "three-depths.yaml"
+    file.write_text(study)
+    loaded = load_study(file)
+    assert [network.model for network in loaded.networks] == ["zerosnet32_opt", "zerosnet44_opt", "zerosnet56_opt"]
+    assert [diagnostic.kind for diagnostic in loaded.diagnostics] == ["cost"]

@@ -1,0 +1,318 @@
+"""Training: one loop for everything, checkpoints that are whole or absent, and going on to the last bit."""
+
+import csv
+import os
+import subprocess
+import sys
+from pathlib import Path
+from subprocess import PIPE
+from typing import Any, cast
+
+import pytest
+import timm
+import torch
+from hypothesis import given
+from hypothesis import strategies as st
+from torch import Tensor
+
+import stabzoo  # noqa: F401
+from fixtures.commands import Run
+from fixtures.processes import KILLED
+from stabzoo.data.loading import load_images
+from stabzoo.data.spec import Digits
+from stabzoo.errors import ConfigError
+from stabzoo.training.checkpoint import Checkpoints, pack, unpack
+from stabzoo.training.loop import Trainer
+from stabzoo.training.networks import weights_sha256
+from stabzoo.training.pixel_scale import PixelScale
+from stabzoo.training.spec import Training
+
+DIGITS = Digits(name="digits", size=8, test_images=1697, split_seed=0)
+BASIS: dict[str, Any] = {
+    "epochs": 3,
+    "batch_size": 33,
+    "optimizer": "momentum",
+    "lr": 0.05,
+    "momentum": 0.9,
+    "weight_decay": 0.0005,
+    "schedule": "one-cycle",
+}
+
+pytestmark = pytest.mark.usefixtures("one_thread")
+
+
+def trainer(training: dict[str, Any], model: str = "zerosnet20_tra", **args: Any) -> Trainer:
+    """A small network, the same weights every time."""
+    images = load_images(DIGITS)
+    torch.manual_seed(0)
+    network = timm.create_model(model, in_chans=1, num_classes=10, **{"width": 4, **args})
+    return Trainer(PixelScale(network, images), images, Training(**{**BASIS, **training}), seed=5)
+
+
+# checkpoints
+
+LEAVES = st.none() | st.booleans() | st.integers(-(2**53), 2**53) | st.floats(allow_nan=False) | st.text(max_size=5)
+TENSORS = st.lists(st.floats(-1e3, 1e3), max_size=3).map(torch.tensor)
+TREES = st.recursive(
+    LEAVES | TENSORS,
+    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.text(max_size=4) | st.integers(), inner, max_size=3),
+    max_leaves=12,
+)
+
+
+def same(a: Any, b: Any) -> bool:
+    """Whether two trees are equal, tensors bit by bit."""
+    if isinstance(a, Tensor):
+        return isinstance(b, Tensor) and a.dtype == b.dtype and torch.equal(a, b)
+    if isinstance(a, dict):
+        return isinstance(b, dict) and list(a) == list(b) and all(same(a[key], b[key]) for key in a)
+    if isinstance(a, list):
+        return isinstance(b, list) and len(a) == len(b) and all(map(same, a, b))
+    return type(a) is type(b) and a == b
+
+
+@given(tree=TREES)
+def test_what_is_packed_is_unpacked(tree: Any) -> None:
+    """Keys keep their types and order; names that contain the separator are no trouble."""
+    assert same(unpack(*pack(tree)), tree)
+
+
+def test_only_data_are_packed() -> None:
+    """Nothing that would have to be pickled."""
+    with pytest.raises(TypeError, match=r"a\.1: expected tensors, numbers and strings in a checkpoint, got function"):
+        pack({"a": [1, same]})
+
+
+def test_a_torn_checkpoint_is_passed_over(tmp_path: Path) -> None:
+    """Truncated, changed or empty: the one before is used, and the damaged one named; two are kept."""
+    checkpoints = Checkpoints(tmp_path)
+    assert checkpoints.newest() == (None, [])
+    for step in (1, 2, 3):
+        checkpoints.save(step, {"step": step, "x": torch.full((3,), step)})
+    second = checkpoints.files()[1]
+    assert [path.name.split("-")[1] for path in checkpoints.files()] == ["000000003", "000000002"]
+    newest = checkpoints.files()[0]
+    whole = newest.read_bytes()
+    for torn in (whole[:-1], whole[:10], b"", whole[:-1] + bytes([whole[-1] ^ 1])):
+        newest.write_bytes(torn)
+        state, damaged = checkpoints.newest()
+        assert (state["step"], damaged) == (2, [newest])
+    second.write_bytes(b"")
+    assert checkpoints.newest() == (None, [newest, second])
+
+
+# going on
+
+
+class StopError(Exception):
+    """Ends a training between two steps."""
+
+
+@pytest.mark.parametrize(
+    ("training", "model", "args"),
+    [
+        ({}, "zerosnet20_tra", {"drop_rate": 0.2, "drop_path_rate": 0.2}),
+        ({"schedule": "step", "milestones": [0.4], "augmentation": "crop", "ema": 0.9}, "preresnet20", {}),
+        ({"schedule": "cosine", "warmup_epochs": 1, "optimizer": "adamw", "accumulation": 2}, "lmresnet20", {}),
+        ({"regularization": 1e-3}, "stable_resnet_s11_cert", {"img_size": 8, "head_cap": 50}),
+        ({"perturbation": {"weight": 0.1, "sigma": 0.1}}, "preresnet20", {}),
+    ],
+)
+def test_what_is_resumed_repeats_to_the_last_bit(
+    training: dict[str, Any], model: str, args: dict[str, Any], tmp_path: Path
+) -> None:
+    """Stopped after any step, through the file, in another trainer: weights, averages and losses are the same."""
+    whole = trainer(training, model, **args)
+    expected = whole.run()
+    steps = whole.progress.steps
+    assert steps == 3 * len(whole.batches(0))
+    for stop in range(1, steps, 2):
+        begun = trainer(training, model, **args)
+
+        def after_step(begun: Trainer = begun, stop: int = stop) -> None:
+            if begun.progress.steps == stop:
+                raise StopError
+
+        with pytest.raises(StopError):
+            begun.run(after_step=after_step)
+        checkpoints = Checkpoints(tmp_path / str(stop))
+        checkpoints.save(stop, begun.state())
+        resumed = trainer(training, model, **args)
+        resumed.load(checkpoints.newest()[0])
+        assert resumed.run() == expected
+        assert weights_sha256(resumed.network) == weights_sha256(whole.network)
+        assert same(resumed.state()["average"], whole.state()["average"])
+
+
+def test_parts_of_a_batch_add_up() -> None:
+    """The gradient is the whole batch's: without batch norms the losses are the same up to rounding."""
+    whole = trainer({"epochs": 1}, "preresnet20", norm="none").run()
+    parts = trainer({"epochs": 1, "accumulation": 3}, "preresnet20", norm="none").run()
+    assert parts.losses == pytest.approx(whole.losses, rel=1e-5)
+    assert parts.losses != whole.losses
+    with pytest.raises(ConfigError, match="batch_size: expected at least 40, 2 images for each of the 20 parts"):
+        trainer({"accumulation": 20})
+
+
+def test_averages_are_what_they_say() -> None:
+    """After one epoch of three steps: decay^3 of the start and the rest of what came."""
+    training = trainer({"epochs": 1, "ema": 0.5}, "preresnet20")
+    network, seen = cast(Any, training.network.network), list[Tensor]()
+
+    def look() -> None:
+        seen.append(network.head.fc.bias.detach().clone())
+
+    look()
+    training.run(after_step=look)
+    expected = seen[0]
+    for value in seen[1:]:
+        expected = 0.5 * expected + 0.5 * value
+    torch.testing.assert_close(cast(Any, training.averaged).network.head.fc.bias, expected)
+
+
+def test_half_precision_trains() -> None:
+    """Under autocast: the loss falls, the weights stay in single precision."""
+    training = trainer({"amp": "bfloat16", "epochs": 4}, "preresnet20")
+    losses = training.run().losses
+    assert losses[-1] < losses[0]
+    assert all(weight.dtype == torch.float32 for weight in training.network.parameters())
+
+
+# the command
+
+COMMAND = "train zerosnet20_tra --arg width=4 --set epochs=2 --set batch_size=400 --threads 1 --folder {folder}"
+
+
+def test_a_training_from_the_command_line(run: Run, tmp_path: Path) -> None:
+    """A line an epoch, the history with every trained coefficient, weights that timm and the diagnosis load."""
+    folder = tmp_path / "run"
+    result = run(COMMAND.format(folder=folder))
+    assert (result.status, result.err) == (0, "")
+    lines = " ".join(result.out.split())
+    assert "zerosnet20_tra on digits, 2 epochs, seed 0, cpu" in lines
+    assert "epoch 2/2: loss" in lines
+    rows = list(csv.DictReader((folder / "history.csv").read_text().splitlines()))
+    assert [row["epoch"] for row in rows] == ["1", "2"]
+    coefficients = [name for name in rows[0] if name.endswith("step.parameter")]
+    assert len(coefficients) == 7  # the first two of nine blocks are Euler steps
+    assert rows[0][coefficients[0]] != rows[1][coefficients[0]]
+    model = timm.create_model(
+        "zerosnet20_tra", width=4, in_chans=1, checkpoint_path=str(folder / "weights.safetensors")
+    )
+    assert float(model.get_parameter(coefficients[0]).detach()) == float(rows[1][coefficients[0]])
+    before = (folder / "history.csv").read_bytes()
+    again = run(COMMAND.format(folder=folder))
+    assert again.status == 0
+    assert "from step" in again.out
+    assert (folder / "history.csv").read_bytes() == before
+
+
+def test_an_implicit_network_tells_its_solves(run: Run, tmp_path: Path) -> None:
+    """Evaluations a solve and failures, in the lines and in the history."""
+    line = "train implicit_resnet20 --arg width=4 --set epochs=1 --set batch_size=600 --set lr=0.01 --threads 1"
+    result = run(f"{line} --folder {tmp_path}")
+    assert result.status == 0
+    assert "evaluations a solve" in result.out
+    (row,) = csv.DictReader((tmp_path / "history.csv").read_text().splitlines())
+    assert float(row["evaluations_a_solve"]) >= 1
+    assert int(row["not_solved"]) >= 0
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        (
+            "--recipe nothing",
+            "there is no recipe 'nothing'; expected one of cifar, digits, imagenet, mnist, or the path",
+        ),
+        ("--set lr=0", "digits.yaml: lr: input should be greater than 0, got 0"),
+        ("--set speed=9", "speed"),
+        ("--device cuda:99", "device: expected"),
+        ("--device abacus", "device: expected cpu, cuda or cuda:N, got 'abacus'"),
+        ("--checkpoint-steps 0", "checkpoint-steps: expected at least 1, got 0"),
+        ("--arg lam=x", "zerosnet20_tra cannot be built"),
+        ("--data mnist --root nowhere", "cannot be read"),
+    ],
+)
+def test_what_the_command_refuses(run: Run, tmp_path: Path, options: str, message: str) -> None:
+    """One line that says what was expected, and nothing is trained."""
+    result = run(f"{COMMAND.format(folder=tmp_path / 'run')} {options}")
+    assert result.status == 2
+    assert message in " ".join(result.err.split())
+    assert not list(tmp_path.rglob("weights*"))
+
+
+LOCKED = """
+import fcntl, sys
+with open(sys.argv[1], "w") as file:
+    fcntl.lockf(file, fcntl.LOCK_EX)
+    print("locked", flush=True)
+    sys.stdin.read()
+"""
+
+
+def test_another_training_is_not_continued(run: Run, tmp_path: Path) -> None:
+    """The setting that differs is named; a folder in use, and a damaged one, are refused."""
+    line = COMMAND.format(folder=tmp_path)
+    assert run(line).status == 0
+    other = run(f"{line} --seed 1")
+    assert other.status == 2
+    assert "holds another training: seed is 0 there and 1 here; use another --folder" in " ".join(other.err.split())
+    with subprocess.Popen([sys.executable, "-c", LOCKED, tmp_path / ".lock"], stdin=PIPE, stdout=PIPE) as other_driver:
+        assert other_driver.stdout
+        assert other_driver.stdout.readline() == b"locked\n"
+        assert "another training is using it" in " ".join(run(line).err.split())
+        other_driver.communicate(b"end")
+    (tmp_path / "job.json").write_text("{")
+    assert "job.json: is damaged" in " ".join(run(line).err.split())
+
+
+def test_killed_twenty_times(run: Run, tmp_path: Path) -> None:
+    """At random moments, saves among them, for a checkpoint is written after every step: the same weights as without."""
+    line = "train zerosnet20_tra --arg width=4 --arg drop_path_rate=0.1 --set epochs=14 --set batch_size=60 --threads 1"
+    line += " --checkpoint-steps 1 --folder"
+    assert run(f"{line} {tmp_path / 'whole'}").status == 0
+    arguments = [*line.split(), str(tmp_path / "killed")]
+    done = subprocess.run(
+        [sys.executable, "-c", KILLED, "20", *arguments], capture_output=True, text=True, timeout=300, check=False
+    )
+    assert done.returncode == 0, done.stderr
+    kills = int(done.stdout.split("kills ")[1].split()[0])
+    assert kills >= 3, kills  # a fast machine may be done before the twentieth
+    for name in ("weights.safetensors", "history.csv"):
+        assert (tmp_path / "whole" / name).read_bytes() == (tmp_path / "killed" / name).read_bytes()
+    assert not list((tmp_path / "killed").glob(".*safetensors*"))
+
+
+TOGETHER = (
+    "train preresnet20 --arg width=4 --arg norm=none --set epochs=2 --set batch_size=100 --set lr=0.01 --threads 1"
+)
+
+
+def losses(folder: Path) -> list[float]:
+    """Of every epoch."""
+    return [float(row["loss"]) for row in csv.DictReader((folder / "history.csv").read_text().splitlines())]
+
+
+def in_two_processes(folder: Path) -> None:
+    """Train by two processes on this machine."""
+    launcher = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node=2", "-m", "stabzoo"]
+    command = [*launcher, *TOGETHER.split(), "--folder", str(folder), "--checkpoint-steps", "5"]
+    environment = {**os.environ, "GLOO_SOCKET_IFNAME": "lo", "OMP_NUM_THREADS": "1"}
+    done = subprocess.run(command, capture_output=True, text=True, timeout=300, env=environment, check=False)
+    assert done.returncode == 0, done.stderr
+
+
+def test_two_processes_train_as_one(run: Run, tmp_path: Path) -> None:
+    """At equal batches the losses are the same up to rounding, and a killed pair goes on to the last bit."""
+    one, two = tmp_path / "one", tmp_path / "two"
+    assert run(f"{TOGETHER} --folder {one}").status == 0
+    in_two_processes(two)
+    assert losses(two) == pytest.approx(losses(one), rel=1e-5)
+    whole = (two / "weights.safetensors").read_bytes()
+    newest, earlier = Checkpoints(two).files()
+    assert earlier.name.split("-")[1] < newest.name.split("-")[1]
+    newest.unlink()  # as if both had been killed before the last save
+    (two / "weights.safetensors").unlink()
+    in_two_processes(two)
+    assert (two / "weights.safetensors").read_bytes() == whole
