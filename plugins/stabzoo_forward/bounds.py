@@ -19,15 +19,11 @@ Source: Zhang and Schaeffer, JMIV 2020, appendix B, sharpened and corrected.
 from __future__ import annotations
 
 import math
-from typing import TYPE_CHECKING
 
 import torch
 from torch import Tensor, nn
 
 from stabzoo import Kernel, ReluStep, StepBound, conv_norm, fold_batch_norm, joint_sensitivity
-
-if TYPE_CHECKING:
-    from stabzoo_forward.layers import DLayer, PoolingLayer, PostLayer, SLayer
 
 __all__ = ["d_bound", "pooling_bound", "post_bound", "s_bound"]
 
@@ -36,11 +32,10 @@ _UP = 1 + 1e-10  # rounding outwards
 _SLACK = 1 + 1e-8  # a cap reached up to rounding counts as kept in words; the factor is what it is, e.g. 1.000000001
 
 
-def d_bound(layer: DLayer, grid: Grid) -> StepBound:
-    """Theorem 5 for one residual layer."""
-    _refuse_dropping(layer.drop_path)
-    a1, b1 = _folded(layer.conv1, layer.norm1)
-    a2, b2 = _folded(layer.conv2, layer.norm2)
+def d_bound(conv1: nn.Conv2d, norm1: nn.Module, conv2: nn.Conv2d, norm2: nn.Module, grid: Grid) -> StepBound:
+    """Theorem 5 for one residual layer relu(y - norm2(A2 relu(norm1(A1 y))))."""
+    a1, b1 = _folded(conv1, norm1)
+    a2, b2 = _folded(conv2, norm2)
     b2 = -b2
     refused = []
     if float(a2.min()) < 0:
@@ -58,17 +53,16 @@ def d_bound(layer: DLayer, grid: Grid) -> StepBound:
     )
 
 
-def s_bound(layer: SLayer, grid: Grid) -> StepBound:
-    """Theorem 6 for one residual layer, refused where the batch norms break it."""
-    _refuse_dropping(layer.drop_path)
-    a = layer.conv.weight.detach().double().cpu()
+def s_bound(conv: nn.Conv2d, norm1: nn.Module, norm2: nn.Module, bias2: Tensor | None, grid: Grid) -> StepBound:
+    """Theorem 6 for relu(y - norm2(A^T relu(norm1(A y))) + b_2), refused where the batch norms break it."""
+    a = conv.weight.detach().double().cpu()
     channels = len(a)
-    folded1, folded2 = fold_batch_norm(layer.norm1), fold_batch_norm(layer.norm2)
+    folded1, folded2 = fold_batch_norm(norm1), fold_batch_norm(norm2)
     one, zero = torch.ones(channels, dtype=torch.float64), torch.zeros(channels, dtype=torch.float64)
     d1, t1 = folded1 or (one, zero)
     d2, t2 = folded2 or (one, zero)
-    b1 = t1 if layer.conv.bias is None else t1 + d1 * layer.conv.bias.detach().double().cpu()
-    b2 = -t2 if layer.bias2 is None else layer.bias2.detach().double().cpu() - t2
+    b1 = t1 if conv.bias is None else t1 + d1 * conv.bias.detach().double().cpu()
+    b2 = -t2 if bias2 is None else bias2.detach().double().cpu() - t2
 
     refused, spread = [], float(d2.max() / d2.min())
     if float(d1.min()) < 0:
@@ -102,18 +96,18 @@ def s_bound(layer: SLayer, grid: Grid) -> StepBound:
     return StepBound(theorem, sensitivity, grid, sensitivity, offset, tuple(refused), 1.0, printed, form)
 
 
-def pooling_bound(layer: PoolingLayer, grid: Grid) -> StepBound:
+def pooling_bound(conv: nn.Conv2d, norm: nn.Module, grid: Grid) -> StepBound:
     """Eqs. (42) and (48) with ||P_2|| = 1/2 and the rows of A that matter."""
-    a, _ = _folded(layer.conv, layer.norm)
-    channels = a.shape[1]
-    before = (layer.out - channels) // 2
+    a, _ = _folded(conv, norm)
+    made, channels = a.shape[:2]
+    before = (made - channels) // 2
     live = a[before : before + channels]
     paper = (1 + _norm(a, grid, 2)) * _UP
     candidates = {"1/2 + ||A||, rows that matter": (0.5 + _norm(live, grid, 2)) * _UP}
     form = None
     if grid[0] % 2 == 0 == grid[1] % 2:
         eye = torch.eye(channels, dtype=torch.float64)[..., None, None]
-        form = ReluStep(Kernel(eye.expand(-1, -1, 2, 2) / 4, 0, 2), Kernel(live, -1, 2), Kernel(eye), before, layer.out)
+        form = ReluStep(Kernel(eye.expand(-1, -1, 2, 2) / 4, 0, 2), Kernel(live, -1, 2), Kernel(eye), before, made)
         candidates["joint step"] = joint_sensitivity(None, [form], grid)
     sensitivity, theorem = _least(candidates)
     refused = () if form else (f"even sides: {grid[0]}x{grid[1]} is halved by a zero-padded mean",)
@@ -121,23 +115,17 @@ def pooling_bound(layer: PoolingLayer, grid: Grid) -> StepBound:
     return StepBound(theorem, sensitivity, out, 0.5 * _UP, 0.0, refused, paper, 0.0, form)
 
 
-def post_bound(layer: PostLayer, grid: Grid) -> StepBound:
+def post_bound(conv1: nn.Conv2d, norm1: nn.Module, conv2: nn.Conv2d, norm2: nn.Module, grid: Grid) -> StepBound:
     """1 + ||A1|| ||A2||: nothing better is known of the post-activation block, and the paper claims nothing."""
-    _refuse_dropping(layer.drop_path)
+    channels, stride = conv1.out_channels, conv1.stride[0]
     (a1, t1), (a2, t2) = (
-        fold_batch_norm(n) or (torch.ones(layer.out).double(), torch.zeros(layer.out).double())
-        for n in (layer.norm1, layer.norm2)
+        fold_batch_norm(n) or (torch.ones(channels).double(), torch.zeros(channels).double()) for n in (norm1, norm2)
     )
-    out = (-(-grid[0] // layer.stride), -(-grid[1] // layer.stride))
-    second = conv_norm(layer.conv2, out, a2).value
-    value = (1 + conv_norm(layer.conv1, grid, a1).value * second) * _UP
+    out = (-(-grid[0] // stride), -(-grid[1] // stride))
+    second = conv_norm(conv2, out, a2).value
+    value = (1 + conv_norm(conv1, grid, a1).value * second) * _UP
     offset = math.sqrt(math.prod(out)) * (second * float(t1.relu().norm()) + float(t2.norm())) * _UP
     return StepBound("1 + ||A1|| ||A2||", value, out, value, offset)
-
-
-def _refuse_dropping(drop_path: nn.Module) -> None:
-    if type(drop_path) is not nn.Identity and drop_path.training:
-        raise ValueError("stochastic depth draws at random: call model.eval()")
 
 
 def _folded(conv: nn.Conv2d, norm: nn.Module) -> tuple[Tensor, Tensor]:

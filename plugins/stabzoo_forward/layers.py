@@ -15,6 +15,7 @@ from timm.layers import DropPath
 from torch import Tensor, nn
 
 from stabzoo import StepBound
+from stabzoo_forward.bounds import d_bound, pooling_bound, post_bound, s_bound
 
 __all__ = [
     "DLayer",
@@ -64,6 +65,16 @@ def dropping(rate: float) -> nn.Module:
     return DropPath(rate) if rate else nn.Identity()
 
 
+def refuse_dropping(drop_path: nn.Module) -> None:
+    """What draws at random has no bound.
+
+    Raises:
+        ValueError: stochastic depth, in training mode.
+    """
+    if type(drop_path) is not nn.Identity and drop_path.training:
+        raise ValueError("stochastic depth draws at random: call model.eval()")
+
+
 class ForwardBackwardStep(nn.Module):
     """relu(y + f(y)) around a branch f."""
 
@@ -102,9 +113,8 @@ class DLayer(nn.Module):
     @torch.jit.ignore()
     def bound(self, grid: tuple[int, int]) -> StepBound:
         """What is proved of this layer (`stabzoo_forward.bounds.d_bound`)."""
-        from stabzoo_forward.bounds import d_bound
-
-        return d_bound(self, grid)
+        refuse_dropping(self.drop_path)
+        return d_bound(self.conv1, self.norm1, self.conv2, self.norm2, grid)
 
 
 class SLayer(nn.Module):
@@ -135,9 +145,8 @@ class SLayer(nn.Module):
     @torch.jit.ignore()
     def bound(self, grid: tuple[int, int]) -> StepBound:
         """What is proved of this layer (`stabzoo_forward.bounds.s_bound`)."""
-        from stabzoo_forward.bounds import s_bound
-
-        return s_bound(self, grid)
+        refuse_dropping(self.drop_path)
+        return s_bound(self.conv, self.norm1, self.norm2, self.bias2, grid)
 
 
 class PoolingLayer(nn.Module):
@@ -161,9 +170,7 @@ class PoolingLayer(nn.Module):
     @torch.jit.ignore()
     def bound(self, grid: tuple[int, int]) -> StepBound:
         """What is proved of this layer (`stabzoo_forward.bounds.pooling_bound`)."""
-        from stabzoo_forward.bounds import pooling_bound
-
-        return pooling_bound(self, grid)
+        return pooling_bound(self.conv, self.norm, grid)
 
 
 class PostLayer(nn.Module):
@@ -192,6 +199,5 @@ class PostLayer(nn.Module):
     @torch.jit.ignore()
     def bound(self, grid: tuple[int, int]) -> StepBound:
         """What is proved of this layer (`stabzoo_forward.bounds.post_bound`)."""
-        from stabzoo_forward.bounds import post_bound
-
-        return post_bound(self, grid)
+        refuse_dropping(self.drop_path)
+        return post_bound(self.conv1, self.norm1, self.conv2, self.norm2, grid)

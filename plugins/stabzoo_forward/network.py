@@ -13,7 +13,7 @@ Source: Zhang and Schaeffer, JMIV 2020, section 3.1, Fig. 1, eqs. (14)-(19), ini
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, cast
+from typing import Any, cast
 
 import torch
 from timm.layers import calculate_drop_path_rates
@@ -22,12 +22,10 @@ from torch.nn.utils import parametrize as parametrizations
 from torch.utils.hooks import RemovableHandle
 
 from stabzoo import Shape, StagedNetwork, checkpoint_filter_fn
+from stabzoo_forward.caps import ForwardScheme
 from stabzoo_forward.constraints import Constraint, NonNegative, NormBound, Projected, Projector
 from stabzoo_forward.layers import DLayer, PoolingLayer, PostLayer, SLayer, periodic
 from stabzoo_forward.regularization import regularizer
-
-if TYPE_CHECKING:
-    from stabzoo_forward import ForwardBackward
 
 __all__ = ["StableResNet", "checkpoint_filter_fn"]  # timm looks for the filter beside the class
 
@@ -62,7 +60,7 @@ class StableResNet(StagedNetwork):
 
     def __init__(
         self,
-        scheme: ForwardBackward,
+        scheme: ForwardScheme,
         layers: tuple[int, ...],
         width: int | None = None,
         img_size: int | tuple[int, int] = 32,
@@ -134,7 +132,7 @@ class StableResNet(StagedNetwork):
     @torch.jit.ignore()
     def constraints(self) -> dict[str, Constraint]:
         """What is kept of which weight, by the weight's name: ``{"stem.conv.weight": NormBound(...), ...}``."""
-        scheme, kept = cast("ForwardBackward", self.scheme), dict[str, Constraint]()
+        scheme, kept = cast(ForwardScheme, self.scheme), dict[str, Constraint]()
         caps = scheme.caps()
         if caps.stem is not None:
             kept["stem.conv.weight"] = NormBound(caps.stem, self.grids[0])
@@ -217,7 +215,7 @@ class StableResNet(StagedNetwork):
         if isinstance(fc, nn.Linear) and not is_post:
             deviation = 1 / fc.weight.numel()
             nn.init.trunc_normal_(fc.weight, std=deviation, a=-2 * deviation, b=2 * deviation)
-        if not cast("ForwardBackward", self.scheme).is_normed:
+        if not cast(ForwardScheme, self.scheme).is_normed:
             self._spread_out()
         if not next(self.parameters()).is_meta:
             self.post_step()

@@ -17,7 +17,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from stabzoo import ConfigError
-from stabzoo_theta.example import Example, load_example
+from stabzoo_theta.paper.example import Example, load_example
 
 __all__ = ["main", "run_example"]
 
@@ -43,7 +43,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     torch.set_num_threads(1)  # matrices are small: more threads only wait for each other
     try:
         if example is None:
-            from stabzoo_theta.figures import step_size_figure
+            from stabzoo_theta.paper.figures import step_size_figure
 
             step_size_figure().savefig(folder / "step-size.png")
         else:
@@ -56,8 +56,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 def run_example(example: Example, folder: Path) -> None:
     """Train the networks of an example one after the other, and write results.json and figures."""
-    from stabzoo_theta.figures import classification_figure, curves_figure, outputs_figure
-    from stabzoo_theta.training import train
+    from stabzoo_theta.paper.figures import classification_figure, curves_figure, outputs_figure
+    from stabzoo_theta.paper.training import train
 
     trained, results = {}, []
     for network in example.networks:

@@ -152,7 +152,7 @@ def test_the_post_activation_block() -> None:
 def test_a_step_is_forward_backward_splitting(name: str) -> None:
     """Euler's coefficients, and a block that projects its step on y >= 0."""
     scheme = stabzoo.get_scheme(name)
-    assert isinstance(scheme, stabzoo_forward.ForwardBackward)
+    assert isinstance(scheme, stabzoo_forward.schemes.ForwardBackward)
     assert stabzoo.card(scheme).status == "strong"
     y = torch.randn(2, 3, 4, 4)
     assert torch.equal(scheme.block(torch.nn.Tanh())(y, [y])[0], (y + y.tanh()).relu())

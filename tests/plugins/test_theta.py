@@ -16,9 +16,9 @@ import stabzoo_theta.__main__
 from stabzoo import ConfigError, ImplicitStep, SolverSettings, perturbation_penalty, residual_penalty
 from stabzoo.diagnostics.wellposed import well_posedness, well_posedness_table
 from stabzoo.networks.steps import MultistepStep
-from stabzoo_theta.example import load_example, shipped_examples
-from stabzoo_theta.field import Field, VectorFieldNet
-from stabzoo_theta.figures import distances
+from stabzoo_theta.paper.example import load_example, shipped_examples
+from stabzoo_theta.paper.field import Field, VectorFieldNet
+from stabzoo_theta.paper.figures import distances
 
 pytestmark = pytest.mark.usefixtures("one_thread")
 TIGHT = SolverSettings(rtol=1e-11, on_failure="raise")

@@ -20,9 +20,9 @@ from stabzoo import (
     residual_penalty,
     solver_report,
 )
-from stabzoo_theta.data import Points, function_values, spirals
-from stabzoo_theta.example import Example, Network
-from stabzoo_theta.field import VectorFieldNet
+from stabzoo_theta.paper.data import Points, function_values, spirals
+from stabzoo_theta.paper.example import Example, Network
+from stabzoo_theta.paper.field import VectorFieldNet
 
 __all__ = ["Curves", "Readout", "Trained", "points_of", "train"]
 

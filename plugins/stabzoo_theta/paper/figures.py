@@ -10,10 +10,10 @@ import torch
 from matplotlib.figure import Figure
 
 from stabzoo import SolverSettings
-from stabzoo_theta.data import Points
-from stabzoo_theta.example import Example, Network
-from stabzoo_theta.field import Field, VectorFieldNet
-from stabzoo_theta.training import Trained, points_of
+from stabzoo_theta.paper.data import Points
+from stabzoo_theta.paper.example import Example, Network
+from stabzoo_theta.paper.field import Field, VectorFieldNet
+from stabzoo_theta.paper.training import Trained, points_of
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes

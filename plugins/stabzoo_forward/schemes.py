@@ -1,0 +1,111 @@
+"""ResNet-D and ResNet-S, a form of ResNet-S whose certificate is true, and ResNet as discretizations."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Annotated, ClassVar
+
+from pydantic import Field
+
+from stabzoo import ExplicitMultistep
+from stabzoo_forward.caps import Caps, Layer
+
+if TYPE_CHECKING:
+    from torch import nn
+
+__all__ = ["ForwardBackward", "PostResNet", "ResNetD", "ResNetS", "ResNetSCert"]
+
+
+SQRT2 = 2**0.5
+
+
+class ForwardBackward(ExplicitMultistep):
+    """y_{n+1} = relu(y_n + f(y_n)): an explicit Euler step, then the projection onto y >= 0.
+
+    Attributes:
+        layer: The residual layer: "D", eq. (14); "S", eq. (15); "post", the post-activation residual block.
+        is_normed: Whether batch norms follow the convolutions; otherwise there are biases.
+    """
+
+    alpha: ClassVar = (1,)
+    beta: ClassVar = (1,)
+    at_downsampling: ClassVar = "restart"
+    layer: ClassVar[Layer]
+    is_normed: ClassVar[bool] = True
+
+    def caps(self) -> Caps:
+        """The bounds that its networks are kept within."""
+        return Caps()
+
+    def block(self, f: nn.Module) -> nn.Module:
+        """One step relu(y + f(y)) around any branch f (see `stabzoo.Discretization.block`)."""
+        from stabzoo_forward.layers import ForwardBackwardStep  # imports torch
+
+        return ForwardBackwardStep(f)
+
+    @classmethod
+    def network(cls) -> type[nn.Module]:
+        """The network of Fig. 1 (see `stabzoo.Discretization.network`)."""
+        from stabzoo_forward.network import StableResNet  # imports torch
+
+        return StableResNet
+
+
+class ResNetD(ForwardBackward):
+    """ResNet-D: y+ = relu(y - A2 relu(A1 y + b_1) + b_2) with A2 >= 0 elementwise, eq. (14).
+
+    Not to be confused with timm's ``resnet50d``. Features do not grow but by the biases (Theorem 5), for any A1.
+    """
+
+    name = "resnet_d"
+    layer = "D"
+
+
+class ResNetS(ForwardBackward):
+    """ResNet-S as the paper trains it, with batch norms: y+ = relu(y - A^T relu(A y + b_1) + b_2), eq. (15).
+
+    Not to be confused with timm's ``resnet50s``. ||A||_2 <= sqrt(2) is kept, but the batch norms scale A and A^T
+    differently, so Theorem 6 does not apply to the network that is computed; to `ResNetSCert` it does.
+    """
+
+    name = "resnet_s"
+    layer = "S"
+
+    def caps(self) -> Caps:
+        """Also ||A||_2 <= sqrt(2), the hypothesis of Theorem 6."""
+        return Caps(residual=SQRT2)
+
+
+class ResNetSCert(ForwardBackward):
+    """ResNet-S without batch norms: eq. (15) with biases, ||A||_2 <= sqrt(2), and a bound on the pooling layers' norms.
+
+    All hypotheses of Theorem 6 hold, and ``pool_cap`` bounds what (57) leaves free: whatever the depth and the weights,
+    the logits of two images x and x' differ by at most head_cap (1/2 + pool_cap)^2 ||x - x'||_2 (||P_2||_2 = 1/2).
+    With the default 1/2 every layer is non-expansive, the pooling layers too.
+
+    The theorem has ||W||_2 <= 1. That makes small logits, from which the cross entropy learns slowly: a larger
+    ``head_cap`` scales logits, margins and the bound alike, so no certified radius changes by the factor itself.
+    """
+
+    name = "resnet_s_cert"
+    layer = "S"
+    is_normed = False
+    head_cap: Annotated[float, Field(gt=0, allow_inf_nan=False)] = 1.0
+    pool_cap: Annotated[float, Field(gt=0, allow_inf_nan=False)] = 0.5
+
+    def caps(self) -> Caps:
+        """All layers are bounded."""
+        return Caps(residual=SQRT2, head=self.head_cap, pool=self.pool_cap)
+
+
+class PostResNet(ForwardBackward):
+    """The post-activation ResNet of Fig. 2c, for comparison: y+ = relu(y + A2 relu(A1 y + b_1) + b_2); no bounds.
+
+    Source: He, Zhang, Ren, Sun, Deep residual learning for image recognition, CVPR 2016, section 4.2.
+    """
+
+    name = "postresnet"
+    layer = "post"
+
+    def caps(self) -> Caps:
+        """None."""
+        return Caps(stem=None, head=None)

@@ -1,0 +1,1 @@
+"""The examples of the implicit ResNet paper: their data, networks, training and figures."""
