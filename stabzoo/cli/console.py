@@ -8,7 +8,7 @@ import sys
 from collections.abc import Mapping, Sequence
 from decimal import Context, Decimal
 from fractions import Fraction
-from typing import Any, TypeAlias
+from typing import Any, Literal, TypeAlias
 
 from rich.box import SIMPLE_HEAD
 from rich.console import Console
@@ -113,3 +113,6 @@ def decimal(value: Fraction | Enclosure, digits: int) -> str:
     if text == str(whole) and exact != whole and whole != 0:
         return f"{whole} {'+' if exact > whole else '-'} {as_float(abs(exact - whole)):.0e}"
     return text
+
+
+Status: TypeAlias = Literal["strong", "weak", "unstable", "broken"]

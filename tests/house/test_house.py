@@ -122,7 +122,7 @@ def test_the_readmes_python_runs(capsys: pytest.CaptureFixture[str]) -> None:
 
 def test_the_readmes_table_is_the_generated_one() -> None:
     """`stabzoo list --markdown` between the markers."""
-    from stabzoo.cli.listing import schemes_markdown
+    from stabzoo.cli.list import schemes_markdown
 
     written = re.search(r"<!-- schemes -->\n(.*?)\n<!-- /schemes -->", README, flags=re.S)
     assert written

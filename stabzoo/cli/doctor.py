@@ -19,7 +19,7 @@ from stabzoo.registry.catalogue import catalogue
 from stabzoo.registry.discovery import Plugin
 from stabzoo.registry.loading import load_plugin
 
-__all__ = ["doctor"]
+__all__ = ["examine"]
 
 PACKAGES = ("stabzoo", "torch", "torchvision", "timm", "numpy", "scipy", "python-flint", "pydantic", "pluggy")
 IMPORTED = ("torch", "torchvision", "timm")  # the ones that fail at import when they do not fit one another
@@ -39,7 +39,7 @@ class Examined:
     problems: list[str]
 
 
-def doctor(*, as_json: bool) -> int:
+def examine(*, as_json: bool) -> int:
     """Examine the environment and every plugin, print what was found, and return 1 if anything is broken, else 0."""
     environment, problems = _environment()
     with warnings.catch_warnings():

@@ -9,9 +9,9 @@ from typing import Any
 
 import torch
 
+from stabzoo.cli.arguments.datasets import dataset_of, recipe_of, short_name
+from stabzoo.cli.arguments.settings import parse_settings
 from stabzoo.cli.console import output
-from stabzoo.cli.datasets import dataset_of, recipe_of, short_name
-from stabzoo.cli.parameters import parse_settings
 from stabzoo.config import validate
 from stabzoo.data.loading import fetch
 from stabzoo.errors import ConfigError

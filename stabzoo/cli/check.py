@@ -7,10 +7,10 @@ from rich.text import Text
 from stabzoo.claims import Claims, SchemeCheck, check_claims
 from stabzoo.cli.console import output, print_json, status_text, table
 
-__all__ = ["check"]
+__all__ = ["check_all"]
 
 
-def check(*, as_json: bool) -> int:
+def check_all(*, as_json: bool) -> int:
     """Recompute every claim, print how each scheme fared, and return 1 if anything is false or broken, else 0."""
     claims = check_claims()
     if as_json:

@@ -11,8 +11,7 @@ from rich.text import Text
 
 import stabzoo
 from stabzoo.claims import ModelReport, SchemeReport, model_problems, model_reports, plugin_problems, scheme_reports
-from stabzoo.cli.commands import Status
-from stabzoo.cli.console import brief, output, print_json, status_text, table
+from stabzoo.cli.console import Status, brief, output, print_json, status_text, table
 from stabzoo.registry.catalogue import catalogue, unknown_name
 from stabzoo.registry.discovery import Plugin
 from stabzoo.registry.schema import SchemeClaim

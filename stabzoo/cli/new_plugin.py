@@ -10,10 +10,10 @@ from stabzoo.errors import ConfigError
 from stabzoo.multistep import LinearMultistep
 from stabzoo.scaffold import Kind, NewPlugin, write_plugin
 
-__all__ = ["new_plugin"]
+__all__ = ["write_new_plugin"]
 
 
-def new_plugin(
+def write_new_plugin(
     name: str,
     *,
     explicit: bool,

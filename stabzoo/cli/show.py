@@ -12,9 +12,9 @@ from pydantic import BaseModel
 from rich.console import Console
 
 from stabzoo.claims import SchemeReport, prove
+from stabzoo.cli.arguments.settings import parse_settings
 from stabzoo.cli.card_text import card_rows, certificate_sentences, coefficients_text
 from stabzoo.cli.console import STYLES, full, output, print_json
-from stabzoo.cli.parameters import parse_settings
 from stabzoo.discretization import Discretization
 from stabzoo.errors import ConfigError
 from stabzoo.multistep import LinearMultistep

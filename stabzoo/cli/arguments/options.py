@@ -1,0 +1,25 @@
+"""Options that several commands have, and how an option is declared."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+from cyclopts import Parameter
+
+
+def option(text: str, name: str | None = None) -> Parameter:
+    """An option with its help, and its name where that is not the argument's."""
+    return Parameter(name=name, help=text, show_default=False)
+
+
+def numbers(text: str) -> Parameter:
+    """An option that takes several numbers, one after the other."""
+    return Parameter(help=text, consume_multiple=1)
+
+
+Json = Annotated[bool, option("Print one JSON document; exact numbers are strings.", name="--json")]
+Workers = Annotated[
+    int | None, option("Processes that decode images from disk; by default the processors but one, shared by all.")
+]
+Plot = Annotated[Path | None, option("Also draw roots and stability region: .png, .svg or .pdf.")]

@@ -1,0 +1,1 @@
+"""``stabzoo study``: a file a command."""

@@ -1,0 +1,182 @@
+"""The commands of ``stabzoo study`` and their options; what they do is imported when one runs."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated, Literal
+
+from cyclopts import App
+
+from stabzoo.cli.arguments.options import Json, option
+
+STUDY_EXAMPLES = """Examples:
+  stabzoo study list
+  stabzoo study show zerosnet-table-3 --scale laptop
+  stabzoo study run root-scan --scale smoke --workers 1
+  stabzoo study status root-scan
+  stabzoo study report root-scan --scale smoke --keep results/root-scan
+  stabzoo study diff root-scan@smoke quickstart@smoke
+  stabzoo study export results.csv
+"""
+
+
+study = App(
+    name="study",
+    help=(
+        "Train and compare networks, and look at what came of it.\n\n"
+        "`stabzoo study NAME` is `stabzoo study run NAME`.\n\nExample: stabzoo study list"
+    ),
+    help_epilogue=STUDY_EXAMPLES,
+)
+
+
+Study = Annotated[str, option("A study that comes with stabzoo, or the path of a .yaml file.")]
+
+
+Scale = Annotated[str, option("A smaller form of the study: laptop, smoke; by default full.")]
+
+
+Place = Annotated[
+    Path | None,
+    option(
+        "Where report and results are kept; by default runs/NAME[-SCALE], with the results of all studies in "
+        "runs/results.sqlite."
+    ),
+]
+
+
+Results = Annotated[Path | None, option("Where results.sqlite is; by default runs.")]
+
+
+@study.default
+@study.command(name="run", help_epilogue="")
+def study_run(
+    name: Study,
+    /,
+    *,
+    scale: Scale = "full",
+    workers: Annotated[int | None, option("Processes of one thread; by default one a processor.")] = None,
+    engine: Annotated[
+        Literal["local", "dask"], option("Processes of this machine, or of a dask cluster; by default local.")
+    ] = "local",
+    scheduler: Annotated[
+        str | None, option("Of a dask cluster that is there, tcp://HOST:8786; by default one is started here.")
+    ] = None,
+    device: Annotated[Literal["cpu", "cuda"], option("cpu or cuda, a GPU a run; by default cpu.")] = "cpu",
+    folder: Place = None,
+    root: Annotated[Path, option("Where data sets lie; by default data.")] = Path("data"),
+    download: Annotated[bool, option("First fetch the data set, if it is not there.")] = False,
+) -> int:
+    """Train what is missing, and report; goes on where it was stopped.
+
+    Example: stabzoo study quickstart --workers 2
+    """
+    from stabzoo.cli.study.run import run_named
+
+    return run_named(
+        name,
+        scale,
+        folder=folder,
+        workers=workers,
+        engine=engine,
+        scheduler=scheduler,
+        device=device,
+        root=root,
+        download=download,
+    )
+
+
+@study.command(name="list", help_epilogue="")
+def study_list(*, folder: Results = None, as_json: Json = False) -> None:
+    """List the studies that come with stabzoo.
+
+    Example: stabzoo study list
+    """
+    from stabzoo.cli.study.list import list_studies
+
+    list_studies(folder, as_json=as_json)
+
+
+@study.command(name="show", help_epilogue="")
+def study_show(name: Study, /, *, scale: Scale = "full", as_json: Json = False) -> None:
+    """Show what a study asks, of which networks, and what is published.
+
+    Example: stabzoo study show zerosnet-table-3 --scale laptop
+    """
+    from stabzoo.cli.study.list import show_study
+
+    show_study(name, scale, as_json=as_json)
+
+
+@study.command(name="status", help_epilogue="")
+def study_status(
+    name: Annotated[str | None, option("A study; by default all that were done here.")] = None,
+    /,
+    *,
+    scale: Annotated[str | None, option("One of its scales; by default those that were done here.")] = None,
+    folder: Results = None,
+    as_json: Json = False,
+) -> None:
+    """Show which runs are finished, running, failed or missing.
+
+    Example: stabzoo study status
+    """
+    from stabzoo.cli.study.status import show_status
+
+    show_status(name, scale, folder, as_json=as_json)
+
+
+@study.command(name="report", help_epilogue="")
+def study_report(
+    name: Study,
+    /,
+    *,
+    scale: Scale = "full",
+    folder: Place = None,
+    keep: Annotated[Path | None, option("Also write summary.md, results.csv and the figures there.")] = None,
+) -> int:
+    """Report from the runs that are finished; trains nothing.
+
+    Exits with 1 if none is.
+
+    Example: stabzoo study report root-scan --keep docs/results/root-scan
+    """
+    from stabzoo.cli.study.run import report_study
+
+    return report_study(name, scale, folder, keep)
+
+
+@study.command(name="diff", help_epilogue="")
+def study_diff(
+    first: Annotated[str, option("NAME or NAME@SCALE.")],
+    second: Annotated[str, option("NAME or NAME@SCALE.")],
+    /,
+    *,
+    folder: Results = None,
+    other: Annotated[Path | None, option("Where results.sqlite of the second is, if elsewhere.")] = None,
+    as_json: Json = False,
+) -> None:
+    """Show which settings of two studies differ, and their accuracies.
+
+    Example: stabzoo study diff zerosnet-table-3@laptop zerosnet-table-6@laptop
+    """
+    from stabzoo.cli.study.diff import compare_studies
+
+    compare_studies(first, second, folder, other, as_json=as_json)
+
+
+@study.command(name="export", help_epilogue="")
+def study_export(
+    path: Annotated[Path, option("A .csv or .parquet.")],
+    /,
+    *,
+    name: Annotated[str | None, option("Only the results of this one.", name="--study")] = None,
+    folder: Results = None,
+) -> None:
+    """Write all results as a table, one row a run and evaluation.
+
+    Example: stabzoo study export results.csv
+    """
+    from stabzoo.cli.study.run import export_results
+
+    export_results(path, name, folder)

@@ -1,0 +1,90 @@
+"""``stabzoo study status``: which runs are finished, running, failed or missing."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+
+from rich.console import Console
+from rich.text import Text
+
+from stabzoo.cli.console import Cell, output, print_json, table
+from stabzoo.cli.study.phrases import results_in
+from stabzoo.study.spec import FULL, load_study
+from stabzoo.study.store.run_index import Holdings, RunState, Standing
+from stabzoo.terminal import say
+
+__all__ = ["show_status"]
+
+
+STATES = {"finished": "green", "running": "blue", "failed": "red", "missing": "dim"}
+
+
+def show_status(name: str | None, scale: str | None, folder: Path | None, *, as_json: bool) -> None:
+    """Print how the runs stand of the studies that were done in ``folder``, or of one of them."""
+    holdings = results_in(folder)
+    standings = holdings.standings() if name is None else _standings_of(holdings, name, scale)
+    standings = [standing for standing in standings if name or scale in (None, standing.scale)]
+    if as_json:
+        print_json({"results": str(holdings.path), "studies": [standing.to_dict() for standing in standings]})
+        return
+    console = output()
+    if not standings:
+        say(console, f"No study was done in {holdings.path.parent} yet.")
+        return
+    columns: dict[str, Sequence[Cell]] = {
+        "study": [standing.study for standing in standings],
+        "scale": [standing.scale for standing in standings],
+        "runs": [str(len(standing.runs)) for standing in standings],
+        **{state: [str(standing.count(state) or "-") for standing in standings] for state in STATES},
+    }
+    table(console, columns)
+    begun = [
+        (standing, run)
+        for standing in standings
+        for run in standing.runs
+        if name or run.state in ("running", "failed") or (run.state == "missing" and run.epoch)
+    ]
+    _show_runs(console, begun)
+
+
+def _show_runs(console: Console, rows: Sequence[tuple[Standing, RunState]]) -> None:
+    if not rows:
+        return
+    console.print()
+    columns: dict[str, Sequence[Cell]] = {
+        "study": [standing.study for standing, _ in rows],
+        "scale": [standing.scale for standing, _ in rows],
+        "network": [run.label for _, run in rows],
+        "seed": ["-" if run.seed is None else str(run.seed) for _, run in rows],
+        "run": [run.key for _, run in rows],
+        "state": [Text(_state_text(run), style=STATES[run.state]) for _, run in rows],
+    }
+    for heading in ("study", "scale"):
+        if len(set(columns[heading])) == 1:  # the table above says it
+            del columns[heading]
+    table(console, columns, expendable=("run",))
+
+
+def _state_text(run: RunState) -> str:
+    """``finished``, ``running, epoch 3 of 8``, ``failed: out of memory``, ``missing, stopped after epoch 3 of 8``."""
+    epoch = f"epoch {run.epoch} of {run.epochs}"
+    match run.state:
+        case "running":
+            return f"running, {epoch} done" if run.epoch else "running"
+        case "failed":
+            return f"failed: {run.reason}"
+        case "missing":
+            if run.epoch and run.epoch == run.epochs:
+                return "missing, trained but not all is measured"
+            return f"missing, stopped after {epoch}" if run.epoch else "missing"
+        case _:
+            return run.state
+
+
+def _standings_of(holdings: Holdings, name: str, scale: str | None) -> list[Standing]:
+    study = load_study(name)
+    if scale is not None:
+        return [holdings.standing(study.at(scale))]
+    done = [each for each in (FULL, *study.scales) if (study.name, each) in holdings.asked]
+    return [holdings.standing(study.at(each)) for each in done or [FULL]]
