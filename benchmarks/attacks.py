@@ -19,7 +19,7 @@ from torch import Tensor
 
 from stabzoo.data.loading import load_images
 from stabzoo.data.spec import Digits
-from stabzoo.evaluation.accuracy import accuracies, accuracy
+from stabzoo.evaluation.accuracy import accuracies, num_correct
 from stabzoo.evaluation.attacks import fgsm, pgd
 from stabzoo.evaluation.spec import AutoAttack, Clean, Fgsm, Pgd
 from stabzoo.study.execution.networks import build
@@ -32,6 +32,11 @@ TRAINING = Training(
     epochs=4, batch_size=64, optimizer="momentum", lr=0.1, momentum=0.9, weight_decay=0.0005, schedule="one-cycle"
 )
 EPSILON = 0.02
+
+
+def percent(network: torch.nn.Module, pixels: torch.Tensor, labels: torch.Tensor) -> float:
+    """Accuracy on these pixels."""
+    return 100 * num_correct(network(pixels), labels) / len(labels)
 
 
 def main() -> None:
@@ -67,7 +72,7 @@ def main() -> None:
             end = time.process_time()
             apart = float((mine - other).abs().mean())
             print(
-                f"| {model} | {name} | {accuracy(network, mine, y):.1f} | {accuracy(network, other, y):.1f} | {apart:.1e} | "
+                f"| {model} | {name} | {percent(network, mine, y):.1f} | {percent(network, other, y):.1f} | {apart:.1e} | "
                 f"{middle - start:.1f} | {end - middle:.1f} |",
                 flush=True,
             )

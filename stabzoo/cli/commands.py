@@ -8,7 +8,7 @@ from typing import Annotated, Literal
 from cyclopts import App, Parameter
 
 import stabzoo
-from stabzoo.cli.arguments.options import Json, Plot, Workers, numbers, option
+from stabzoo.cli.arguments.options import DataSet, Json, Plot, Root, Size, Unverified, Workers, numbers, option
 from stabzoo.cli.console import Status
 from stabzoo.cli.study.commands import study
 
@@ -188,17 +188,11 @@ def train(
     name: Annotated[str, option("Any timm model.")],
     /,
     *,
-    data: Annotated[
-        str,
-        option(
-            "digits, cifar10, cifar100, mnist, a folder with train/CLASS/* and val/CLASS/*, torch/NAME or hfds/NAME of "
-            "timm's factory, or a .yaml file with what a study has as its data; by default digits."
-        ),
-    ] = "digits",
-    size: Annotated[int | None, option("Pixels a side; by default 16 for digits, 224 for images on disk.")] = None,
-    root: Annotated[Path, option("Where data sets lie; by default data.")] = Path("data"),
+    data: DataSet = "digits",
+    size: Size = None,
+    root: Root = Path("data"),
     download: Annotated[bool, option("First fetch the data set, if it is not there.")] = False,
-    unverified: Annotated[bool, option("Take files that are not the published ones.")] = False,
+    unverified: Unverified = False,
     recipe: Annotated[str | None, option("cifar, digits, imagenet, mnist, or a .yaml; by default the data's.")] = None,
     settings: Annotated[
         tuple[str, ...], option("A setting of the recipe: epochs=20, lr=0.05; may be repeated.", "--set")
@@ -251,7 +245,7 @@ def evaluate(
     conditions: Annotated[
         Path | None, option("A .yaml file with evaluations, as a study has them; by default the papers'.")
     ] = None,
-    root: Annotated[Path, option("Where data sets lie; by default data.")] = Path("data"),
+    root: Root = Path("data"),
     workers: Workers = None,
     device: Annotated[str, option("cpu or cuda; by default cpu.")] = "cpu",
     as_json: Json = False,
@@ -270,8 +264,10 @@ def diagnose(
     name: Annotated[str, option("Any timm model.")],
     /,
     *,
-    data: Annotated[str, option("digits, cifar10, or a folder with a folder of images a class.")] = "digits",
-    root: Annotated[Path, option("Where cifar-10-batches-py lies; by default data.")] = Path("data"),
+    data: DataSet = "digits",
+    size: Size = None,
+    root: Root = Path("data"),
+    unverified: Unverified = False,
     checkpoint: Annotated[Path | None, option("Its weights: .safetensors, .pt, .pth; by default random.")] = None,
     images: Annotated[int, option("How many test images; by default 256.")] = 256,
     sigma: Annotated[float, option("Noise whose growth is measured, on pixels in [0, 1]; by default 0.1.")] = 0.1,
@@ -282,13 +278,16 @@ def diagnose(
 ) -> None:
     """Measure norms, bounds, condition numbers, angles, noise growth.
 
+    On test images, normalised as a training on them does; --data may also be a folder with a folder of images a class.
+
     Example: stabzoo diagnose stable_resnet_s11_cert --folder runs/diagnosis
     """
+    from stabzoo.cli.arguments.datasets import dataset_of
     from stabzoo.cli.diagnose import diagnose_model
 
     diagnose_model(
         name,
-        data=data,
+        dataset_of(data, size, verified=not unverified, only_tested=True),
         root=root,
         checkpoint=checkpoint,
         images=images,

@@ -9,6 +9,8 @@ from rich.console import Console
 
 from stabzoo.cli.console import output, print_json, table
 from stabzoo.data.labelled import load_labelled_images
+from stabzoo.data.loading import load_images
+from stabzoo.data.spec import Data
 from stabzoo.diagnostics.report.diagnosis import Diagnosis, diagnose
 from stabzoo.diagnostics.report.sections import sections
 from stabzoo.errors import ConfigError
@@ -20,8 +22,8 @@ __all__ = ["diagnose_model"]
 
 def diagnose_model(
     name: str,
+    data: Data,
     *,
-    data: str,
     root: Path,
     checkpoint: Path | None,
     images: int,
@@ -38,10 +40,10 @@ def diagnose_model(
     """
     if not sigma > 0:
         raise ConfigError(f"sigma: expected a deviation above 0 on the pixel scale [0, 1], got {sigma}")
-    model = load_model(name, data, checkpoint)
+    model = load_model(name, load_images(data, root), checkpoint)
     found = diagnose(
         model,
-        load_labelled_images(data, root, model, images),
+        load_labelled_images(data, root, images),
         name=name,
         checkpoint=str(checkpoint) if checkpoint else None,
         sigma=sigma,

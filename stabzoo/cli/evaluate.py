@@ -6,8 +6,8 @@ from pathlib import Path
 
 from stabzoo.cli.console import output, print_json, table
 from stabzoo.errors import ConfigError
-from stabzoo.training.evaluation import evaluate
 from stabzoo.training.process import this_process, workers_of
+from stabzoo.training.results import evaluate
 
 __all__ = ["evaluate_trained"]
 

@@ -11,28 +11,23 @@ from stabzoo.data.images import Images
 from stabzoo.evaluation.perturbations import Perturbation, perturbations
 from stabzoo.evaluation.spec import Clean, Evaluation
 
-__all__ = ["BATCH", "accuracies", "accuracy", "count_right", "hits", "tested"]
+__all__ = ["BATCH", "accuracies", "iter_logits", "num_correct", "training_accuracy"]
 
 BATCH = 256
 
 
-def accuracies(network: nn.Module, images: Images, evaluations: Sequence[Evaluation]) -> list[float]:
-    """Percentage of the test images that ``network`` puts in their class under each of the evaluations.
+def num_correct(logits: Tensor, labels: Tensor, k: int = 1) -> int:
+    """How many rows of ``logits`` (N, classes) have the entry of their label (N,) among the k largest.
 
-    Raises:
-        ConfigError: what an evaluation needs is not there, or an image cannot be read.
+    Of equal entries the first comes first, as for `torch.argmax`.  NaN is never right, and never behind.
     """
-    right, asked = [0] * len(evaluations), [0] * len(evaluations)
-    top = [evaluation.top if isinstance(evaluation, Clean) else 1 for evaluation in evaluations]
-    for labels, found in tested(network, images, perturbations(evaluations, images)):
-        for i, copies in enumerate(found):
-            for logits in copies:
-                right[i] += count_right(logits, labels) if top[i] == 1 else hits(logits, labels, top[i])
-                asked[i] += len(labels)
-    return [100 * r / a for r, a in zip(right, asked, strict=True)]
+    own = logits.gather(1, labels[:, None])
+    first = torch.arange(logits.shape[1], device=logits.device) < labels[:, None]
+    ahead = (logits > own) | ((logits == own) & first) | logits.isnan()
+    return int(((ahead.sum(1) < k) & ~own[:, 0].isnan()).sum())
 
 
-def tested(
+def iter_logits(
     network: nn.Module, images: Images, changes: Sequence[Perturbation]
 ) -> Iterator[tuple[Tensor, list[list[Tensor]]]]:
     """For each batch of test images, in their order: the labels (B,), and the logits (B, classes) under each change.
@@ -46,25 +41,29 @@ def tested(
         yield y, [[_logits(network, copy) for copy in change(network, x, y)] for change in changes]
 
 
+def accuracies(network: nn.Module, images: Images, evaluations: Sequence[Evaluation]) -> list[float]:
+    """Percentage of the test images that ``network`` puts in their class under each of the evaluations.
+
+    Raises:
+        ConfigError: what an evaluation needs is not there, or an image cannot be read.
+    """
+    right, asked = [0] * len(evaluations), [0] * len(evaluations)
+    top = [evaluation.top if isinstance(evaluation, Clean) else 1 for evaluation in evaluations]
+    for labels, found in iter_logits(network, images, perturbations(evaluations, images)):
+        for i, copies in enumerate(found):
+            right[i] += sum(num_correct(logits, labels, top[i]) for logits in copies)
+            asked[i] += len(copies) * len(labels)
+    return [100 * r / a for r, a in zip(right, asked, strict=True)]
+
+
+def training_accuracy(network: nn.Module, images: Images) -> float:
+    """Percentage of the training images, without augmentation, that ``network`` puts in their class."""
+    network.eval()
+    device = next(network.parameters()).device
+    batches = images.training(torch.arange(images.train_count).split(BATCH))
+    return 100 * sum(num_correct(_logits(network, x.to(device)), y.to(device)) for x, y in batches) / images.train_count
+
+
 @torch.inference_mode()
 def _logits(network: nn.Module, pixels: Tensor) -> Tensor:
     return network(pixels).float()
-
-
-def count_right(logits: Tensor, labels: Tensor) -> int:
-    """Rows of ``logits`` (N, classes) whose largest entry is their label's."""
-    return int((logits.argmax(1) == labels).sum())
-
-
-def accuracy(network: nn.Module, images: Tensor, labels: Tensor) -> float:
-    """Percentage of ``images`` (N, C, H, W), pixels in [0, 1], that ``network`` puts in their class of ``labels``."""
-    network.eval()
-    batches = zip(images.split(BATCH), labels.split(BATCH), strict=True)
-    return 100 * sum(count_right(_logits(network, x), y) for x, y in batches) / len(images)
-
-
-def hits(logits: Tensor, labels: Tensor, k: int) -> int:
-    """Rows of ``logits`` (N, classes) with their label among the k largest; NaN is no hit."""
-    own = logits.gather(1, labels[:, None])
-    better = ((logits > own) | logits.isnan()).sum(1)
-    return int((better < k).sum())

@@ -17,7 +17,7 @@ from safetensors.torch import save
 from stabzoo.data.images import Images
 from stabzoo.data.loading import load_images
 from stabzoo.errors import ConfigError
-from stabzoo.evaluation.accuracy import hits, tested
+from stabzoo.evaluation.accuracy import iter_logits, num_correct
 from stabzoo.evaluation.perturbations import perturbation
 from stabzoo.evaluation.spec import Clean
 from stabzoo.files import exclusive, write_atomically
@@ -174,8 +174,8 @@ def _note(trainer: Trainer, images: Images) -> dict[str, Any]:
     network = trainer.averaged
     was_training = network.training
     top1 = top5 = 0
-    for labels, ((logits,),) in tested(network, images, [perturbation(Clean(kind="clean"), images)]):
-        top1, top5 = top1 + hits(logits, labels, 1), top5 + hits(logits, labels, 5)
+    for labels, ((logits,),) in iter_logits(network, images, [perturbation(Clean(kind="clean"), images)]):
+        top1, top5 = top1 + num_correct(logits, labels), top5 + num_correct(logits, labels, 5)
     network.train(was_training)
     progress = trainer.progress
     note = {

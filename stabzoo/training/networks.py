@@ -11,7 +11,6 @@ import torch
 from torch import nn
 
 from stabzoo.data.images import Images
-from stabzoo.data.labelled import class_folders
 from stabzoo.errors import ConfigError
 from stabzoo.registry.catalogue import unknown_name
 from stabzoo.training.pixel_scale import PixelScale
@@ -33,8 +32,8 @@ def weights_sha256(network: PixelScale) -> str:
     return digest.hexdigest()
 
 
-def load_model(name: str, data: str, checkpoint: Path | None) -> nn.Module:
-    """A timm model for ``data``: with its channels and classes, and the weights of ``checkpoint``.
+def load_model(name: str, images: Images, checkpoint: Path | None) -> nn.Module:
+    """A timm model for ``images``: with their channels and classes, and the weights of ``checkpoint``.
 
     Without a checkpoint the weights are random, drawn with seed 0.
 
@@ -43,15 +42,12 @@ def load_model(name: str, data: str, checkpoint: Path | None) -> nn.Module:
     """
     if not timm.is_model(name):
         raise unknown_name("model", name, timm.list_models())
-    channels, classes = (
-        (1, 10) if data == "digits" else (3, 10 if data == "cifar10" else len(class_folders(Path(data))))
-    )
     torch.manual_seed(0)
     try:
-        model = timm.create_model(name, in_chans=channels, num_classes=classes)
+        model = timm.create_model(name, in_chans=images.channels, num_classes=images.classes)
     except Exception as error:  # whatever a model of anyone raises about its arguments
         raise ConfigError(
-            f"{name} cannot be built for {data} ({channels} channels, {classes} classes): {error}"
+            f"{name} cannot be built for {images.channels} channels and {images.classes} classes: {error}"
         ) from error
     if checkpoint is not None:
         _load(model, checkpoint, name)

@@ -11,9 +11,13 @@ import torch
 from PIL import Image
 from safetensors.torch import save_file
 
+from fixtures.archives import write_cifar100
 from fixtures.commands import Run
+from stabzoo.cli.arguments.datasets import dataset_of
 from stabzoo.data.cifar import load_cifar
 from stabzoo.data.labelled import load_labelled_images
+from stabzoo.data.loading import load_images
+from stabzoo.data.spec import DIGITS
 from stabzoo.diagnostics.report.diagnosis import diagnose
 from stabzoo.diagnostics.report.sections import sections
 from stabzoo.errors import ConfigError
@@ -70,7 +74,7 @@ def test_condition_numbers_on_request() -> None:
     """The formula beside the truth, which it is far from."""
     torch.manual_seed(0)
     model = timm.create_model("preresnet20", in_chans=1, width=4).eval()
-    data = load_labelled_images("digits", Path(), model, 12)
+    data = load_labelled_images(DIGITS, Path(), 12)
     found = diagnose(model, data, name="narrow", condition_numbers=True)
     assert [block.formula.kind for block in found.conditioning].count("heuristic") == len(found.conditioning) == 9
     first = found.conditioning[0]
@@ -85,7 +89,7 @@ def test_the_equations_of_implicit_steps() -> None:
     """What is proved of them beside how they were solved; explicit networks have no such section."""
     torch.manual_seed(0)
     model = timm.create_model("implicit_resnet20", in_chans=1, width=4).eval()
-    found = diagnose(model, load_labelled_images("digits", Path(), model, 12), name="narrow", condition_numbers=True)
+    found = diagnose(model, load_labelled_images(DIGITS, Path(), 12), name="narrow", condition_numbers=True)
     assert "condition numbers of implicit steps are not computed" in found.skipped["condition numbers"]
     assert {proved.proof for proved in found.well_posed} == {"contraction"}
     section = next(s for s in sections(found) if s.title.startswith("Equations"))
@@ -150,20 +154,41 @@ def test_a_hostile_or_damaged_batch_is_refused(tmp_path: Path) -> None:
 
 
 def test_a_folder_of_images_is_data(tmp_path: Path) -> None:
-    """One folder a class; every n-th image, through the model's own preprocessing."""
+    """One folder a class, or train and val of them; every n-th test image, cut and normalised as in a training."""
     for label in ("cats", "dogs"):
         (tmp_path / label).mkdir()
         for i in range(3):
             pixels = np.random.default_rng(i).integers(0, 256, (40, 40, 3), dtype=np.uint8)
             Image.fromarray(pixels).save(tmp_path / label / f"{i}.png")
-    model = load_model("preresnet20", str(tmp_path), None)
-    found = load_labelled_images(str(tmp_path), Path(), model, 4)
+    data = dataset_of(str(tmp_path), 32, verified=True, only_tested=True)
+    model = load_model("preresnet20", load_images(data, Path()), None)
+    found = load_labelled_images(data, Path(), 4)
     assert found.labels.tolist() == [0, 0, 1, 1]
     assert found.classes == model.num_classes == 2
     assert found.input_size == (3, 32, 32)
+    torch.testing.assert_close(found.scale.flatten(), 1 / torch.tensor([0.229, 0.224, 0.225]))
     (tmp_path / "cats" / "0.png").write_bytes(b"not an image")
-    with pytest.raises(ConfigError, match="an image cannot be read"):
-        load_labelled_images(str(tmp_path), Path(), model, 4)
+    with pytest.raises(ConfigError, match=r"cats/0\.png: not an image"):
+        load_labelled_images(data, Path(), 4)
+    with pytest.raises(ConfigError, match="train: cannot be read"):  # for a training there must be two parts
+        load_images(dataset_of(str(tmp_path), 32, verified=True), Path())
+
+
+def test_diagnose_takes_the_data_that_train_takes(run: Run, tmp_path: Path) -> None:
+    """By the same names, verified unless it is said otherwise, normalised by the training images' own moments."""
+    write_cifar100(tmp_path)
+    write_cifar(tmp_path)
+    for name in ("cifar10", "cifar100"):
+        line = f"diagnose preresnet20 --data {name} --root {tmp_path} --images 4"
+        refused = run(line)
+        assert refused.status == 2
+        assert "not the published file" in refused.err
+        report = tmp_path / name
+        assert run(f"{line} --unverified --folder {report}").status == 0
+        assert json.loads((report / "diagnosis.json").read_text())["data"] == name
+    images = load_images(dataset_of("cifar10", None, verified=False), tmp_path)
+    found = load_labelled_images(dataset_of("cifar10", None, verified=False), tmp_path, 4)
+    torch.testing.assert_close(found.images, (images.test[:4] - images.mean) / images.std)
 
 
 def test_a_checkpoint_is_what_is_measured(tmp_path: Path) -> None:
@@ -173,7 +198,7 @@ def test_a_checkpoint_is_what_is_measured(tmp_path: Path) -> None:
     save_file(model.state_dict(), tmp_path / "weights.safetensors")
     torch.save({"state_dict": model.state_dict()}, tmp_path / "weights.pt")
     for name in ("weights.safetensors", "weights.pt"):
-        loaded = load_model("preresnet20", "digits", tmp_path / name)
+        loaded = load_model("preresnet20", load_images(DIGITS), tmp_path / name)
         assert torch.equal(loaded.state_dict()["head.fc.weight"], model.state_dict()["head.fc.weight"])
 
 
@@ -185,8 +210,8 @@ def test_mistakes_are_one_sentence(run: Run, tmp_path: Path) -> None:
     (tmp_path / "file").write_text("")
     for line, message in {
         "preresnet21": "unknown model 'preresnet21'; did you mean preresnet",
-        "preresnet20 --data nowhere": "data: expected digits or cifar10, or a folder with a folder of images a class",
-        f"preresnet20 --data cifar10 --root {tmp_path}": "test_batch: cannot be read",
+        "preresnet20 --data nowhere": "--data: expected digits, cifar10, cifar100, mnist, a folder",
+        f"preresnet20 --data cifar10 --root {tmp_path}": "data_batch_1: cannot be read",
         f"preresnet20 --checkpoint {tmp_path}/other.pt": "does not fit preresnet20: at 'stages.0.blocks.3",
         f"preresnet20 --checkpoint {tmp_path}/hostile.pt": "expected a checkpoint of tensors only",
         f"preresnet20 --checkpoint {tmp_path}/torn.safetensors": "expected a checkpoint of tensors only",

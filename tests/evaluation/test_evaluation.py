@@ -20,14 +20,14 @@ from stabzoo.data.images import InMemory
 from stabzoo.data.loading import load_images
 from stabzoo.data.spec import Digits
 from stabzoo.errors import ConfigError
-from stabzoo.evaluation.accuracy import accuracies, accuracy, hits
+from stabzoo.evaluation.accuracy import accuracies, num_correct
 from stabzoo.evaluation.attacks import fgsm, pgd
 from stabzoo.evaluation.perturbations import perturbation, perturbations
 from stabzoo.evaluation.spec import CORRUPTIONS, AutoAttack, Clean, Corruption, Fgsm, Gaussian, Pgd, Uniform
 from stabzoo.study.execution.networks import build
 from stabzoo.study.spec import Run as StudyRun
-from stabzoo.training.evaluation import calibration_error
 from stabzoo.training.loop import Trainer
+from stabzoo.training.results import calibration_error
 from stabzoo.training.spec import Training
 
 FEW = Digits(name="digits", size=8, test_images=1297, split_seed=0)
@@ -79,7 +79,7 @@ def test_a_trained_network_is_attacked_through_its_normalisation(model: str, arg
     few = replace(images, test=images.test[:200], test_labels=images.test_labels[:200])
     attacks = Fgsm(kind="fgsm", epsilon=0.1), Pgd(kind="pgd", epsilon=0.1, steps=5, seed=0)
     clean, once, often = accuracies(network, few, (Clean(kind="clean"), *attacks))
-    assert clean == accuracy(network, few.test, few.test_labels) > 50
+    assert clean == 100 * num_correct(network(few.test), few.test_labels) / few.test_count > 50
     assert often <= once + 1 < clean - 5
     assert all(weight.grad is None for weight in network.parameters())
 
@@ -94,11 +94,31 @@ def test_calibration_error_by_hand() -> None:
     assert calibration_error(sure, torch.tensor([1])) == 1
 
 
-def test_hits_of_logits_that_are_no_numbers() -> None:
-    """A network that gives NaN is right about nothing; a tie with the label is a hit."""
+def test_logits_that_are_no_numbers_are_right_about_nothing() -> None:
+    """Of equal logits the first is the answer, as for argmax: a network that says nothing is not right about all."""
     logits = torch.tensor([[1.0, 0.0, 0.0], [math.nan, math.nan, math.nan], [0.0, 0.0, -1.0], [math.nan, 1.0, 0.0]])
-    assert hits(logits, torch.tensor([0, 0, 1, 1]), 1) == 2
-    assert hits(logits, torch.tensor([1, 0, 2, 1]), 2) == 2
+    assert num_correct(logits, torch.tensor([0, 0, 1, 1])) == 1
+    assert num_correct(logits, torch.tensor([1, 0, 2, 1]), 2) == 2
+    constant, labels = torch.zeros(50, 10), torch.arange(50) % 10
+    assert [num_correct(constant, labels, k) for k in (1, 5, 10)] == [5, 25, 50]
+    finite = torch.randn(200, 10, generator=torch.Generator().manual_seed(0)).round(decimals=1)
+    truth = torch.arange(200) % 10
+    assert num_correct(finite, truth) == int((finite.argmax(1) == truth).sum())
+
+
+def test_a_network_of_nan_has_an_accuracy_of_zero() -> None:
+    """Under every evaluation, top-1 and top-5."""
+
+    class Nan(torch.nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.weight = torch.nn.Parameter(torch.zeros(1))
+
+        def forward(self, pixels: torch.Tensor) -> torch.Tensor:
+            return torch.full((len(pixels), 10), math.nan)
+
+    few = load_images(FEW)
+    assert accuracies(Nan(), few, [Clean(kind="clean"), Clean(kind="clean", top=5)]) == [0.0, 0.0]
 
 
 def test_finished_trainings_are_evaluated(run: Run, tmp_path: Path) -> None:

@@ -9,7 +9,7 @@ from torch import nn
 from stabzoo.data.images import InMemory
 from stabzoo.data.loading import load_images
 from stabzoo.data.spec import Digits
-from stabzoo.evaluation.accuracy import accuracy
+from stabzoo.evaluation.accuracy import accuracies, training_accuracy
 from stabzoo.evaluation.perturbations import perturbation
 from stabzoo.evaluation.spec import Clean, Constant, Evaluation, Gaussian, Uniform
 from stabzoo.study.execution.networks import build
@@ -107,13 +107,20 @@ def test_accuracy_counts_over_all_batches():
     """A network that reads the label off the first pixel is right where we say so, in every batch."""
 
     class FirstPixel(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.scale = nn.Parameter(torch.ones(1))  # which says where it is
+
         def forward(self, x: torch.Tensor) -> torch.Tensor:
             return nn.functional.one_hot(x[:, 0, 0, 0].long(), 10).float()
 
     labels = torch.arange(600) % 10
     images = labels.float().reshape(-1, 1, 1, 1)
-    assert accuracy(FirstPixel(), images, labels) == 100
-    assert accuracy(FirstPixel(), images, (labels + (torch.arange(600) < 60).long()) % 10) == 90
+    shifted = (labels + (torch.arange(600) < 60).long()) % 10
+    for truth, expected in ((labels, 100), (shifted, 90)):
+        held = InMemory(images, truth, images, truth, 10, torch.zeros(1, 1, 1), torch.ones(1, 1, 1))
+        assert accuracies(FirstPixel(), held, [Clean(kind="clean")]) == [expected]
+        assert training_accuracy(FirstPixel(), held) == expected
 
 
 def test_network_gets_normalised_pixels():
@@ -165,4 +172,5 @@ def test_divergence_is_a_result():
     assert trained.diverged
     assert trained.losses == ()
     images = load_images(FEW)
-    assert 0 <= accuracy(network, images.test, images.test_labels) <= 100
+    (found,) = accuracies(network, images, [Clean(kind="clean")])
+    assert 0 <= found <= 100

@@ -19,8 +19,10 @@ class _Chosen(Strict):
     data: Data
 
 
-def dataset_of(text: str, size: int | None, *, verified: bool) -> Data:
+def dataset_of(text: str, size: int | None, *, verified: bool, only_tested: bool = False) -> Data:
     """The data set that ``--data`` names: one by its name, a folder, one of timm's factory, or a .yaml file.
+
+    Where it is ``only_tested`` a folder may also hold the folders of its classes itself, with no training images.
 
     Raises:
         ConfigError: there is none of this name, or an option does not go with it.
@@ -38,6 +40,8 @@ def dataset_of(text: str, size: int | None, *, verified: bool) -> Data:
         found = {**load_yaml(Path(text)), **resized}
     elif Path(text).is_dir():
         found = {"name": "folder", "path": str(Path(text).absolute()), **resized}
+        if only_tested and not Path(text, "train").is_dir():
+            found |= {"train": ".", "test": "."}
     else:
         raise ConfigError(
             f"--data: expected digits, {', '.join(ARCHIVED)}, a folder with train/CLASS/* and val/CLASS/*, "

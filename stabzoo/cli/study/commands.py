@@ -7,7 +7,7 @@ from typing import Annotated, Literal
 
 from cyclopts import App
 
-from stabzoo.cli.arguments.options import Json, option
+from stabzoo.cli.arguments.options import Json, Root, option
 
 STUDY_EXAMPLES = """Examples:
   stabzoo study list
@@ -64,7 +64,7 @@ def study_run(
     ] = None,
     device: Annotated[Literal["cpu", "cuda"], option("cpu or cuda, a GPU a run; by default cpu.")] = "cpu",
     folder: Place = None,
-    root: Annotated[Path, option("Where data sets lie; by default data.")] = Path("data"),
+    root: Root = Path("data"),
     download: Annotated[bool, option("First fetch the data set, if it is not there.")] = False,
 ) -> int:
     """Train what is missing, and report; goes on where it was stopped.

@@ -12,7 +12,7 @@ import torch
 
 from stabzoo.data.images import Images
 from stabzoo.diagnostics.angles import PrincipalAngles
-from stabzoo.evaluation.accuracy import BATCH, accuracies, count_right
+from stabzoo.evaluation.accuracy import accuracies, training_accuracy
 from stabzoo.evaluation.spec import Clean
 from stabzoo.implicit.step import solver_report
 from stabzoo.study.measures import Angles, Constraints, Cost, Curve, Diagnostic, Generalization, Sensitivity, Solver
@@ -140,13 +140,11 @@ class _Generalization:
     def after_epoch(self, network: PixelScale, epoch: int) -> None:
         pass
 
-    @torch.inference_mode()
     def result(self, network: PixelScale) -> dict[str, Any]:
-        network.eval()
-        device = next(network.parameters()).device
-        parts = torch.arange(self.images.train_count).split(BATCH)
-        right = sum(count_right(network(x.to(device)), y.to(device)) for x, y in self.images.training(parts))
-        return {"training": 100 * right / self.images.train_count, "test": clean_accuracy(network, self.images)}
+        return {
+            "training": training_accuracy(network, self.images),
+            "test": clean_accuracy(network, self.images),
+        }
 
 
 class _Curve:

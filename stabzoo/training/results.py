@@ -22,7 +22,7 @@ from stabzoo.data.images import Images
 from stabzoo.data.loading import load_images
 from stabzoo.data.spec import Archived, Data, Digits
 from stabzoo.errors import ConfigError
-from stabzoo.evaluation.accuracy import BATCH, count_right, hits, tested
+from stabzoo.evaluation.accuracy import iter_logits, num_correct, training_accuracy
 from stabzoo.evaluation.perturbations import perturbations
 from stabzoo.evaluation.spec import Clean, Constant, Evaluation, Fgsm, Gaussian, Pgd, Uniform
 from stabzoo.networks.checkpoints import fit_weights
@@ -138,29 +138,22 @@ def _measure(network: PixelScale, images: Images, evaluations: Sequence[Evaluati
     """One pass over the test images for all evaluations, and one over the training images, without augmentation."""
     names = [CLEAN.title, *(evaluation.title for evaluation in evaluations)]
     right, asked, parts = [0] * len(names), [0] * len(names), list[tuple[Tensor, Tensor]]()
-    for labels, found in tested(network, images, perturbations([CLEAN, *evaluations], images)):
+    for labels, found in iter_logits(network, images, perturbations([CLEAN, *evaluations], images)):
         parts.append((found[0][0].cpu(), labels.cpu()))
         for i, copies in enumerate(found):
-            right[i] += sum(count_right(logits, labels) for logits in copies)
+            right[i] += sum(num_correct(logits, labels) for logits in copies)
             asked[i] += len(copies) * len(labels)
     logits, labels = torch.cat([part for part, _ in parts]), torch.cat([part for _, part in parts])
-    top1, training = 100 * hits(logits, labels, 1) / len(labels), _training_accuracy(network, images)
+    top1, training = 100 * num_correct(logits, labels) / len(labels), training_accuracy(network, images)
     return {
         "top-1": top1,
-        "top-5": 100 * hits(logits, labels, 5) / len(labels),
+        "top-5": 100 * num_correct(logits, labels, 5) / len(labels),
         "top-1 in training": training,
         "generalization gap": training - top1,
         "negative log-likelihood": float(functional.cross_entropy(logits, labels)),
         "calibration error": 100 * calibration_error(logits, labels),
         **{name: 100 * r / a for name, r, a in list(zip(names, right, asked, strict=True))[1:]},
     }
-
-
-@torch.inference_mode()
-def _training_accuracy(network: PixelScale, images: Images) -> float:
-    device = network.mean.device
-    batches = images.training(torch.arange(images.train_count).split(BATCH))
-    return 100 * sum(hits(network(x.to(device)).float().cpu(), y, 1) for x, y in batches) / images.train_count
 
 
 def calibration_error(logits: Tensor, labels: Tensor, bins: int = BINS) -> float:
