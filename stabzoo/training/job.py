@@ -14,25 +14,22 @@ import torch
 from rich.console import Console
 from safetensors.torch import save
 
-from stabzoo.data.images import Images
 from stabzoo.data.loading import load_images
 from stabzoo.errors import ConfigError
 from stabzoo.evaluation.accuracy import iter_logits, num_correct
 from stabzoo.evaluation.perturbations import perturbation
 from stabzoo.evaluation.spec import Clean
 from stabzoo.files import exclusive, write_atomically
-from stabzoo.implicit.step import solver_report
 from stabzoo.networks.steps import LearnableStep
-from stabzoo.training.checkpoint import Checkpoints
 from stabzoo.training.loop import Trained, Trainer
-from stabzoo.training.networks import create
-from stabzoo.training.pixel_scale import PixelScale
+from stabzoo.training.networks import network_of
 from stabzoo.training.process import Process
 from stabzoo.training.progress import TrainingProgress
+from stabzoo.training.session import Session
 from stabzoo.training.spec import Job
 from stabzoo.training.tracking import Tracker
 
-__all__ = ["network_of", "train_job"]
+__all__ = ["train_job"]
 
 
 def train_job(
@@ -75,66 +72,93 @@ def _train(
     workers: int,
     trackers: Sequence[Tracker],
 ) -> Trained:
-    first = process.rank == 0
     images = load_images(job.data, root, workers)
     trainer = Trainer(network_of(job, images), images, job.training, job.seed, process)
-    checkpoints = Checkpoints(folder)
+    first = process.rank == 0
     _same_job(job, folder, write=first)
     process.wait()
-    state, damaged = checkpoints.newest()
-    if state is not None:
-        trainer.load(state)
-    progress = trainer.progress
-    last = progress.steps
-    reports = solver_report(trainer.network)
-    with TrainingProgress(console, job, reports, images.train_count, len(trainer.batches(0)), enabled=first) as shown:
-        shown.start(progress.steps, damaged)
+    session = _Session(trainer, folder, checkpoint_steps, trackers, writes=first)
+    damaged = session.resume()
+    steps = len(trainer.batches(0))
+    with TrainingProgress(console, job, session.reports, images.train_count, steps, enabled=first) as shown:
+        session.shown = shown
+        shown.start(trainer.progress.steps, damaged)
         for tracker in trackers:
             tracker.settings(job.model_dump(mode="json"))
-
-        def save_checkpoint() -> None:
-            nonlocal last
-            if first and progress.steps != last:
-                checkpoints.save(progress.steps, trainer.state())
-                last = progress.steps
-
-        def after_epoch(epoch: int) -> dict[str, Any] | None:
-            if not epoch:
-                return None
-            note = _note(trainer, images) if first else {}
-            process.wait()
-            shown.epoch(note)
-            for tracker in trackers:
-                tracker.epoch(epoch, {name: value for name, value in note.items() if name != "epoch"})
-            return note
-
-        def after_step() -> None:
-            progress = trainer.progress
-            shown.step(progress.steps)
-            if progress.updates == 0 or (checkpoint_steps and progress.steps % checkpoint_steps == 0):
-                save_checkpoint()
-                if first and progress.updates == 0:
-                    _write_history(folder, progress.notes)
-
-        trained = trainer.run(after_epoch, after_step)
-        save_checkpoint()
+        trained = session.run()
     if first:
-        _write_history(folder, progress.notes)
-        weights = {name: tensor.cpu().contiguous() for name, tensor in trainer.averaged.network.state_dict().items()}  # type: ignore[union-attr]  # pyright: ignore
+        _write_history(folder, trainer.progress.notes)
+        weights = {name: tensor.cpu().contiguous() for name, tensor in trainer.averaged.network.state_dict().items()}
         write_atomically(folder / "weights.safetensors", save(weights))
     return trained
 
 
-def network_of(job: Job, images: Images) -> PixelScale:
-    """The untrained network of ``job``.
+class _Session(Session):
+    """A training that is shown, told to trackers, and written down epoch by epoch in ``history.csv``."""
 
-    Raises:
-        ConfigError: it cannot be built.
-    """
-    try:
-        return create(job.model, job.args, job.seed, images)
-    except Exception as error:  # whatever a model of anyone raises about its arguments
-        raise ConfigError(f"{job.model} cannot be built: {error or type(error).__name__}") from error
+    shown: TrainingProgress
+
+    def __init__(
+        self,
+        trainer: Trainer,
+        folder: Path,
+        checkpoint_steps: int | None,
+        trackers: Sequence[Tracker],
+        *,
+        writes: bool,
+    ) -> None:
+        super().__init__(trainer, folder, writes=writes)
+        self.folder, self.checkpoint_steps, self.trackers = folder, checkpoint_steps, trackers
+
+    def is_due(self) -> bool:
+        """Every so many updates of the weights."""
+        return bool(self.checkpoint_steps and self.trainer.progress.steps % self.checkpoint_steps == 0)
+
+    def after_epoch(self, epoch: int) -> dict[str, Any] | None:
+        """Test the network, and tell."""
+        if not epoch:
+            return None
+        note = self._note() if self.writes else {}
+        self.trainer.process.wait()
+        self.shown.epoch(note)
+        for tracker in self.trackers:
+            tracker.epoch(epoch, {name: value for name, value in note.items() if name != "epoch"})
+        return note
+
+    def after_step(self) -> None:
+        """Show where the training is, and write what is due."""
+        progress = self.trainer.progress
+        self.shown.step(progress.steps)
+        super().after_step()
+        if self.writes and progress.updates == 0:
+            _write_history(self.folder, progress.notes)
+
+    def _note(self) -> dict[str, Any]:
+        """What is written down of a finished epoch."""
+        trainer, images = self.trainer, self.trainer.images
+        network = trainer.averaged
+        was_training = network.training
+        top1 = top5 = 0
+        for labels, ((logits,),) in iter_logits(network, images, [perturbation(Clean(kind="clean"), images)]):
+            top1, top5 = top1 + num_correct(logits, labels), top5 + num_correct(logits, labels, 5)
+        network.train(was_training)
+        note = {
+            "epoch": trainer.progress.epoch,
+            "loss": trainer.progress.losses[-1],
+            "lr": trainer.optimizer.param_groups[0]["lr"],
+            "top1": 100 * top1 / images.test_count,
+            "top5": 100 * top5 / images.test_count,
+        }
+        for name, module in trainer.network.network.named_modules():
+            if isinstance(module, LearnableStep):
+                note[f"{name}.parameter"] = float(module.parameter.detach())
+        if self.reports:
+            solves = sum(report.solves for report in self.reports) or 1
+            note["evaluations_a_solve"] = sum(report.evaluations for report in self.reports) / solves
+            note["not_solved"] = self.unsolved()
+            for report in self.reports:
+                report.reset()
+        return note
 
 
 @contextmanager
@@ -167,35 +191,6 @@ def _same_job(job: Job, folder: Path, *, write: bool) -> None:
             f"{folder} holds another training: {key} is {json.dumps(theirs.get(key))} there and "
             f"{json.dumps(mine[key])} here; use another --folder"
         )
-
-
-def _note(trainer: Trainer, images: Images) -> dict[str, Any]:
-    """What is written down of a finished epoch."""
-    network = trainer.averaged
-    was_training = network.training
-    top1 = top5 = 0
-    for labels, ((logits,),) in iter_logits(network, images, [perturbation(Clean(kind="clean"), images)]):
-        top1, top5 = top1 + num_correct(logits, labels), top5 + num_correct(logits, labels, 5)
-    network.train(was_training)
-    progress = trainer.progress
-    note = {
-        "epoch": progress.epoch,
-        "loss": progress.losses[-1],
-        "lr": trainer.optimizer.param_groups[0]["lr"],
-        "top1": 100 * top1 / images.test_count,
-        "top5": 100 * top5 / images.test_count,
-    }
-    for name, module in trainer.network.network.named_modules():
-        if isinstance(module, LearnableStep):
-            note[f"{name}.parameter"] = float(module.parameter.detach())
-    reports = solver_report(trainer.network)
-    if reports:
-        solves = sum(report.solves for report in reports) or 1
-        note["evaluations_a_solve"] = sum(report.evaluations for report in reports) / solves
-        note["not_solved"] = sum(report.failures.total() + report.backward_failures.total() for report in reports)
-        for report in reports:
-            report.reset()
-    return note
 
 
 def _write_history(folder: Path, notes: list[dict[str, Any]]) -> None:

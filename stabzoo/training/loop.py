@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import nullcontext
 from dataclasses import dataclass, field
 from itertools import islice
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
 import torch
@@ -127,9 +127,9 @@ class Trainer:
         self.progress = Progress()
 
     @property
-    def averaged(self) -> nn.Module:
+    def averaged(self) -> PixelScale:
         """The network to be evaluated: the average of the weights where there is one, else the network itself."""
-        return self.ema.module if self.ema else self.network
+        return cast(PixelScale, self.ema.module) if self.ema else self.network
 
     def batches(self, epoch: int) -> list[Tensor]:
         """Indices of an epoch's batches, the same in all processes."""

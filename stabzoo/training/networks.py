@@ -14,14 +14,27 @@ from stabzoo.data.images import Images
 from stabzoo.errors import ConfigError
 from stabzoo.registry.catalogue import unknown_name
 from stabzoo.training.pixel_scale import PixelScale
+from stabzoo.training.spec import Job
 
-__all__ = ["create", "load_model", "weights_sha256"]
+__all__ = ["create", "load_model", "network_of", "weights_sha256"]
 
 
 def create(model: str, args: dict[str, Any], seed: int, images: Images) -> PixelScale:
     """An untrained timm model for ``images``; its weights depend on ``seed`` alone."""
     torch.manual_seed(seed)
     return PixelScale(timm.create_model(model, in_chans=images.channels, num_classes=images.classes, **args), images)
+
+
+def network_of(job: Job, images: Images) -> PixelScale:
+    """The untrained network of ``job``.
+
+    Raises:
+        ConfigError: it cannot be built.
+    """
+    try:
+        return create(job.model, job.args, job.seed, images)
+    except Exception as error:  # whatever a model of anyone raises about its arguments
+        raise ConfigError(f"{job.model} cannot be built: {error or type(error).__name__}") from error
 
 
 def weights_sha256(network: PixelScale) -> str:

@@ -26,7 +26,7 @@ from stabzoo.evaluation.accuracy import iter_logits, num_correct, training_accur
 from stabzoo.evaluation.perturbations import perturbations
 from stabzoo.evaluation.spec import Clean, Constant, Evaluation, Fgsm, Gaussian, Pgd, Uniform
 from stabzoo.networks.checkpoints import fit_weights
-from stabzoo.training.job import network_of
+from stabzoo.training.networks import network_of
 from stabzoo.training.pixel_scale import PixelScale
 from stabzoo.training.spec import Job
 

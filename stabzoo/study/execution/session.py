@@ -1,0 +1,82 @@
+"""The training of a study's run: a `stabzoo.training.session.Session` that is observed and reports how far it is."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any
+
+from stabzoo.study.measures import Diagnostic
+from stabzoo.study.store.run_folder import Progress, RunFolder
+from stabzoo.training.loop import Trained, Trainer
+from stabzoo.training.session import Session
+
+if TYPE_CHECKING:
+    from stabzoo.study.execution.observers import Observer
+
+__all__ = ["RunSession"]
+
+SECONDS = 600.0
+"""Between checkpoints within an epoch."""
+
+
+class RunSession(Session):
+    """The training of one run, with what is observed of it; a checkpoint also every `SECONDS`.
+
+    Attributes:
+        seconds: How long it has trained, in all processes that were at it.
+    """
+
+    def __init__(
+        self, trainer: Trainer, observers: Sequence[Observer], diagnostics: Sequence[Diagnostic], folder: RunFolder
+    ) -> None:
+        super().__init__(trainer, folder.path)
+        self.folder = folder
+        self.observers = {
+            diagnostic.model_dump_json(): observer for diagnostic, observer in zip(diagnostics, observers, strict=True)
+        }
+        self.unsolved_so_far = self.counted = 0
+        self.seconds, self.last = 0.0, time.perf_counter()
+
+    def run(self) -> Trained:
+        """Train to the end; the last checkpoint alone stays."""
+        trained = super().run()
+        for old in self.checkpoints.files()[1:]:
+            old.unlink(missing_ok=True)
+        return trained
+
+    def is_due(self) -> bool:
+        """Every `SECONDS`."""
+        return time.perf_counter() - self.last > SECONDS
+
+    def after_epoch(self, epoch: int) -> None:
+        """Observe the network, and report how far it is."""
+        self.unsolved_so_far += self.unsolved() - self.counted
+        for observer in self.observers.values():
+            observer.after_epoch(self.trainer.network, epoch)
+        self.counted = self.unsolved()  # an observer may count from zero
+        if epoch:
+            epochs = self.trainer.training.epochs
+            self.folder.report(Progress(epoch=epoch, epochs=epochs, unsolved=self.unsolved_so_far))
+
+    def serves(self, state: dict[str, Any]) -> bool:
+        """Whether every observer that must see each epoch was there in the epochs of ``state``."""
+        return all(name in state["observers"] or not observer.watches for name, observer in self.observers.items())
+
+    def state(self) -> dict[str, Any]:
+        """The trainer's, and what was observed."""
+        now = time.perf_counter()
+        self.seconds, self.last = self.seconds + now - self.last, now
+        return {
+            "trainer": super().state(),
+            "observers": {name: observer.state for name, observer in self.observers.items()},
+            "unsolved": self.unsolved_so_far,
+            "seconds": self.seconds,
+        }
+
+    def load(self, state: dict[str, Any]) -> None:
+        """Go on, and go on observing."""
+        super().load(state["trainer"])
+        for name, observer in self.observers.items():
+            observer.state = state["observers"].get(name, observer.state)
+        self.unsolved_so_far, self.seconds = state["unsolved"], state["seconds"]
