@@ -1,4 +1,4 @@
-"""The whole contract between stabzoo and its plugins.
+"""The hook that a plugin implements: with `Discretization`, the whole contract between stabzoo and its plugins.
 
 A plugin is a Python package that is named by an entry point of group ``stabzoo``, ships a ``registry.yaml`` beside its
 ``__init__.py`` (what it provides and claims, read without importing the package), and implements the hook below.

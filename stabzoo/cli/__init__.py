@@ -1,4 +1,4 @@
-"""The command line: ``stabzoo list``, ``show``, ``analyze``, ``check``, ``oscillator``, ``study`` and ``diagnose``."""
+"""The command line: a file per command, imported when the command runs."""
 
 from __future__ import annotations
 

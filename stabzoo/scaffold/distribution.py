@@ -10,13 +10,13 @@ import tempfile
 from dataclasses import dataclass
 from fractions import Fraction
 from functools import cached_property
+from importlib.metadata import version
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Literal, TypeAlias
 
 from jinja2 import Environment, PackageLoader, StrictUndefined
 
-import stabzoo
 from stabzoo.errors import ConfigError
 from stabzoo.multistep import LinearMultistep
 from stabzoo.registry.catalogue import catalogue
@@ -129,7 +129,7 @@ class NewPlugin:
             "beta_next": _number(method.beta_next),
             "claims": self._claims(),
             "command": self.command,
-            "stabzoo": ".".join(stabzoo.__version__.split(".")[:2]),
+            "stabzoo": ".".join(version("stabzoo").split(".")[:2]),
         }
         templates = {
             "pyproject.toml": "pyproject.toml.j2",

@@ -1,1 +1,1 @@
-"""Training one network: the loop, exact checkpoints, several processes. Studies train with the same loop."""
+"""Training one network: the loop, exact checkpoints, several processes, and the session that trainings share."""

@@ -1,1 +1,1 @@
-"""``stabzoo study``: a file a command."""
+"""``stabzoo study``: a file per command."""
