@@ -18,7 +18,7 @@ from stabzoo.registry.schema import SchemeClaim
 from stabzoo.stability import StabilityCard
 from stabzoo.stability.enclosure import real_to_json
 
-__all__ = ["list_all", "schemes_markdown"]
+__all__ = ["list_all"]
 
 
 def list_all(patterns: Sequence[str], status: Status | None, *, schemes: bool, models: bool, as_json: bool) -> None:
@@ -63,29 +63,6 @@ def list_all(patterns: Sequence[str], status: Status | None, *, schemes: bool, m
     problems += [report.error for report in chosen_schemes if report.error]
     for problem in dict.fromkeys([*problems, *model_problems(chosen_models)]):
         console.print(problem, style="red")
-
-
-def schemes_markdown() -> str:
-    """The schemes and their models as a Markdown table; the README's is this one."""
-    header = ["scheme", "step", "order", "zero stability", "zero-stable exactly when", "A-stable", "parasitic radius"]
-    header += ["certified", "models"]
-    rows = [header, ["---"] * len(header)]
-    models = model_reports()
-    for report in scheme_reports():
-        if (card := report.card) is None:
-            continue
-        depths: dict[str, list[str]] = {}
-        for model in models:
-            if model.config.scheme == report.name:
-                depths.setdefault(_family(model), []).append(str(model.config.depth))
-        families = [f"`{name}`, depth {' '.join(numbers)}" for name, numbers in depths.items()]
-        name = f"`{report.name}`" + (" (trained)" if report.is_learnable else "")
-        condition = f"`{report.claim.condition}`" if report.claim.condition else ""
-        stiff = "" if card.method.is_explicit else _stiff_stability(card)
-        radius, order = brief(card.parasitic_radius), str(card.order or "-")
-        row = [name, f"`{card.method}`", order, card.status, condition, stiff, radius]
-        rows.append([*row, ", ".join(report.claim.certified), "; ".join(families)])
-    return "\n".join(f"| {' | '.join(row)} |" for row in rows)
 
 
 def _chosen(patterns: Sequence[str], status: Status | None, card: StabilityCard | None, *names: str) -> bool:

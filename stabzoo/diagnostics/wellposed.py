@@ -30,9 +30,9 @@ from stabzoo.implicit.step import ImplicitStep, one_sided
 from stabzoo.networks.resnet import Branch
 
 if TYPE_CHECKING:
-    from rich.table import Table
+    pass
 
-__all__ = ["HasLipschitz", "WellPosedness", "well_posedness", "well_posedness_table"]
+__all__ = ["HasLipschitz", "WellPosedness", "well_posedness"]
 
 
 @runtime_checkable
@@ -127,20 +127,6 @@ def well_posedness(model: nn.Module, input_size: tuple[int, ...]) -> list[WellPo
         run_hooked(model, sample, [step.register_forward_pre_hook(note) for step in steps])
     with evaluating(model):
         return [_prove(name, step, grids[step]) for step, name in steps.items() if step in grids]
-
-
-def well_posedness_table(certificates: list[WellPosedness], rtol: float = 1e-5) -> Table:
-    """Return a rich table: a row a step."""
-    from rich.table import Table
-
-    table = Table("step", "weight", "w L", "w mu", "well-posed by", "modulus", f"iterations to {rtol:.0e}")
-    for c in certificates:
-        numbers = (f"{c.weight:.4g}", *(f"{c.weight * m.value:.4g}" for m in (c.lipschitz, c.one_sided)))
-        count = c.iterations(rtol)
-        table.add_row(
-            c.name, *numbers, c.proof or f"not proved; {c.lipschitz.note}", f"{c.modulus:.4g}", str(count or "-")
-        )
-    return table
 
 
 @contextmanager

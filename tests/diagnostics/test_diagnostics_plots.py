@@ -13,7 +13,6 @@ from stabzoo.diagnostics.angles import PrincipalAngles
 from stabzoo.diagnostics.conditioning.blocks import module_conditioning
 from stabzoo.diagnostics.growth import perturbation_growth
 from stabzoo.diagnostics.report.figures import (
-    angles_by_epoch_figure,
     angles_by_layer_figure,
     conditioning_figure,
     growth_figure,
@@ -33,25 +32,17 @@ def network() -> torch.nn.Module:
     return timm.create_model("preresnet20", width=4, num_classes=3)
 
 
-def test_angles_by_layer_and_by_epoch() -> None:
+def test_angles_by_layer() -> None:
     """Degrees; a class with one image leaves a gap, not an error."""
     record = PrincipalAngles(torch.randn(9, 3, 8, 8), torch.tensor([0, 0, 0, 0, 1, 1, 1, 1, 2]))
-    for epoch in (1, 2):
-        record(network(), epoch)
-    figure = angles_by_epoch_figure(record.history, "angles")
-    assert [axes.get_title() for axes in figure.axes] == ["stages.0", "stages.1", "stages.2", "penultimate"]
-    within = record.history[0]["layers"]["stages.0"]["within"]
-    assert within["2"]["value"] == "nan"
-    drawn = [np.asarray(line.get_ydata()) for line in figure.axes[0].get_lines()]
-    assert any(line[0] == pytest.approx(math.degrees(within["0"]["value"])) for line in drawn)
-    assert png(figure) == png(angles_by_epoch_figure(record.history, "angles"))
+    record(network(), 1)
     layers = record.history[-1]["layers"]
+    assert layers["stages.0"]["within"]["2"]["value"] == "nan"
+    (axes,) = angles_by_layer_figure(layers, "angles").axes
+    assert [label.get_text() for label in axes.get_xticklabels()] == ["stages.0", "stages.1", "stages.2", "penultimate"]
+    first = [np.asarray(line.get_ydata())[0] for line in axes.get_lines() if len(line.get_ydata())]
+    assert any(value == pytest.approx(math.degrees(layers["stages.0"]["within"]["0"]["value"])) for value in first)
     assert png(angles_by_layer_figure(layers, "angles")) == png(angles_by_layer_figure(layers, "angles"))
-    assert len(angles_by_epoch_figure(record.history, "angles", ["stages.1"]).axes) == 1
-    with pytest.raises(ValueError, match=r"expected layers among stages\.0, .*; got stages\.7"):
-        angles_by_epoch_figure(record.history, "angles", ["stages.7"])
-    with pytest.raises(ValueError, match="expected layers among those of an epoch"):
-        angles_by_epoch_figure([], "angles")
 
 
 def test_growth_and_condition_numbers() -> None:

@@ -14,6 +14,7 @@ import yaml
 
 import stabzoo
 from fixtures import ROOT
+from fixtures.readme import schemes_markdown
 from stabzoo.registry.catalogue import catalogue
 
 if sys.version_info >= (3, 11):
@@ -121,9 +122,7 @@ def test_the_readmes_python_runs(capsys: pytest.CaptureFixture[str]) -> None:
 
 
 def test_the_readmes_table_is_the_generated_one() -> None:
-    """`stabzoo list --markdown` between the markers."""
-    from stabzoo.cli.list import schemes_markdown
-
+    """Print `fixtures.readme.schemes_markdown()` between the markers."""
     written = re.search(r"<!-- schemes -->\n(.*?)\n<!-- /schemes -->", README, flags=re.S)
     assert written
     assert written[1].strip() == schemes_markdown().strip()

@@ -13,7 +13,6 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
-from matplotlib.ticker import MaxNLocator
 
 from stabzoo.diagnostics.conditioning.blocks import BlockConditioning
 from stabzoo.diagnostics.growth import PerturbationGrowth
@@ -24,7 +23,6 @@ if TYPE_CHECKING:
     from stabzoo.diagnostics.layers import LayerNorms
 
 __all__ = [
-    "angles_by_epoch_figure",
     "angles_by_layer_figure",
     "conditioning_figure",
     "growth_figure",
@@ -41,30 +39,6 @@ def angles_by_layer_figure(layers: Mapping[str, Mapping[str, Any]], title: str) 
     _draw_angles(axes, list(range(len(layers))), list(layers.values()))
     axes.set_xticks(range(len(layers)), list(layers), rotation=25, ha="right", fontsize=8.5)
     _finish_angles(axes)
-    return figure
-
-
-def angles_by_epoch_figure(
-    history: Sequence[Mapping[str, Any]], title: str, layers: Sequence[str] | None = None
-) -> Figure:
-    """Median principal angles along the epochs, a panel for each of ``layers`` (by default all).
-
-    ``history`` is that of `stabzoo.diagnostics.angles.PrincipalAngles`.
-
-    Raises:
-        ValueError: the history is empty, or has no such layer.
-    """
-    known = list(history[0]["layers"]) if history else []
-    shown = known if layers is None else list(layers)
-    if not shown or not set(shown) <= set(known):
-        raise ValueError(f"expected layers among {', '.join(known) or 'those of an epoch'}; got {', '.join(shown)}")
-    figure, panels = _figure(2.9 * len(shown) + 1, 4.0, len(shown), title)
-    for axes, layer in zip(panels, shown, strict=True):
-        _draw_angles(axes, [entry["epoch"] for entry in history], [entry["layers"][layer] for entry in history])
-        axes.set_title(layer, fontsize=10)
-        axes.set_xlabel("epoch", fontsize=9)
-        axes.xaxis.set_major_locator(MaxNLocator(integer=True))
-        _finish_angles(axes, labelled=axes is panels[0])
     return figure
 
 
