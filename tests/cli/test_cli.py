@@ -147,8 +147,10 @@ def test_a_plugin_that_fails_to_load_is_a_row(install: Install, run: Run) -> Non
     assert ["leapfrog", "-", "-", "broken", *["-"] * 5, "leapfrog", "stabzoo-leapfrog", "9.0"] in lines
     assert ["leapfrog20", "20", "cifar", "basic", "leapfrog", "-", "-", "broken", "-"] in [line[:9] for line in lines]
     reason = ("plugin 'leapfrog' (stabzoo-leapfrog 9.0)", "ModuleNotFoundError", "'nothing_of_this_name'")
-    (told,) = (line for line in out.splitlines() if line.startswith("plugin 'leapfrog'"))
-    says(told, *reason)
+    of_scheme, of_model = (line for line in out.splitlines() if line.startswith("plugin 'leapfrog'"))
+    says(of_scheme, *reason)
+    says(of_model, "model leapfrog20", *reason)
+    assert "leapfrog20" not in of_scheme
     assert "zerosnet_opt" in out
     broken = json.loads(run("list --json --status broken").out)
     assert [entry["status"] for entry in broken["schemes"] + broken["models"]] == ["broken", "broken"]
