@@ -14,6 +14,7 @@ import torch
 
 import stabzoo
 from fixtures.commands import Run
+from fixtures.messages import says
 from fixtures.plugins import GOOD_CODE
 
 Install = Callable[..., Path]
@@ -39,7 +40,7 @@ def test_a_sound_installation(run: Run) -> None:
     assert {entry["distribution"] for entry in plugins.values()} == {f"stabzoo {stabzoo.__version__}"}
     printed = run("doctor")
     assert (printed.status, printed.err) == (0, "")
-    assert printed.out.endswith("5 plugins, all well.\n")
+    says(printed.out.splitlines()[-1], "5 plugins", "all well")
 
 
 def test_a_slow_plugin_is_seen(install: Install, run: Run) -> None:
@@ -62,15 +63,11 @@ def test_broken_plugins_are_named_with_their_reasons(install: Install, run: Run)
         "leapfrog": "broken",
     }
     bare, leapfrog = found["problems"]
-    assert bare.startswith("plugin 'bare' (stabzoo-bare 9.0): ")
-    assert "registry.yaml is missing; ship registry.yaml beside __init__.py" in bare
-    assert leapfrog == (
-        "plugin 'leapfrog' (stabzoo-leapfrog 9.0) failed to load: "
-        "ModuleNotFoundError: No module named 'nothing_of_this_name'"
-    )
+    says(bare, "plugin 'bare' (stabzoo-bare 9.0)", "registry.yaml", "missing", "__init__.py")
+    says(leapfrog, "plugin 'leapfrog' (stabzoo-leapfrog 9.0)", "ModuleNotFoundError", "'nothing_of_this_name'")
     printed = run("doctor")
     assert printed.status == 1
-    assert printed.out.endswith("7 plugins: 2 problems.\n")
+    says(printed.out.splitlines()[-1], "7 plugins", "2 problems")
 
 
 def test_a_torchvision_of_another_build(tmp_path: Path) -> None:
@@ -81,8 +78,10 @@ def test_a_torchvision_of_another_build(tmp_path: Path) -> None:
     done = subprocess.run(command, capture_output=True, text=True, env=environment, check=False)
     found = json.loads(done.stdout)
     assert done.returncode == 1
-    assert found["problems"][0] == (
-        "torchvision cannot be imported (operator torchvision::nms does not exist); torch and torchvision must be of "
-        "one build: pip install --force-reinstall torch torchvision"
+    says(
+        found["problems"][0],
+        "torchvision",
+        "operator torchvision::nms does not exist",
+        "pip install --force-reinstall torch torchvision",
     )
     assert found["environment"]["torch"]

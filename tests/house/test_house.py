@@ -1,6 +1,5 @@
-"""The house rules: who may import whom, one list of plugins, a README that is true."""
+"""The house rules: one list of public names, one list of plugins, a README that is true; for imports see test_meta.py."""
 
-import ast
 import doctest
 import importlib
 import pkgutil
@@ -24,35 +23,6 @@ else:  # pragma: no cover
 
 PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text())
 README = (ROOT / "README.md").read_text()
-
-
-def imports(path: Path) -> list[tuple[str, list[str]]]:
-    """(module, names) of every import statement of a file, whether it runs at import time or not."""
-    found = []
-    for node in ast.walk(ast.parse(path.read_text())):
-        if isinstance(node, ast.Import):
-            found += [(alias.name, []) for alias in node.names]
-        elif isinstance(node, ast.ImportFrom):
-            found.append((node.module or "", [alias.name for alias in node.names]))
-    return found
-
-
-def test_the_core_imports_no_plugin() -> None:
-    """First-party plugins are third-party plugins."""
-    files = list((ROOT / "stabzoo").rglob("*.py"))
-    assert len(files) > 20
-    assert [(f.name, m) for f in files for m, _ in imports(f) if m.startswith("stabzoo_")] == []
-
-
-def test_plugins_import_only_public_names() -> None:
-    """What our plugins use, a third party may use: the documented names of `stabzoo`."""
-    files = list((ROOT / "plugins").rglob("*.py"))
-    assert len(files) >= 3
-    for file in files:
-        for module, names in imports(file):
-            if module.split(".")[0] == "stabzoo":
-                assert module == "stabzoo", f"{file} imports {module}"
-                assert set(names) <= set(stabzoo._PUBLIC), f"{file} imports {names}"
 
 
 def test_the_public_names_exist_and_are_listed_once() -> None:

@@ -5,6 +5,7 @@ import timm
 import torch
 from torch import nn
 
+from fixtures.messages import raises
 from stabzoo.diagnostics.conditioning.blocks import module_conditioning
 from stabzoo.errors import ConfigError
 
@@ -76,5 +77,5 @@ def test_a_deep_untrained_network_neither_overflows_nor_dies(name: str, norm: st
 
 def test_another_norm_is_refused() -> None:
     """What was expected, and what was got."""
-    with pytest.raises(ConfigError, match="norm: expected 'batch' or 'none', got 'layer'"):
+    with raises(ConfigError, "norm", "'batch' or 'none'", "got 'layer'"):
         timm.create_model("preresnet20", norm="layer")

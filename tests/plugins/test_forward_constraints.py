@@ -12,6 +12,7 @@ from hypothesis import strategies as st
 from torch.nn.functional import cross_entropy
 
 import stabzoo
+from fixtures.messages import raises
 from stabzoo_forward.constraints import NonNegative, NormBound, Projected, Projector
 from stabzoo_forward.proofs import proved_bounds, size_bounds
 
@@ -131,7 +132,7 @@ def test_a_bound_on_a_grid_holds_on_its_divisors() -> None:
 
 def test_an_odd_grid_has_no_bound_for_a_stride() -> None:
     """The message says what is expected and what to do."""
-    with pytest.raises(ValueError, match="stride that divides the grid; choose another input size"):
+    with raises(ValueError, "stride (2, 2)", "5x5", "input size"):
         NormBound(1.0, (5, 5), 2).norms(torch.ones(1, 2, 2, 3, 3))
 
 

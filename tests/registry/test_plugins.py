@@ -12,6 +12,7 @@ import torch
 import stabzoo
 import stabzoo.config
 import stabzoo.registry.loading
+from fixtures.messages import raises, warns
 from stabzoo.errors import PluginError, PluginWarning, UnknownParameterError
 from stabzoo.registry.catalogue import catalogue
 
@@ -77,43 +78,40 @@ def test_the_plugin_may_be_imported_first(install: Install) -> None:
 
 
 @pytest.mark.parametrize(
-    ("registry", "reason"),
+    ("registry", "facts"),
     [
-        (None, r"registry\.yaml is missing; ship registry\.yaml beside __init__\.py"),
-        ("leapfrog: [", r"registry\.yaml, line 2: not valid YAML"),
-        ("- leapfrog", "expected a mapping of names to values at the top, got list"),
-        ("frog: {schemes: {}}", "expected a section 'leapfrog' \\(the name of the entry point\\), got frog"),
-        ("leapfrog: {schemes: {leapfrog: {order: 2, stabilty: weak}}}", r"schemes\.leapfrog\.stabilty: unknown name; accepted here: order, stability"),
-        ("leapfrog: {schemes: {leapfrog: {order: two, stability: weak}}}", r"schemes\.leapfrog\.order: .*got 'two'"),
-        ("leapfrog: {schemes: {a: {order: 1, stability: weak}, a: {order: 2, stability: weak}}}", "the key 'a' is written twice"),
+        (None, ("missing", "registry.yaml", "__init__.py")),
+        ("leapfrog: [", ("line 2", "YAML")),
+        ("- leapfrog", ("mapping", "list")),
+        ("frog: {schemes: {}}", ("section 'leapfrog'", "got frog")),
+        ("leapfrog: {schemes: {leapfrog: {order: 2, stabilty: weak}}}", ("schemes.leapfrog.stabilty", "unknown", "order, stability")),
+        ("leapfrog: {schemes: {leapfrog: {order: two, stability: weak}}}", ("schemes.leapfrog.order", "'two'")),
+        ("leapfrog: {schemes: {a: {order: 1, stability: weak}, a: {order: 2, stability: weak}}}", ("key 'a'", "twice")),
         (
             "leapfrog: {schemes: {a: {order: 1, stability: weak}}, models: {a20: {scheme: a, depth: 21}}}",
-            r"models\.a20\.block: a CIFAR network of basic blocks has a depth of 6n\+2 \(20, 26, \.\.\.\); got 21",
+            ("models.a20.block", "CIFAR", "6n+2", "20, 26", "got 21"),
         ),
         (
             "leapfrog: {schemes: {a: {order: 1, stability: weak}}, families: {a: {scheme: a, cifar: {basic: [20]}}}}",
-            "the name 'a' needs '{depth}' in it once",
+            ("'a'", "'{depth}'", "once"),
         ),
-        ("leapfrog: {schemes: {a: {order: 1, stability: weak, condition: import os}}}", "not a condition: 'import os'; expected comparisons"),
+        ("leapfrog: {schemes: {a: {order: 1, stability: weak, condition: import os}}}", ("condition", "'import os'", "comparisons")),
     ],
 )  # fmt: skip
 def test_a_broken_registry_is_a_warning_that_names_the_place(
-    install: Install, registry: str | None, reason: str
+    install: Install, registry: str | None, facts: tuple[str, ...]
 ) -> None:
     """The plugin is left out, with file and place; ours are untouched."""
     install(registry=registry)
-    with pytest.warns(PluginWarning, match=r"plugin 'leapfrog' \(stabzoo-leapfrog 9\.0\)") as caught:
+    with warns(PluginWarning, "plugin 'leapfrog' (stabzoo-leapfrog 9.0)", "registry.yaml", *facts):
         assert stabzoo.list_schemes() == OUR_SCHEMES
-    import re
-
-    assert re.search(reason, str(caught[0].message)), caught[0].message
 
 
 def test_strict_mode_raises(install: Install, monkeypatch: pytest.MonkeyPatch) -> None:
     """STABZOO_STRICT=1."""
     install(registry="frog: {}")
     monkeypatch.setenv("STABZOO_STRICT", "1")
-    with pytest.raises(PluginError, match="plugin 'leapfrog'"):
+    with raises(PluginError, "plugin 'leapfrog'", "got frog"):
         stabzoo.list_schemes()
 
 
@@ -127,29 +125,29 @@ def test_a_limit_on_the_plugins(install: Install, monkeypatch: pytest.MonkeyPatc
     assert stabzoo.list_schemes() == []
     monkeypatch.setenv("STABZOO_PLUGINS", "eulr")
     stabzoo.registry.catalogue.catalogue.cache_clear()
-    with pytest.warns(PluginWarning, match="STABZOO_PLUGINS names no installed plugin: eulr"):
+    with warns(PluginWarning, "STABZOO_PLUGINS", "eulr"):
         assert stabzoo.list_schemes() == []
 
 
 @pytest.mark.parametrize(
-    ("name", "registry", "reason"),
+    ("name", "registry", "facts"),
     [
-        ("zerosnet", "zerosnet: {schemes: {}}", "the plugin name 'zerosnet' is taken by plugin 'zerosnet' (stabzoo 0.1.0)"),
-        ("mine", "mine: {schemes: {euler: {order: 1, stability: strong}}}", "the scheme 'euler' is already provided by plugin 'euler' (stabzoo 0.1.0)"),
+        ("zerosnet", "zerosnet: {schemes: {}}", ("plugin name 'zerosnet'", "by plugin 'zerosnet' (stabzoo 0.1.0)")),
+        ("mine", "mine: {schemes: {euler: {order: 1, stability: strong}}}", ("scheme 'euler'", "by plugin 'euler' (stabzoo 0.1.0)")),
         (
             "mine",
             "mine: {schemes: {a: {order: 1, stability: strong}}, models: {preresnet20: {scheme: a, depth: 20}}}",
-            "the model 'preresnet20' is already provided by plugin 'euler' (stabzoo 0.1.0)",
+            ("model 'preresnet20'", "by plugin 'euler' (stabzoo 0.1.0)"),
         ),
     ],
 )  # fmt: skip
-def test_a_name_that_is_taken_stays_with_its_owner(install: Install, name: str, registry: str, reason: str) -> None:
+def test_a_name_that_is_taken_stays_with_its_owner(
+    install: Install, name: str, registry: str, facts: tuple[str, ...]
+) -> None:
     """Ours first; the message has both owners."""
     install(name, registry=registry, package="stabzoo_other")
-    with pytest.warns(PluginWarning) as caught:
+    with warns(PluginWarning, f"plugin '{name}' (stabzoo-other 9.0)", *facts):
         assert stabzoo.get_scheme("euler").coefficients().steps == 1
-    assert str(caught[0].message).startswith(f"plugin '{name}' (stabzoo-other 9.0): ")
-    assert reason in str(caught[0].message)
     assert catalogue().models["preresnet20"][0].name == "euler"
 
 
@@ -158,52 +156,60 @@ def test_a_name_of_timm_is_not_overwritten(install: Install) -> None:
     install(
         registry="leapfrog: {schemes: {leapfrog: {order: 2, stability: weak}}, models: {resnet18: {scheme: leapfrog, depth: 20}, leapfrog20: {scheme: leapfrog, depth: 20}}}"
     )
-    with pytest.warns(
-        PluginWarning, match=r"plugin 'leapfrog'.*the model name 'resnet18' is taken by timm\.models\.resnet"
-    ):
+    with warns(PluginWarning, "plugin 'leapfrog'", "'resnet18'", "timm.models.resnet"):
         stabzoo.refresh()
     assert timm.model_entrypoint("resnet18").__module__ == "timm.models.resnet"
     assert timm.is_model("leapfrog20")
 
 
 @pytest.mark.parametrize(
-    ("call", "reason"),
+    ("call", "facts"),
     [
-        (lambda: timm.create_model("zerosnet20", lam=0), "model 'zerosnet20': scheme 'zerosnet': lam: must not be 0"),
-        (lambda: timm.create_model("zerosnet20", lam="often"), "lam: "),
-        (lambda: timm.create_model("zerosnet20", lam=float("nan")), "lam: "),
-        (lambda: timm.create_model("zerosnet20", alpha=["1", "1"], beta=["1"]), "expected 3 numbers, got 2"),
-        (lambda: timm.create_model("zerosnet20", alpha=["1", "1", "1"]), "alpha and beta are given together"),
+        (lambda: timm.create_model("zerosnet20", lam=0), ("model 'zerosnet20'", "scheme 'zerosnet'", "lam", "0")),
+        (lambda: timm.create_model("zerosnet20", lam="often"), ("scheme 'zerosnet'", "lam: ", "'often'")),
+        (lambda: timm.create_model("zerosnet20", lam=float("nan")), ("scheme 'zerosnet'", "lam: ", "nan")),
+        (lambda: timm.create_model("zerosnet20", alpha=["1", "1"], beta=["1"]), ("alpha", "3", "got 2")),
+        (
+            lambda: timm.create_model("zerosnet20", alpha=["1", "1", "1"]),
+            ("scheme 'zerosnet'", "alpha", "beta", "together"),
+        ),
         (
             lambda: timm.create_model("zerosnet20", alpha=["1", "1", "1"], beta=["1"], lam=3),
-            "give lam, or alpha and beta, not both",
+            ("scheme 'zerosnet'", "lam", "alpha and beta", "both"),
         ),
-        (lambda: timm.create_model("zerosnet20", alpha=["1", "1", "1"], beta=["1"] * 4), "beta"),
-        (lambda: timm.create_model("lmresnet20_shared", beta="papr"), "beta: "),
+        (
+            lambda: timm.create_model("zerosnet20", alpha=["1", "1", "1"], beta=["1"] * 4),
+            ("scheme 'zerosnet'", "betas", "3", "got 4"),
+        ),
+        (lambda: timm.create_model("lmresnet20_shared", beta="papr"), ("beta: ", "'papr'")),
         (
             lambda: timm.create_model("zerosnet20", width=0),
-            "width: expected a whole number of channels, at least 1 and at most 65536; got 0",
+            ("width", "1", "65536", "got 0"),
         ),
-        (lambda: stabzoo.get_scheme("zerosnt"), "unknown scheme 'zerosnt'; did you mean zerosnet"),
+        (lambda: stabzoo.get_scheme("zerosnt"), ("scheme 'zerosnt'", "zerosnet")),
     ],
 )
-def test_bad_parameters_fail_in_a_sentence(call: Callable[[], object], reason: str) -> None:
+def test_bad_parameters_fail_in_a_sentence(call: Callable[[], object], facts: tuple[str, ...]) -> None:
     """Never a pydantic report, never a traceback's worth of types."""
-    with pytest.raises(stabzoo.errors.ConfigError) as caught:
+    with raises(stabzoo.errors.ConfigError, *facts) as caught:
         call()
-    assert reason in str(caught.value)
     assert "pydantic" not in str(caught.value)
     assert "input_value" not in str(caught.value)
 
 
 def test_an_unknown_parameter_lists_the_known_ones() -> None:
     """A TypeError, as timm's contract wants, that helps."""
-    with pytest.raises(
+    with raises(
         TypeError,
-        match=r"model 'zerosnet20_opt': scheme 'zerosnet_opt': unknown parameter 'lam'; it takes none; the network takes width",
+        "model 'zerosnet20_opt'",
+        "scheme 'zerosnet_opt'",
+        "unknown parameter 'lam'",
+        "none",
+        "network",
+        "width",
     ):
         timm.create_model("zerosnet20_opt", lam=3)
-    with pytest.raises(UnknownParameterError, match=r"unknown parameter 'lamda'; it takes .*lam"):
+    with raises(UnknownParameterError, "scheme 'zerosnet'", "unknown parameter 'lamda'", "lam"):
         stabzoo.get_scheme("zerosnet", lamda=3)
 
 

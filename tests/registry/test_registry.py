@@ -13,6 +13,7 @@ from hypothesis import strategies as st
 
 import stabzoo
 from fixtures.commands import Run
+from fixtures.messages import raises, says
 from stabzoo.config import load_yaml, validate
 from stabzoo.errors import ConfigError
 from stabzoo.multistep import exact
@@ -42,32 +43,32 @@ def test_a_condition_is_probed_at_its_bounds_and_beside_them() -> None:
 )
 def test_what_is_not_a_condition(text: str) -> None:
     """A sentence that states the grammar."""
-    with pytest.raises(ValueError, match=r"not a condition: .*expected comparisons of one parameter"):
+    with raises(ValueError, "condition", "comparisons", "parameter"):
         parse_condition(text)
 
 
 @pytest.mark.parametrize(
-    ("data", "reason"),
+    ("data", "facts"),
     [
-        ({"depth": 57}, "a CIFAR network of basic blocks has a depth of 6n\\+2 \\(56, 62, ...\\); got 57"),
-        ({"depth": 2}, "a depth of 6n\\+2 \\(8, 14, ...\\); got 2"),
+        ({"depth": 57}, ("CIFAR", "basic", "6n+2", "56, 62", "got 57")),
+        ({"depth": 2}, ("6n+2", "8, 14", "got 2")),
         ({"depth": 110, "block": "bottleneck"}, None),
-        ({"depth": 165, "block": "bottleneck"}, "a depth of 9n\\+2 \\(164, 173, ...\\); got 165"),
-        ({"depth": 20, "form": "imagenet"}, "an ImageNet network of basic blocks has a depth of 18, 34; got 20"),
-        ({"depth": "deep"}, "depth: .*got 'deep'"),
+        ({"depth": 165, "block": "bottleneck"}, ("bottleneck", "9n+2", "164, 173", "got 165")),
+        ({"depth": 20, "form": "imagenet"}, ("ImageNet", "basic", "18, 34", "got 20")),
+        ({"depth": "deep"}, ("depth", "'deep'")),
         (
             {"depth": 20, "widht": 8},
-            "widht: unknown name; accepted here: scheme, depth, form, stages, block, width, parameters",
+            ("widht", "unknown", "scheme, depth, form, stages, block, width, parameters"),
         ),
-        ({}, "depth: is required"),
+        ({}, ("depth", "required")),
     ],
 )
-def test_depths(data: dict, reason: str | None) -> None:
+def test_depths(data: dict, facts: tuple[str, ...] | None) -> None:
     """A depth is 6n+2 or 9n+2, or one of ImageNet's."""
-    if reason is None:
+    if facts is None:
         assert validate(ModelConfig, {"scheme": "euler", **data}, "here").layers == (12, 12, 12)
         return
-    with pytest.raises(ConfigError, match=f"^here:\\s.*{reason}"):
+    with raises(ConfigError, "here:", *facts):
         validate(ModelConfig, {"scheme": "euler", **data}, "here")
 
 
@@ -94,17 +95,17 @@ def test_a_family_is_one_model_a_depth() -> None:
 
 
 @pytest.mark.parametrize(
-    ("families", "reason"),
+    ("families", "facts"),
     [
-        ({"a{depth}": {"scheme": "a", "cifar": {"basic": [21]}}}, "a depth of 6n\\+2"),
-        ({"a{depth}": {"scheme": "a"}}, "a family needs depths"),
-        ({"A{depth}": {"scheme": "a", "cifar": {"basic": [20]}}}, "'A20' is not a name"),
-        ({"a{depth}": {"scheme": "a", "cifar": {"basic": [20, 20]}}}, "the model a20 is defined twice"),
+        ({"a{depth}": {"scheme": "a", "cifar": {"basic": [21]}}}, ("families.a{depth}", "6n+2", "got 21")),
+        ({"a{depth}": {"scheme": "a"}}, ("a{depth}", "family", "depths")),
+        ({"A{depth}": {"scheme": "a", "cifar": {"basic": [20]}}}, ("'A20'", "name")),
+        ({"a{depth}": {"scheme": "a", "cifar": {"basic": [20, 20]}}}, ("a20", "twice")),
     ],
 )
-def test_bad_families(families: dict, reason: str) -> None:
+def test_bad_families(families: dict, facts: tuple[str, ...]) -> None:
     """Found when the file is read, not when the model is built."""
-    with pytest.raises(ConfigError, match=reason):
+    with raises(ConfigError, "here", *facts):
         validate(Registry, {"schemes": {"a": {"order": 1, "stability": "strong"}}, "families": families}, "here")
 
 
@@ -115,26 +116,26 @@ CHAIN = b"a0: &a0 [x]\n" + b"".join(b"a%d: &a%d [*a%d]\n" % (i, i, i - 1) for i 
 
 
 @pytest.mark.parametrize(
-    ("content", "reason"),
+    ("content", "facts"),
     [
-        (b"a: &x [1]\nb: *y\n", r"line 2: not valid YAML \(found undefined alias"),
-        (b"\xff\xfe\x00", "not UTF-8 text"),
-        (b"!!python/object/apply:os.system ['true']", "not valid YAML"),
-        (b"? [1, 2]\n: 3\n", "a key must be a name"),
-        (b"", "expected a mapping of names to values at the top, got NoneType"),
-        (b"[" * 5000, "not valid YAML"),
-        (BOMB, r"line \d+: not valid YAML \(more than 100000 values, aliases written out\)"),
-        (CHAIN, r"line 50: not valid YAML \(more than 50 levels, aliases written out\)"),
-        (b"a: &a [*a]", r"line 1: not valid YAML \(an alias of what it is a part of\)"),
-        (b"a: &a\n  <<: *a\n", "an alias of what it is a part of"),
-        (b"a: '" + b"x" * 2**20 + b"'", "expected at most 1048576 bytes"),
+        (b"a: &x [1]\nb: *y\n", ("line 2", "YAML", "undefined alias")),
+        (b"\xff\xfe\x00", ("UTF-8",)),
+        (b"!!python/object/apply:os.system ['true']", ("YAML", "os.system")),
+        (b"? [1, 2]\n: 3\n", ("key", "name")),
+        (b"", ("mapping", "NoneType")),
+        (b"[" * 5000, ("line 1", "YAML", "nesting")),
+        (BOMB, ("line", "YAML", "100000", "aliases")),
+        (CHAIN, ("line 50", "YAML", "50 levels", "aliases")),
+        (b"a: &a [*a]", ("line 1", "YAML", "alias", "part")),
+        (b"a: &a\n  <<: *a\n", ("alias", "part")),
+        (b"a: '" + b"x" * 2**20 + b"'", ("1048576",)),
     ],
 )
-def test_bad_files(tmp_path, content: bytes, reason: str) -> None:
+def test_bad_files(tmp_path, content: bytes, facts: tuple[str, ...]) -> None:
     """The file, the line and the reason; nothing in it is executed."""
     path = tmp_path / "registry.yaml"
     path.write_bytes(content)
-    with pytest.raises(ConfigError, match=f"registry.yaml.*{reason}"):
+    with raises(ConfigError, path, *facts):
         load_yaml(path)
 
 
@@ -155,7 +156,7 @@ def test_a_yaml_bomb_is_refused_in_no_time(tmp_path) -> None:
     path = tmp_path / "registry.yaml"
     path.write_bytes(BOMB)
     started = time.process_time()
-    with pytest.raises(ConfigError, match="aliases written out"):
+    with raises(ConfigError, path, "100000", "aliases"):
         load_yaml(path)
     assert time.process_time() - started < 1
 
@@ -179,7 +180,7 @@ def test_numbers_of_any_length_are_refused_wherever_they_enter(number: int) -> N
         lambda: stabzoo.get_scheme("multistep", alpha=(value,), beta=(1,)),
         lambda: parse_condition(f"k < {value if isinstance(value, str) else LONG}"),
     ):
-        with pytest.raises(ValueError, match=r"at most (1000 decimal digits|500 characters)|not a condition") as caught:
+        with pytest.raises(ValueError, match=r"1000 .*digits|500 characters|condition") as caught:
             enter()
         assert len(str(caught.value)) < 400
     assert time.process_time() - started < 2
@@ -191,14 +192,14 @@ def test_long_numbers_on_the_command_line_and_in_files(number: str, run: Run, tm
     for line in (f"analyze --alpha {number} --beta 1", f"show zerosnet --set lam={number}"):
         status, out, err = run(line)
         assert (status, out) == (2, "")
-        assert "at most 1000 decimal digits" in err
+        says(err, "1000", "digits", "alpha" if "alpha" in line else "lam")
         assert len(err) < 400
     path = tmp_path / "registry.yaml"
     path.write_text(f"euler: {{weight: {number}}}")
     if number.startswith("0."):  # YAML's own number, the float that is nearest
         assert load_yaml(path) == {"euler": {"weight": 1.0}}
         return
-    with pytest.raises(ConfigError, match=r"at most 1000 decimal digits|Exceeds the limit|not valid YAML") as caught:
+    with pytest.raises(ConfigError, match=r"1000 .*digits|Exceeds the limit|YAML") as caught:
         stabzoo.get_scheme("euler", **load_yaml(path)["euler"])
     assert len(str(caught.value)) < 400
 
@@ -208,15 +209,13 @@ def test_long_numbers_on_the_command_line_and_in_files(number: str, run: Run, tm
 )
 def test_a_width_out_of_range(width: Any) -> None:
     """Before torch is asked for so much memory."""
-    with pytest.raises(
-        ConfigError, match=r"width: expected a whole number of channels, at least 1 and at most 65536; got "
-    ):
+    with raises(ConfigError, "width", "1", "65536", "got"):
         timm.create_model("zerosnet20_opt", width=width, device="meta")
-    with pytest.raises(ConfigError, match=r"^here: width: "):
+    with raises(ConfigError, "here: width"):
         validate(ModelConfig, {"scheme": "euler", "depth": 20, "width": width if width != "8" else "x"}, "here")
 
 
 def test_a_missing_file(tmp_path) -> None:
     """Says what was expected there."""
-    with pytest.raises(ConfigError, match=r"cannot be read .*; expected a YAML file there"):
+    with raises(ConfigError, tmp_path / "none.yaml", "No such file", "YAML"):
         load_yaml(tmp_path / "none.yaml")

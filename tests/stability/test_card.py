@@ -13,6 +13,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from fixtures.messages import raises, says
 from stabzoo.multistep import LinearMultistep
 from stabzoo.stability import Enclosure, card, verify_certificate
 from stabzoo.stability.enclosure import as_float
@@ -53,36 +54,40 @@ def test_table_10(alpha, beta, moduli, stable, parameter):
         assert result.order == 2
     elif stable:
         assert result.status == "strong"
-        assert "none is the principal root 1" in result.reason
+        says(result.reason, "none is the principal root")
         assert float(result.parasitic_radius) == pytest.approx(moduli[0], abs=0.005)
 
 
 @pytest.mark.parametrize(
-    ("method", "status", "reason"),
+    ("method", "status", "facts"),
     [
-        (zerosnet("-9/5"), "strong", "rho = (z - 1) (3z + 1)^2 / 9: 1 is a simple root"),
-        (zerosnet(-1), "weak", "roots of z + 1 lie on the unit circle beside 1"),
-        (zerosnet("1/3"), "unstable", "(z - 1)^3 divides rho"),
-        (zerosnet("1/5"), "unstable", "z - 3 of rho has a root of modulus 3, outside"),
-        (zerosnet("1/4"), "unstable", "4z^2 - 11z + 5 of rho has a root of modulus 2.17539"),
-        (LinearMultistep((2 + Fraction(1, 10**30), -1 - Fraction(1, 10**30)), (1,)), "unstable", "modulus 1 + 1e-30"),
+        (zerosnet("-9/5"), "strong", ("rho = (z - 1) (3z + 1)^2 / 9", "1 is a simple root")),
+        (zerosnet(-1), "weak", ("z + 1", "on the unit circle")),
+        (zerosnet("1/3"), "unstable", ("(z - 1)^3",)),
+        (zerosnet("1/5"), "unstable", ("z - 3", "modulus 3", "outside")),
+        (zerosnet("1/4"), "unstable", ("4z^2 - 11z + 5", "modulus 2.17539")),
+        (
+            LinearMultistep((2 + Fraction(1, 10**30), -1 - Fraction(1, 10**30)), (1,)),
+            "unstable",
+            ("modulus 1 + 1e-30",),
+        ),
         (
             LinearMultistep(("1/2",), (1,)),
             "strong",
-            "all roots lie inside the unit circle, but none is the principal root",
+            ("all", "inside the unit circle", "none is the principal root"),
         ),
-        (LinearMultistep((-1,), (1,)), "weak", "those on the circle are simple, but none is the principal root"),
-        (LinearMultistep((0, -2, 0, -1), (1,)), "unstable", "(z^2 + 1)^2 divides rho"),
-        (LinearMultistep((1, -1, 1), (1,)), "weak", "roots of z^2 + 1 lie on the unit circle beside 1"),
-        (LinearMultistep((0, 0), (1,)), "strong", "rho = (z)^2"),
+        (LinearMultistep((-1,), (1,)), "weak", ("on the circle", "simple", "none is the principal root")),
+        (LinearMultistep((0, -2, 0, -1), (1,)), "unstable", ("(z^2 + 1)^2",)),
+        (LinearMultistep((1, -1, 1), (1,)), "weak", ("z^2 + 1", "on the unit circle")),
+        (LinearMultistep((0, 0), (1,)), "strong", ("rho = (z)^2",)),
     ],
     ids=str,
 )
-def test_status_and_reason(method, status, reason):
+def test_status_and_reason(method, status, facts):
     """The sentence names the factor of rho that decides."""
     result = card(method)
     assert result.status == status
-    assert reason in result.reason
+    says(result.reason, *facts)
     assert "\n" not in result.reason
 
 
@@ -235,7 +240,7 @@ def test_anything_with_coefficients_has_a_card():
 @pytest.mark.parametrize("wrong", [(1, 0), None, "leapfrog", Scheme((1,)), 1])
 def test_card_refuses_what_has_none(wrong):
     """One message for everything that is no method."""
-    with pytest.raises(ValueError, match="expected a LinearMultistep or an object whose coefficients"):
+    with raises(ValueError, "LinearMultistep", "coefficients"):
         card(wrong)
 
 
@@ -253,7 +258,7 @@ def test_a_scheme_that_contradicts_itself_has_no_card():
             """The leapfrog scheme's."""
             return Fraction(1), Fraction(0), Fraction(-1)
 
-    with pytest.raises(ValueError, match=r"Contradiction: .*\(1, -1\).*got \(1, 0, -1\)"):
+    with raises(ValueError, "Contradiction", "(1, -1)", "got (1, 0, -1)"):
         card(Contradiction())
 
 
@@ -273,7 +278,7 @@ def test_lazy_names_exist():
 
     for name in set(stabzoo.stability.__all__) - {"Real"}:  # a union has no name
         assert getattr(stabzoo.stability, name).__name__ == name
-    with pytest.raises(AttributeError, match="no attribute 'verdict'"):
+    with raises(AttributeError, "'verdict'"):
         _ = stabzoo.stability.verdict
 
 

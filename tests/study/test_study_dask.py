@@ -11,6 +11,7 @@ import time
 from collections.abc import Callable, Iterator
 from concurrent.futures import Executor
 from contextlib import AbstractContextManager, closing, suppress
+from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
@@ -20,6 +21,7 @@ import yaml
 from rich.console import Console
 
 from fixtures import ROOT
+from fixtures.messages import raises, says
 from stabzoo.errors import ConfigError
 from stabzoo.study import load_study, run_study
 from stabzoo.study.execution import executors
@@ -87,7 +89,8 @@ def test_deaths_of_workers_and_the_end_of_a_local_cluster(tmp_path: Path, capfd:
         error = dies.exception(timeout=60)
         assert error is not None
         assert worker_died(error)
-        assert re.fullmatch(r"ended 3 times, last worker [01] at tcp://127\.0\.0\.1:\d+", str(error))
+        says(str(error), "3 times", "worker")
+        assert re.search(r"tcp://127\.0\.0\.1:\d+", str(error))
         raises = executor.submit(int, "no number").exception(timeout=60)
         assert isinstance(raises, ValueError)
         assert not worker_died(raises)
@@ -123,21 +126,18 @@ def test_importing_the_engines_imports_neither_torch_nor_dask():
 
 
 @pytest.mark.parametrize(
-    ("arguments", "message"),
+    ("arguments", "facts"),
     [
-        ({"engine": "local", "scheduler": "tcp://here:1"}, "scheduler: goes with the engine dask, got 'tcp://here:1'"),
-        ({"engine": "dask", "scheduler": "here"}, "scheduler here: cannot be reached .missing port number"),
-        ({"engine": "dask", "scheduler": "xyz://here:1"}, "scheduler xyz://here:1: cannot be reached .unknown address"),
-        (
-            {"engine": "dask", "scheduler": "tcp://127.0.0.1:1"},
-            "cannot be reached .Timed out.* `dask scheduler` prints",
-        ),
+        ({"engine": "local", "scheduler": "tcp://here:1"}, ("scheduler", "dask", "'tcp://here:1'")),
+        ({"engine": "dask", "scheduler": "here"}, ("scheduler here", "missing port number")),
+        ({"engine": "dask", "scheduler": "xyz://here:1"}, ("scheduler xyz://here:1", "unknown address")),
+        ({"engine": "dask", "scheduler": "tcp://127.0.0.1:1"}, ("tcp://127.0.0.1:1", "Timed out", "`dask scheduler`")),
     ],
 )
-def test_what_cannot_be_opened(arguments: dict[str, Any], message: str, monkeypatch: pytest.MonkeyPatch):
+def test_what_cannot_be_opened(arguments: dict[str, Any], facts: tuple[str, ...], monkeypatch: pytest.MonkeyPatch):
     """A sentence each."""
     monkeypatch.setattr(executors, "SECONDS", 0.2)
-    with pytest.raises(ConfigError, match=message), open_executor(workers=1, **arguments):
+    with raises(ConfigError, *facts), open_executor(workers=1, **arguments):
         pass
 
 
@@ -145,10 +145,10 @@ def test_missing_gpu_and_missing_dask(monkeypatch: pytest.MonkeyPatch):
     """What to install is said."""
     monkeypatch.setattr("torch.cuda.device_count", lambda: 0)
     for engine in ("local", "dask"):
-        with pytest.raises(ConfigError, match="torch sees no GPU"), open_executor(engine, 1, device="cuda"):
+        with raises(ConfigError, "torch", "no GPU"), open_executor(engine, 1, device="cuda"):
             pass
     monkeypatch.setitem(sys.modules, "distributed", None)
-    with pytest.raises(ConfigError, match=r"pip install 'stabzoo\[dask\]'"), open_executor("dask", 1):
+    with raises(ConfigError, "pip install 'stabzoo[dask]'"), open_executor("dask", 1):
         pass
 
 
@@ -199,14 +199,14 @@ def cluster(tmp_path: Path) -> Iterator[Cluster]:
 def test_a_cluster_that_was_there_before(cluster: Cluster, tmp_path: Path):
     """Its workers are used and outlive the study; those that cannot give the same numbers are refused; it may end."""
     cluster.add_worker("--nthreads", "2")
-    with pytest.raises(ConfigError, match=r"has 2 threads.*--nthreads 1"), using(cluster):
+    with raises(ConfigError, "2 threads", "--nthreads 1"), using(cluster):
         pass
     cluster.end()
     info = tmp_path / "torch-0.0.1.dist-info"
     info.mkdir()
     (info / "METADATA").write_text("Metadata-Version: 2.1\nName: torch\nVersion: 0.0.1\n")
     cluster.add_worker("--nthreads", "1", path=tmp_path)
-    with pytest.raises(ConfigError, match=r"has torch 0\.0\.1 instead of"), using(cluster):
+    with raises(ConfigError, "torch 0.0.1", version("torch")), using(cluster):
         pass
     cluster.end()
     cluster.add_worker("--nthreads", "1", "--resources", "GPU=1")
@@ -218,7 +218,7 @@ def test_a_cluster_that_was_there_before(cluster: Cluster, tmp_path: Path):
         waiting = [executor.submit(process_id, 600) for _ in range(2)]
         cluster.end(0)
         for future in waiting:
-            with pytest.raises(ConfigError, match=f"{cluster.address}: the Dask scheduler has ended"):
+            with raises(ConfigError, cluster.address, "scheduler", "ended"):
                 future.result(timeout=60)
 
 

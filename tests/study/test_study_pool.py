@@ -10,6 +10,7 @@ from concurrent.futures import Future
 
 import pytest
 
+from fixtures.messages import raises
 from stabzoo.study.execution.pool import ProcessExecutor, WorkerDied
 
 SCRIPT = """
@@ -33,7 +34,7 @@ def refuse(reason: str) -> None:
 
 @pytest.mark.parametrize(
     ("end", "how"),
-    [((os.kill, signal.SIGKILL), "was killed by SIGKILL"), ((os._exit, 3), "ended with exit code 3")],
+    [((os.kill, signal.SIGKILL), "SIGKILL"), ((os._exit, 3), "exit code 3")],
     ids=["killed", "exit"],
 )
 @pytest.mark.parametrize("workers", [1, 2])
@@ -44,7 +45,7 @@ def test_a_process_that_dies_costs_the_call_it_was_at(end: tuple[object, int], h
         victim = executor.submit(die, end[1]) if end[0] is os.kill else executor.submit(os._exit, end[1])
         others = [executor.submit(abs, -i) for i in range(4)]
         assert first.result() > 0
-        with pytest.raises(WorkerDied, match=how):
+        with raises(WorkerDied, how):
             victim.result()
         assert [other.result() for other in others] == [0, 1, 2, 3]
 
@@ -76,7 +77,7 @@ def test_an_idle_process_that_died_is_replaced() -> None:
 def test_what_a_call_raises_is_raised() -> None:
     """And the process goes on."""
     with ProcessExecutor(1) as executor:
-        with pytest.raises(ValueError, match="no luck"):
+        with raises(ValueError, "no luck"):
             executor.submit(refuse, "no luck").result()
         assert executor.submit(abs, -1).result() == 1
 

@@ -9,6 +9,7 @@ import pytest
 import yaml
 
 from fixtures import ROOT
+from fixtures.messages import raises
 from stabzoo.errors import ConfigError
 from stabzoo.study import Study, load_study, shipped_studies
 from stabzoo.study.spec import Run
@@ -55,67 +56,63 @@ def test_every_shipped_study_is_valid():
 
 def test_unknown_study_lists_the_shipped_ones():
     """A misspelt name is answered with the names there are."""
-    with pytest.raises(ConfigError, match=r"no study 'quickstrat'.*quickstart.*\.yaml"):
+    with raises(ConfigError, "no study 'quickstrat'", "quickstart", ".yaml"):
         load_study("quickstrat")
 
 
 def test_missing_file_is_named():
     """A path that is not there is an error about that path."""
-    with pytest.raises(ConfigError, match=r"nowhere\.yaml: cannot be read"):
+    with raises(ConfigError, "nowhere.yaml", "No such file or directory"):
         load_study("nowhere.yaml")
 
 
 @pytest.mark.parametrize(
-    ("change", "message"),
+    ("change", "facts"),
     [
-        ({"epoch": 3}, r"epoch: unknown name; accepted here: .*training"),
-        ({"training.epoch": 3}, r"training\.epoch: unknown name; accepted here: epochs"),
-        ({"training.epochs": -1}, r"training\.epochs: .*greater than or equal to 0, got -1"),
-        ({"training.lr": "fast"}, r"training\.lr: .*got 'fast'"),
-        ({"training.schedule": "fixed"}, r"training\.schedule: .*'one-cycle', 'step' or 'cosine', got 'fixed'"),
-        (
-            {"training.warmup_epochs": 1},
-            r"training: warmup_epochs go with schedule: step or cosine, .* schedule: one-cycle",
-        ),
-        ({"training.schedule": "step"}, r"training: milestones go with schedule: step.* got \[\] with schedule: step"),
-        ({"training.milestones": [0.5]}, r"training: milestones go with schedule: step.* with schedule: one-cycle"),
-        ({"diagnostics": [{"kind": "angles"}, {"kind": "angles"}]}, r"the diagnostic 'angles' is written twice"),
+        ({"epoch": 3}, ("epoch: ", "unknown", "training")),
+        ({"training.epoch": 3}, ("training.epoch: ", "unknown", "epochs")),
+        ({"training.epochs": -1}, ("training.epochs", "0", "got -1")),
+        ({"training.lr": "fast"}, ("training.lr", "got 'fast'")),
+        ({"training.schedule": "fixed"}, ("training.schedule", "'one-cycle', 'step' or 'cosine'", "got 'fixed'")),
+        ({"training.warmup_epochs": 1}, ("training: ", "warmup_epochs", "step or cosine", "schedule: one-cycle")),
+        ({"training.schedule": "step"}, ("training: ", "milestones", "got []", "schedule: step")),
+        ({"training.milestones": [0.5]}, ("training: ", "milestones", "schedule: step", "schedule: one-cycle")),
+        ({"diagnostics": [{"kind": "angles"}, {"kind": "angles"}]}, ("diagnostic 'angles'", "twice")),
         (
             {"evaluations.1": {"kind": "structured", "epsilon": 0.5, "image": 540}},
-            r"structured ε = 0\.5: there are 540 test images, numbered from 0; got image 540",
+            ("structured ε = 0.5", "540 test images", "image 540"),
         ),
-        ({"data.size": 4}, r"data\.digits\.size: .*8"),
-        ({"data.name": "svhn"}, r"data: .*'svhn'.*'digits', 'cifar10', 'cifar100', 'mnist'"),
-        ({"data.name": "cifar10"}, r"data\.cifar10\.size: unknown name; accepted here: name, verified"),
-        ({"data.test_images": 1797}, r"data\.digits\.test_images: .*1787"),
-        ({"networks": []}, r"networks: .*at least 1"),
-        ({"networks.0.args.num_classes": 10}, r"networks\.0\.args: num_classes comes from the data; remove it"),
-        ({"networks.1.label": "λ = -9/5"}, r"the network label 'λ = -9/5' is written twice"),
-        ({"seeds": [0, 0]}, r"the seed 0 is written twice"),
-        ({"seeds": [-1]}, r"seeds\.0: .*got -1"),
-        ({"evaluations.1.sigma": -1}, r"evaluations\.1\.gaussian\.sigma: .*got -1"),
-        ({"evaluations.1.mu": 1}, r"evaluations\.1\.gaussian\.mu: unknown name; accepted here: kind, sigma, seed"),
-        ({"evaluations.1.kind": "gauss"}, r"evaluations\.1: .*'gauss'"),
-        ({"evaluations": [{"kind": "constant", "mu": 0.1}]}, r"must have an entry with kind: clean"),
-        ({"evaluations": [{"kind": "uniform", "low": 1, "high": 0, "seed": 1}]}, r"low must be below high"),
-        ({"training.epochs": 0}, r"training: epochs: 0 has no one-cycle; use schedule: cosine"),
-        ({"scales": {"full": {}}}, r"scales: 'full' is the study as it stands"),
-        ({"scales": {"Tiny": {}}}, r"scales\.Tiny.*pattern"),
-        ({"scales": {"tiny": {"epochs": 1}}}, r"scales\.tiny\.epochs: unknown name; accepted here: networks, args"),
-        ({"scales": {"tiny": {"networks": ["x"]}}}, r"scales\.tiny\.networks: there is no network 'x'"),
-        ({"scales": {"tiny": {"training": {"lr": -1}}}}, r"scales\.tiny: training\.lr: .*got -1"),
-        ({"scales": {"tiny": {"evaluations": []}}}, r"scales\.tiny: evaluations must have an entry with kind: clean"),
-        ({"published.0.columns": ["clean"]}, r"published\.0: the values of 'λ = -9/5' have 5 entries, expected 1"),
-        ({"published.0.values.x": [[1, 1]] * 5}, r"published values of 'x': no such network"),
+        ({"data.size": 4}, ("data.digits.size", "8")),
+        ({"data.name": "svhn"}, ("data", "'svhn'", "'digits', 'cifar10', 'cifar100', 'mnist'")),
+        ({"data.name": "cifar10"}, ("data.cifar10.size", "unknown", "name, verified")),
+        ({"data.test_images": 1797}, ("data.digits.test_images", "1787")),
+        ({"networks": []}, ("networks", "at least 1")),
+        ({"networks.0.args.num_classes": 10}, ("networks.0.args", "num_classes", "data")),
+        ({"networks.1.label": "λ = -9/5"}, ("label 'λ = -9/5'", "twice")),
+        ({"seeds": [0, 0]}, ("seed 0", "twice")),
+        ({"seeds": [-1]}, ("seeds.0", "got -1")),
+        ({"evaluations.1.sigma": -1}, ("evaluations.1.gaussian.sigma", "got -1")),
+        ({"evaluations.1.mu": 1}, ("evaluations.1.gaussian.mu", "unknown", "kind, sigma, seed")),
+        ({"evaluations.1.kind": "gauss"}, ("evaluations.1", "'gauss'")),
+        ({"evaluations": [{"kind": "constant", "mu": 0.1}]}, ("evaluations", "kind: clean")),
+        ({"evaluations": [{"kind": "uniform", "low": 1, "high": 0, "seed": 1}]}, ("evaluations.0", "low", "high")),
+        ({"training.epochs": 0}, ("training: ", "epochs: 0", "one-cycle", "schedule: cosine")),
+        ({"scales": {"full": {}}}, ("scales", "'full'")),
+        ({"scales": {"Tiny": {}}}, ("scales.Tiny", "pattern")),
+        ({"scales": {"tiny": {"epochs": 1}}}, ("scales.tiny.epochs", "unknown", "networks, args")),
+        ({"scales": {"tiny": {"networks": ["x"]}}}, ("scales.tiny.networks", "no network 'x'")),
+        ({"scales": {"tiny": {"training": {"lr": -1}}}}, ("scales.tiny: training.lr", "got -1")),
+        ({"scales": {"tiny": {"evaluations": []}}}, ("scales.tiny", "evaluations", "kind: clean")),
+        ({"published.0.columns": ["clean"]}, ("published.0", "'λ = -9/5'", "5 entries", "expected 1")),
+        ({"published.0.values.x": [[1, 1]] * 5}, ("published", "'x'", "no such network")),
     ],
 )
-def test_mistake_is_refused_with_file_and_place(change: dict[str, Any], message: str, tmp_path: Path):
+def test_mistake_is_refused_with_file_and_place(change: dict[str, Any], facts: tuple[str, ...], tmp_path: Path):
     """Every mistake names the file and the place in it."""
     path = tmp_path / "mine.yaml"
     path.write_text(yaml.safe_dump(changed(change), sort_keys=False), encoding="utf-8")
-    with pytest.raises(ConfigError, match=message) as error:
+    with raises(ConfigError, path, *facts):
         load_study(path)
-    assert str(path) in str(error.value)
 
 
 def test_key_is_the_same_for_ever():
@@ -179,7 +176,7 @@ def test_a_scale_replaces_what_it_names(tmp_path: Path):
     assert tiny.limits == (*full.limits, "It is small.")
     assert [list(published.values) for published in tiny.published] == [["λ = 10"]]
     assert full.at("full") is full
-    with pytest.raises(ConfigError, match="the study mine has no scale 'big'; expected one of full, tiny"):
+    with raises(ConfigError, "study mine", "no scale 'big'", "full, tiny"):
         load_study(path, "big")
 
 

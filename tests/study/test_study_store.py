@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 
 from fixtures import ROOT
+from fixtures.messages import raises
 from fixtures.records import edit, whole_record
 from stabzoo.errors import ConfigError
 from stabzoo.evaluation.spec import Constant
@@ -49,7 +50,7 @@ def test_a_damaged_run_is_detected_and_replaced(column: str, tmp_path: Path):
     store.save(record)
     store.save(other)
     edit(tmp_path, f"UPDATE runs SET {column} = x'ff00' WHERE key = ?", record.run.key)
-    with pytest.raises(ValueError, match=f"run {record.run.key} in .*results.sqlite is damaged"):
+    with raises(ValueError, f"run {record.run.key}", store.path, "damaged"):
         store.load(record.run)
     assert store.load(other.run) == other
     assert store.save(record) == record
@@ -61,7 +62,7 @@ def test_record_under_another_runs_key_is_detected(tmp_path: Path):
     store, record, other = Store(tmp_path), whole_record(), whole_record(seed=1)
     store.save(record)
     edit(tmp_path, "UPDATE runs SET spec = ?", other.run.model_dump_json())
-    with pytest.raises(ValueError, match="holds another run"):
+    with raises(ValueError, "another run"):
         store.load(record.run)
 
 
@@ -106,19 +107,19 @@ def test_an_older_schema_is_migrated_whole_and_a_newer_one_refused(tmp_path: Pat
     now = len(MIGRATIONS)
     step = "ALTER TABLE runs ADD COLUMN note TEXT"
     monkeypatch.setattr(database, "MIGRATIONS", [*MIGRATIONS, (step, "CREATE nonsense")])
-    with pytest.raises(ConfigError, match=r"results\.sqlite: cannot be used"):
+    with raises(ConfigError, tmp_path / "results.sqlite", "cannot be used", "nonsense"):
         Store(tmp_path)
     monkeypatch.setattr(database, "MIGRATIONS", [*MIGRATIONS, (step,)])
     assert Store(tmp_path).load(record.run) == record
     monkeypatch.undo()
-    with pytest.raises(ConfigError, match=rf"has schema {now + 1}, which a newer stabzoo has written"):
+    with raises(ConfigError, tmp_path / "results.sqlite", f"schema {now + 1}", "newer"):
         Store(tmp_path)
 
 
 def test_a_file_that_is_no_database_is_named_with_what_to_do(tmp_path: Path):
     """And left as it is."""
     (tmp_path / "results.sqlite").write_bytes(b"no database at all " * 100)
-    with pytest.raises(ConfigError, match=r"results\.sqlite: is damaged \(.*move it"):
+    with raises(ConfigError, tmp_path / "results.sqlite", "damaged", "move it"):
         Store(tmp_path)
     assert (tmp_path / "results.sqlite").read_bytes().startswith(b"no database")
 
@@ -138,7 +139,7 @@ def test_a_full_disk_loses_nothing(tmp_path: Path):
                 store.save(whole_record(seed, losses=2000))
                 saved.append(seed)
 
-        with pytest.raises(ConfigError, match=r"results\.sqlite: cannot be written \(.*make room") as refused:
+        with raises(ConfigError, tmp_path / "results.sqlite", "full", "room") as refused:
             fill()
         assert "\n" not in str(refused.value)
         last = len(saved) + 1

@@ -6,6 +6,7 @@ from pathlib import Path
 
 import pytest
 
+from fixtures.messages import says
 from fixtures.records import STABLE, UNSTABLE, finished, make_record
 from stabzoo.study import load_study
 from stabzoo.study.analysis.comparison import Agreement
@@ -54,27 +55,41 @@ def test_measured_numbers_stand_under_the_published_ones(tmp_path: Path) -> None
     page = (tmp_path / "summary.md").read_text()
     mean = statistics.fmean([50.0, 80.0, 90.0])
     assert f"| ResNet-D 18 | 88.81<br>{mean:.2f} ({mean - 88.81:+.2f}) |" in page
-    assert "Pairs of networks that come in the published order: mean of last epochs 0 of 28." in page
+    says(next(line for line in page.splitlines() if "published order" in line), "mean of last epochs 0 of 28")
     assert f"ResNet-D 18,stable_resnet_d18,strong,0.333333,0,mean of last epochs,{mean:.6g}" in numbers(report)
 
 
 @pytest.mark.parametrize(
-    ("gaps", "text"),
+    ("gaps", "facts"),
     [
-        (((20, 15),), "Zero-stable networks are better on average, as published: a +20.0 (published +15.0)."),
-        (((20, 15), (1, 2)), "Zero-stable networks are better on average in every column, as published: a +20.0"),
-        (((20, 15), (-1, -2)), "Zero-stable minus unstable networks has the published sign in every column: a +20.0"),
-        (((20, 15), (-1, 2), (0, 3)), "has another sign than published in b and c: a +20.0 (published +15.0), b -1.0"),
-        (((None, None), (None, None)), "Pairs of networks that come in the published order: a 3 of 6, b 3 of 6."),
-        ((), ""),
+        (((20, 15),), ("better", "as published")),
+        (((20, 15), (1, 2)), ("better", "every column", "as published")),
+        (((20, 15), (-1, -2)), ("published sign", "every column")),
+        (((20, 15), (-1, 2), (0, 3)), ("another sign", "b and c")),
+        (((None, None), (None, None)), ("published order",)),
     ],
 )
-def test_what_held_is_said(gaps: tuple[tuple[float | None, float | None], ...], text: str) -> None:
+def test_what_held_is_said(gaps: tuple[tuple[float | None, float | None], ...], facts: tuple[str, ...]) -> None:
     """The signs of the gaps, each gap, and how many pairs are in order."""
-    entries = [Agreement(name, 6, 3, there, here) for name, (here, there) in zip("abc", gaps, strict=False)]
+    columns = "abc"[: len(gaps)]
+    entries = [Agreement(name, 6, 3, there, here) for name, (here, there) in zip(columns, gaps, strict=True)]
     found = agreement_text(load_study("quickstart").published[0], entries)
-    assert text in found
-    assert bool(found) == bool(gaps)
+    says(found, *facts, *(f"{name} 3 of 6" for name in columns))
+    for name, (here, there) in zip(columns, gaps, strict=True):
+        if here is not None:
+            says(found, f"{name} {here:+.1f} (published {there:+.1f})")
+    assert ("every column" in found) == ("every column" in facts)
+    assert ("another sign" in found) == ("another sign" in facts)
+    assert agreement_text(load_study("quickstart").published[0], []) == ""
+
+
+def test_what_held_is_read_as_a_whole() -> None:
+    """Once, as it stands on the page."""
+    entries = [Agreement("a", 6, 3, 15, 20), Agreement("b", 6, 2, 2, -1)]
+    assert agreement_text(load_study("quickstart").published[0], entries) == (
+        "Zero-stable minus unstable networks has another sign than published in b: a +20.0 (published +15.0), b -1.0 "
+        "(published +2.0). Pairs of networks that come in the published order: a 3 of 6, b 2 of 6."
+    )
 
 
 def test_networks_that_are_alike_are_ranked() -> None:
@@ -95,5 +110,5 @@ def test_networks_that_are_alike_are_ranked() -> None:
     )
     key = next(reversed(records))
     report = Report.of(study, records | {key: records[key].model_copy(update={"coefficients": UNSTABLE})}, ())
-    assert "Zero stability predicted performance on clean images only" in report.sentence
+    says(report.sentence, "Zero stability", "clean images only")
     assert "cannot be said" in Report.of(study, {}, ()).sentence

@@ -8,8 +8,7 @@ import sys
 import time
 from pathlib import Path
 
-import pytest
-
+from fixtures.messages import raises, says
 from stabzoo.data.spec import Digits
 from stabzoo.evaluation.spec import Clean, Constant
 from stabzoo.study.execution.pool import ProcessExecutor, WorkerDied
@@ -81,7 +80,7 @@ def test_killed_three_times_it_comes_out_the_same(tmp_path: Path) -> None:
                 assert not future.done(), future.result()
                 time.sleep(0.002)
             os.kill(process, signal.SIGKILL)
-            with pytest.raises(WorkerDied, match="SIGKILL"):
+            with raises(WorkerDied, "SIGKILL"):
                 future.result()
         resumed = done(executor.submit(execute, run, wanted, tmp_path / "killed").result())
     assert resumed.model_copy(update={"seconds": whole.seconds}) == whole
@@ -158,7 +157,7 @@ def test_another_software_is_refused(tmp_path: Path) -> None:
     run = make_run().model_copy(update={"software": {"torch": "0.1"}})
     raised = execute(run, Wanted((CLEAN,)), tmp_path)
     assert isinstance(raised, Raised)
-    assert "expected a process with {'torch': '0.1'}, this one has {'stabzoo': " in raised.reason
+    says(raised.reason, "{'torch': '0.1'}", "'stabzoo'")
 
 
 def test_a_device_is_part_of_the_run() -> None:

@@ -17,6 +17,7 @@ from torch import Tensor
 
 import stabzoo  # noqa: F401
 from fixtures.commands import Run
+from fixtures.messages import raises, says
 from fixtures.processes import KILLED
 from stabzoo.data.loading import load_images
 from stabzoo.data.spec import Digits
@@ -79,7 +80,7 @@ def test_what_is_packed_is_unpacked(tree: Any) -> None:
 
 def test_only_data_are_packed() -> None:
     """Nothing that would have to be pickled."""
-    with pytest.raises(TypeError, match=r"a\.1: expected tensors, numbers and strings in a checkpoint, got function"):
+    with raises(TypeError, "a.1", "checkpoint", "got function"):
         pack({"a": [1, same]})
 
 
@@ -150,7 +151,7 @@ def test_parts_of_a_batch_add_up() -> None:
     parts = trainer({"epochs": 1, "accumulation": 3}, "preresnet20", norm="none").run()
     assert parts.losses == pytest.approx(whole.losses, rel=1e-5)
     assert parts.losses != whole.losses
-    with pytest.raises(ConfigError, match="batch_size: expected at least 40, 2 images for each of the 20 parts"):
+    with raises(ConfigError, "batch_size", "at least 40", "2 images", "20 parts"):
         trainer({"accumulation": 20})
 
 
@@ -188,9 +189,7 @@ def test_a_training_from_the_command_line(run: Run, tmp_path: Path) -> None:
     folder = tmp_path / "run"
     result = run(COMMAND.format(folder=folder))
     assert (result.status, result.err) == (0, "")
-    lines = " ".join(result.out.split())
-    assert "zerosnet20_tra on digits, 2 epochs, seed 0, cpu" in lines
-    assert "epoch 2/2: loss" in lines
+    says(result.out, "zerosnet20_tra", "digits", "2 epochs", "seed 0", "cpu", "epoch 2/2", "loss")
     rows = list(csv.DictReader((folder / "history.csv").read_text().splitlines()))
     assert [row["epoch"] for row in rows] == ["1", "2"]
     coefficients = [name for name in rows[0] if name.endswith("step.parameter")]
@@ -219,26 +218,23 @@ def test_an_implicit_network_tells_its_solves(run: Run, tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    ("options", "message"),
+    ("options", "facts"),
     [
-        (
-            "--recipe nothing",
-            "there is no recipe 'nothing'; expected one of cifar, digits, imagenet, mnist, or the path",
-        ),
-        ("--set lr=0", "digits.yaml: lr: input should be greater than 0, got 0"),
-        ("--set speed=9", "speed"),
-        ("--device cuda:99", "device: expected"),
-        ("--device abacus", "device: expected cpu, cuda or cuda:N, got 'abacus'"),
-        ("--checkpoint-steps 0", "checkpoint-steps: expected at least 1, got 0"),
-        ("--arg lam=x", "zerosnet20_tra cannot be built"),
-        ("--data mnist --root nowhere", "cannot be read"),
+        ("--recipe nothing", ("no recipe 'nothing'", "cifar, digits, imagenet, mnist")),
+        ("--set lr=0", ("digits.yaml: lr", "0", "got 0")),
+        ("--set speed=9", ("speed",)),
+        ("--device cuda:99", ("device", "cuda:99")),
+        ("--device abacus", ("device", "cpu, cuda or cuda:N", "'abacus'")),
+        ("--checkpoint-steps 0", ("checkpoint-steps", "at least 1", "got 0")),
+        ("--arg lam=x", ("zerosnet20_tra", "lam")),
+        ("--data mnist --root nowhere", ("nowhere/MNIST/raw", "No such file")),
     ],
 )
-def test_what_the_command_refuses(run: Run, tmp_path: Path, options: str, message: str) -> None:
+def test_what_the_command_refuses(run: Run, tmp_path: Path, options: str, facts: tuple[str, ...]) -> None:
     """One line that says what was expected, and nothing is trained."""
     result = run(f"{COMMAND.format(folder=tmp_path / 'run')} {options}")
     assert result.status == 2
-    assert message in " ".join(result.err.split())
+    says(result.err, *facts)
     assert not list(tmp_path.rglob("weights*"))
 
 
@@ -257,14 +253,14 @@ def test_another_training_is_not_continued(run: Run, tmp_path: Path) -> None:
     assert run(line).status == 0
     other = run(f"{line} --seed 1")
     assert other.status == 2
-    assert "holds another training: seed is 0 there and 1 here; use another --folder" in " ".join(other.err.split())
+    says(other.err, tmp_path, "another training", "seed is 0 there and 1 here", "--folder")
     with subprocess.Popen([sys.executable, "-c", LOCKED, tmp_path / ".lock"], stdin=PIPE, stdout=PIPE) as other_driver:
         assert other_driver.stdout
         assert other_driver.stdout.readline() == b"locked\n"
-        assert "another training is using it" in " ".join(run(line).err.split())
+        says(run(line).err, tmp_path, "another training", "using it")
         other_driver.communicate(b"end")
     (tmp_path / "job.json").write_text("{")
-    assert "job.json: is damaged" in " ".join(run(line).err.split())
+    says(run(line).err, tmp_path / "job.json", "damaged")
 
 
 def test_killed_twenty_times(run: Run, tmp_path: Path) -> None:
