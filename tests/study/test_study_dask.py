@@ -8,7 +8,7 @@ import sqlite3
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from concurrent.futures import Executor
 from contextlib import AbstractContextManager, closing, suppress
 from importlib.metadata import version
@@ -22,6 +22,7 @@ from rich.console import Console
 
 from fixtures import ROOT
 from fixtures.messages import raises, says
+from fixtures.waiting import LONG, PATIENCE, wait_until
 from stabzoo.errors import ConfigError
 from stabzoo.study import load_study, run_study
 from stabzoo.study.execution import executors
@@ -72,50 +73,43 @@ def die_first(file: Path, times: int) -> int:
     return file.stat().st_size
 
 
-def wait_until(condition: Callable[[], Any], seconds: float = 60) -> None:
-    """Wait, but not for ever."""
-    deadline = time.monotonic() + seconds
-    while not condition():
-        assert time.monotonic() < deadline
-        time.sleep(0.02)
-
-
 def test_deaths_of_workers_and_the_end_of_a_local_cluster(tmp_path: Path, capfd: pytest.CaptureFixture[str]):
     """A call outlives two deaths and not a third; leaving drops what waits, ends what runs, and prints nothing."""
     with open_executor("dask", 2) as executor:
         survives = executor.submit(die_first, tmp_path / "twice", 2)
-        assert survives.result(timeout=60) == 3
+        assert survives.result(timeout=PATIENCE) == 3
         dies = executor.submit(die_first, tmp_path / "always", 99)
-        error = dies.exception(timeout=60)
+        error = dies.exception(timeout=PATIENCE)
         assert error is not None
         assert worker_died(error)
         says(str(error), "3 times", "worker")
         assert re.search(r"tcp://127\.0\.0\.1:\d+", str(error))
-        raises = executor.submit(int, "no number").exception(timeout=60)
+        raises = executor.submit(int, "no number").exception(timeout=PATIENCE)
         assert isinstance(raises, ValueError)
         assert not worker_died(raises)
-        process = psutil.Process(executor.submit(process_id).result(timeout=60))
-        waiting = [executor.submit(process_id, 600) for _ in range(4)]
+        process = psutil.Process(executor.submit(process_id).result(timeout=PATIENCE))
+        waiting = [executor.submit(process_id, LONG) for _ in range(4)]
         left = time.monotonic()
-    assert time.monotonic() - left < 4
+    assert time.monotonic() - left < PATIENCE  # nobody waited for the calls that sleep
     assert all(future.cancelled() for future in waiting)
-    process.wait(timeout=5)
+    process.wait(timeout=PATIENCE)
     assert capfd.readouterr() == ("", "")
 
 
 @pytest.mark.parametrize("engine", ["local", "dask"])
-def test_every_process_sees_a_gpu_of_its_own(engine: executors.Engine, monkeypatch: pytest.MonkeyPatch):
+def test_every_process_sees_a_gpu_of_its_own(engine: executors.Engine, monkeypatch: pytest.MonkeyPatch, tmp_path: Path):
     """As torch reports the GPUs, and as CUDA_VISIBLE_DEVICES numbers them."""
     monkeypatch.setattr("torch.cuda.device_count", lambda: 2)
     monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "3,GPU-5,7")
     with open_executor(engine, 2, device="cuda") as executor:
-        waiting = [executor.submit(visible_gpus, 0.5) for _ in range(2)]
-        assert sorted(future.result(timeout=60) for future in waiting) == ["3", "GPU-5"]
+        waiting = [executor.submit(visible_gpus, tmp_path, 2) for _ in range(2)]
+        assert sorted(future.result(timeout=PATIENCE) for future in waiting) == ["3", "GPU-5"]
 
 
-def visible_gpus(seconds: float) -> str:
-    """Long enough for no process to do it twice."""
-    time.sleep(seconds)
+def visible_gpus(meeting: Path, processes: int) -> str:
+    """What this process sees, told when so many processes have come to the meeting."""
+    (meeting / str(os.getpid())).touch()
+    wait_until(lambda: len(list(meeting.iterdir())) == processes)
     return os.environ["CUDA_VISIBLE_DEVICES"]
 
 
@@ -183,7 +177,7 @@ class Cluster:
         """End the process with that number, in the order of their starts."""
         process = self.processes.pop(number)
         process.terminate()
-        process.wait(timeout=20)
+        process.wait(timeout=PATIENCE)
 
 
 @pytest.fixture
@@ -211,15 +205,15 @@ def test_a_cluster_that_was_there_before(cluster: Cluster, tmp_path: Path):
     cluster.end()
     cluster.add_worker("--nthreads", "1", "--resources", "GPU=1")
     with using(cluster) as executor:
-        process = psutil.Process(executor.submit(process_id).result(timeout=60))
+        process = psutil.Process(executor.submit(process_id).result(timeout=PATIENCE))
     assert process.is_running()
     with using(cluster) as executor:
-        assert executor.submit(process_id).result(timeout=60) == process.pid
-        waiting = [executor.submit(process_id, 600) for _ in range(2)]
+        assert executor.submit(process_id).result(timeout=PATIENCE) == process.pid
+        waiting = [executor.submit(process_id, LONG) for _ in range(2)]
         cluster.end(0)
         for future in waiting:
             with raises(ConfigError, cluster.address, "scheduler", "ended"):
-                future.result(timeout=60)
+                future.result(timeout=PATIENCE)
 
 
 def using(cluster: Cluster) -> AbstractContextManager[Executor]:
@@ -271,16 +265,16 @@ def test_worker_and_driver_are_killed_and_the_results_are_those_of_the_local_eng
     with subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL) as driver:
         try:
             process = psutil.Process(driver.pid)
-            wait_until(lambda: len(workers_of(process)) == 2 and in_mid_training(process, folder))
+            wait_until(lambda: len(workers_of(process)) == 2 and in_mid_training(process, folder), process.is_running)
             killed = in_mid_training(process, folder)[0]
             killed.kill()
-            wait_until(lambda: recorded(folder) and in_mid_training(process, folder))
+            wait_until(lambda: recorded(folder) and in_mid_training(process, folder), process.is_running)
             left = workers_of(process)
             assert killed not in left
             assert left
         finally:
             driver.kill()
-    _, alive = psutil.wait_procs(left, timeout=20)
+    _, alive = psutil.wait_procs(left, timeout=PATIENCE)
     assert not alive
     kept = recorded(folder)
     assert 1 <= len(kept) < 4

@@ -22,6 +22,7 @@ import yaml
 from rich.console import Console
 
 from fixtures.messages import raises, says
+from fixtures.waiting import PATIENCE, wait_until
 from stabzoo.errors import ConfigError
 from stabzoo.study import StudyResult, load_study, run_study
 from stabzoo.study.execution import driver
@@ -206,11 +207,7 @@ def started(done: Done, tmp_path: Path) -> Iterator[subprocess.Popen[str]]:
     process = subprocess.Popen(
         command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, start_new_session=True
     )
-    deadline = time.monotonic() + 60
-    while not recorded(tmp_path / "runs"):
-        assert process.poll() is None
-        assert time.monotonic() < deadline
-        time.sleep(0.005)
+    wait_until(lambda: recorded(tmp_path / "runs"), lambda: process.poll() is None)
     yield process
     process.kill()
     process.communicate()
@@ -218,14 +215,15 @@ def started(done: Done, tmp_path: Path) -> Iterator[subprocess.Popen[str]]:
 
 def wait_for_end_of_group(group: int) -> None:
     """Wait until no process of the group is left."""
-    deadline = time.monotonic() + 20
-    while time.monotonic() < deadline:
+
+    def is_empty() -> bool:
         try:
             os.killpg(group, 0)
         except ProcessLookupError:
-            return
-        time.sleep(0.02)
-    pytest.fail("a process outlived its study")
+            return True
+        return False
+
+    wait_until(is_empty)
 
 
 @pytest.mark.slow
@@ -266,7 +264,7 @@ def test_killed_study_goes_on_where_it_was(
 def test_ctrl_c_says_what_is_kept_and_leaves_no_process(started: subprocess.Popen[str], tmp_path: Path):
     """As a terminal does it: SIGINT to the whole group. No traceback of any process."""
     os.killpg(started.pid, signal.SIGINT)
-    printed, errors = started.communicate(timeout=30)
+    printed, errors = started.communicate(timeout=PATIENCE)
     assert (started.returncode, errors) == (130, "")
     says(printed, "Interrupted", "same command")
     assert re.search(r"\b[1-5] of 6 runs", printed)
@@ -295,7 +293,7 @@ def test_two_drivers_train_each_run_once(done: Done, tmp_path: Path):
         for name in ("one", "other")
     ]
     for process in drivers:
-        printed, errors = process.communicate(timeout=300)
+        printed, errors = process.communicate(timeout=PATIENCE)
         assert (process.returncode, errors) == (0, "")
         assert printed.count(", seed 0: ") == printed.count(", seed 1: ") == 3
     seconds = recorded(tmp_path / "store")

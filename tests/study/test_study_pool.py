@@ -11,6 +11,7 @@ from concurrent.futures import Future
 import pytest
 
 from fixtures.messages import raises
+from fixtures.waiting import LONG, PATIENCE, ended, wait_until
 from stabzoo.study.execution.pool import ProcessExecutor, WorkerDied
 
 SCRIPT = """
@@ -68,9 +69,7 @@ def test_an_idle_process_that_died_is_replaced() -> None:
     with ProcessExecutor(1) as executor:
         process = executor.submit(os.getpid).result()
         os.kill(process, signal.SIGKILL)
-        deadline = time.monotonic() + 10
-        while any(child.pid == process for child in multiprocessing.active_children()):
-            assert time.monotonic() < deadline
+        wait_until(lambda: all(child.pid != process for child in multiprocessing.active_children()))
         assert executor.submit(os.getpid).result() != process
 
 
@@ -86,11 +85,11 @@ def test_cancelling_ends_calls_and_processes() -> None:
     """What runs is ended, what waits is cancelled, at once; no process is left."""
     executor = ProcessExecutor(1)
     ready = executor.submit(os.getpid)
-    calls: list[Future[None]] = [executor.submit(time.sleep, 600) for _ in range(3)]
+    calls: list[Future[None]] = [executor.submit(time.sleep, LONG) for _ in range(3)]
     ready.result()
     started = time.monotonic()
     executor.shutdown(cancel_futures=True)
-    assert time.monotonic() - started < 10
+    assert time.monotonic() - started < PATIENCE  # nobody waited for the calls that sleep
     assert all(call.done() for call in calls)
     assert multiprocessing.active_children() == []
 
@@ -102,14 +101,7 @@ def test_processes_end_with_their_parent() -> None:
     child = int(parent.stdout.readline())
     parent.kill()
     parent.communicate()
-    deadline = time.monotonic() + 10
-    while time.monotonic() < deadline:
-        try:
-            os.kill(child, 0)
-        except ProcessLookupError:
-            return
-        time.sleep(0.02)
-    pytest.fail("a process outlived its parent")
+    wait_until(lambda: ended(child))
 
 
 def test_a_process_knows_its_gpu(monkeypatch: pytest.MonkeyPatch) -> None:
