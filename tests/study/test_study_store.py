@@ -16,9 +16,17 @@ from stabzoo.errors import ConfigError
 from stabzoo.evaluation.spec import Constant
 from stabzoo.files import write_atomically
 from stabzoo.study.store import database
-from stabzoo.study.store.database import MIGRATIONS
+from stabzoo.study.store.database import MIGRATIONS, TABLES, Database
 from stabzoo.study.store.records import Measured
-from stabzoo.study.store.store import Store
+from stabzoo.study.store.store import DATABASE, Store
+
+
+def test_the_store_imports_nothing_slow():
+    """Workers and every command of studies import it."""
+    heavy = {"torch", "timm", "matplotlib", "sklearn", "scipy", "numpy"}
+    code = f"import sys, stabzoo.study.store.store; sys.exit(', '.join({heavy} & {{*sys.modules}}) or 0)"
+    result = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
+    assert (result.returncode, result.stderr) == (0, "")
 
 
 def test_record_comes_back_as_it_was_saved(tmp_path: Path):
@@ -85,19 +93,134 @@ def test_the_results_are_read_in_one_line(tmp_path: Path):
         assert connection.execute("PRAGMA user_version").fetchone() == (len(MIGRATIONS),)
 
 
-def test_files_of_the_first_form_are_taken_over_once(tmp_path: Path):
-    """From both places they were in; a torn one is named and stays; what the database has is not overwritten."""
-    records = [whole_record(seed) for seed in range(3)]
-    for record, folder in zip(records, ("quickstart/runs", "runs", "quickstart/runs"), strict=True):
-        (tmp_path / folder).mkdir(parents=True, exist_ok=True)
-        content = record.model_dump_json(indent=1)
-        (tmp_path / folder / f"{record.run.key}.json").write_text(content if record.run.seed < 2 else content[:300])
+@pytest.mark.parametrize("raised", [RuntimeError, KeyboardInterrupt])
+def test_what_is_raised_in_a_transaction_takes_all_of_it_back(raised: type[BaseException], tmp_path: Path):
+    """And frees the file, even for as long as the exception is kept with a cursor that was not read to its end."""
+    store, record = Store(tmp_path), whole_record()
+    store.save(record)
+    before = store.results()
+
+    def fail() -> None:
+        with Database(store.path).transaction() as connection:
+            connection.execute("DELETE FROM runs")
+            connection.executemany("INSERT INTO requests VALUES (?, '', '', '')", [("a",), ("b",)])
+            cursor = connection.execute("SELECT study FROM requests")
+            assert cursor.fetchone()["study"] == "a"
+            raise raised
+
+    with pytest.raises(raised) as kept:
+        fail()
+    with closing(sqlite3.connect(store.path, timeout=0)) as other, other:
+        other.execute("BEGIN IMMEDIATE")
+    assert "cursor" in kept.traceback[-1].frame.f_locals
+    assert (store.load(record.run), store.asked(), store.results()) == (record, {}, before)
+
+
+def test_a_transaction_that_cannot_be_committed_is_refused_whole(tmp_path: Path):
+    """What is wrong only at its end is told as any other error of the file is."""
+    store, record = Store(tmp_path), whole_record()
+    store.save(record)
+
+    def fail() -> None:
+        with Database(store.path).transaction() as connection:
+            connection.execute("PRAGMA defer_foreign_keys = ON")
+            connection.execute("UPDATE runs SET seed = 99")
+            connection.execute("INSERT INTO diagnoses (run, diagnostic, kind, result) VALUES ('no run', '', '', '')")
+
+    with pytest.raises(ConfigError, match=r"results\.sqlite: .*FOREIGN KEY"):
+        fail()
+    assert store.load(record.run) == record
+    assert store.seeds() == {record.run.key: record.run.seed}
+
+
+def test_another_writer_is_waited_for_and_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    """Reading does not wait."""
+    monkeypatch.setattr(database, "WAIT", 0.05)
+    store, record = Store(tmp_path), whole_record()
+    store.save(record)
+    reader = Store(tmp_path, read_only=True)
+    with closing(sqlite3.connect(store.path, isolation_level=None)) as other:
+        other.execute("BEGIN IMMEDIATE")
+        other.execute("DELETE FROM runs")
+        with pytest.raises(ConfigError, match=r"results\.sqlite: another process .* 0\.05 s"):
+            store.save(whole_record(seed=1))
+        assert reader.load(record.run) == record
+        other.execute("ROLLBACK")
+    store.save(whole_record(seed=1))
+    assert set(reader.seeds().values()) == {0, 1}
+
+
+def test_every_transaction_has_the_settings(tmp_path: Path):
+    """Not only the first; and no connection outlives one."""
+    names = ("journal_mode", "synchronous", "foreign_keys", "query_only")
+    Store(tmp_path)
+    for read_only, expected in ((False, ["wal", 2, 1, 0]), (True, ["wal", 2, 0, 1])):
+        file = Database(tmp_path / DATABASE, read_only=read_only)
+        for _ in range(2):
+            with file.transaction() as connection:
+                assert [connection.execute(f"PRAGMA {name}").fetchone()[0] for name in names] == expected
+            with pytest.raises(sqlite3.ProgrammingError, match="closed"):
+                connection.execute("SELECT 1")
+    assert [path.name for path in tmp_path.iterdir()] == [DATABASE]
+
+
+def test_reading_writes_nothing(tmp_path: Path):
+    """Neither a file that is missing nor into one that is there."""
+    for folder in (tmp_path, tmp_path / "missing"):
+        with pytest.raises(ConfigError, match=rf"{folder / DATABASE}: .*unable to open"):
+            Store(folder, read_only=True)
+    assert list(tmp_path.iterdir()) == []
+    Store(tmp_path)
+    before = (tmp_path / DATABASE).read_bytes()
+    with pytest.raises(ConfigError, match=r"results\.sqlite: .*readonly"):
+        Store(tmp_path, read_only=True).save(whole_record())
+    assert (tmp_path / DATABASE).read_bytes() == before
+
+
+@pytest.mark.parametrize("missing", ["missing", "file"])
+def test_a_folder_that_is_not_there_is_an_error_of_the_file(missing: str, tmp_path: Path):
+    """Also where a file is in its place; it is not made."""
+    (tmp_path / "file").touch()
+    path = tmp_path / missing / DATABASE
+    for read_only in (False, True):
+        with pytest.raises(ConfigError, match=rf"{path}: .*unable to open"):
+            Database(path, read_only=read_only)
+    assert [path.name for path in tmp_path.iterdir()] == ["file"]
+
+
+@pytest.mark.parametrize("writable", [True, False])
+@pytest.mark.parametrize("name", ["a b", "a?mode=memory", "a#b", "100%25", "file:a", ":memory:", "ü", "a'b\"c", "a\\b"])
+def test_a_folder_may_have_any_name(name: str, writable: bool, tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    """It is no address with options; nor does it matter where the process goes afterwards."""
+    record = whole_record()
+    monkeypatch.chdir(tmp_path)
+    Store(Path(name)).save(record)
+    monkeypatch.setattr(os, "access", lambda *_: writable)
+    stores = [Store(Path(name), read_only=True), Store(tmp_path / name, read_only=True), Store(Path(name))]
+    (tmp_path / "elsewhere").mkdir()
+    monkeypatch.chdir(tmp_path / "elsewhere")
+    assert [store.load(record.run) for store in stores] == [record] * 3
+    assert stores[2].path == Path(name) / DATABASE
+    assert sorted(path.relative_to(tmp_path) for path in tmp_path.rglob("*")) == sorted(
+        [Path(name), Path(name) / DATABASE, Path("elsewhere")]
+    )
+
+
+def test_a_database_with_the_table_of_imported_files_works(tmp_path: Path):
+    """Schema 1 has had one more table; nothing reads it, and what is in it stays."""
+    record = whole_record()
+    with closing(sqlite3.connect(tmp_path / DATABASE)) as connection, connection:
+        for statement in (*TABLES, "CREATE TABLE imported (path TEXT PRIMARY KEY)", "PRAGMA user_version = 1"):
+            connection.execute(statement)
+        connection.execute("INSERT INTO imported VALUES ('runs/a.json')")
+    assert Store(tmp_path, read_only=True).load(record.run) is None
     store = Store(tmp_path)
-    assert [store.load(record.run) for record in records] == [*records[:2], None]
-    assert store.damaged == [tmp_path / "quickstart" / "runs" / f"{records[2].run.key}.json"]
-    better = records[0].model_copy(update={"weights_sha256": "2" * 64})
-    store.save(better)
-    assert Store(tmp_path).load(records[0].run) == better
+    store.save(record)
+    store.ask("a", "full", [("first", record.run)])
+    reader = Store(tmp_path, read_only=True)
+    assert (reader.load(record.run), len(reader.results()[1])) == (record, 1)
+    with closing(sqlite3.connect(tmp_path / DATABASE)) as connection:
+        assert connection.execute("SELECT * FROM imported").fetchall() == [("runs/a.json",)]
 
 
 def test_an_older_schema_is_migrated_whole_and_a_newer_one_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):

@@ -113,8 +113,6 @@ class _Driver:
     ) -> StudyResult:
         """Do all that is missing, and report."""
         folder.mkdir(parents=True, exist_ok=True)
-        for path in self.store.damaged:
-            self.say(f"{path} is damaged and left out", style="yellow")
         asked = [(network.label, run) for network, run in self.runs.values()]
         self.store.ask(self.study.name, self.study.scale, asked)
         for _, run in asked:

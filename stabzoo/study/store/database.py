@@ -3,15 +3,10 @@
 from __future__ import annotations
 
 import os
+import sqlite3
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from pathlib import Path
-from typing import Any
-from urllib.parse import quote
-
-from sqlalchemy import URL, Connection, Engine, create_engine, event
-from sqlalchemy.exc import DBAPIError
-from sqlalchemy.pool import NullPool
 
 from stabzoo.errors import ConfigError
 
@@ -68,7 +63,6 @@ TABLES = (
         PRIMARY KEY (study, scale, label, run)
     )
     """,
-    "CREATE TABLE imported (path TEXT PRIMARY KEY)",
     """
     CREATE VIEW results AS
     SELECT study, scale, label, model, args, data, epochs, seed, device, title AS evaluation, accuracy, diverged,
@@ -82,6 +76,9 @@ MIGRATIONS: list[tuple[str, ...]] = [TABLES]
 """Statements that make schema version n + 1 of version n; they are only ever added to."""
 
 WAIT = 60  # seconds for another driver's transaction
+
+READING = ("query_only = ON",)
+WRITING = ("journal_mode = WAL", "synchronous = FULL", "foreign_keys = ON")
 
 
 class Database:
@@ -100,9 +97,10 @@ class Database:
 
     def __init__(self, path: Path, *, read_only: bool = False) -> None:
         self.path = path
-        self._engine = _connect(path, read_only)
+        self._file = path.absolute()  # the process may go to another folder between two transactions
+        self._read_only = read_only
         with self.transaction() as connection:
-            version = connection.exec_driver_sql("PRAGMA user_version").scalar_one()
+            (version,) = connection.execute("PRAGMA user_version").fetchone()
             if version > len(MIGRATIONS):
                 raise ConfigError(
                     f"{path}: has schema {version}, which a newer stabzoo has written; this one knows up to "
@@ -115,47 +113,46 @@ class Database:
                 )
             for statements in MIGRATIONS[version:]:
                 for statement in statements:
-                    connection.exec_driver_sql(statement)
+                    connection.execute(statement)
             if version < len(MIGRATIONS):
-                connection.exec_driver_sql(f"PRAGMA user_version = {len(MIGRATIONS)}")
+                connection.execute(f"PRAGMA user_version = {len(MIGRATIONS)}")
 
     @contextmanager
-    def transaction(self) -> Iterator[Connection]:
-        """A connection on which all is written, or nothing."""
+    def transaction(self) -> Iterator[sqlite3.Connection]:
+        """A connection on which all is written, or nothing if anything is raised; it gives rows by name and position.
+
+        It is closed at the end, so that none is left open by a process that ends without saying so.
+        """
         try:
-            with self._engine.begin() as connection:
-                yield connection
-        except DBAPIError as error:
-            raise ConfigError(f"{self.path}: {_explained(str(error.orig))}") from error
+            with closing(self._connect()) as connection:
+                for setting in READING if self._read_only else WRITING:
+                    connection.execute(f"PRAGMA {setting}")
+                # at once for writing: a transaction that reads first could not wait for another driver's
+                connection.execute("BEGIN" if self._read_only else "BEGIN IMMEDIATE")
+                try:
+                    yield connection
+                    connection.execute("COMMIT")
+                except BaseException:
+                    connection.rollback()  # to close it is too little as long as a traceback holds an unread cursor
+                    raise
+        except sqlite3.Error as error:
+            raise ConfigError(f"{self.path}: {_explained(str(error))}") from error
+
+    def _connect(self) -> sqlite3.Connection:
+        address, uri = (_to_read(self._file), True) if self._read_only else (self._file, False)
+        # no isolation level: the module would begin transactions itself, and none for CREATE, PRAGMA or SELECT
+        connection = sqlite3.connect(address, timeout=WAIT, isolation_level=None, uri=uri)
+        connection.row_factory = sqlite3.Row
+        return connection
 
 
-def _connect(path: Path, read_only: bool) -> Engine:
-    # no pool: what is not in use is closed, also when a process ends without saying so
-    address = _to_read(path) if read_only else URL.create("sqlite", database=str(path))
-    engine = create_engine(address, poolclass=NullPool, connect_args={"timeout": WAIT})
-    settings = ("query_only = ON",) if read_only else ("journal_mode = WAL", "synchronous = FULL", "foreign_keys = ON")
-
-    @event.listens_for(engine, "connect")
-    def configure(connection: Any, _: object) -> None:
-        connection.isolation_level = None  # the driver would begin no transaction for CREATE, PRAGMA or SELECT
-        for setting in settings:
-            connection.execute(f"PRAGMA {setting}")
-
-    @event.listens_for(engine, "begin")
-    def begin(connection: Connection) -> None:
-        # at once for writing: a transaction that reads first could not wait for another driver's
-        connection.exec_driver_sql("BEGIN" if read_only else "BEGIN IMMEDIATE")
-
-    return engine
-
-
-def _to_read(path: Path) -> URL:
+def _to_read(path: Path) -> str:
     # To read beside one who writes SQLite makes an index of the log; in a folder that cannot be written it cannot, but
     # where no log is there nobody writes.
-    options = {"mode": "rw"}
+    options = "mode=rw"
     if not (os.access(path.parent, os.W_OK) and os.access(path, os.W_OK)):
-        options = {"mode": "ro"} if path.with_name(f"{path.name}-wal").exists() else {"mode": "ro", "immutable": "1"}
-    return URL.create("sqlite", database=f"file:{quote(str(path))}", query={**options, "uri": "true"})
+        options = "mode=ro" if path.with_name(f"{path.name}-wal").exists() else "mode=ro&immutable=1"
+    return f"{path.as_uri()}?{options}"
 
 
 def _explained(reason: str) -> str:

@@ -3,18 +3,15 @@
 from __future__ import annotations
 
 import json
+import sqlite3
 from collections.abc import Iterable
 from datetime import datetime, timezone
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
-
-from pydantic import ValidationError
+from typing import Any
 
 from stabzoo.study.spec import Run
+from stabzoo.study.store.database import Database
 from stabzoo.study.store.records import Record
-
-if TYPE_CHECKING:
-    from sqlalchemy import Connection
 
 __all__ = ["DATABASE", "Store"]
 
@@ -26,25 +23,18 @@ class Store:
     """Finished runs of all studies below ``folder``, in ``folder``/results.sqlite.
 
     A run that several studies ask for is one run.  Only the processes that do a study write here, not their workers,
-    and each a whole record in one transaction, so that several may do so at the same time.  Records in the files of
-    the store's first form (``folder``/STUDY/runs/KEY.json, or ``folder``/runs/KEY.json) are taken over when they are
-    first seen; ``damaged`` are those that cannot be read.  A ``read_only`` store writes nothing, and must be there.
+    and each a whole record in one transaction, so that several may do so at the same time.  A ``read_only`` store
+    writes nothing, and must be there.
 
     Raises:
         ConfigError: the database cannot be used (see `Database`); so do all methods.
     """
 
     def __init__(self, folder: Path, *, read_only: bool = False) -> None:
-        from stabzoo.study.store.database import Database  # slow to import, and workers need the records alone
-
         self.path = folder / DATABASE
-        self.damaged: list[Path] = []
-        if read_only:
-            self._database = Database(self.path, read_only=True)
-            return
-        folder.mkdir(parents=True, exist_ok=True)
-        self._database = Database(self.path)
-        self._take_over(sorted([*folder.glob("runs/*.json"), *folder.glob("*/runs/*.json")]), folder)
+        if not read_only:
+            folder.mkdir(parents=True, exist_ok=True)
+        self._database = Database(self.path, read_only=read_only)
 
     def load(self, run: Run) -> Record | None:
         """The record of ``run``, or None when it has not finished.
@@ -81,14 +71,14 @@ class Store:
         """Note which runs, by the labels of their networks, a study has now at a scale; what it had is replaced."""
         rows = {(study, scale, label, run.key) for label, run in runs}
         with self._database.transaction() as connection:
-            connection.exec_driver_sql("DELETE FROM requests WHERE study = ? AND scale = ?", (study, scale))
-            connection.exec_driver_sql("INSERT INTO requests VALUES (?, ?, ?, ?)", sorted(rows))
+            connection.execute("DELETE FROM requests WHERE study = ? AND scale = ?", (study, scale))
+            connection.executemany("INSERT INTO requests VALUES (?, ?, ?, ?)", sorted(rows))
 
     def asked(self) -> dict[tuple[str, str], list[tuple[str, str]]]:
         """Labels and keys of the runs of each study that was done here, by its name and scale; finished or not."""
         found: dict[tuple[str, str], list[tuple[str, str]]] = {}
         with self._database.transaction() as connection:
-            rows = connection.exec_driver_sql("SELECT study, scale, label, run FROM requests ORDER BY rowid")
+            rows = connection.execute("SELECT study, scale, label, run FROM requests ORDER BY rowid")
             for study, scale, label, key in rows:
                 found.setdefault((study, scale), []).append((label, key))
         return found
@@ -96,24 +86,22 @@ class Store:
     def seeds(self) -> dict[str, int]:
         """The seeds of all finished runs, by their keys."""
         with self._database.transaction() as connection:
-            return {row.key: row.seed for row in connection.exec_driver_sql("SELECT key, seed FROM runs")}
+            return dict(connection.execute("SELECT key, seed FROM runs").fetchall())
 
     def results(self) -> tuple[list[str], list[tuple[Any, ...]]]:
         """Columns and rows of the view ``results``, one row for each study, run and evaluation."""
         with self._database.transaction() as connection:
-            found = connection.exec_driver_sql("SELECT * FROM results")
-            return list(found.keys()), [tuple(row) for row in found]
+            found = connection.execute("SELECT * FROM results")
+            return [column[0] for column in found.description], [tuple(row) for row in found]
 
-    def _read(self, connection: Connection, run: Run) -> Record | None:
-        row = connection.exec_driver_sql("SELECT * FROM runs WHERE key = ?", (run.key,)).mappings().first()
+    def _read(self, connection: sqlite3.Connection, run: Run) -> Record | None:
+        row = connection.execute("SELECT * FROM runs WHERE key = ?", (run.key,)).fetchone()
         if row is None:
             return None
-        measured = connection.exec_driver_sql(
+        measured = connection.execute(
             "SELECT evaluation, accuracy FROM measurements WHERE run = ? ORDER BY id", (run.key,)
         )
-        diagnosed = connection.exec_driver_sql(
-            "SELECT diagnostic, result FROM diagnoses WHERE run = ? ORDER BY id", (run.key,)
-        )
+        diagnosed = connection.execute("SELECT diagnostic, result FROM diagnoses WHERE run = ? ORDER BY id", (run.key,))
         try:
             content = {
                 "run": json.loads(row["spec"]),
@@ -131,23 +119,8 @@ class Store:
             raise ValueError(f"run {run.key} in {self.path} holds another run")
         return record
 
-    def _take_over(self, paths: list[Path], folder: Path) -> None:
-        with self._database.transaction() as connection:
-            known = set(connection.exec_driver_sql("SELECT path FROM imported").scalars())
-            for path in paths:
-                if (name := path.relative_to(folder).as_posix()) in known:
-                    continue
-                try:
-                    record = Record.model_validate_json(path.read_bytes())
-                except ValidationError:
-                    self.damaged.append(path)
-                    continue
-                if not connection.exec_driver_sql("SELECT 1 FROM runs WHERE key = ?", (record.run.key,)).first():
-                    _write(connection, record)
-                connection.exec_driver_sql("INSERT INTO imported VALUES (?)", (name,))
 
-
-def _write(connection: Connection, record: Record) -> None:
+def _write(connection: sqlite3.Connection, record: Record) -> None:
     """Put ``record`` in the place of all that is known of its run."""
     run, key, content = record.run, record.run.key, json.loads(record.model_dump_json())
     columns = {
@@ -168,17 +141,17 @@ def _write(connection: Connection, record: Record) -> None:
         "cpu": record.cpu,
         "recorded": datetime.now(timezone.utc).isoformat(timespec="seconds"),
     }
-    connection.exec_driver_sql("DELETE FROM runs WHERE key = ?", (key,))  # and what was measured of it
-    connection.exec_driver_sql(
+    connection.execute("DELETE FROM runs WHERE key = ?", (key,))  # and what was measured of it
+    connection.execute(
         f"INSERT INTO runs ({', '.join(columns)}) VALUES ({', '.join('?' * len(columns))})", tuple(columns.values())
     )
     for entry, of in zip(content["measured"], record.evaluations, strict=True):
-        connection.exec_driver_sql(
+        connection.execute(
             "INSERT INTO measurements (run, evaluation, kind, title, accuracy) VALUES (?, ?, ?, ?, ?)",
             (key, _compact(entry["evaluation"]), of.kind, of.title, entry["accuracy"]),
         )
     for entry in content["diagnosed"]:
-        connection.exec_driver_sql(
+        connection.execute(
             "INSERT INTO diagnoses (run, diagnostic, kind, result) VALUES (?, ?, ?, ?)",
             (key, _compact(entry["diagnostic"]), entry["diagnostic"]["kind"], json.dumps(entry["result"])),
         )
