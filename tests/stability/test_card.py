@@ -14,16 +14,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from fixtures.messages import raises, says
+from fixtures.methods import zerosnet
 from stabzoo.multistep import LinearMultistep
 from stabzoo.stability import Enclosure, card, verify_certificate
 from stabzoo.stability.enclosure import as_float
-
-
-def zerosnet(value):
-    """Return the 3-step family in its parameter lambda."""
-    x = Fraction(value)
-    return LinearMultistep((3 * (1 + x) / (4 * x), -1 / x, (1 + x) / (4 * x)), ((3 * x - 1) / (2 * x),))
-
 
 TABLE_10 = [  # alpha, beta, moduli as printed, zero-stable, lambda
     ((1, 1, 1), 1, (1.84, 0.74, 0.74), False, None),

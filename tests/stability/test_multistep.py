@@ -11,6 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from fixtures.messages import raises
+from fixtures.methods import zerosnet
 from stabzoo.multistep import MAX_DIGITS, MAX_STEPS, HasCoefficients, LinearMultistep, exact
 
 
@@ -158,12 +159,6 @@ def test_endless_iterators_are_refused_at_once():
 
     with raises(ValueError, f"{MAX_STEPS} steps"):
         LinearMultistep(ones(), (1,))
-
-
-def zerosnet(parameter):
-    """Return the 3-step family in its parameter lambda."""
-    x = Fraction(parameter)
-    return LinearMultistep((3 * (1 + x) / (4 * x), -1 / x, (1 + x) / (4 * x)), ((3 * x - 1) / (2 * x),))
 
 
 GRID = [Fraction(p, q) for p in range(-24, 25) for q in (1, 4, 5, 7) if p]
