@@ -328,7 +328,7 @@ def test_show_of_a_false_claim_says_so(install: Install, run: Run) -> None:
         ("analyze --alpha 1/0 --beta 1", ("alpha[0]", "'1/0'")),
         ("analyze --alpha 1 --beta -1/x", ("beta[0]", "'-1/x'")),
         ("analyze --alpha 1 --beta 1 1", ("betas", "alphas (1)", "got 2")),
-        ("analyze --alpha 1", ('"analyze"', "--beta", "requires")),
+        ("analyze --alpha 1", ('"analyze"', "--beta", "an argument")),
         ("analyze --alpha 1 --beta", ('"analyze"', "--beta", "at least 1")),
         ("analyze --alpha 1 --beta 1 --bta 1", ("Unknown", "--bta", "--beta")),
         ("list --status stronk", ('"stronk"', "--status", '"strong"')),

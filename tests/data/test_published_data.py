@@ -65,8 +65,8 @@ def test_missing_files_are_named(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("damage", "facts"),
     [
-        (lambda content: content[: len(content) // 2], ("gzip", "MNIST")),
-        (lambda content: b"no gzip", ("gzip", "MNIST")),
+        (lambda content: content[: len(content) // 2], ("gzip", "MNIST", "ended")),
+        (lambda content: b"no gzip", ("gzip", "MNIST", "b'no'")),
         (lambda content: gzip.compress(gzip.decompress(content)[:-1]), ("IDX", "3 dimensions")),
         (lambda content: gzip.compress(b"\0\0"), ("IDX", "3 dimensions")),
         (lambda content: gzip.compress(struct.pack(">4I", 0x803, 2**32 - 1, 2**32 - 1, 2**32 - 1)), ("IDX",)),
@@ -80,11 +80,18 @@ def test_damaged_mnist_is_refused(tmp_path: Path, damage, facts: tuple[str, ...]
         load_mnist(tmp_path, train=True, verified=False)
 
 
-@pytest.mark.parametrize("given", [{"side": 20}, {"labels": 3}, {"largest": 11, "count": 12}])
-def test_mnist_that_does_not_fit_is_refused(tmp_path: Path, given: dict) -> None:
+@pytest.mark.parametrize(
+    ("given", "got"),
+    [
+        ({"side": 20}, ("7 images", "20x20", "7 labels")),
+        ({"labels": 3}, ("7 images", "3 labels")),
+        ({"largest": 11, "count": 12}, ("12 images", "12 labels")),
+    ],
+)
+def test_mnist_that_does_not_fit_is_refused(tmp_path: Path, given: dict, got: tuple[str, ...]) -> None:
     """Other sizes, fewer labels than images, labels of an eleventh class."""
     write_mnist(tmp_path, **given)
-    with raises(ConfigError, "28x28", "0 to 9"):
+    with raises(ConfigError, tmp_path, "28x28", "0 to 9", *got):
         load_mnist(tmp_path, train=True, verified=False)
 
 
@@ -105,12 +112,12 @@ def test_download_takes_what_is_there_and_says_why_not(tmp_path: Path, monkeypat
         assert len(load_images(Archived(name="mnist"), root).train) == 7
         (source / test[0][0]).write_bytes(b"not what was published")
         (root / "MNIST" / "raw" / test[0][0]).unlink()
-        with raises(ConfigError, "MNIST", "downloaded", address):
+        with raises(ConfigError, "MNIST", "downloaded", "corrupted", address):
             download("mnist", root)
     (root / "MNIST" / "raw" / test[0][0]).write_bytes(test_file)
     download("mnist", root)  # nobody answers any more, and nobody is asked
     (root / "MNIST" / "raw" / train[0][0]).write_bytes(b"torn")
-    with raises(ConfigError, "MNIST", "downloaded", address, root):
+    with raises(ConfigError, "MNIST", "downloaded", "refused", address, root):
         download("mnist", root)
 
 

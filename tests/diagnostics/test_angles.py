@@ -182,8 +182,8 @@ def test_a_callback_records_the_layers_of_each_epoch() -> None:
         (lambda: median_angle(torch.ones(3, 2).half()), ("vectors", "got (3, 2)", "torch.float16")),
         (lambda: median_angle(torch.ones(3, 2), torch.ones(3, 4)), ("same length", "(3, 2)", "(3, 4)")),
         (lambda: median_angle(torch.ones(3, 2), samples=0), ("samples >= 1",)),
-        (lambda: class_angles(torch.ones(3, 2), torch.ones(2)), ("label", "3 features")),
-        (lambda: layer_angles(PLAIN, torch.ones(2, 3, 8, 8), torch.ones(3)), ("label", "2")),
+        (lambda: class_angles(torch.ones(3, 2), torch.ones(2)), ("label", "3 features", "(2,)")),
+        (lambda: layer_angles(PLAIN, torch.ones(2, 3, 8, 8), torch.ones(3)), ("label", "2 images", "(3,)")),
         (
             lambda: layer_angles(PLAIN, torch.ones(2, 3, 8, 8), torch.ones(2), vectors="all"),
             ("'flat' or 'pooled'", "'all'"),

@@ -76,7 +76,7 @@ def test_what_cannot_be_done_is_said() -> None:
         perturbation_growth(model, x, x)
     with raises(ValueError, "noise", "(1, 2)", "got (3,)"):
         perturbation_growth(model, x, torch.ones(3), ["0"])
-    with raises(ValueError, "at least one image"):
+    with raises(ValueError, "x: ", "one image", "none"):
         perturbation_growth(model, x[:0], x, ["0"])
     with raises(ValueError, "nine", "Sequential"):
         perturbation_growth(model, x, x, ["nine"])

@@ -141,7 +141,7 @@ def test_finished_trainings_are_evaluated(run: Run, tmp_path: Path) -> None:
     says(table.out, "2 networks", "mean ± standard deviation")
     assert run(f"{line} --set lr=0.2 --folder {tmp_path / 'other'}").status == 0
     for command, facts in (
-        ("evaluate", ("folder", "training")),
+        ("evaluate", ("evaluate", "folder", "training")),
         (f"evaluate {tmp_path}", (tmp_path / "job.json", "No such file")),
         (f"evaluate {tmp_path / '0'} {tmp_path / 'other'}", (tmp_path / "other", "seed", "training")),
         (f"evaluate {tmp_path / '0'} --conditions {tmp_path / 'none.yaml'}", (tmp_path / "none.yaml", "No such file")),

@@ -182,7 +182,7 @@ def test_a_new_check_warns_for_one_minor_release(monkeypatch: pytest.MonkeyPatch
     monkeypatch.setattr(runner, "CHECKS", (Check(check_that_fails, since=(0, 2)),))
     assert not any(check.is_new for check in CHECKS)
     if is_fatal:
-        with raises(CheckFailedError, "euler is not new enough"):
+        with raises(CheckFailedError, "1 failed", "check_that_fails", "euler is not new enough"):
             check_discretization("euler")
     else:
         with warns(FutureCheckWarning, "euler", "check_that_fails", "stabzoo 0.2", "not new enough"):

@@ -136,7 +136,7 @@ def test_a_model_with_parameters_that_its_scheme_refuses(install: Install) -> No
     ("body", "facts"),
     [
         ("return LinearMultistep((1 / self.weight,), (1,))", ("weight = 0", "ZeroDivisionError")),
-        ("return 1 / 0", ("scheme 'inverse'", "ZeroDivisionError")),
+        ("return 1 / 0", ("scheme 'inverse': ZeroDivisionError",)),
         ("return (1,), (1,)", ("scheme 'inverse'", "TypeError", "coefficients()", "LinearMultistep")),
     ],
 )

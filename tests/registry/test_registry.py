@@ -43,7 +43,7 @@ def test_a_condition_is_probed_at_its_bounds_and_beside_them() -> None:
 )
 def test_what_is_not_a_condition(text: str) -> None:
     """A sentence that states the grammar."""
-    with raises(ValueError, "condition", "comparisons", "parameter"):
+    with raises(ValueError, "condition", "comparisons", "parameter", *([repr(text)] if len(text) < 100 else [])):
         parse_condition(text)
 
 
@@ -209,7 +209,8 @@ def test_long_numbers_on_the_command_line_and_in_files(number: str, run: Run, tm
 )
 def test_a_width_out_of_range(width: Any) -> None:
     """Before torch is asked for so much memory."""
-    with raises(ConfigError, "width", "1", "65536", "got"):
+    got = f"got {width!r}" if width != 10**100_000 else "got"
+    with raises(ConfigError, "width", "1", "65536", got):
         timm.create_model("zerosnet20_opt", width=width, device="meta")
     with raises(ConfigError, "here: width"):
         validate(ModelConfig, {"scheme": "euler", "depth": 20, "width": width if width != "8" else "x"}, "here")

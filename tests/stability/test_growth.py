@@ -11,15 +11,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from fixtures.messages import raises, says
+from fixtures.methods import zerosnet
 from stabzoo.multistep import LinearMultistep
 from stabzoo.stability import Enclosure, card, is_zero_stable, product_growth
 from stabzoo.stability.enclosure import as_float
-
-
-def zerosnet(value):
-    """Return the 3-step family in its parameter lambda."""
-    x = Fraction(value)
-    return LinearMultistep((3 * (1 + x) / (4 * x), -1 / x, (1 + x) / (4 * x)), ((3 * x - 1) / (2 * x),))
 
 
 def lm_resnet(value):

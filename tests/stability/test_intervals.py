@@ -7,6 +7,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from fixtures.methods import zerosnet
 from stabzoo.multistep import LinearMultistep
 from stabzoo.stability import Enclosure, card
 from stabzoo.stability.enclosure import as_float
@@ -14,11 +15,6 @@ from stabzoo.stability.intervals import imaginary_interval, is_A_stable, real_in
 from stabzoo.stability.root_condition import satisfies_root_condition
 
 GRID = [Fraction(p, q) for p in range(-12, 41) for q in (1, 3, 4, 7)]
-
-
-def zerosnet(x):
-    """Return the 3-step family in its parameter lambda."""
-    return LinearMultistep((3 * (1 + x) / (4 * x), -1 / x, (1 + x) / (4 * x)), ((3 * x - 1) / (2 * x),))
 
 
 def test_zerosnet_family():

@@ -11,6 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from fixtures.messages import raises
+from fixtures.methods import zerosnet
 from stabzoo.multistep import MAX_DIGITS, MAX_STEPS, HasCoefficients, LinearMultistep, exact
 
 
@@ -130,11 +131,11 @@ def test_trailing_zeros_are_steps():
     [
         ((), (), 0, ("one alpha",)),
         ((1,), (1, 0), 0, ("betas", "alphas (1)", "got 2")),
-        ("1", (1,), 0, ("alpha", "sequence")),
-        (1, (1,), 0, ("alpha", "sequence")),
-        ((1,), "1/2", 0, ("beta", "sequence")),
-        ((1,), {1}, 0, ("beta", "sequence")),
-        ({1: 1}, (1,), 0, ("alpha", "sequence")),
+        ("1", (1,), 0, ("alpha", "sequence", "str")),
+        (1, (1,), 0, ("alpha", "sequence", "int")),
+        ((1,), "1/2", 0, ("beta", "sequence", "str")),
+        ((1,), {1}, 0, ("beta", "sequence", "set")),
+        ({1: 1}, (1,), 0, ("alpha", "sequence", "dict")),
         ((1,) * (MAX_STEPS + 1), (1,), 0, (f"{MAX_STEPS} steps",)),
         ((1, float("nan")), (1,), 0, ("alpha[1]", "finite")),
         (("1e101",), (1,), 0, ("alpha", "1e-100 to 1e100")),
@@ -158,12 +159,6 @@ def test_endless_iterators_are_refused_at_once():
 
     with raises(ValueError, f"{MAX_STEPS} steps"):
         LinearMultistep(ones(), (1,))
-
-
-def zerosnet(parameter):
-    """Return the 3-step family in its parameter lambda."""
-    x = Fraction(parameter)
-    return LinearMultistep((3 * (1 + x) / (4 * x), -1 / x, (1 + x) / (4 * x)), ((3 * x - 1) / (2 * x),))
 
 
 GRID = [Fraction(p, q) for p in range(-24, 25) for q in (1, 4, 5, 7) if p]

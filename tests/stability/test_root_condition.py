@@ -326,14 +326,14 @@ def test_malformed_certificates_are_refused(change):
     with pytest.raises(ValueError, match=r"expected|contradicts"):
         verify_certificate(alpha, data | change)
     for key in data:
-        with raises(ValueError, "certificate", "keys"):
+        with raises(ValueError, "certificate", "keys", f"{key!r}"):
             verify_certificate(alpha, {k: v for k, v in data.items() if k != key})
 
 
 @pytest.mark.parametrize("data", [None, "stable", [], 1, {}])
 def test_what_is_no_certificate_is_refused(data):
     """Nor are other JSON values certificates."""
-    with raises(ValueError, "certificate"):
+    with raises(ValueError, "certificate", "keys", f"got {data!r}"):
         verify_certificate((1,), data)
 
 

@@ -69,7 +69,7 @@ def test_missing_file_is_named():
 @pytest.mark.parametrize(
     ("change", "facts"),
     [
-        ({"epoch": 3}, ("epoch: ", "unknown", "training")),
+        ({"epoch": 3}, ("mine.yaml: epoch: ", "unknown", "training")),
         ({"training.epoch": 3}, ("training.epoch: ", "unknown", "epochs")),
         ({"training.epochs": -1}, ("training.epochs", "0", "got -1")),
         ({"training.lr": "fast"}, ("training.lr", "got 'fast'")),
@@ -94,7 +94,7 @@ def test_missing_file_is_named():
         ({"evaluations.1.sigma": -1}, ("evaluations.1.gaussian.sigma", "got -1")),
         ({"evaluations.1.mu": 1}, ("evaluations.1.gaussian.mu", "unknown", "kind, sigma, seed")),
         ({"evaluations.1.kind": "gauss"}, ("evaluations.1", "'gauss'")),
-        ({"evaluations": [{"kind": "constant", "mu": 0.1}]}, ("evaluations", "kind: clean")),
+        ({"evaluations": [{"kind": "constant", "mu": 0.1}]}, ("mine.yaml: evaluations", "kind: clean")),
         ({"evaluations": [{"kind": "uniform", "low": 1, "high": 0, "seed": 1}]}, ("evaluations.0", "low", "high")),
         ({"training.epochs": 0}, ("training: ", "epochs: 0", "one-cycle", "schedule: cosine")),
         ({"scales": {"full": {}}}, ("scales", "'full'")),

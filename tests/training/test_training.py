@@ -222,7 +222,7 @@ def test_an_implicit_network_tells_its_solves(run: Run, tmp_path: Path) -> None:
     [
         ("--recipe nothing", ("no recipe 'nothing'", "cifar, digits, imagenet, mnist")),
         ("--set lr=0", ("digits.yaml: lr", "0", "got 0")),
-        ("--set speed=9", ("speed",)),
+        ("--set speed=9", ("digits.yaml: speed", "unknown")),
         ("--device cuda:99", ("device", "cuda:99")),
         ("--device abacus", ("device", "cpu, cuda or cuda:N", "'abacus'")),
         ("--checkpoint-steps 0", ("checkpoint-steps", "at least 1", "got 0")),
