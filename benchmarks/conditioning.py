@@ -19,7 +19,7 @@ from stabzoo.diagnostics.conditioning.blocks import BlockConditioning, module_co
 from stabzoo.diagnostics.conditioning.condition_number import Condition
 from stabzoo.diagnostics.report.figures import conditioning_figure
 from stabzoo.training.loop import Trainer
-from stabzoo.training.pixel_scale import PixelScale
+from stabzoo.training.normalized import NormalizedModel
 from stabzoo.training.spec import Training
 
 
@@ -51,7 +51,7 @@ def main() -> None:
     """Three tables; the trained network's figure where a path is given."""
     images = load_images(Digits(name="digits", size=32, test_images=300, split_seed=0))
     torch.manual_seed(0)
-    network = PixelScale(timm.create_model("preresnet20", in_chans=1, num_classes=images.classes), images)
+    network = NormalizedModel(timm.create_model("preresnet20", in_chans=1, num_classes=images.classes), images)
     image = network.normalise(images.test[:1])
     table("preresnet20, He initialisation", network.network, image)
     recipe = Training(

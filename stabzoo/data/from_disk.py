@@ -21,11 +21,11 @@ from torchvision.transforms import InterpolationMode
 from torchvision.transforms import functional as transform
 
 from stabzoo.data.augmentation import Augmentation
-from stabzoo.data.images import Batch, Images, to_unit_interval
+from stabzoo.data.images import Batch, ImageDataset, to_unit_interval
 from stabzoo.data.spec import Folder, ReadFromDisk, Timm
 from stabzoo.errors import ConfigError
 
-__all__ = ["FromDisk", "fetch_timm", "open_folder", "open_timm"]
+__all__ = ["DiskDataset", "fetch_timm", "open_folder", "open_timm"]
 
 BILINEAR = InterpolationMode.BILINEAR
 STREAMS = ("tfds/", "wds/", "hfids/")
@@ -79,13 +79,13 @@ class _TimmSamples:
 
 
 @dataclass(frozen=True)
-class FromDisk(Images):
+class DiskDataset(ImageDataset):
     """A data set on disk.
 
     Args:
         data: Size and normalisation.
         train, test: The images.
-        classes, mean, std: As `Images` has them.
+        classes, mean, std: As `ImageDataset` has them.
         workers: Processes that decode; with 0, this one does.
     """
 
@@ -189,7 +189,7 @@ def _together(found: list[tuple[Tensor, int] | _Unreadable]) -> Batch | _Unreada
     return torch.stack(pixels), torch.tensor(labels)
 
 
-def open_folder(data: Folder, root: Path, workers: int) -> FromDisk:
+def open_folder(data: Folder, root: Path, workers: int) -> DiskDataset:
     """Find the images of a folder of training classes and one of test classes.
 
     Raises:
@@ -235,7 +235,7 @@ def _files(folder: Path, classes: list[str]) -> _Files:
     return _Files(entries)
 
 
-def open_timm(data: Timm, root: Path, workers: int) -> FromDisk:
+def open_timm(data: Timm, root: Path, workers: int) -> DiskDataset:
     """Open both splits of a data set of timm's factory.
 
     Raises:
@@ -246,9 +246,9 @@ def open_timm(data: Timm, root: Path, workers: int) -> FromDisk:
     return _from_disk(data, _TimmSamples(train, data.title), _TimmSamples(test, data.title), classes, workers)
 
 
-def _from_disk(data: ReadFromDisk, train: Samples, test: Samples, classes: int, workers: int) -> FromDisk:
+def _from_disk(data: ReadFromDisk, train: Samples, test: Samples, classes: int, workers: int) -> DiskDataset:
     mean, std = (torch.tensor(constants).view(3, 1, 1) for constants in (data.mean, data.std))
-    return FromDisk(data, train, test, classes, mean, std, workers)
+    return DiskDataset(data, train, test, classes, mean, std, workers)
 
 
 def fetch_timm(data: Timm, root: Path) -> None:

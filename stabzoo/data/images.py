@@ -13,13 +13,13 @@ from torch import Tensor
 
 from stabzoo.data.augmentation import Augmentation
 
-__all__ = ["Batch", "Images", "InMemory", "to_unit_interval"]
+__all__ = ["Batch", "ImageDataset", "InMemoryDataset", "to_unit_interval"]
 
 Batch: TypeAlias = tuple[Tensor, Tensor]
 """Pixels (B, C, H, W), float32 in [0, 1], and labels (B,) int64."""
 
 
-class Images(ABC):
+class ImageDataset(ABC):
     """Images in classes, for training and for tests.
 
     Attributes:
@@ -73,7 +73,7 @@ class Images(ABC):
 
 
 @dataclass(frozen=True)
-class InMemory(Images):
+class InMemoryDataset(ImageDataset):
     """A data set that is small enough to be held whole."""
 
     train: Tensor  # (N, C, H, W), float32 in [0, 1] or bytes

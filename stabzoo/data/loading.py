@@ -15,11 +15,11 @@ from torch.nn import functional
 from stabzoo.data.archives import download
 from stabzoo.data.cifar import load_cifar
 from stabzoo.data.from_disk import fetch_timm, open_folder, open_timm
-from stabzoo.data.images import Images, InMemory, to_unit_interval
+from stabzoo.data.images import ImageDataset, InMemoryDataset, to_unit_interval
 from stabzoo.data.mnist import load_mnist
 from stabzoo.data.spec import Archived, Data, Digits, Folder, Timm
 
-__all__ = ["DATA_FOLDER", "Images", "fetch", "load_images"]
+__all__ = ["DATA_FOLDER", "ImageDataset", "fetch", "load_images"]
 
 DATA_FOLDER = Path("data")
 """Where data sets are looked for, unless it is said otherwise."""
@@ -38,11 +38,11 @@ def fetch(data: Data, root: Path = DATA_FOLDER) -> None:
 
 
 @overload
-def load_images(data: Digits | Archived, root: Path = ..., workers: int = ...) -> InMemory: ...
+def load_images(data: Digits | Archived, root: Path = ..., workers: int = ...) -> InMemoryDataset: ...
 @overload
-def load_images(data: Data, root: Path = ..., workers: int = ...) -> Images: ...
+def load_images(data: Data, root: Path = ..., workers: int = ...) -> ImageDataset: ...
 @cache
-def load_images(data: Data, root: Path = DATA_FOLDER, workers: int = 0) -> Images:
+def load_images(data: Data, root: Path = DATA_FOLDER, workers: int = 0) -> ImageDataset:
     """Open a data set, once a process.
 
     Digits are resized and split, as ``data`` says; all others have a test set of their own, and lie below ``root``.
@@ -62,7 +62,7 @@ def load_images(data: Data, root: Path = DATA_FOLDER, workers: int = 0) -> Image
             return open_timm(data, root, workers)
 
 
-def _digits(size: int, test_images: int, split_seed: int) -> InMemory:
+def _digits(size: int, test_images: int, split_seed: int) -> InMemoryDataset:
     digits: Any = load_digits()
     pixels = torch.from_numpy(digits.images).float().unsqueeze(1) / 16  # (1797, 1, 8, 8), the scans count 0..16
     pixels = functional.interpolate(pixels, size=size, mode="bilinear", align_corners=False)
@@ -70,7 +70,7 @@ def _digits(size: int, test_images: int, split_seed: int) -> InMemory:
         range(len(pixels)), test_size=test_images, random_state=split_seed, stratify=digits.target
     )
     labels = torch.from_numpy(digits.target).long()
-    return InMemory(
+    return InMemoryDataset(
         train=pixels[train],
         train_labels=labels[train],
         test=pixels[test],
@@ -81,7 +81,7 @@ def _digits(size: int, test_images: int, split_seed: int) -> InMemory:
     )
 
 
-def _archived(name: str, root: Path, verified: bool) -> InMemory:
+def _archived(name: str, root: Path, verified: bool) -> InMemoryDataset:
     corrupted = None
     if name == "mnist":
         classes = 10
@@ -95,7 +95,7 @@ def _archived(name: str, root: Path, verified: bool) -> InMemory:
             load_cifar(root, classes, train=part, verified=verified) for part in (True, False)
         )
     mean, std = _moments(train)
-    return InMemory(train, train_labels, to_unit_interval(test), test_labels, classes, mean, std, corrupted)
+    return InMemoryDataset(train, train_labels, to_unit_interval(test), test_labels, classes, mean, std, corrupted)
 
 
 def _moments(images: Tensor) -> tuple[Tensor, Tensor]:

@@ -18,7 +18,7 @@ import math
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, Literal, Protocol, cast, runtime_checkable
+from typing import Any, Literal, Protocol, cast, runtime_checkable
 
 import torch
 from torch import nn
@@ -28,9 +28,6 @@ from stabzoo.diagnostics.capture import evaluating, run_hooked
 from stabzoo.diagnostics.measurement import Measurement
 from stabzoo.implicit.step import ImplicitStep, one_sided
 from stabzoo.networks.resnet import Branch
-
-if TYPE_CHECKING:
-    pass
 
 __all__ = ["HasLipschitz", "WellPosedness", "well_posedness"]
 

@@ -7,7 +7,7 @@ from collections.abc import Iterator, Sequence
 import torch
 from torch import Tensor, nn
 
-from stabzoo.data.images import Images
+from stabzoo.data.images import ImageDataset
 from stabzoo.evaluation.perturbations import Perturbation, perturbations
 from stabzoo.evaluation.spec import Clean, Evaluation
 
@@ -28,7 +28,7 @@ def num_correct(logits: Tensor, labels: Tensor, k: int = 1) -> int:
 
 
 def iter_logits(
-    network: nn.Module, images: Images, changes: Sequence[Perturbation]
+    network: nn.Module, images: ImageDataset, changes: Sequence[Perturbation]
 ) -> Iterator[tuple[Tensor, list[list[Tensor]]]]:
     """For each batch of test images, in their order: the labels (B,), and the logits (B, classes) under each change.
 
@@ -41,7 +41,7 @@ def iter_logits(
         yield y, [[_logits(network, copy) for copy in change(network, x, y)] for change in changes]
 
 
-def accuracies(network: nn.Module, images: Images, evaluations: Sequence[Evaluation]) -> list[float]:
+def accuracies(network: nn.Module, images: ImageDataset, evaluations: Sequence[Evaluation]) -> list[float]:
     """Percentage of the test images that ``network`` puts in their class under each of the evaluations.
 
     Raises:
@@ -56,7 +56,7 @@ def accuracies(network: nn.Module, images: Images, evaluations: Sequence[Evaluat
     return [100 * r / a for r, a in zip(right, asked, strict=True)]
 
 
-def training_accuracy(network: nn.Module, images: Images) -> float:
+def training_accuracy(network: nn.Module, images: ImageDataset) -> float:
     """Percentage of the training images, without augmentation, that ``network`` puts in their class."""
     network.eval()
     device = next(network.parameters()).device

@@ -12,7 +12,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from stabzoo.data.images import Images, to_unit_interval
+from stabzoo.data.images import ImageDataset, to_unit_interval
 from stabzoo.errors import ConfigError
 from stabzoo.evaluation.spec import CORRUPTIONS, Corruption
 
@@ -28,7 +28,7 @@ class CorruptedImages:
         ConfigError: there are none of these images, or a file is missing, damaged, or of other images.
     """
 
-    def __init__(self, evaluation: Corruption, images: Images) -> None:
+    def __init__(self, evaluation: Corruption, images: ImageDataset) -> None:
         if images.corrupted is None:
             raise ConfigError(
                 f"{evaluation.title}: expected cifar10 or cifar100 as the data, whose corrupted copies are published"

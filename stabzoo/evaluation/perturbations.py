@@ -8,7 +8,7 @@ from typing import TypeAlias
 import torch
 from torch import Tensor, nn
 
-from stabzoo.data.images import Images
+from stabzoo.data.images import ImageDataset
 from stabzoo.errors import ConfigError
 from stabzoo.evaluation.attacks import fgsm, pgd
 from stabzoo.evaluation.autoattack import autoattack
@@ -36,7 +36,7 @@ its own, so every network meets the same noise, whatever else is tested.
 """
 
 
-def perturbations(evaluations: Sequence[Evaluation], images: Images) -> list[Perturbation]:
+def perturbations(evaluations: Sequence[Evaluation], images: ImageDataset) -> list[Perturbation]:
     """One for each evaluation, in their order.
 
     Raises:
@@ -45,7 +45,7 @@ def perturbations(evaluations: Sequence[Evaluation], images: Images) -> list[Per
     return [perturbation(evaluation, images) for evaluation in evaluations]
 
 
-def perturbation(evaluation: Evaluation, images: Images) -> Perturbation:
+def perturbation(evaluation: Evaluation, images: ImageDataset) -> Perturbation:
     """What ``evaluation`` does to the test images of ``images``; noisy pixels are clipped to [0, 1].
 
     Raises:

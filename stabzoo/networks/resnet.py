@@ -51,7 +51,7 @@ FORMS = {
 }
 
 
-class Projection(nn.Conv2d):
+class Shortcut1x1(nn.Conv2d):
     """A 1x1 convolution with a stride, computed as a matrix product on the subsampled grid.
 
     The same numbers as ``nn.Conv2d``, faster on a CPU, and safe there: the backward of a narrow strided 1x1
@@ -195,7 +195,7 @@ class BlockBuilder:
         """What brings an entry of shape ``here`` to ``there``: nothing, a bare 1x1 convolution, or BN-ReLU-conv1x1."""
         if here == there:
             return nn.Identity()
-        conv = Projection(here.channels, there.channels, there.reduction // here.reduction, **self.dd)
+        conv = Shortcut1x1(here.channels, there.channels, there.reduction // here.reduction, **self.dd)
         if bare:
             return conv
         layers = preactivation(here.channels, norm=self.norm, **self.dd)

@@ -19,10 +19,10 @@ from torch.nn.parallel import DistributedDataParallel
 from torch.optim.lr_scheduler import CosineAnnealingLR, LinearLR, LRScheduler, MultiStepLR, OneCycleLR, SequentialLR
 
 from stabzoo.data.augmentation import Augmentation
-from stabzoo.data.images import Batch, Images
+from stabzoo.data.images import Batch, ImageDataset
 from stabzoo.errors import ConfigError
+from stabzoo.training.normalized import NormalizedModel
 from stabzoo.training.penalties import forward
-from stabzoo.training.pixel_scale import PixelScale
 from stabzoo.training.process import ALONE, Process
 from stabzoo.training.spec import Training
 
@@ -102,7 +102,7 @@ class Trainer:
     """
 
     def __init__(
-        self, network: PixelScale, images: Images, training: Training, seed: int, process: Process = ALONE
+        self, network: NormalizedModel, images: ImageDataset, training: Training, seed: int, process: Process = ALONE
     ) -> None:
         if process.world > 1 and (training.fixed_point or training.perturbation):
             raise ConfigError("training.fixed_point and training.perturbation: expected one process, got several")
@@ -127,9 +127,9 @@ class Trainer:
         self.progress = Progress()
 
     @property
-    def averaged(self) -> PixelScale:
+    def averaged(self) -> NormalizedModel:
         """The network to be evaluated: the average of the weights where there is one, else the network itself."""
-        return cast(PixelScale, self.ema.module) if self.ema else self.network
+        return cast(NormalizedModel, self.ema.module) if self.ema else self.network
 
     def batches(self, epoch: int) -> list[Tensor]:
         """Indices of an epoch's batches, the same in all processes."""

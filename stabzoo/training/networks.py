@@ -10,22 +10,24 @@ import timm
 import torch
 from torch import nn
 
-from stabzoo.data.images import Images
+from stabzoo.data.images import ImageDataset
 from stabzoo.errors import ConfigError
 from stabzoo.registry.catalogue import unknown_name
-from stabzoo.training.pixel_scale import PixelScale
+from stabzoo.training.normalized import NormalizedModel
 from stabzoo.training.spec import Job
 
 __all__ = ["create", "load_model", "network_of", "weights_sha256"]
 
 
-def create(model: str, args: dict[str, Any], seed: int, images: Images) -> PixelScale:
+def create(model: str, args: dict[str, Any], seed: int, images: ImageDataset) -> NormalizedModel:
     """An untrained timm model for ``images``; its weights depend on ``seed`` alone."""
     torch.manual_seed(seed)
-    return PixelScale(timm.create_model(model, in_chans=images.channels, num_classes=images.classes, **args), images)
+    return NormalizedModel(
+        timm.create_model(model, in_chans=images.channels, num_classes=images.classes, **args), images
+    )
 
 
-def network_of(job: Job, images: Images) -> PixelScale:
+def network_of(job: Job, images: ImageDataset) -> NormalizedModel:
     """The untrained network of ``job``.
 
     Raises:
@@ -37,7 +39,7 @@ def network_of(job: Job, images: Images) -> PixelScale:
         raise ConfigError(f"{job.model} cannot be built: {error or type(error).__name__}") from error
 
 
-def weights_sha256(network: PixelScale) -> str:
+def weights_sha256(network: NormalizedModel) -> str:
     """SHA-256 over the names and the bytes of all parameters and buffers: equal for bit-identical networks."""
     digest = hashlib.sha256()
     for name, value in network.network.state_dict().items():
@@ -45,7 +47,7 @@ def weights_sha256(network: PixelScale) -> str:
     return digest.hexdigest()
 
 
-def load_model(name: str, images: Images, checkpoint: Path | None) -> nn.Module:
+def load_model(name: str, images: ImageDataset, checkpoint: Path | None) -> nn.Module:
     """A timm model for ``images``: with their channels and classes, and the weights of ``checkpoint``.
 
     Without a checkpoint the weights are random, drawn with seed 0.

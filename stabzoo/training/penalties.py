@@ -8,14 +8,14 @@ from contextlib import ExitStack
 import torch
 from torch import Tensor
 
-from stabzoo.training.pixel_scale import PixelScale
+from stabzoo.training.normalized import NormalizedModel
 from stabzoo.training.spec import Training
 
 __all__ = ["forward"]
 
 
 def forward(
-    network: PixelScale, model: Callable[[Tensor], Tensor], pixels: Tensor, training: Training
+    network: NormalizedModel, model: Callable[[Tensor], Tensor], pixels: Tensor, training: Training
 ) -> tuple[Tensor, Tensor | float]:
     """Logits, and the weighted penalties of the training on the way to them; 0 where it has none.
 

@@ -18,7 +18,7 @@ from torch import Tensor
 from torch.nn import functional
 
 from stabzoo.config import Strict, load_yaml, validate
-from stabzoo.data.images import Images
+from stabzoo.data.images import ImageDataset
 from stabzoo.data.loading import load_images
 from stabzoo.data.spec import Archived, Data, Digits
 from stabzoo.errors import ConfigError
@@ -27,7 +27,7 @@ from stabzoo.evaluation.perturbations import perturbations
 from stabzoo.evaluation.spec import Clean, Constant, Evaluation, Fgsm, Gaussian, Pgd, Uniform
 from stabzoo.networks.checkpoints import fit_weights
 from stabzoo.training.networks import network_of
-from stabzoo.training.pixel_scale import PixelScale
+from stabzoo.training.normalized import NormalizedModel
 from stabzoo.training.spec import Job
 
 __all__ = ["Conditions", "Evaluated", "calibration_error", "conditions", "evaluate", "load_trained"]
@@ -134,7 +134,7 @@ def evaluate(
     return Evaluated(numbers)
 
 
-def _measure(network: PixelScale, images: Images, evaluations: Sequence[Evaluation]) -> dict[str, float]:
+def _measure(network: NormalizedModel, images: ImageDataset, evaluations: Sequence[Evaluation]) -> dict[str, float]:
     """One pass over the test images for all evaluations, and one over the training images, without augmentation."""
     names = [CLEAN.title, *(evaluation.title for evaluation in evaluations)]
     right, asked, parts = [0] * len(names), [0] * len(names), list[tuple[Tensor, Tensor]]()

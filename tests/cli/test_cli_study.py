@@ -427,7 +427,7 @@ import stabzoo.study.store.run_index
 os.geteuid() or os.setuid(65534)
 place = Path(sys.argv[1])
 assert not os.access(place, os.W_OK)
-print(len(stabzoo.study.store.run_index.Holdings(place).store.results()[1]))
+print(len(stabzoo.study.store.run_index.RunIndex(place).store.results()[1]))
 """
     with tempfile.TemporaryDirectory() as folder:
         place = Path(folder)

@@ -1,4 +1,4 @@
-"""Images read from folders and through timm's factory: the same pixels by any number of processes, and what is refused."""
+"""ImageDataset read from folders and through timm's factory: the same pixels by any number of processes, and what is refused."""
 
 import csv
 import hashlib
@@ -22,7 +22,7 @@ from fixtures.commands import Run
 from fixtures.messages import raises, says
 from fixtures.processes import KILLED
 from stabzoo.data.augmentation import Augmentation
-from stabzoo.data.from_disk import FromDisk
+from stabzoo.data.from_disk import DiskDataset
 from stabzoo.data.loading import fetch, load_images
 from stabzoo.data.spec import Folder, Timm
 from stabzoo.errors import ConfigError
@@ -47,11 +47,11 @@ def write_folder(root: Path, train: int = 8, test: int = 4) -> Path:
     return root
 
 
-def opened(root: Path, workers: int = 0, **given: object) -> FromDisk:
+def opened(root: Path, workers: int = 0, **given: object) -> DiskDataset:
     """The data set at 8x8 pixels."""
     data = Folder.model_validate({"name": "folder", "path": str(root), "size": 8, **given})
     found = load_images(data, Path(), workers)
-    assert isinstance(found, FromDisk)
+    assert isinstance(found, DiskDataset)
     return found
 
 

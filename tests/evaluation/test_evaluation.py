@@ -17,7 +17,7 @@ from torch import Tensor, nn
 
 from fixtures.commands import Run
 from fixtures.messages import raises, says
-from stabzoo.data.images import InMemory
+from stabzoo.data.images import InMemoryDataset
 from stabzoo.data.loading import load_images
 from stabzoo.data.spec import Digits
 from stabzoo.errors import ConfigError
@@ -153,10 +153,10 @@ def test_finished_trainings_are_evaluated(run: Run, tmp_path: Path) -> None:
     says(run(both).err, tmp_path / "1", "damaged")
 
 
-def held(test: Tensor, labels: Tensor, classes: int = 10, corrupted: Path | None = None) -> InMemory:
+def held(test: Tensor, labels: Tensor, classes: int = 10, corrupted: Path | None = None) -> InMemoryDataset:
     """Test images; the training has the first ten of them."""
     one = torch.ones(1, 1, 1)
-    return InMemory(test[:10], labels[:10], test, labels, classes, 0 * one, one, corrupted)
+    return InMemoryDataset(test[:10], labels[:10], test, labels, classes, 0 * one, one, corrupted)
 
 
 def test_noise_is_one_stream_over_all_batches() -> None:
@@ -264,7 +264,7 @@ def test_corrupted_images_that_do_not_fit_are_refused(tmp_path: Path) -> None:
 class Nearest(nn.Module):
     """The class whose mean image is nearest."""
 
-    def __init__(self, images: InMemory) -> None:
+    def __init__(self, images: InMemoryDataset) -> None:
         super().__init__()
         means = torch.stack([images.train[images.train_labels == c].mean(0).flatten() for c in range(10)])
         self.linear = nn.Linear(64, 10)

@@ -28,7 +28,7 @@ from stabzoo.study import StudyResult, load_study, run_study
 from stabzoo.study.execution import driver
 from stabzoo.study.execution.driver import ATTEMPTS
 from stabzoo.study.execution.pool import ProcessExecutor, WorkerDied
-from stabzoo.study.execution.worker import Busy, Raised
+from stabzoo.study.execution.worker import RunFailed, RunLocked
 from stabzoo.study.store.records import Record
 from stabzoo.study.store.run_folder import RunFolder
 
@@ -124,7 +124,7 @@ def done(tmp_path_factory: pytest.TempPathFactory) -> Done:
 class Replayed(Executor):
     """Gives what was trained before, except for the runs whose positions ``outcomes`` has: those, one a call."""
 
-    def __init__(self, done: Done, outcomes: dict[int, list[Record | Raised | Busy | WorkerDied]]) -> None:
+    def __init__(self, done: Done, outcomes: dict[int, list[Record | RunFailed | RunLocked | WorkerDied]]) -> None:
         self.records = {record.run.key: record for row in done[2].report.rows for record in row.records}
         self.outcomes = {position: iter(events) for position, events in outcomes.items()}
         self.positions: dict[str, int] = {}
@@ -307,7 +307,7 @@ def test_two_drivers_train_each_run_once(done: Done, tmp_path: Path):
 def test_a_run_of_another_driver_is_waited_for(done: Done, tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
     """Where the other leaves it, it is done here."""
     record = done[2].report.rows[0].records[0]
-    replay(monkeypatch, done, {0: [Busy(), Busy(), record]})
+    replay(monkeypatch, done, {0: [RunLocked(), RunLocked(), record]})
     result, printed = run(done[0], tmp_path)
     assert result.ok
     assert printed.count("λ = -9/5, seed 0: clean") == 1
@@ -324,7 +324,7 @@ def test_only_what_changed_is_trained(done: Done, tmp_path: Path, monkeypatch: p
     with closing(sqlite3.connect(tmp_path / "results.sqlite")) as connection, connection:
         connection.execute("UPDATE runs SET losses = '[1.5, 0.' WHERE key = ?", (torn,))
     added = {"label": "λ = 10", "model": "zerosnet20", "args": {"lam": 10, "width": 4}}
-    replay(monkeypatch, done, {1: [Raised("new", "")], 2: [Raised("new", "")]})
+    replay(monkeypatch, done, {1: [RunFailed("new", "")], 2: [RunFailed("new", "")]})
     result, printed = run(write_study(tmp_path, networks=[*TINY["networks"], added]), tmp_path)
     says(printed, f"run {torn}", tmp_path / "results.sqlite", "damaged", "again")
     assert "3 of 8 runs to train" in printed
@@ -362,7 +362,7 @@ def test_wrong_network_is_refused_before_anything_is_trained(
 def test_failed_runs_are_reported_and_the_rest_is_kept(done: Done, tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
     """One run raises, one is given up: both are named with the reason, the table stands, the result is not ok."""
     died = [WorkerDied("was killed by SIGKILL")] * ATTEMPTS
-    replay(monkeypatch, done, {0: [Raised("RuntimeError: no luck", "Traceback ...")], 2: died})
+    replay(monkeypatch, done, {0: [RunFailed("RuntimeError: no luck", "Traceback ...")], 2: died})
     result, printed = run(done[0], tmp_path)
     assert not result.ok
     lines = printed.splitlines()
@@ -384,7 +384,7 @@ def test_failed_runs_are_reported_and_the_rest_is_kept(done: Done, tmp_path: Pat
 
 def test_study_without_a_finished_run_still_reports(done: Done, tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
     """Every run fails: no table cell, no answer, no crash."""
-    replay(monkeypatch, done, {position: [Raised("RuntimeError: no luck", "")] for position in range(6)})
+    replay(monkeypatch, done, {position: [RunFailed("RuntimeError: no luck", "")] for position in range(6)})
     result, printed = run(done[0], tmp_path)
     assert not result.ok
     assert "no run" in printed

@@ -19,7 +19,7 @@ from stabzoo.implicit.report import ConvergenceWarning
 from stabzoo.study import load_study, run_study
 from stabzoo.study.execution.networks import build
 from stabzoo.study.execution.progress import RunProgress
-from stabzoo.study.execution.worker import Wanted, execute
+from stabzoo.study.execution.worker import EvaluationRequest, execute
 from stabzoo.study.measures import Solver
 from stabzoo.study.spec import Run
 from stabzoo.study.store.records import Record
@@ -123,7 +123,7 @@ def test_unsolved_equations_are_told_while_it_trains(
     run = run_of("implicit_resnet20", training).model_copy(update={"args": args})
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", ConvergenceWarning)  # of the adjoint equations
-        record = execute(run, Wanted((Clean(kind="clean"),), diagnostics), tmp_path)
+        record = execute(run, EvaluationRequest((Clean(kind="clean"),), diagnostics), tmp_path)
     assert isinstance(record, Record)
     first, both = (progress.unsolved for progress in told)
     assert first > 0

@@ -9,7 +9,7 @@ import torch
 import stabzoo  # noqa: F401
 from stabzoo.study import load_study, shipped_studies
 from stabzoo.study.analysis.quantities import quantities
-from stabzoo.study.execution.worker import Wanted, execute
+from stabzoo.study.execution.worker import EvaluationRequest, execute
 from stabzoo.study.report.report import Report
 from stabzoo.study.spec import Study
 from stabzoo.study.store.records import Record
@@ -52,7 +52,7 @@ def test_published_columns_are_measured_under_their_names() -> None:
 def test_the_smallest_scale_runs(name: str, tmp_path: Path) -> None:
     """Trained, evaluated, diagnosed and reported, with a sentence."""
     study = load_study(name, "smoke")
-    wanted = Wanted(study.evaluations, study.diagnostics)
+    wanted = EvaluationRequest(study.evaluations, study.diagnostics)
     runs = [study.run(network, seed) for network in study.networks for seed in study.seeds]
     outcomes = {run.key: execute(run, wanted, tmp_path / "work") for run in runs}
     records = {key: outcome for key, outcome in outcomes.items() if isinstance(outcome, Record)}

@@ -6,7 +6,7 @@ import pytest
 import torch
 from torch import nn
 
-from stabzoo.data.images import InMemory
+from stabzoo.data.images import InMemoryDataset
 from stabzoo.data.loading import load_images
 from stabzoo.data.spec import Digits
 from stabzoo.evaluation.accuracy import accuracies, training_accuracy
@@ -16,7 +16,7 @@ from stabzoo.study.execution.networks import build
 from stabzoo.study.spec import Run
 from stabzoo.training.loop import Trainer, batches_of
 from stabzoo.training.networks import weights_sha256
-from stabzoo.training.pixel_scale import PixelScale
+from stabzoo.training.normalized import NormalizedModel
 from stabzoo.training.spec import Training
 
 DIGITS = Digits(name="digits", size=16, test_images=540, split_seed=0)
@@ -39,7 +39,7 @@ def tiny_run(seed: int = 0) -> Run:
 def perturb(pixels: torch.Tensor, evaluation: Evaluation) -> torch.Tensor:
     """The pixels a network is tested on, where ``pixels`` are all test images."""
     labels, one = torch.zeros(len(pixels), dtype=torch.long), torch.ones(1, 1, 1)
-    images = InMemory(pixels, labels, pixels, labels, 10, one, one)
+    images = InMemoryDataset(pixels, labels, pixels, labels, 10, one, one)
     (found,) = perturbation(evaluation, images)(nn.Identity(), pixels, labels)
     return found
 
@@ -118,7 +118,7 @@ def test_accuracy_counts_over_all_batches():
     images = labels.float().reshape(-1, 1, 1, 1)
     shifted = (labels + (torch.arange(600) < 60).long()) % 10
     for truth, expected in ((labels, 100), (shifted, 90)):
-        held = InMemory(images, truth, images, truth, 10, torch.zeros(1, 1, 1), torch.ones(1, 1, 1))
+        held = InMemoryDataset(images, truth, images, truth, 10, torch.zeros(1, 1, 1), torch.ones(1, 1, 1))
         assert accuracies(FirstPixel(), held, [Clean(kind="clean")]) == [expected]
         assert training_accuracy(FirstPixel(), held) == expected
 
@@ -127,7 +127,7 @@ def test_network_gets_normalised_pixels():
     """The data's mean is zero to the network, one standard deviation is one."""
     images = load_images(DIGITS)
     pixels = torch.cat([images.mean, images.mean + images.std])
-    torch.testing.assert_close(PixelScale(nn.Identity(), images)(pixels).flatten(), torch.tensor([0.0, 1.0]))
+    torch.testing.assert_close(NormalizedModel(nn.Identity(), images)(pixels).flatten(), torch.tensor([0.0, 1.0]))
 
 
 def test_order_is_a_permutation_of_seed_and_epoch_alone():

@@ -12,7 +12,7 @@ from fixtures.messages import raises, says
 from stabzoo.data.spec import Digits
 from stabzoo.evaluation.spec import Clean, Constant
 from stabzoo.study.execution.pool import ProcessExecutor, WorkerDied
-from stabzoo.study.execution.worker import Busy, Raised, Wanted, execute
+from stabzoo.study.execution.worker import EvaluationRequest, RunFailed, RunLocked, execute
 from stabzoo.study.measures import Angles, Constraints, Cost, Curve, Diagnostic, Generalization, Solver
 from stabzoo.study.spec import Run
 from stabzoo.study.store.records import Record
@@ -61,7 +61,7 @@ def make_run(epochs: int = 2, seed: int = 0, **args: object) -> Run:
     )
 
 
-def done(outcome: Record | Raised | Busy) -> Record:
+def done(outcome: Record | RunFailed | RunLocked) -> Record:
     """The record."""
     assert isinstance(outcome, Record), outcome
     return outcome
@@ -69,7 +69,7 @@ def done(outcome: Record | Raised | Busy) -> Record:
 
 def test_killed_three_times_it_comes_out_the_same(tmp_path: Path) -> None:
     """Weights, losses, and everything that was observed epoch by epoch, to the last bit."""
-    run, wanted = make_run(epochs=6), Wanted((CLEAN,), ALL)
+    run, wanted = make_run(epochs=6), EvaluationRequest((CLEAN,), ALL)
     whole = done(execute(run, wanted, tmp_path / "whole"))
     folder = RunFolder(tmp_path / "killed", run.key)
     with ProcessExecutor(1) as executor:
@@ -91,10 +91,10 @@ def test_killed_three_times_it_comes_out_the_same(tmp_path: Path) -> None:
 def test_what_is_asked_later_needs_no_training(tmp_path: Path) -> None:
     """A new evaluation and a diagnostic of the trained network; the weights are those of the folder."""
     run = make_run()
-    first = done(execute(run, Wanted((CLEAN,), (Curve(kind="curve"),)), tmp_path))
+    first = done(execute(run, EvaluationRequest((CLEAN,), (Curve(kind="curve"),)), tmp_path))
     (checkpoint,) = (tmp_path / run.key).glob("checkpoint-*")
     written = checkpoint.stat().st_mtime_ns
-    more = Wanted(
+    more = EvaluationRequest(
         (CLEAN, Constant(kind="constant", mu=0.1)), (Curve(kind="curve"), Generalization(kind="generalization"))
     )
     second = done(execute(run, more, tmp_path))
@@ -108,8 +108,8 @@ def test_what_is_asked_later_needs_no_training(tmp_path: Path) -> None:
 def test_what_must_see_every_epoch_does(tmp_path: Path) -> None:
     """Asked for later, it is a training from the beginning, with the same weights."""
     run = make_run()
-    first = done(execute(run, Wanted((CLEAN,)), tmp_path))
-    second = done(execute(run, Wanted((CLEAN,), (Curve(kind="curve"), Cost(kind="cost"))), tmp_path))
+    first = done(execute(run, EvaluationRequest((CLEAN,)), tmp_path))
+    second = done(execute(run, EvaluationRequest((CLEAN,), (Curve(kind="curve"), Cost(kind="cost"))), tmp_path))
     assert second.weights_sha256 == first.weights_sha256
     assert len(json.loads(json.dumps(second.found(Curve(kind="curve"))))["history"]) == 2
     assert second.found(Cost(kind="cost"))["parameters"] == first.parameters
@@ -119,10 +119,10 @@ def test_what_must_see_every_epoch_does(tmp_path: Path) -> None:
 def test_a_torn_checkpoint_is_not_used(tmp_path: Path) -> None:
     """The run is trained again from what is whole."""
     run = make_run()
-    first = done(execute(run, Wanted((CLEAN,)), tmp_path))
+    first = done(execute(run, EvaluationRequest((CLEAN,)), tmp_path))
     (checkpoint,) = (tmp_path / run.key).glob("checkpoint-*")
     checkpoint.write_bytes(checkpoint.read_bytes()[:-10])
-    assert done(execute(run, Wanted((CLEAN,)), tmp_path)).weights_sha256 == first.weights_sha256
+    assert done(execute(run, EvaluationRequest((CLEAN,)), tmp_path)).weights_sha256 == first.weights_sha256
 
 
 def test_a_run_is_trained_by_one_process(tmp_path: Path) -> None:
@@ -135,17 +135,17 @@ def test_a_run_is_trained_by_one_process(tmp_path: Path) -> None:
         assert holder.stdout is not None
         assert holder.stdout.readline() == "True\n"
         assert folder.locked()
-        assert isinstance(execute(run, Wanted((CLEAN,)), tmp_path), Busy)
+        assert isinstance(execute(run, EvaluationRequest((CLEAN,)), tmp_path), RunLocked)
         holder.kill()
     assert not folder.locked()
-    assert isinstance(execute(run, Wanted((CLEAN,)), tmp_path), Record)
+    assert isinstance(execute(run, EvaluationRequest((CLEAN,)), tmp_path), Record)
 
 
 def test_a_run_that_raises_is_an_answer(tmp_path: Path) -> None:
     """With its reason and its traceback; the folder is free again."""
     run = make_run(lam="1/0")
-    raised = execute(run, Wanted((CLEAN,)), tmp_path)
-    assert isinstance(raised, Raised)
+    raised = execute(run, EvaluationRequest((CLEAN,)), tmp_path)
+    assert isinstance(raised, RunFailed)
     assert "Error: " in raised.reason
     assert "lam" in raised.reason
     assert "Traceback" in raised.traceback
@@ -155,8 +155,8 @@ def test_a_run_that_raises_is_an_answer(tmp_path: Path) -> None:
 def test_another_software_is_refused(tmp_path: Path) -> None:
     """A run's numbers are those of the versions in its key."""
     run = make_run().model_copy(update={"software": {"torch": "0.1"}})
-    raised = execute(run, Wanted((CLEAN,)), tmp_path)
-    assert isinstance(raised, Raised)
+    raised = execute(run, EvaluationRequest((CLEAN,)), tmp_path)
+    assert isinstance(raised, RunFailed)
     says(raised.reason, "{'torch': '0.1'}", "'stabzoo'")
 
 

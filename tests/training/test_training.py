@@ -25,7 +25,7 @@ from stabzoo.errors import ConfigError
 from stabzoo.training.checkpoint import Checkpoints, pack, unpack
 from stabzoo.training.loop import Trainer
 from stabzoo.training.networks import weights_sha256
-from stabzoo.training.pixel_scale import PixelScale
+from stabzoo.training.normalized import NormalizedModel
 from stabzoo.training.spec import Training
 
 DIGITS = Digits(name="digits", size=8, test_images=1697, split_seed=0)
@@ -47,7 +47,7 @@ def trainer(training: dict[str, Any], model: str = "zerosnet20_tra", **args: Any
     images = load_images(DIGITS)
     torch.manual_seed(0)
     network = timm.create_model(model, in_chans=1, num_classes=10, **{"width": 4, **args})
-    return Trainer(PixelScale(network, images), images, Training(**{**BASIS, **training}), seed=5)
+    return Trainer(NormalizedModel(network, images), images, Training(**{**BASIS, **training}), seed=5)
 
 
 # checkpoints

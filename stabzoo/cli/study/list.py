@@ -20,17 +20,17 @@ __all__ = ["list_studies", "show_study"]
 
 def list_studies(folder: Path | None, *, as_json: bool) -> None:
     """Print the studies that come with stabzoo, and how many of their runs are finished in ``folder``."""
-    holdings = results_in(folder)
+    index = results_in(folder)
     found: list[tuple[Study, dict[str, tuple[int, int]]]] = []
     for name in shipped_studies():
         study = load_study(name)
         scaled = [study.at(scale) for scale in (FULL, *study.scales)]
-        counts = {each.scale: (len(holdings.records(each)), count_runs(each)) for each in scaled}
+        counts = {each.scale: (len(index.records(each)), count_runs(each)) for each in scaled}
         found.append((study, counts))
     if as_json:
         print_json(
             {
-                "results": str(holdings.path),
+                "results": str(index.path),
                 "studies": [
                     {
                         "name": study.name,

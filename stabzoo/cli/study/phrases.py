@@ -7,15 +7,15 @@ from pathlib import Path
 from typing import Any
 
 from stabzoo.study.spec import Study
-from stabzoo.study.store.run_index import Holdings
+from stabzoo.study.store.run_index import RunIndex
 
 RUNS = Path("runs")
 """Where the results of all studies are kept unless another folder is asked for."""
 
 
-def results_in(folder: Path | None) -> Holdings:
+def results_in(folder: Path | None) -> RunIndex:
     """What is in ``folder``, which must have results if it is asked for."""
-    return Holdings(folder or RUNS, needed=folder is not None)
+    return RunIndex(folder or RUNS, needed=folder is not None)
 
 
 def count_runs(study: Study) -> int:

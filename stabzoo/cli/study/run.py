@@ -9,7 +9,7 @@ from stabzoo.cli.console import output
 from stabzoo.cli.study.phrases import RUNS
 from stabzoo.study.analysis.phrases import command_text
 from stabzoo.study.spec import Study, load_study
-from stabzoo.study.store.run_index import Holdings
+from stabzoo.study.store.run_index import RunIndex
 from stabzoo.terminal import say
 
 __all__ = ["export_results", "report_study", "run_named"]
@@ -47,9 +47,9 @@ def report_study(name: str, scale: str, folder: Path | None, keep: Path | None) 
 
     study, console = load_study(name, scale), output()
     place, store = _places(study, folder)
-    holdings = Holdings(store, needed=True)
-    records, runs = holdings.records(study), holdings.standing(study).runs
-    missing = f"{len(runs) - len(records)} of {len(runs)} runs are missing in {holdings.path}; {command_text(study)}"
+    index = RunIndex(store, needed=True)
+    records, runs = index.records(study), index.status(study).runs
+    missing = f"{len(runs) - len(records)} of {len(runs)} runs are missing in {index.path}; {command_text(study)}"
     if not records:
         say(console, f"{missing} trains them")
         return 1
@@ -80,7 +80,7 @@ def export_results(path: Path, study: str | None, folder: Path | None) -> None:
     """Write the table of all results, or those of one study, as CSV or Parquet."""
     from stabzoo.study.store.export import export
 
-    rows = export(Holdings(folder or RUNS, needed=True), path, study)
+    rows = export(RunIndex(folder or RUNS, needed=True), path, study)
     say(output(), f"{path}: {rows} rows")
 
 

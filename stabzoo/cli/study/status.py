@@ -11,7 +11,7 @@ from rich.text import Text
 from stabzoo.cli.console import Cell, output, print_json, table
 from stabzoo.cli.study.phrases import results_in
 from stabzoo.study.spec import FULL, load_study
-from stabzoo.study.store.run_index import Holdings, RunState, Standing
+from stabzoo.study.store.run_index import RunIndex, RunState, StudyStatus
 from stabzoo.terminal import say
 
 __all__ = ["show_status"]
@@ -22,39 +22,39 @@ STATES = {"finished": "green", "running": "blue", "failed": "red", "missing": "d
 
 def show_status(name: str | None, scale: str | None, folder: Path | None, *, as_json: bool) -> None:
     """Print how the runs stand of the studies that were done in ``folder``, or of one of them."""
-    holdings = results_in(folder)
-    standings = holdings.standings() if name is None else _standings_of(holdings, name, scale)
-    standings = [standing for standing in standings if name or scale in (None, standing.scale)]
+    index = results_in(folder)
+    statuses = index.statuses() if name is None else statuses_of(index, name, scale)
+    statuses = [status for status in statuses if name or scale in (None, status.scale)]
     if as_json:
-        print_json({"results": str(holdings.path), "studies": [standing.to_dict() for standing in standings]})
+        print_json({"results": str(index.path), "studies": [status.to_dict() for status in statuses]})
         return
     console = output()
-    if not standings:
-        say(console, f"No study was done in {holdings.path.parent} yet.")
+    if not statuses:
+        say(console, f"No study was done in {index.path.parent} yet.")
         return
     columns: dict[str, Sequence[Cell]] = {
-        "study": [standing.study for standing in standings],
-        "scale": [standing.scale for standing in standings],
-        "runs": [str(len(standing.runs)) for standing in standings],
-        **{state: [str(standing.count(state) or "-") for standing in standings] for state in STATES},
+        "study": [status.study for status in statuses],
+        "scale": [status.scale for status in statuses],
+        "runs": [str(len(status.runs)) for status in statuses],
+        **{state: [str(status.count(state) or "-") for status in statuses] for state in STATES},
     }
     table(console, columns)
     begun = [
-        (standing, run)
-        for standing in standings
-        for run in standing.runs
+        (status, run)
+        for status in statuses
+        for run in status.runs
         if name or run.state in ("running", "failed") or (run.state == "missing" and run.epoch)
     ]
     _show_runs(console, begun)
 
 
-def _show_runs(console: Console, rows: Sequence[tuple[Standing, RunState]]) -> None:
+def _show_runs(console: Console, rows: Sequence[tuple[StudyStatus, RunState]]) -> None:
     if not rows:
         return
     console.print()
     columns: dict[str, Sequence[Cell]] = {
-        "study": [standing.study for standing, _ in rows],
-        "scale": [standing.scale for standing, _ in rows],
+        "study": [status.study for status, _ in rows],
+        "scale": [status.scale for status, _ in rows],
         "network": [run.label for _, run in rows],
         "seed": ["-" if run.seed is None else str(run.seed) for _, run in rows],
         "run": [run.key for _, run in rows],
@@ -82,9 +82,9 @@ def _state_text(run: RunState) -> str:
             return run.state
 
 
-def _standings_of(holdings: Holdings, name: str, scale: str | None) -> list[Standing]:
+def statuses_of(index: RunIndex, name: str, scale: str | None) -> list[StudyStatus]:
     study = load_study(name)
     if scale is not None:
-        return [holdings.standing(study.at(scale))]
-    done = [each for each in (FULL, *study.scales) if (study.name, each) in holdings.asked]
-    return [holdings.standing(study.at(each)) for each in done or [FULL]]
+        return [index.status(study.at(scale))]
+    done = [each for each in (FULL, *study.scales) if (study.name, each) in index.asked]
+    return [index.status(study.at(each)) for each in done or [FULL]]

@@ -23,7 +23,7 @@ from torch import nn
 
 from stabzoo.diagnostics.bounds.parts import altered, preactivated_chain
 from stabzoo.diagnostics.bounds.step_bound import StepBound, rounded_up
-from stabzoo.networks.resnet import Block, Branch, Projection
+from stabzoo.networks.resnet import Block, Branch, Shortcut1x1
 from stabzoo.networks.steps import LearnableStep, MultistepStep
 
 __all__ = ["history_bounds"]
@@ -123,7 +123,7 @@ def _shortcut(shortcut: nn.Module, shared: list[nn.Module], entry: _Entry, histo
         return entry
     modules = list(shortcut.children()) if type(shortcut) is nn.Sequential else [shortcut]
     modules = [*shared, *modules]
-    if any(not isinstance(m, nn.BatchNorm2d | nn.ReLU | Projection) for m in modules):
+    if any(not isinstance(m, nn.BatchNorm2d | nn.ReLU | Shortcut1x1) for m in modules):
         raise ValueError(f"{type(shortcut).__name__}: nothing is known about the shortcut")
     norm, grid = preactivated_chain(modules, entry.grid)
     return history.source(rounded_up(norm * history.constant(entry)), grid)

@@ -18,7 +18,7 @@ from stabzoo.diagnostics.bounds.joint import Kernel
 from stabzoo.diagnostics.bounds.step_bound import HasBound, StepBound, rounded_up
 from stabzoo.diagnostics.layers import conv_norm, operator_norm
 from stabzoo.diagnostics.spectra.operators import ConvOperator
-from stabzoo.networks.resnet import Projection
+from stabzoo.networks.resnet import Shortcut1x1
 
 __all__ = ["altered", "chain", "fold_batch_norm", "preactivated_chain", "sequence_bound"]
 
@@ -131,7 +131,7 @@ def _bound(module: nn.Module, grid: Grid | None, norm: nn.Module | None) -> Step
         return _global_pool(module, grid)
     if grid is None:
         return StepBound.unknown(f"{kind.__name__} after flattening: the number of pixels is not known")
-    if isinstance(module, nn.Conv2d) and kind in (nn.Conv2d, Projection):
+    if isinstance(module, nn.Conv2d) and kind in (nn.Conv2d, Shortcut1x1):
         return _conv(module, grid, norm)
     if isinstance(module, nn.BatchNorm2d):
         folded = fold_batch_norm(module)

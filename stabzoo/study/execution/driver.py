@@ -15,7 +15,7 @@ from rich.console import Console
 from stabzoo.errors import ConfigError
 from stabzoo.study.execution.executors import open_executor, worker_died
 from stabzoo.study.execution.progress import RunProgress
-from stabzoo.study.execution.worker import Busy, Raised, Wanted, execute
+from stabzoo.study.execution.worker import EvaluationRequest, RunFailed, RunLocked, execute
 from stabzoo.study.report.report import REPORT_FILES, Failure, Report
 from stabzoo.study.report.terminal import show
 from stabzoo.study.spec import Network, Run, Study
@@ -177,10 +177,10 @@ class _Training:
     def __init__(self, driver: _Driver, executor: Executor, progress: RunProgress, missing: Runs) -> None:
         self.driver, self.executor, self.progress, self.runs = driver, executor, progress, missing
         study = driver.study
-        self.wanted = Wanted(study.evaluations, study.diagnostics, driver.data.absolute())
+        self.wanted = EvaluationRequest(study.evaluations, study.diagnostics, driver.data.absolute())
         self.work = driver.work.absolute()  # the processes of a cluster may have another current folder
         self.attempts: Counter[str] = Counter()
-        self.pending: dict[Future[Record | Raised | Busy], str] = {}
+        self.pending: dict[Future[Record | RunFailed | RunLocked], str] = {}
         self.elsewhere: set[str] = set()
 
     def finish(self) -> None:
@@ -214,7 +214,7 @@ class _Training:
         self.folder(key).fail(None)
         self.pending[self.executor.submit(execute, self.runs[key][1], self.wanted, self.work)] = key
 
-    def settle(self, key: str, future: Future[Record | Raised | Busy]) -> None:
+    def settle(self, key: str, future: Future[Record | RunFailed | RunLocked]) -> None:
         """Take what came of a call."""
         try:
             outcome = future.result()
@@ -229,9 +229,9 @@ class _Training:
         match outcome:
             case Record():
                 self.succeed(key, self.driver.store.save(outcome))
-            case Raised(reason=reason, traceback=traceback):
+            case RunFailed(reason=reason, traceback=traceback):
                 self.fail(key, reason, traceback)
-            case Busy():
+            case RunLocked():
                 self.elsewhere.add(key)
 
     def look_elsewhere(self, key: str) -> None:

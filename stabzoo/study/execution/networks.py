@@ -6,7 +6,7 @@ import warnings
 
 import torch
 
-from stabzoo.data.images import Images
+from stabzoo.data.images import ImageDataset
 from stabzoo.errors import ConfigError
 from stabzoo.evaluation.perturbations import perturbations
 from stabzoo.implicit.report import ConvergenceWarning
@@ -14,17 +14,17 @@ from stabzoo.study.spec import Run, Study
 from stabzoo.study.store.records import Coefficients
 from stabzoo.training.loop import optimizer_of
 from stabzoo.training.networks import create
-from stabzoo.training.pixel_scale import PixelScale
+from stabzoo.training.normalized import NormalizedModel
 
 __all__ = ["build", "check_networks", "coefficients_of"]
 
 
-def build(run: Run, images: Images) -> PixelScale:
+def build(run: Run, images: ImageDataset) -> NormalizedModel:
     """The untrained network of ``run`` for ``images``, its data; its weights depend on the run's seed alone."""
     return create(run.model, run.args, run.seed, images)
 
 
-def check_networks(study: Study, images: Images) -> None:
+def check_networks(study: Study, images: ImageDataset) -> None:
     """Build every network and its optimizer, send one blank image through, and open what the evaluations need.
 
     Raises:
@@ -48,7 +48,7 @@ def check_networks(study: Study, images: Images) -> None:
             raise ConfigError(f"training.optimizer: {study.training.optimizer!r} cannot be used: {error}") from error
 
 
-def coefficients_of(network: PixelScale) -> Coefficients | None:
+def coefficients_of(network: NormalizedModel) -> Coefficients | None:
     """Exact coefficients of the network's scheme, of a learnable one at initialisation; None if it has no scheme."""
     scheme = getattr(network.network, "scheme", None)
     if scheme is None:

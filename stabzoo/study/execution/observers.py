@@ -10,13 +10,13 @@ from typing import Any, ClassVar, Protocol
 
 import torch
 
-from stabzoo.data.images import Images
+from stabzoo.data.images import ImageDataset
 from stabzoo.diagnostics.angles import PrincipalAngles
 from stabzoo.evaluation.accuracy import accuracies, training_accuracy
 from stabzoo.evaluation.spec import Clean
 from stabzoo.implicit.step import solver_report
 from stabzoo.study.measures import Angles, Constraints, Cost, Curve, Diagnostic, Generalization, Sensitivity, Solver
-from stabzoo.training.pixel_scale import PixelScale
+from stabzoo.training.normalized import NormalizedModel
 
 __all__ = ["Observer", "observers_of"]
 
@@ -32,11 +32,11 @@ class Observer(Protocol):
     watches: ClassVar[bool]
     state: dict[str, Any]
 
-    def after_epoch(self, network: PixelScale, epoch: int) -> None:
+    def after_epoch(self, network: NormalizedModel, epoch: int) -> None:
         """``epoch`` (from 1) of its training is over; 0 before the first."""
         ...
 
-    def result(self, network: PixelScale) -> dict[str, Any]:
+    def result(self, network: NormalizedModel) -> dict[str, Any]:
         """What was found, JSON-safe; ``network`` is trained."""
         ...
 
@@ -47,11 +47,11 @@ class _Constraints:
     def __init__(self) -> None:
         self.state: dict[str, Any] = {"checks": 0, "violations": []}
 
-    def after_epoch(self, network: PixelScale, epoch: int) -> None:
+    def after_epoch(self, network: NormalizedModel, epoch: int) -> None:
         self.state["checks"] += 1
         self.state["violations"] += [f"epoch {epoch}: {violation}" for violation in network.violations()]
 
-    def result(self, network: PixelScale) -> dict[str, Any]:
+    def result(self, network: NormalizedModel) -> dict[str, Any]:
         return {
             "constraints": [f"{n} x {text}" for text, n in Counter(map(str, network.constraints().values())).items()],
             **self.state,
@@ -61,17 +61,17 @@ class _Constraints:
 class _Sensitivity:
     watches: ClassVar[bool] = False
 
-    def __init__(self, diagnostic: Sensitivity, images: Images) -> None:
+    def __init__(self, diagnostic: Sensitivity, images: ImageDataset) -> None:
         self.state: dict[str, Any] = {}
         generator = torch.Generator().manual_seed(diagnostic.seed)
         chosen = torch.randperm(images.test_count, generator=generator)[: diagnostic.starts]
         ((self.pixels, _),) = images.testing([chosen])
         self.diagnostic = diagnostic
 
-    def after_epoch(self, network: PixelScale, epoch: int) -> None:
+    def after_epoch(self, network: NormalizedModel, epoch: int) -> None:
         pass
 
-    def result(self, network: PixelScale) -> dict[str, Any]:
+    def result(self, network: NormalizedModel) -> dict[str, Any]:
         from stabzoo.diagnostics.attack import sensitivity_attack
         from stabzoo.diagnostics.bounds.network import forward_bounds
 
@@ -95,19 +95,19 @@ class _Sensitivity:
 class _Angles:
     watches: ClassVar[bool] = True
 
-    def __init__(self, images: Images) -> None:
+    def __init__(self, images: ImageDataset) -> None:
         self.state: dict[str, Any] = {"history": []}
         self.images = images
         self.angles: PrincipalAngles | None = None
 
-    def after_epoch(self, network: PixelScale, epoch: int) -> None:
+    def after_epoch(self, network: NormalizedModel, epoch: int) -> None:
         if self.angles is None:
             ((pixels, labels),) = self.images.testing([torch.arange(self.images.test_count)])  # all at once
             self.angles = PrincipalAngles(network.normalise(pixels), labels)
         self.angles(network.network, epoch)
         self.state["history"].append(self.angles.history.pop())
 
-    def result(self, network: PixelScale) -> dict[str, Any]:
+    def result(self, network: NormalizedModel) -> dict[str, Any]:
         return self.state
 
 
@@ -119,28 +119,28 @@ class _Solver:
     def __init__(self) -> None:
         self.state: dict[str, Any] = {"history": []}
 
-    def after_epoch(self, network: PixelScale, epoch: int) -> None:
+    def after_epoch(self, network: NormalizedModel, epoch: int) -> None:
         reports = solver_report(network)
         if epoch:
             self.state["history"].append({"epoch": epoch, "blocks": [report.to_dict() for report in reports]})
         for report in reports:
             report.reset()
 
-    def result(self, network: PixelScale) -> dict[str, Any]:
+    def result(self, network: NormalizedModel) -> dict[str, Any]:
         return self.state
 
 
 class _Generalization:
     watches: ClassVar[bool] = False
 
-    def __init__(self, images: Images) -> None:
+    def __init__(self, images: ImageDataset) -> None:
         self.state: dict[str, Any] = {}
         self.images = images
 
-    def after_epoch(self, network: PixelScale, epoch: int) -> None:
+    def after_epoch(self, network: NormalizedModel, epoch: int) -> None:
         pass
 
-    def result(self, network: PixelScale) -> dict[str, Any]:
+    def result(self, network: NormalizedModel) -> dict[str, Any]:
         return {
             "training": training_accuracy(network, self.images),
             "test": clean_accuracy(network, self.images),
@@ -150,34 +150,34 @@ class _Generalization:
 class _Curve:
     watches: ClassVar[bool] = True
 
-    def __init__(self, images: Images) -> None:
+    def __init__(self, images: ImageDataset) -> None:
         self.state: dict[str, Any] = {"history": []}
         self.images = images
 
-    def after_epoch(self, network: PixelScale, epoch: int) -> None:
+    def after_epoch(self, network: NormalizedModel, epoch: int) -> None:
         if epoch:
             training = network.training
             self.state["history"].append(clean_accuracy(network, self.images))
             network.train(training)
 
-    def result(self, network: PixelScale) -> dict[str, Any]:
+    def result(self, network: NormalizedModel) -> dict[str, Any]:
         return self.state
 
 
 class _Cost:
     watches: ClassVar[bool] = True
 
-    def __init__(self, images: Images) -> None:
+    def __init__(self, images: ImageDataset) -> None:
         self.state: dict[str, Any] = {"epochs": []}
         self.images = images
         self.started = time.perf_counter()
 
-    def after_epoch(self, network: PixelScale, epoch: int) -> None:
+    def after_epoch(self, network: NormalizedModel, epoch: int) -> None:
         if epoch:
             self.state["epochs"].append(time.perf_counter() - self.started)
         self.started = time.perf_counter()
 
-    def result(self, network: PixelScale) -> dict[str, Any]:
+    def result(self, network: NormalizedModel) -> dict[str, Any]:
         started = time.perf_counter()
         clean_accuracy(network, self.images)
         return {
@@ -187,13 +187,13 @@ class _Cost:
         }
 
 
-def clean_accuracy(network: PixelScale, images: Images) -> float:
+def clean_accuracy(network: NormalizedModel, images: ImageDataset) -> float:
     """Percentage of the test images, as they are, that the network puts in their class; leaves it in eval mode."""
     (found,) = accuracies(network, images, [Clean(kind="clean")])
     return found
 
 
-def observers_of(diagnostics: Sequence[Diagnostic], images: Images) -> list[Observer]:
+def observers_of(diagnostics: Sequence[Diagnostic], images: ImageDataset) -> list[Observer]:
     """One observer for each diagnostic, in their order."""
     observers: list[Observer] = []
     for diagnostic in diagnostics:

@@ -19,14 +19,14 @@ from stabzoo.training.spec import software
 if TYPE_CHECKING:
     from stabzoo.study.execution.observers import Observer
 
-__all__ = ["Busy", "Raised", "Wanted", "execute"]
+__all__ = ["EvaluationRequest", "RunFailed", "RunLocked", "execute"]
 
 READERS = {"cpu": 0, "cuda": 4}
 """Processes that decode images for a run, where images are read from disk; on a CPU the processors are busy."""
 
 
 @dataclass(frozen=True)
-class Wanted:
+class EvaluationRequest:
     """What is to be measured of every run, and the folder that holds the data sets."""
 
     evaluations: tuple[Evaluation, ...]
@@ -35,7 +35,7 @@ class Wanted:
 
 
 @dataclass(frozen=True)
-class Raised:
+class RunFailed:
     """The run raised an error: its type and text, and where it came from."""
 
     reason: str
@@ -43,21 +43,21 @@ class Raised:
 
 
 @dataclass(frozen=True)
-class Busy:
+class RunLocked:
     """Another process is at the run."""
 
 
-def execute(run: Run, wanted: Wanted, work: Path) -> Record | Raised | Busy:
+def execute(run: Run, wanted: EvaluationRequest, work: Path) -> Record | RunFailed | RunLocked:
     """Train ``run`` in its folder below ``work``, from its last checkpoint, and measure what is wanted."""
     folder = RunFolder(work, run.key)
     try:
         with folder.lock() as mine:
-            return _execute(run, wanted, folder) if mine else Busy()
+            return _execute(run, wanted, folder) if mine else RunLocked()
     except Exception as error:
-        return Raised(f"{type(error).__name__}: {error}", traceback.format_exc())
+        return RunFailed(f"{type(error).__name__}: {error}", traceback.format_exc())
 
 
-def _execute(run: Run, wanted: Wanted, folder: RunFolder) -> Record:
+def _execute(run: Run, wanted: EvaluationRequest, folder: RunFolder) -> Record:
     import torch
 
     from stabzoo.data.loading import load_images

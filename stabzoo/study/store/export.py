@@ -10,12 +10,12 @@ from typing import Any
 
 from stabzoo.errors import ConfigError
 from stabzoo.files import write_atomically
-from stabzoo.study.store.run_index import Holdings
+from stabzoo.study.store.run_index import RunIndex
 
 __all__ = ["export"]
 
 
-def export(holdings: Holdings, path: Path, study: str | None = None) -> int:
+def export(holdings: RunIndex, path: Path, study: str | None = None) -> int:
     """Write the view ``results``, or its rows of one study, to a .csv or .parquet, and return how many rows there are.
 
     Raises:

@@ -13,7 +13,7 @@ from stabzoo.study.store.records import Record
 from stabzoo.study.store.run_folder import RunFolder
 from stabzoo.study.store.store import DATABASE, Store
 
-__all__ = ["Holdings", "RunState", "Standing"]
+__all__ = ["RunIndex", "RunState", "StudyStatus"]
 
 
 @dataclass(frozen=True)
@@ -33,7 +33,7 @@ class RunState:
 
 
 @dataclass(frozen=True)
-class Standing:
+class StudyStatus:
     """How the runs of a study stand at one of its scales."""
 
     study: str
@@ -50,7 +50,7 @@ class Standing:
         return {"study": self.study, "scale": self.scale, **counts, "runs": [asdict(run) for run in self.runs]}
 
 
-class Holdings:
+class RunIndex:
     """The results in ``folder``, and the runs that are trained there; none where it has no database.
 
     Raises:
@@ -98,27 +98,27 @@ class Holdings:
                 found[key] = record
         return found
 
-    def standing(self, study: Study) -> Standing:
+    def status(self, study: Study) -> StudyStatus:
         """How the runs of ``study`` stand."""
         records = self.records(study)
         states = [
             self._state(network.label, run.seed, key, key in records)
             for key, (network, run) in self.runs(study).items()
         ]
-        return Standing(study.name, study.scale, tuple(states))
+        return StudyStatus(study.name, study.scale, tuple(states))
 
-    def standings(self) -> list[Standing]:
+    def statuses(self) -> list[StudyStatus]:
         """How the runs of all studies stand that were done here, as they were then."""
-        return [self._standing(name, scale) for name, scale in sorted(self.asked)]
+        return [self._status(name, scale) for name, scale in sorted(self.asked)]
 
-    def _standing(self, name: str, scale: str) -> Standing:
+    def _status(self, name: str, scale: str) -> StudyStatus:
         asked = self.asked[name, scale]
         if name in shipped_studies() and scale in (FULL, *load_study(name).scales):
             study = load_study(name, scale)
             if set(self.runs(study)) == {key for _, key in asked}:
-                return self.standing(study)
+                return self.status(study)
         states = [self._state(label, self.seeds.get(key), key, key in self.seeds) for label, key in asked]
-        return Standing(name, scale, tuple(states))
+        return StudyStatus(name, scale, tuple(states))
 
     def _state(self, label: str, seed: int | None, key: str, finished: bool) -> RunState:
         if finished:

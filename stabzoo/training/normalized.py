@@ -8,12 +8,12 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from stabzoo.data.images import Images
+from stabzoo.data.images import ImageDataset
 
-__all__ = ["PixelScale"]
+__all__ = ["NormalizedModel"]
 
 
-class PixelScale(nn.Module):
+class NormalizedModel(nn.Module):
     """A network that takes pixels in [0, 1] and normalises them by the training pixels' mean and deviation first.
 
     Constraints and a regulariser, where the network has them, are reached through it.
@@ -22,7 +22,7 @@ class PixelScale(nn.Module):
     mean: Tensor
     std: Tensor
 
-    def __init__(self, network: nn.Module, images: Images) -> None:
+    def __init__(self, network: nn.Module, images: ImageDataset) -> None:
         super().__init__()
         self.network = network
         self.register_buffer("mean", images.mean, persistent=False)
