@@ -307,7 +307,7 @@ def test_show_of_a_false_claim_says_so(install: Install, run: Run) -> None:
     result = run("show leapfrog")
     assert result.status == 0
     (false,) = (line for line in result.out.splitlines() if "registry.yaml" in line)
-    says(false, "stability strong", "weak")
+    says(false, "registry.yaml", "stability strong", "weak", "z + 1")
 
 
 @pytest.mark.parametrize(

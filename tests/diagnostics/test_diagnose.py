@@ -215,7 +215,7 @@ def test_mistakes_are_one_sentence(run: Run, tmp_path: Path) -> None:
         f"preresnet20 --checkpoint {tmp_path}/torn.safetensors": (f"{tmp_path}/torn.safetensors", "tensors only"),
         f"preresnet20 --checkpoint {tmp_path}/none.pt": (f"{tmp_path}/none.pt", "FileNotFoundError"),
         "preresnet20 --images 1": ("images", "at least 2", "got 1"),
-        "preresnet20 --sigma 0": ("sigma", "0"),
+        "preresnet20 --sigma 0": ("sigma: ", "above 0", "got 0.0"),
         f"stable_resnet_s11_cert --images 4 --folder {tmp_path}/file/x": (f"{tmp_path}/file", "cannot be written"),
     }.items():
         result = run(f"diagnose {line}")

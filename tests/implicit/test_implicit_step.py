@@ -311,7 +311,7 @@ def test_a_change_of_mode_before_the_backward_is_an_error() -> None:
     f, x = smooth(), torch.randn(4, 3, 6, 6, dtype=DOUBLE, requires_grad=True)
     (y,) = ImplicitStep(f, BACKWARD_EULER)(x, [x])
     f.eval()
-    with raises(RuntimeError, "mode", "backward"):
+    with raises(RuntimeError, "mode", "backward()", "train() or eval()"):
         y.sum().backward()
 
 
