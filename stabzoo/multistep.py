@@ -6,6 +6,7 @@ zero-stable, with k = -1 - 1e-30 it is not. The coefficients are therefore `Frac
 
 from __future__ import annotations
 
+import numbers
 import re
 from collections.abc import Iterable, Mapping, Set
 from dataclasses import dataclass, fields
@@ -24,9 +25,9 @@ LARGEST = Fraction(10**100)
 MAX_STEPS = 64
 """Largest number of steps of a `LinearMultistep`."""
 
-Number: TypeAlias = int | Fraction | Decimal | str | float
+Number: TypeAlias = int | Fraction | Decimal | str | float | numbers.Rational | numbers.Real
 
-_RATIO = re.compile(r"([+-]?[0-9]+)(?:/([0-9]+))?")
+_RATIO = re.compile(r"([+-]?[0-9]+)(?: */ *([0-9]+))?")
 _DECIMAL = re.compile(r"([+-]?)([0-9]*)(?:\.([0-9]*))?(?:[eE]([+-]?[0-9]+))?")
 _LIMIT = 10**MAX_DIGITS
 _NOT_FINITE = {"nan", "snan", "inf", "infinity"}
@@ -37,7 +38,8 @@ def exact(value: Number) -> Fraction:
     """Return `value` as a `Fraction`, exactly.
 
     A float means the shortest decimal that rounds to it, i.e. what Python prints: `exact(0.1) == Fraction(1, 10)`.
-    For the stored binary value write `Fraction(0.1)`.
+    For the stored binary value write `Fraction(0.1)`.  Numbers of other libraries are what they say they are: NumPy's
+    integers and floats (of any precision), SymPy's rationals, all that is a `numbers.Rational` or `numbers.Real`.
 
     Raises:
         ValueError: not a number of these kinds, not finite, malformed, or longer than `MAX_DIGITS` decimal digits.
@@ -50,10 +52,14 @@ def exact(value: Number) -> Fraction:
     if isinstance(value, int):
         return _bounded(Fraction(int(value)))
     if isinstance(value, str):
-        return _parse(value.strip())
+        return _parse(value.strip().replace("\N{MINUS SIGN}", "-"))
     if isinstance(value, float):
         return _parse(float.__repr__(value))
     if isinstance(value, Decimal):
+        return _parse(str(value))
+    if isinstance(value, numbers.Rational):
+        return _bounded(Fraction(int(value.numerator), int(value.denominator)))
+    if isinstance(value, numbers.Real):
         return _parse(str(value))
     raise ValueError(f"expected {_EXPECTED}, got a {type(value).__name__}; convert it to one of these first")
 
@@ -99,13 +105,13 @@ def exact_sequence(values: Iterable[Number], name: str) -> tuple[Fraction, ...]:
     entries = list(islice(values, MAX_STEPS + 1))
     if len(entries) > MAX_STEPS:
         raise ValueError(f"expected at most {MAX_STEPS} steps, got more entries of {name}; use a shorter method")
-    numbers: list[Fraction] = []
+    found: list[Fraction] = []
     for j, entry in enumerate(entries):
         try:
-            numbers.append(exact(entry))
+            found.append(exact(entry))
         except ValueError as error:
             raise ValueError(f"{name}[{j}]: {error}") from None
-    return tuple(numbers)
+    return tuple(found)
 
 
 @dataclass(frozen=True, slots=True, init=False)
@@ -142,9 +148,13 @@ class LinearMultistep:
             new = exact(beta_next)
         except ValueError as error:
             raise ValueError(f"beta_next: {error}") from None
-        for name, numbers in (("alpha", a), ("beta", b), ("beta_next", (new,))):
-            if any(c and not 1 / LARGEST <= abs(c) <= LARGEST for c in numbers):
-                raise ValueError(f"expected {name} to hold 0 or moduli from 1e-100 to 1e100, got another; rescale f")
+        for name, entries in (("alpha", a), ("beta", b), ("beta_next", (new,))):
+            for j, c in enumerate(entries):
+                if c and not 1 / LARGEST <= abs(c) <= LARGEST:
+                    place = name if name == "beta_next" else f"{name}[{j}]"
+                    cure = "a method has moderate weights of past states" if name == "alpha" else "rescale f"
+                    size = f"{Decimal(c.numerator) / Decimal(c.denominator):.3e}"
+                    raise ValueError(f"{place}: expected 0 or a modulus from 1e-100 to 1e100, got {size}; {cure}")
         for field, value in zip(fields(self), (a, b + (Fraction(0),) * (len(a) - len(b)), new), strict=True):
             object.__setattr__(self, field.name, value)
 

@@ -73,6 +73,11 @@ class Multistep(ExplicitFamily):
 
     @model_validator(mode="after")
     def _coefficients_are_a_method(self) -> "Multistep":
+        if len(self.model_fields_set & {"alpha", "beta"}) == 1:
+            raise ValueError(
+                "alpha and beta are given together, e.g. alpha=['1','0'], beta=['3/2','-1/2']: one without the other "
+                "would be mixed with a default that belongs to another method"
+            )
         self.coefficients()
         return self
 

@@ -4,9 +4,8 @@ from __future__ import annotations
 
 import textwrap
 from collections.abc import Iterable, Sequence
-from fractions import Fraction
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 from pydantic import BaseModel
 from rich.console import Console
@@ -17,12 +16,12 @@ from stabzoo.cli.card_text import card_rows, certificate_sentences, coefficients
 from stabzoo.cli.console import STYLES, full, output, print_json
 from stabzoo.discretization import Discretization
 from stabzoo.errors import ConfigError
-from stabzoo.multistep import LinearMultistep
+from stabzoo.multistep import HasCoefficients, LinearMultistep
 from stabzoo.registry.catalogue import catalogue, unknown_name
 from stabzoo.registry.loading import scheme_class
-from stabzoo.registry.schema import ModelConfig, SchemeClaim
+from stabzoo.registry.schema import SchemeClaim
 from stabzoo.schemes import LearnableMultistep
-from stabzoo.stability import StabilityCard, card, verify_certificate
+from stabzoo.stability import ProductGrowth, StabilityCard, card, product_growth, verify_certificate
 from stabzoo.stability.root_condition import rational_text
 
 __all__ = ["show_coefficients", "show_named"]
@@ -64,7 +63,7 @@ def show_named(name: str, settings: Iterable[str], *, as_json: bool, plot: Path 
                 and {
                     "plugin": model[0].name,
                     **model[1].model_dump(mode="json"),
-                    "growth": rational_text(_growth(proved, model[1])),
+                    "growth": None if (grown := _growth(name, given, scheme)) is None else rational_text(grown.norm),
                 },
                 "claim": claim.model_dump(mode="json"),
             }
@@ -76,7 +75,7 @@ def show_named(name: str, settings: Iterable[str], *, as_json: bool, plot: Path 
     console.print(f"scheme {called}, {plugin}", style="bold")
     if trained:
         console.print(f"coefficients at initialisation; every block trains a {trained} of its own", style="yellow")
-    _print_card(console, proved, _growth_row(proved, model[1]) if model else ())
+    _print_card(console, proved, _growth_row(name, given, scheme) if model else ())
     if not model and not given:
         for sentence in SchemeReport(name, plugin, claim, scheme, proved).false_claims:
             _print_wrapped(console, "registry.yaml ", sentence, STYLES["broken"])
@@ -93,7 +92,7 @@ def show_coefficients(
 
     """
     try:
-        method = LinearMultistep(alpha, beta, beta_next)
+        method = LinearMultistep(_numbers(alpha), _numbers(beta), beta_next)
     except ValueError as error:
         raise ConfigError(str(error)) from None
     proved = card(method)
@@ -105,6 +104,11 @@ def show_coefficients(
     console = output()
     console.print(f"linear multistep method, {method.steps} step{'s' if method.steps > 1 else ''}", style="bold")
     _print_card(console, proved)
+
+
+def _numbers(given: Sequence[str]) -> list[str]:
+    """Numbers that are separated by spaces or by commas: ``1/3 5/9`` and ``1/3,5/9`` are the same."""
+    return [text for part in given for text in part.strip().removesuffix(",").split(",")]
 
 
 def _print_card(console: Console, proved: StabilityCard, further: Sequence[tuple[str, str]] = ()) -> None:
@@ -167,12 +171,28 @@ def _parameters(scheme: Discretization, given: dict[str, Any]) -> dict[str, Any]
     return scheme.model_dump(mode="json", exclude_unset=bool(given), exclude_none=True)
 
 
-def _growth_row(proved: StabilityCard, config: ModelConfig) -> list[tuple[str, str]]:
-    return [("growth", f"max ||C^n|| over its {sum(config.layers)} blocks = {full(_growth(proved, config))}")]
+def _growth_row(model: str, given: dict[str, Any], scheme: Discretization) -> list[tuple[str, str]]:
+    grown = _growth(model, given, scheme)
+    if grown is None:
+        return [("growth", "not decided: its blocks state no coefficients")]
+    return [("growth", f"max ||C_n ... C_m||_inf = {full(grown.norm)}, over its own blocks m to n")]
 
 
-def _growth(proved: StabilityCard, config: ModelConfig) -> Fraction:
-    return proved.growth(sum(config.layers))
+def _growth(model: str, given: dict[str, Any], scheme: Discretization) -> ProductGrowth | None:
+    """The growth over the blocks that the model has: the first ones, and those at a change of shape, are others.
+
+    Blocks that train their coefficients have the scheme's, which are those at initialisation.
+    """
+    import timm  # and torch, which only models need
+
+    from stabzoo.networks.steps import LearnableStep
+
+    network: Any = timm.create_model(model, device="meta", **given)
+    steps = [getattr(block, "step", None) for block in network.blocks()]
+    methods = [scheme if isinstance(step, LearnableStep) else step for step in steps]
+    if not all(isinstance(method, HasCoefficients) for method in methods):
+        return None
+    return product_growth(cast(list[HasCoefficients], methods))
 
 
 def _called(name: str, parameters: dict[str, Any]) -> str:

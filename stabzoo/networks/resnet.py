@@ -377,10 +377,13 @@ class DiscretizedResNet(StagedNetwork):
         Fixed coefficients: the card of the scheme.  Coefficients that vary from block to block: zero stability is a
         statement about products of companion matrices, max over m <= n of ||C_n ... C_m||, evaluated exactly for the
         weights as stored.
+
+        Raises:
+            ValueError: a trained parameter is not finite, or gives no method; the message names the block.
         """
         from stabzoo import stability
 
-        steps = [cast(Block, block).step for block in self.blocks()]
-        if not any(isinstance(step, LearnableStep) for step in steps):
+        methods = self.block_methods()
+        if methods is None or not any(isinstance(module, LearnableStep) for module in self.modules()):
             return super().stability_card()
-        return stability.product_growth([cast(LearnableStep | MultistepStep, step).coefficients() for step in steps])
+        return stability.product_growth(methods)

@@ -19,6 +19,7 @@ from stabzoo.networks.checkpoints import checkpoint_filter_fn
 
 if TYPE_CHECKING:
     from stabzoo.implicit.report import BlockReport
+    from stabzoo.multistep import LinearMultistep
     from stabzoo.stability import StabilityCard
     from stabzoo.stability.growth import ProductGrowth
 
@@ -112,6 +113,24 @@ class StagedNetwork(nn.Module):
     def blocks(self) -> list[nn.Module]:
         """All blocks, in the order of the steps."""
         return [block for stage in self.stages for block in cast(Stage, stage).blocks]
+
+    @torch.jit.ignore()
+    def block_methods(self) -> "list[LinearMultistep] | None":
+        """The method of each block's step, in their order; None where a block does not state its coefficients.
+
+        Raises:
+            ValueError: a trained parameter gives no method; the message names the block.
+        """
+        methods: list[LinearMultistep] = []
+        for i, block in enumerate(self.blocks()):
+            stated = getattr(getattr(block, "step", None), "coefficients", None)
+            if stated is None:
+                return None
+            try:
+                methods.append(stated())
+            except ValueError as error:
+                raise ValueError(f"block {i}: {error}") from None
+        return methods
 
     @torch.jit.ignore()
     def stability_card(self) -> "StabilityCard | ProductGrowth":

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 from fractions import Fraction
 from typing import Any
@@ -75,8 +76,18 @@ class LearnableStep(nn.Module):
 
     @torch.jit.unused
     def coefficients(self) -> LinearMultistep:
-        """The exact coefficients of this step as it is stored now: the trained weight is a rational number."""
-        return LinearMultistep(*self.formula(Fraction(self.parameter.item())))
+        """The exact coefficients of this step as it is stored now: the trained weight is a rational number.
+
+        Raises:
+            ValueError: the weight is not finite, or the formula gives no method for it.
+        """
+        weight = self.parameter.item()
+        if not math.isfinite(weight):
+            raise ValueError(f"its trained parameter is {weight}, which gives no method: the training diverged")
+        try:
+            return LinearMultistep(*self.formula(Fraction(weight)))
+        except ZeroDivisionError:
+            raise ValueError(f"its trained parameter is {weight:g}, where the formula divides by 0") from None
 
     def forward(self, y: Tensor, history: list[Tensor]) -> list[Tensor]:
         """Advance, as `MultistepStep.forward`."""

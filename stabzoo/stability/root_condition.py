@@ -23,11 +23,11 @@ from decimal import Decimal
 from fractions import Fraction
 from math import gcd, lcm
 
-from stabzoo.multistep import LinearMultistep, Number, exact_sequence
+from stabzoo.multistep import HasCoefficients, LinearMultistep, Number, exact_sequence
 
 
-def is_zero_stable(alpha: Sequence[Number] | LinearMultistep) -> bool:
-    """Decide the root condition of rho(z) = z^d - sum_j alpha_j z^{d-1-j} exactly."""
+def is_zero_stable(alpha: Sequence[Number] | HasCoefficients) -> bool:
+    """Decide the root condition of rho(z) = z^d - sum_j alpha_j z^{d-1-j}, of a method, a scheme or an alpha."""
     return is_zero_stable_integer(integer_rho(alpha_of(alpha)))
 
 
@@ -76,10 +76,10 @@ def _reduced_once(a: list[int], b: list[int]) -> tuple[list[int], list[int]]:
     return real, imag
 
 
-def alpha_of(alpha: Sequence[Number] | LinearMultistep) -> tuple[Fraction, ...]:
-    """Return the exact alpha of a method, or of a sequence of numbers."""
-    if isinstance(alpha, LinearMultistep):
-        return alpha.alpha
+def alpha_of(alpha: Sequence[Number] | HasCoefficients) -> tuple[Fraction, ...]:
+    """Return the exact alpha of a method, of a scheme, or of a sequence of numbers."""
+    if isinstance(alpha, HasCoefficients):
+        return alpha.coefficients().alpha
     numbers = exact_sequence(alpha, "alpha")
     if not numbers:
         raise ValueError("expected at least one alpha, got none; a one-step method has alpha = (1,)")

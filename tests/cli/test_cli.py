@@ -10,6 +10,7 @@ from importlib.metadata import entry_points
 from pathlib import Path
 
 import pytest
+import timm
 from rich.console import Console
 
 import stabzoo
@@ -268,15 +269,38 @@ def test_show_has_all_there_is_to_say_of_a_scheme(name: str, run: Run) -> None:
 
 
 def test_show_of_a_model_is_about_its_scheme_and_its_depth(run: Run) -> None:
-    """The growth over the blocks that it has."""
+    """The growth over the blocks that it has: Euler starts, and restarts where the maps change shape, are among them."""
     out = run("show zerosnet20_opt").out
     assert out.startswith(
         "zerosnet20_opt: cifar network of depth 20, plugin 'zerosnet' (stabzoo 0.1.0)\nscheme zerosnet_opt"
     )
-    assert "growth              max ||C^n|| over its 9 blocks = 1\n" in out
+    assert "growth              max ||C_n ... C_m||_inf = 1, over its own blocks m to n\n" in out
     data = json.loads(run("show zerosnet56 --set lam=0.34 --json").out)
     assert (data["kind"], data["parameters"], data["model"]["depth"]) == ("model", {"lam": "17/50"}, 56)
-    assert data["model"]["growth"] == str(stabzoo.card(stabzoo.get_scheme("zerosnet", lam="17/50")).growth(27))
+    steps = [block.step for block in timm.create_model("zerosnet56", lam="17/50", device="meta").blocks()]
+    assert data["model"]["growth"] == str(stabzoo.stability.product_growth(steps).norm)
+
+
+@pytest.mark.parametrize(
+    ("line", "growth"),
+    [
+        ("lmresnet20_shared --set k=3/2", "5/2"),  # 11861/256, had the history not begun anew with each stage
+        ("lmresnet56_shared --set k=-1", "17"),
+        ("zerosnet20 --set lam=1/4", "3719497/2048"),
+        ("stable_resnet_s11_cert", None),  # its blocks state no coefficients
+    ],
+)
+def test_growth_is_over_the_models_own_blocks(run: Run, line: str, growth: str | None) -> None:
+    """Not over as many powers of one companion matrix as there are blocks."""
+    assert json.loads(run(f"show {line} --json").out)["model"]["growth"] == growth
+    assert ("not decided" in run(f"show {line}").out) == (growth is None)
+
+
+def test_analyze_takes_commas_and_spaces(run: Run) -> None:
+    """As --set alpha=1/3,5/9,1/9 does."""
+    spaces = run("analyze --alpha 1/3 5/9 1/9 --beta 16/9 --json")
+    assert run("analyze --alpha 1/3,5/9,1/9 --beta 16/9, --json") == spaces
+    assert spaces.status == 0
 
 
 def test_show_takes_parameters(run: Run) -> None:

@@ -8,7 +8,9 @@ import torch
 from torch import Tensor, nn
 
 import stabzoo
+from fixtures.messages import raises
 from stabzoo import Discretization, ImplicitStep, LinearMultistep
+from stabzoo.errors import ConfigError
 from stabzoo.networks.resnet import DiscretizedResNet
 from stabzoo.networks.steps import LearnableStep, MultistepStep
 from stabzoo.registry.schema import ModelConfig
@@ -271,6 +273,29 @@ def test_stability_card_of_fixed_and_of_learned_coefficients() -> None:
         for step in steps[2:]:
             step.parameter.fill_(0.3)  # outside the zero-stable set
     assert model.stability_card().norm > 10 * card.norm
+
+
+@pytest.mark.parametrize(("weight", "reason"), [(float("nan"), "nan"), (float("inf"), "inf"), (0.0, "divides by 0")])
+def test_a_diverged_network_has_no_card_and_says_where(weight: float, reason: str) -> None:
+    """The block and its weight, one kind of error."""
+    model = timm.create_model("zerosnet20_tra", width=4)
+    with torch.no_grad():
+        model.blocks()[4].step.parameter.fill_(weight)
+    with raises(ValueError, "block 4", "trained parameter", reason):
+        model.stability_card()
+
+
+def test_alpha_without_beta_is_no_method() -> None:
+    """The other's default belongs to another method."""
+    for half in ({"alpha": ["1/3", "5/9", "1/9"]}, {"beta": ["16/9"]}):
+        with raises(ConfigError, "multistep20", "alpha and beta", "together"):
+            timm.create_model("multistep20", **half)
+
+
+def test_verdicts_take_schemes() -> None:
+    """As they take methods and numbers."""
+    assert stabzoo.is_zero_stable(stabzoo.get_scheme("zerosnet"))
+    assert not stabzoo.is_zero_stable(stabzoo.get_scheme("zerosnet", lam="1/4"))
 
 
 def largest_product(alphas: list[tuple[Fraction, ...]]) -> Fraction:

@@ -45,6 +45,39 @@ def test_exact_reads_every_kind_of_number(value, expected):
 
 
 @pytest.mark.parametrize(
+    ("value", "expected"),
+    [
+        (np.int64(-3), "-3"),
+        (np.uint8(7), "7"),
+        (np.float32(0.1), "1/10"),
+        (np.float16(0.5), "1/2"),
+        (np.longdouble("0.25"), "1/4"),
+        (np.float64(0.1), "1/10"),
+        (" 1 / 3 ", "1/3"),
+        ("\N{MINUS SIGN}9/5", "-9/5"),
+    ],
+)
+def test_numbers_of_other_libraries_are_what_they_say(value, expected):
+    """Integers and rationals exactly, floats the shortest decimal that they print; a typographer's minus is a minus."""
+    assert exact(value) == Fraction(expected)
+
+
+def test_arrays_are_coefficients():
+    """A row of a table, with the types that NumPy has for it."""
+    method = LinearMultistep(np.array([1, 0]), np.array([1.5, -0.5]))
+    assert method == LinearMultistep((1, 0), ("3/2", "-1/2"))
+
+
+def test_a_coefficient_beyond_the_range_is_named():
+    """With its place and size; only f can be rescaled."""
+    with raises(ValueError, "alpha[1]", "1.000e+101") as caught:
+        LinearMultistep((1, "1e101"), (1,))
+    assert "rescale" not in str(caught.value)
+    with raises(ValueError, "beta[0]", "1.000e-101", "rescale f"):
+        LinearMultistep((1,), ("1e-101",))
+
+
+@pytest.mark.parametrize(
     ("value", "why"),
     [
         (True, "bool"),
@@ -73,7 +106,7 @@ def test_exact_reads_every_kind_of_number(value, expected):
         (1j, "got a complex"),
         (b"1", "got a bytes"),
         ([1], "got a list"),
-        (np.int64(1), "convert it"),
+        (np.bool_(True), "convert it"),
     ],
 )
 def test_exact_refuses_everything_else(value, why):
