@@ -93,7 +93,7 @@ def full(value: Real | None) -> str:
     if isinstance(value, Enclosure):
         if value.upper - value.lower < abs(value.midpoint) * Fraction(1, 10**12):
             return f"{decimal(value, 12)} (certified)"
-        return f"between {as_float(value.lower):.12g} and {as_float(value.upper):.12g}"
+        return f"between {decimal(value.lower, 12)} and {decimal(value.upper, 12)}"
     if isinstance(value, Fraction):
         text = rational_text(value)
         if len(text) > LONG:

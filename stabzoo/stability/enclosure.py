@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
+from decimal import Context, Decimal
 from fractions import Fraction
 from typing import TYPE_CHECKING, TypeAlias
 
@@ -35,8 +36,14 @@ class Enclosure:
     def __float__(self) -> float:
         return as_float(self.midpoint)
 
+    def agreed(self, digits: int) -> str | None:
+        """The number to so many significant digits, if both ends round to the same; None where they do not."""
+        low, high = (_scientific(end, digits) for end in (self.lower, self.upper))
+        return low if low == high else None
+
     def __str__(self) -> str:
-        return f"{float(self):.6g}"
+        low, high = (_short(end) for end in (self.lower, self.upper))
+        return low if self.agreed(6) else f"between {low} and {high}"
 
 
 Real: TypeAlias = Fraction | Enclosure | float
@@ -70,12 +77,34 @@ def rational_square_root(value: Fraction) -> Fraction | None:
 
 
 def real_to_json(value: Real | None) -> object:
-    """Return "1/3" for an exact number, "infinity", or the bounds of an enclosure beside a float."""
+    """Return "1/3" for an exact number, "infinity", or the bounds of an enclosure.
+
+    Beside them ``approximately`` is a float where both bounds agree to 6 digits, and null where they do not, or where
+    no float is large enough: what is strict JSON and claims no digit that is not certain.
+    """
     if value is None:
         return None
     if isinstance(value, Enclosure):
-        return {"lower": rational_text(value.lower), "upper": rational_text(value.upper), "approximately": float(value)}
+        number = as_float(value)
+        known = value.agreed(6) is not None and math.isfinite(number)
+        return {
+            "lower": rational_text(value.lower),
+            "upper": rational_text(value.upper),
+            "approximately": number if known else None,
+        }
     return rational_text(value) if isinstance(value, Fraction) else "infinity"
+
+
+def _scientific(value: Fraction, digits: int) -> str:
+    """``1.77253e+8``, rounded to so many significant digits, of numbers of any size."""
+    quotient = Context(prec=digits).divide(Decimal(value.numerator), Decimal(value.denominator))
+    return f"{quotient:.{digits - 1}e}"
+
+
+def _short(value: Fraction) -> str:
+    """Six significant digits, as a float is printed where there is one."""
+    number = as_float(value)
+    return f"{number:.6g}" if math.isfinite(number) and (number or not value) else _scientific(value, 6)
 
 
 def _dyadic(number: arb) -> Fraction:

@@ -204,6 +204,31 @@ def test_blocks_that_are_stable_alone_may_grow_together():
     assert data["approximately"] == pytest.approx(as_float(result.norm))
 
 
+@pytest.mark.parametrize(
+    ("alpha", "text"),
+    [
+        (("-1/5", "1/5", "1"), "between 1.77253 and"),
+        (((2 * 10**900 - 1, 10**900), (1 - 10**900, 10**900)), "between 2.00000e+900 and 4.00000e+900"),
+    ],
+)
+def test_a_loose_enclosure_is_printed_as_one(alpha, text):
+    """Never as its midpoint, which nobody has proved anything of; as JSON it claims no digit, and is JSON."""
+    method = LinearMultistep([Fraction(*a) if isinstance(a, tuple) else a for a in alpha], (1,))
+    constant = card(method).stability_constant
+    assert isinstance(constant, Enclosure)
+    assert str(constant).startswith(text)
+    data = json.loads(json.dumps(card(method).to_dict(), allow_nan=False))
+    assert data["stability_constant"]["approximately"] is None
+    assert Fraction(data["stability_constant"]["lower"]) == constant.lower
+
+
+def test_an_enclosure_whose_ends_agree_is_a_number():
+    """To the digits that it is printed with."""
+    third = Fraction(1, 3)
+    assert str(Enclosure(third, third + Fraction(1, 10**9))) == "0.333333"
+    assert str(Enclosure(third, third + Fraction(1, 10**5))) == "between 0.333333 and 0.333343"
+
+
 def test_product_growth_of_one_scheme_is_its_growth():
     """Equal blocks: products are powers."""
     blocks = [zerosnet("1/2")] * 30
