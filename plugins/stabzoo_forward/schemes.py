@@ -26,9 +26,8 @@ class ForwardBackward(ExplicitMultistep):
         is_normed: Whether batch norms follow the convolutions; otherwise there are biases.
     """
 
-    alpha: ClassVar = (1,)
-    beta: ClassVar = (1,)
-    at_downsampling: ClassVar = "restart"
+    alpha, beta = (1,), (1,)
+    at_downsampling = "restart"
     layer: ClassVar[Layer]
     is_normed: ClassVar[bool] = True
 

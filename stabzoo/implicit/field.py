@@ -129,7 +129,7 @@ class Field:
                 "expected the mode that an implicit step was solved in, got f in the other: call backward() before "
                 "train() or eval()"
             )
-        state: dict[str, Tensor] = dict(zip(self.names, tensors, strict=False))
+        state: dict[str, Tensor] = dict(zip(self.names, tensors[: len(self.names)], strict=True))
         if not self.training:
             return functional_call(self.f, state, (y,)) if state else self.f(y)
         given = iter(tensors[len(self.names) :])

@@ -9,6 +9,11 @@ from torch import Tensor
 __all__ = ["Autocast", "full_precision"]
 
 
+@torch.compiler.assume_constant_result  # torch.compile of torch 2.9 and 2.10 cannot trace what it calls
+def _has_autocast(device: str) -> bool:
+    return torch.amp.is_autocast_available(device)
+
+
 class Autocast(NamedTuple):
     """The autocast region that a computation is in."""
 
@@ -20,7 +25,7 @@ class Autocast(NamedTuple):
     def around(cls, x: Tensor) -> "Autocast":
         """The region now, for the device of ``x``."""
         device = x.device.type
-        if not torch.amp.is_autocast_available(device) or not torch.is_autocast_enabled(device):
+        if not _has_autocast(device) or not torch.is_autocast_enabled(device):
             return cls(False, "cpu", torch.float32)
         return cls(True, device, torch.get_autocast_dtype(device))
 
@@ -37,6 +42,6 @@ class Autocast(NamedTuple):
 
 def full_precision(x: Tensor) -> AbstractContextManager[object]:
     """No autocast on the device of ``x``."""
-    if not torch.amp.is_autocast_available(x.device.type):
+    if not _has_autocast(x.device.type):
         return nullcontext()
     return torch.autocast(x.device.type, enabled=False)

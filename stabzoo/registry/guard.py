@@ -94,7 +94,6 @@ def _seconds() -> float:
 def _alarm_is_free() -> bool:
     return (
         threading.current_thread() is threading.main_thread()
-        and hasattr(signal, "setitimer")
         and signal.getsignal(signal.SIGALRM) is signal.SIG_DFL
         and not any(signal.getitimer(signal.ITIMER_REAL))
     )

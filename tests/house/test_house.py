@@ -4,6 +4,7 @@ import doctest
 import importlib
 import pkgutil
 import re
+import subprocess
 import sys
 from collections.abc import Callable
 from pathlib import Path
@@ -43,6 +44,32 @@ def test_one_list_of_plugins() -> None:
     assert folders == set(points.values()) == {Path(p).name for p in packages} - {"stabzoo"}
     assert set(points) == set(yaml.safe_load((ROOT / "registry.yaml").read_text()))
     assert PROJECT["project"]["version"] == stabzoo.__version__
+
+
+def test_every_module_is_imported_without_a_warning() -> None:
+    """In a process of its own, where nothing has been imported before."""
+    code = """if True:
+        import importlib, pkgutil, sys, warnings
+        warnings.filterwarnings("ignore", category=DeprecationWarning, module="matplotlib|pyparsing")  # as pyproject.toml does
+        for package in sys.argv[1:]:
+            for module in pkgutil.walk_packages(importlib.import_module(package).__path__, package + "."):
+                if not module.name.endswith("__main__"):
+                    importlib.import_module(module.name)
+    """
+    packages = ["stabzoo", *PROJECT["project"]["entry-points"]["stabzoo"].values()]
+    done = subprocess.run([sys.executable, "-W", "error", "-c", code, *packages], capture_output=True, text=True)
+    assert (done.returncode, done.stderr) == (0, "")
+
+
+def test_the_quick_part_names_tests_that_exist() -> None:
+    """`tests/quick.txt`, which is run with other versions of Python and of the dependencies."""
+    lines = [line for line in (ROOT / "tests" / "quick.txt").read_text().splitlines() if not line.startswith("#")]
+    assert len(lines) == len(set(lines))
+    for line in lines:
+        file, _, test = line.partition("::")
+        assert f"def {test.partition('[')[0]}" in (ROOT / file).read_text(), line
+    folders = {path.parent.name for path in (ROOT / "tests").glob("*/test_*.py")}
+    assert folders == {line.split("/")[1] for line in lines}  # every subject at least once
 
 
 def modules_with_examples() -> list[str]:
