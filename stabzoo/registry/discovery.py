@@ -89,9 +89,14 @@ def _plugins_of(distribution: Distribution) -> Iterable[Plugin]:
 
 def _title(distribution: Distribution) -> str:
     try:
-        return f"{distribution.name} {distribution.version}"
-    except Exception:  # no METADATA: removed in part
+        return f"{distribution.name} {distribution.version}" if _has_name(distribution) else UNKNOWN
+    except Exception:  # damaged
         return UNKNOWN
+
+
+def _has_name(distribution: Distribution) -> bool:
+    """False without METADATA: removed in part.  To ask for the name all the same warns from Python 3.12 on."""
+    return "Name" in distribution.metadata
 
 
 def installation_problems(distribution: Distribution) -> Iterable[tuple[str, bool]]:
@@ -108,6 +113,8 @@ def installation_problems(distribution: Distribution) -> Iterable[tuple[str, boo
         if not requirement.specifier.contains(ours := version(OURS), prereleases=True):
             needed = f"needs {OURS}{requirement.specifier}, got {ours}"
             yield f"{needed}; install a {OURS} and a {distribution.name} that fit one another", False
+    if not _has_name(distribution):
+        return  # which others are the same one cannot be told
     folder = str(distribution.locate_file(""))
     beside = {other.version for other in distributions(name=distribution.name, path=[folder])}
     if len(beside) > 1:
