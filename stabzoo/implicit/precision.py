@@ -9,7 +9,7 @@ from torch import Tensor
 __all__ = ["Autocast", "full_precision"]
 
 
-@torch.compiler.assume_constant_result  # torch.compile of torch 2.9 and 2.10 cannot trace what it calls
+@torch.compiler.assume_constant_result  # torch.compile cannot trace what it calls before torch 2.11
 def _has_autocast(device: str) -> bool:
     return torch.amp.is_autocast_available(device)
 
