@@ -9,23 +9,25 @@ from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 
 from fixtures.messages import raises
-from stabzoo.multistep import MAX_STEPS
+from stabzoo.multistep import MAX_STEPS, exact
 from stabzoo.stability import is_zero_stable, sweep
 
 
-def exactly(row, preconsistent):
-    """Return the exact verdict on the binary values of a row."""
-    alpha = [Fraction(x) for x in row.tolist()]
+def exactly(row, preconsistent, floats):
+    """Return the exact verdict on a row, on the decimals or on the binary values of its floats."""
+    alpha = [exact(x) if floats == "decimal" else Fraction(x) for x in row.tolist()]
     if preconsistent:
         alpha[-1] = 1 - sum(alpha[:-1])
     return is_zero_stable(alpha)
 
 
 def check(rows, preconsistent):
-    """Sweep the rows and compare every verdict with the exact one."""
-    result = sweep(rows, preconsistent=preconsistent)
-    assert result.zero_stable.dtype == bool
-    assert result.zero_stable.tolist() == [exactly(row, preconsistent) for row in np.asarray(rows, dtype=float)]
+    """Sweep the rows in both meanings and compare every verdict with the exact one; return the binary sweep."""
+    for floats in ("decimal", "binary"):
+        result = sweep(rows, preconsistent=preconsistent, floats=floats)
+        assert result.zero_stable.dtype == bool
+        expected = [exactly(row, preconsistent, floats) for row in np.asarray(rows, dtype=float)]
+        assert result.zero_stable.tolist() == expected, floats
     return result
 
 
@@ -91,9 +93,24 @@ def test_the_root_one_is_lost_by_rounding_without_the_option():
     row = np.array([[0.4, 0.4, 0.2]])
     above = sum(map(Fraction, row[0].tolist())) > 1
     assert above
-    assert not sweep(row).zero_stable[0]
-    assert sweep(row, preconsistent=True).zero_stable[0]
+    assert not sweep(row, floats="binary").zero_stable[0]
+    assert sweep(row, floats="binary", preconsistent=True).zero_stable[0]
+    assert sweep(row).zero_stable[0]
     assert is_zero_stable((0.4, 0.4, 0.2))  # a float in a sequence means its shortest decimal
+
+
+def test_a_float_has_one_meaning():
+    """A sweep and a single verdict agree on decimals whose sum is 1, which no binary row of them has."""
+    generator = np.random.default_rng(3)
+    whole = generator.integers(-15, 25, (400, 2))
+    rows = np.column_stack([whole, 10 - whole.sum(axis=1)]) / 10
+    alone = [is_zero_stable(row) for row in rows.tolist()]
+    assert sweep(rows).zero_stable.tolist() == alone
+    assert sweep(rows, preconsistent=True).zero_stable.tolist() == alone
+    assert sweep(rows, floats="binary").zero_stable.tolist() != alone
+    assert sweep([[0.1, 0.9]]).zero_stable[0]
+    with raises(ValueError, "floats", "'single'"):
+        sweep(rows, floats="single")
 
 
 coefficients = st.one_of(
@@ -120,10 +137,11 @@ def test_chunks_join():
     assert 0 < whole.sum() < len(whole)
 
 
-def test_float32_and_lists_mean_their_exact_values():
-    """Anything numpy reads; no rows are fine."""
-    rows = np.array([[1 / 3, 5 / 9, 1 / 9]], dtype=np.float32)
-    check(rows, False)
+def test_float32_and_lists():
+    """Anything numpy reads, as single numbers of that type are read; no rows are fine."""
+    rows = np.array([[1 / 3, 5 / 9, 1 / 9], [0.1, 0.2, 0.7], [0.4, 0.4, 0.2]], dtype=np.float32)
+    assert sweep(rows).zero_stable.tolist() == [is_zero_stable(list(row)) for row in rows] == [False, True, True]
+    assert sweep(rows, floats="binary").zero_stable.tolist() == [exactly(row, False, "binary") for row in rows]
     assert sweep([[0, 1, 0], [3, -3, 1]]).zero_stable.tolist() == [True, False]
     assert sweep(np.empty((0, 3))).zero_stable.shape == (0,)
 
