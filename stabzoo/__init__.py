@@ -156,33 +156,43 @@ def _register_models() -> None:
 class _WhenTimmIsImported:
     """A finder on `sys.meta_path` that has the models registered after ``import timm``, by whomever.
 
-    It takes the loader that the other finders find, puts it back before that runs, and leaves.  wrapt's import hooks do
-    the same, and importing wrapt takes four times as long as importing stabzoo.
+    The loader that the other finders find is taken, and put back before it runs: nobody sees another.  Who only asks
+    where timm is, as `importlib.util.find_spec` does, leaves all as it is.  wrapt's import hooks do the same, and
+    importing wrapt takes four times as long as importing stabzoo.
     """
 
-    loader: Any = None
+    looking = False
 
     def find_spec(self, name: str, path: Any = None, target: Any = None) -> Any:
-        if name != "timm":
+        if name != "timm" or self.looking:
             return None
-        sys.meta_path.remove(self)
-        spec = import_module("importlib.util").find_spec(name)
-        if spec is None or spec.loader is None:
-            sys.meta_path.insert(0, self)
-            return None
-        self.loader, spec.loader = spec.loader, self
+        self.looking = True
+        try:
+            spec = import_module("importlib.util").find_spec(name)
+        finally:
+            self.looking = False
+        if spec is not None and spec.loader is not None:
+            spec.loader = _Loader(spec.loader, self)
         return spec
 
+
+class _Loader:
+    """timm's own loader, which also registers the models."""
+
+    def __init__(self, loader: Any, finder: _WhenTimmIsImported) -> None:
+        self._loader, self._finder = loader, finder
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._loader, name)
+
     def create_module(self, spec: Any) -> Any:
-        return self.loader.create_module(spec)
+        return self._loader.create_module(spec)
 
     def exec_module(self, module: Any) -> None:
-        module.__loader__ = module.__spec__.loader = self.loader
-        try:
-            self.loader.exec_module(module)
-        except BaseException:
-            sys.meta_path.insert(0, self)  # the next try
-            raise
+        module.__loader__ = module.__spec__.loader = self._loader
+        self._loader.exec_module(module)
+        if self._finder in sys.meta_path:
+            sys.meta_path.remove(self._finder)
         _register_models()
 
 

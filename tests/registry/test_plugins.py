@@ -1,5 +1,6 @@
 """Discovery: data eager, code lazy; a broken plugin costs its own models only, and is named."""
 
+import os
 import subprocess
 import sys
 from collections.abc import Callable
@@ -50,6 +51,32 @@ def test_reading_the_registry_imports_no_plugin_and_no_torch() -> None:
         [sys.executable, "-W", "error", "-c", "import timm, stabzoo; assert timm.is_model('zerosnet56_opt')"],
         check=True,
     )
+
+
+def test_the_import_of_timm_is_watched_without_a_trace(tmp_path: Path) -> None:
+    """Asking where timm is changes nothing, a failed import is tried again, and timm has its own loader."""
+    (tmp_path / "timm").mkdir()
+    (tmp_path / "timm" / "__init__.py").write_text("raise ImportError('not today')")
+    code = """if True:
+        import importlib, importlib.util, sys
+        import stabzoo
+        finders = list(sys.meta_path)
+        spec = importlib.util.find_spec("timm")
+        assert "ImportError" in spec.loader.get_source("timm")
+        assert sys.meta_path == finders
+        try:
+            import timm
+        except ImportError as error:
+            assert str(error) == "not today"
+        sys.path.remove(sys.argv[1])
+        importlib.invalidate_caches()
+        import timm
+        assert timm.is_model("zerosnet56_opt")
+        assert timm.__loader__ is timm.__spec__.loader and type(timm.__loader__) is type(importlib.__loader__)
+        assert len(sys.meta_path) == len(finders) - 1
+    """
+    env = {**os.environ, "PYTHONPATH": os.pathsep.join([str(tmp_path), os.environ.get("PYTHONPATH", "")])}
+    subprocess.run([sys.executable, "-W", "error", "-c", code, str(tmp_path)], check=True, env=env)
 
 
 @pytest.mark.parametrize(
