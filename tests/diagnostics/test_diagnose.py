@@ -13,7 +13,7 @@ from safetensors.torch import save_file
 
 from fixtures.archives import write_cifar100
 from fixtures.commands import Run
-from fixtures.messages import raises, says
+from fixtures.messages import raises, refuses, says
 from stabzoo.cli.arguments.datasets import dataset_of
 from stabzoo.data.cifar import load_cifar
 from stabzoo.data.labelled import load_labelled_images
@@ -176,14 +176,11 @@ def test_diagnose_takes_the_data_that_train_takes(run: Run, tmp_path: Path) -> N
     """By the same names, verified unless it is said otherwise, normalised by the training images' own moments."""
     write_cifar100(tmp_path)
     write_cifar(tmp_path)
-    for name in ("cifar10", "cifar100"):
-        line = f"diagnose preresnet20 --data {name} --root {tmp_path} --images 4"
-        refused = run(line)
-        assert refused.status == 2
-        says(refused.err, "not the published file")
-        report = tmp_path / name
-        assert run(f"{line} --unverified --folder {report}").status == 0
-        assert json.loads((report / "diagnosis.json").read_text())["data"] == name
+    for name, classes in (("cifar10", 10), ("cifar100", 100)):
+        refuses(run(f"diagnose preresnet20 --data {name} --root {tmp_path}"), "not the published file")
+        data = dataset_of(name, None, verified=False, only_tested=True)
+        assert load_model("preresnet20", load_images(data, tmp_path), None).num_classes == classes
+        assert load_labelled_images(data, tmp_path, 4).name == name
     images = load_images(dataset_of("cifar10", None, verified=False), tmp_path)
     found = load_labelled_images(dataset_of("cifar10", None, verified=False), tmp_path, 4)
     torch.testing.assert_close(found.images, (images.test[:4] - images.mean) / images.std)
