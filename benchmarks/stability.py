@@ -20,7 +20,7 @@ import numpy as np
 from stabzoo.multistep import LinearMultistep
 from stabzoo.stability import card, certify, is_zero_stable, product_growth, stability_region, sweep, verify_certificate
 
-CASES = json.loads((Path(__file__).parents[1] / "tests" / "data" / "root_condition.json").read_text())["cases"]
+CASES = json.loads((Path(__file__).parents[1] / "tests" / "stability" / "root_condition.json").read_text())["cases"]
 OPTIMUM = LinearMultistep(("1/3", "5/9", "1/9"), ("16/9",))
 OPTIMUM_12 = LinearMultistep(next(c["alphas"] for c in CASES if c["id"] == "opt_order2_d12"), (1,))
 AB3 = LinearMultistep((1, 0, 0), ("23/12", "-4/3", "5/12"))
