@@ -15,9 +15,11 @@ from stabzoo.cli.arguments.settings import parse_settings
 from stabzoo.cli.card_text import card_rows, certificate_sentences, coefficients_text
 from stabzoo.cli.console import STYLES, full, output, print_json
 from stabzoo.discretization import Discretization
-from stabzoo.errors import ConfigError
+from stabzoo.errors import ConfigError, PluginError
 from stabzoo.multistep import HasCoefficients, LinearMultistep
 from stabzoo.registry.catalogue import catalogue, unknown_name
+from stabzoo.registry.discovery import Plugin
+from stabzoo.registry.guard import plugin_code
 from stabzoo.registry.loading import scheme_class
 from stabzoo.registry.schema import SchemeClaim
 from stabzoo.schemes import LearnableMultistep
@@ -63,7 +65,7 @@ def show_named(name: str, settings: Iterable[str], *, as_json: bool, plot: Path 
                 and {
                     "plugin": model[0].name,
                     **model[1].model_dump(mode="json"),
-                    "growth": None if (grown := _growth(name, given, scheme)) is None else rational_text(grown.norm),
+                    "growth": _growth_json(_growth(name, model[0], given, scheme)),
                 },
                 "claim": claim.model_dump(mode="json"),
             }
@@ -75,7 +77,7 @@ def show_named(name: str, settings: Iterable[str], *, as_json: bool, plot: Path 
     console.print(f"scheme {called}, {plugin}", style="bold")
     if trained:
         console.print(f"coefficients at initialisation; every block trains a {trained} of its own", style="yellow")
-    _print_card(console, proved, _growth_row(name, given, scheme) if model else ())
+    _print_card(console, proved, _growth_row(_growth(name, model[0], given, scheme)) if model else ())
     if not model and not given:
         for sentence in SchemeReport(name, plugin, claim, scheme, proved).false_claims:
             _print_wrapped(console, "registry.yaml ", sentence, STYLES["broken"])
@@ -171,27 +173,35 @@ def _parameters(scheme: Discretization, given: dict[str, Any]) -> dict[str, Any]
     return scheme.model_dump(mode="json", exclude_unset=bool(given), exclude_none=True)
 
 
-def _growth_row(model: str, given: dict[str, Any], scheme: Discretization) -> list[tuple[str, str]]:
-    grown = _growth(model, given, scheme)
-    if grown is None:
-        return [("growth", "not decided: its blocks state no coefficients")]
+def _growth_json(grown: ProductGrowth | str) -> str | None:
+    return None if isinstance(grown, str) else rational_text(grown.norm)
+
+
+def _growth_row(grown: ProductGrowth | str) -> list[tuple[str, str]]:
+    if isinstance(grown, str):
+        return [("growth", f"not decided: {grown}")]
     return [("growth", f"max ||C_n ... C_m||_inf = {full(grown.norm)}, over its own blocks m to n")]
 
 
-def _growth(model: str, given: dict[str, Any], scheme: Discretization) -> ProductGrowth | None:
+def _growth(model: str, plugin: Plugin, given: dict[str, Any], scheme: Discretization) -> ProductGrowth | str:
     """The growth over the blocks that the model has: the first ones, and those at a change of shape, are others.
 
-    Blocks that train their coefficients have the scheme's, which are those at initialisation.
+    Blocks that train their coefficients have the scheme's, which are those at initialisation.  Where the plugin's blocks
+    fail, or state no coefficients, it is said why there is none: the card stands without it.
     """
     import timm  # and torch, which only models need
 
     from stabzoo.networks.steps import LearnableStep
 
-    network: Any = timm.create_model(model, device="meta", **given)
-    steps = [getattr(block, "step", None) for block in network.blocks()]
+    try:
+        with plugin_code(f"{plugin}: model {model!r}"):
+            network: Any = timm.create_model(model, device="meta", **given)
+            steps = [getattr(block, "step", None) for block in network.blocks()]
+    except PluginError as error:
+        return str(error)
     methods = [scheme if isinstance(step, LearnableStep) else step for step in steps]
     if not all(isinstance(method, HasCoefficients) for method in methods):
-        return None
+        return "its blocks state no coefficients"
     return product_growth(cast(list[HasCoefficients], methods))
 
 

@@ -17,6 +17,7 @@ import stabzoo
 import stabzoo.study
 from fixtures.commands import Result, Run
 from fixtures.messages import refuses, says
+from fixtures.plugins import GOOD_CODE
 from stabzoo.cli import main
 from stabzoo.cli.console import brief, full, table
 from stabzoo.errors import ConfigError, PluginWarning
@@ -294,6 +295,17 @@ def test_growth_is_over_the_models_own_blocks(run: Run, line: str, growth: str |
     """Not over as many powers of one companion matrix as there are blocks."""
     assert json.loads(run(f"show {line} --json").out)["model"]["growth"] == growth
     assert ("not decided" in run(f"show {line}").out) == (growth is None)
+
+
+def test_a_model_that_cannot_be_built_still_has_its_schemes_card(install: Callable[..., Path], run: Run) -> None:
+    """No traceback, and the plugin is named where the growth would stand."""
+    broken = "\n        def block(self, f):\n            raise RuntimeError('no block today')\n"
+    install(code=GOOD_CODE.replace("alpha, beta = (0, 1), (2, 0)\n", f"alpha, beta = (0, 1), (2, 0)\n{broken}"))
+    stabzoo.refresh()
+    result = run("show leapfrog20")
+    assert (result.status, result.err) == (0, "")
+    says(result.out, "zero stability", "weak", "not decided", "plugin 'leapfrog'", "no block today")
+    assert json.loads(run("show leapfrog20 --json").out)["model"]["growth"] is None
 
 
 def test_analyze_takes_commas_and_spaces(run: Run) -> None:
