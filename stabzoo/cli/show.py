@@ -186,8 +186,8 @@ def _growth_row(grown: ProductGrowth | str) -> list[tuple[str, str]]:
 def _growth(model: str, plugin: Plugin, given: dict[str, Any], scheme: Discretization) -> ProductGrowth | str:
     """The growth over the blocks that the model has: the first ones, and those at a change of shape, are others.
 
-    Blocks that train their coefficients have the scheme's, which are those at initialisation.  Where the plugin's blocks
-    fail, or state no coefficients, it is said why there is none: the card stands without it.
+    Blocks that train their coefficients have the scheme's, which are those at initialisation.  Where the plugin's
+    blocks fail, or state no coefficients, it is said why there is none: the card stands without it.
     """
     import timm  # and torch, which only models need
 
