@@ -31,7 +31,8 @@ if TYPE_CHECKING:
     from stabzoo.implicit.report import ConvergenceWarning
     from stabzoo.implicit.settings import SolverSettings
     from stabzoo.implicit.step import ImplicitStep, solver_report
-    from stabzoo.multistep import LinearMultistep
+    from stabzoo.methods import OneLeg, RungeKutta, Splitting, TruncatedSolve
+    from stabzoo.multistep import NOT_DECIDED, LinearMultistep
     from stabzoo.networks.checkpoints import checkpoint_filter_fn
     from stabzoo.networks.staged import Shape, StagedNetwork
     from stabzoo.registry.catalogue import list_models, list_schemes
@@ -39,6 +40,7 @@ if TYPE_CHECKING:
     from stabzoo.schemes import (
         ExplicitFamily,
         ExplicitMultistep,
+        ExplicitRungeKutta,
         ImplicitFamily,
         ImplicitMultistep,
         LearnableMultistep,
@@ -54,6 +56,7 @@ _PUBLIC = {
     "Discretization": "discretization",
     "ExplicitFamily": "schemes",
     "ExplicitMultistep": "schemes",
+    "ExplicitRungeKutta": "schemes",
     "ImplicitFamily": "schemes",
     "ImplicitMultistep": "schemes",
     "ImplicitStep": "implicit.step",
@@ -61,14 +64,19 @@ _PUBLIC = {
     "LearnableMultistep": "schemes",
     "LinearMultistep": "multistep",
     "Measurement": "diagnostics.measurement",
+    "NOT_DECIDED": "multistep",
+    "OneLeg": "methods",
     "Rational": "config",
     "ReluStep": "diagnostics.bounds.joint",
     "ResidualPenalty": "implicit.regularizers",
+    "RungeKutta": "methods",
     "Shape": "networks.staged",
     "SolverSettings": "implicit.settings",
+    "Splitting": "methods",
     "StagedNetwork": "networks.staged",
     "StepBound": "diagnostics.bounds.step_bound",
     "Strict": "config",
+    "TruncatedSolve": "methods",
     "card": "stability",
     "checkpoint_filter_fn": "networks.checkpoints",
     "conv_norm": "diagnostics.layers",
@@ -92,11 +100,13 @@ _PUBLIC = {
 }
 
 __all__ = [  # timm appends the names of the models; a literal, for type checkers
+    "NOT_DECIDED",
     "ConfigError",
     "ConvergenceWarning",
     "Discretization",
     "ExplicitFamily",
     "ExplicitMultistep",
+    "ExplicitRungeKutta",
     "ImplicitFamily",
     "ImplicitMultistep",
     "ImplicitStep",
@@ -104,14 +114,18 @@ __all__ = [  # timm appends the names of the models; a literal, for type checker
     "LearnableMultistep",
     "LinearMultistep",
     "Measurement",
+    "OneLeg",
     "Rational",
     "ReluStep",
     "ResidualPenalty",
+    "RungeKutta",
     "Shape",
     "SolverSettings",
+    "Splitting",
     "StagedNetwork",
     "StepBound",
     "Strict",
+    "TruncatedSolve",
     "card",
     "checkpoint_filter_fn",
     "conv_norm",

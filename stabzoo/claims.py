@@ -13,7 +13,7 @@ from typing import Any
 
 from stabzoo.discretization import Discretization
 from stabzoo.errors import ConfigError, PluginError, PluginWarning
-from stabzoo.multistep import LinearMultistep
+from stabzoo.multistep import NOT_DECIDED, NotDecided
 from stabzoo.registry.catalogue import Catalogue, catalogue
 from stabzoo.registry.conditions import Condition, parse_condition
 from stabzoo.registry.discovery import Plugin
@@ -32,12 +32,13 @@ __all__ = [
     "check_scheme",
     "model_problems",
     "model_reports",
+    "order_text",
     "plugin_problems",
     "prove",
     "scheme_reports",
 ]
 
-STIFF: dict[str, Callable[[StabilityCard], bool]] = {
+STIFF: dict[str, Callable[[StabilityCard], bool | NotDecided]] = {
     "A-stable": lambda proved: proved.is_A_stable,
     "L-stable": lambda proved: proved.is_L_stable,
 }
@@ -76,13 +77,21 @@ class SchemeReport:
         if self.card is None:
             return ()
         found: list[str] = []
-        if (self.claim.order or None) != (self.card.order or None):
-            found.append(f"claims {_order_text(self.claim.order)}; proved: {_order_text(self.card.order)}")
-        if self.claim.stability != self.card.status:
+        kind = self.card.method.kind
+        undecided = f"not decided of its {kind}"
+        undecided += "; state by method() what it computes" if kind in ("own step", "own network") else ""
+        order = order_text(self.card.order)
+        if order_text(self.claim.order) != order:
+            verdict = undecided if self.card.order is NOT_DECIDED else f"proved: {order}"
+            found.append(f"claims {order_text(self.claim.order)}; {verdict}")
+        if kind == "own network":  # nothing says that it has the coefficients
+            found.append(f"claims stability {self.claim.stability}; {undecided}")
+        elif self.claim.stability != self.card.status:
             found.append(f"claims stability {self.claim.stability}; proved: {self.card.status} ({self.card.reason})")
         for name, claimed in _stiff_claims(self.claim).items():
-            if isinstance(claimed, bool) and claimed != (proved := STIFF[name](self.card)):
-                found.append(f"claims {_not(claimed)}{name}; proved: {_not(proved)}{name}")
+            if isinstance(claimed, bool) and (proved := STIFF[name](self.card)) is not claimed:
+                verdict = undecided if proved is NOT_DECIDED else f"proved: {_not(proved)}{name}"
+                found.append(f"claims {_not(claimed)}{name}; {verdict}")
         return tuple(found)
 
 
@@ -223,7 +232,7 @@ def check_scheme(report: SchemeReport) -> SchemeCheck:
     if report.card is None:
         return SchemeCheck(report, 0, 0, 0, ())
     false_claims, checks, values, refused = list(report.false_claims), 3, 0, 0
-    if not verify_certificate(report.card.method, report.card.certificate):
+    if not verify_certificate(report.card.coefficients, report.card.certificate):
         false_claims.append("the certificate of its root condition does not verify")
     if condition := report.claim.parsed_condition():
         claimed = f"claims zero stability exactly when {report.claim.condition}"
@@ -265,7 +274,7 @@ def _check_condition(
     condition: Condition,
     claimed: str,
     adjective: str,
-    verdict: Callable[[LinearMultistep], bool],
+    verdict: Callable[[Discretization], bool | NotDecided],
 ) -> tuple[int, int, list[str]]:
     """Return how many values were checked, how many the scheme refused, and what is wrong, at most one sentence."""
     accepted = parameter_names(scheme_class(report.name))
@@ -277,7 +286,9 @@ def _check_condition(
         place = f"{condition.parameter} = {value}"
         try:
             with plugin_code(f"{report.plugin}: scheme {report.name!r}", passes=(ValueError,)):
-                method = get_scheme(report.name, **{condition.parameter: value}).coefficients()
+                scheme = get_scheme(report.name, **{condition.parameter: value})
+            with plugin_code(f"{report.plugin}: scheme {report.name!r}"):
+                proved = verdict(scheme)
         except ValueError:  # also ConfigError: not a value of this parameter
             refused += 1
             continue
@@ -287,8 +298,8 @@ def _check_condition(
             )
             return values, refused, [f"{claimed}, but {failure}"]
         values += 1
-        if (proved := verdict(method)) != condition.holds(value):
-            wrong.append(f"{place} is {_not(proved)}{adjective}")
+        if proved is not condition.holds(value):
+            wrong.append(f"{place} is {'not decided' if proved is NOT_DECIDED else _not(proved) + adjective}")
     if not values:
         return 0, refused, [f"{claimed}, but accepts none of the {refused} values tried"]
     if wrong:
@@ -304,11 +315,11 @@ def _stiff_claims(claim: SchemeClaim) -> dict[str, bool | str]:
     return {name: claimed for name, claimed in claims.items() if claimed is not None}
 
 
-def _stiff_verdict(name: str) -> Callable[[LinearMultistep], bool]:
-    return lambda method: STIFF[name](card(method))
+def _stiff_verdict(name: str) -> Callable[[Discretization], bool | NotDecided]:
+    return lambda scheme: STIFF[name](card(scheme))
 
 
-def _not(holds: bool) -> str:
+def _not(holds: bool | NotDecided) -> str:
     return "" if holds else "not "
 
 
@@ -317,5 +328,6 @@ def _enumeration(names: list[str]) -> str:
     return ", ".join(names[:SHOWN]) + more
 
 
-def _order_text(order: int | None) -> str:
-    return f"order {order}" if order else "not consistent"
+def order_text(order: int | str | NotDecided | None) -> str:
+    """``order 2``, ``order not decided`` or ``not consistent``."""
+    return "not consistent" if order in (None, 0) else f"order {order}"

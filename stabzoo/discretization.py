@@ -22,7 +22,13 @@ AtDownsampling: TypeAlias = Literal["project", "restart"]
 
 @runtime_checkable
 class Discretization(Protocol):
-    """A numerical method for y' = f(t, y), as a residual network needs it."""
+    """A numerical method for y' = f(t, y), as a residual network needs it.
+
+    A scheme may also have ``method()``, which states what one block computes: a `stabzoo.LinearMultistep`, `OneLeg`,
+    `RungeKutta`, `TruncatedSolve` or `Splitting` (`stabzoo.methods.Method`).  Classes derived from those of
+    `stabzoo.schemes` have it.  Where a class has a `block` or a `network` of its own and no ``method`` beside it, no
+    order and no stability beyond rho are claimed of it.
+    """
 
     @property
     def name(self) -> str:

@@ -8,13 +8,14 @@ from __future__ import annotations
 
 import numbers
 import re
-from collections.abc import Iterable, Mapping, Set
+from collections.abc import Callable, Iterable, Mapping, Sequence, Set
 from dataclasses import dataclass, fields
 from decimal import Decimal
+from enum import Enum
 from fractions import Fraction
 from itertools import islice
 from math import factorial
-from typing import Protocol, TypeAlias, runtime_checkable
+from typing import Any, ClassVar, Literal, Protocol, TypeAlias, TypeVar, runtime_checkable
 
 MAX_DIGITS = 1000
 """Largest number of decimal digits `exact` lets a numerator or a denominator have."""
@@ -24,6 +25,12 @@ LARGEST = Fraction(10**100)
 
 MAX_STEPS = 64
 """Largest number of steps of a `LinearMultistep`."""
+
+FIXED_POINT_ITERATIONS = 256
+"""Iterations by which `LinearMultistep.step` solves its equation: far more than float64 needs where they contract."""
+
+State = TypeVar("State", bound=Any)
+"""A state of a numerical method: anything that can be added and multiplied by a Fraction."""
 
 Number: TypeAlias = int | Fraction | Decimal | str | float | numbers.Rational | numbers.Real
 
@@ -114,6 +121,24 @@ def exact_sequence(values: Iterable[Number], name: str) -> tuple[Fraction, ...]:
     return tuple(found)
 
 
+class NotDecided(Enum):
+    """What is neither proved nor refuted: no number, and neither true nor false."""
+
+    NOT_DECIDED = "not decided"
+
+    def __bool__(self) -> bool:
+        raise TypeError("expected a verdict, got 'not decided'; compare it with stabzoo.NOT_DECIDED first")
+
+    def __str__(self) -> str:
+        return self.value
+
+    __repr__ = __str__
+
+
+NOT_DECIDED: Literal[NotDecided.NOT_DECIDED] = NotDecided.NOT_DECIDED
+"""What is neither proved nor refuted; ``None`` is an answer: there is none."""
+
+
 @dataclass(frozen=True, slots=True, init=False)
 class LinearMultistep:
     """A d-step linear multistep method, newest value first.
@@ -131,6 +156,8 @@ class LinearMultistep:
     whose alpha_j are these with the index reversed and the opposite sign.
 
     """
+
+    kind: ClassVar[str] = "linear multistep"
 
     alpha: tuple[Fraction, ...]
     beta: tuple[Fraction, ...]
@@ -155,7 +182,7 @@ class LinearMultistep:
                     cure = "a method has moderate weights of past states" if name == "alpha" else "rescale f"
                     size = f"{Decimal(c.numerator) / Decimal(c.denominator):.3e}"
                     raise ValueError(f"{place}: expected 0 or a modulus from 1e-100 to 1e100, got {size}; {cure}")
-        for field, value in zip(fields(self), (a, b + (Fraction(0),) * (len(a) - len(b)), new), strict=True):
+        for field, value in zip(fields(LinearMultistep), (a, b + (Fraction(0),) * (len(a) - len(b)), new), strict=True):
             object.__setattr__(self, field.name, value)
 
     @property
@@ -232,15 +259,39 @@ class LinearMultistep:
             return None
         return self.truncation_constant(order + 1) / scale
 
+    @property
+    def linear(self) -> LinearMultistep:
+        """Itself: rho - z sigma decides the step on y' = lambda y."""
+        return self
+
     def coefficients(self) -> LinearMultistep:
         """Return itself: a method stands wherever something with `coefficients()` is expected."""
         return self
 
+    def method(self) -> LinearMultistep:
+        """Return itself: the method that a block with these coefficients computes."""
+        return self
+
+    def step(self, states: Sequence[State], f: Callable[[State], State]) -> State:
+        """Return y_{n+1} from y_n, y_{n-1}, ..., in the arithmetic of the states, h = 1: the reference of the blocks.
+
+        An equation is solved by fixed-point iterations from y_n, which need |beta_next f'| to be well below 1.
+
+        >>> LinearMultistep((1, 0), ("3/2", "-1/2")).step([Fraction(1), Fraction(2)], lambda y: -y / 2)
+        Fraction(3, 4)
+
+        """
+        known = combination(self.alpha, states) + combination(self.beta, [f(y) for y in states])
+        new = states[0]
+        for _ in range(0 if self.is_explicit else FIXED_POINT_ITERATIONS):
+            new = known + self.beta_next * f(new)
+        return known if self.is_explicit else new
+
     def __str__(self) -> str:
         past = ["n", *(f"n-{j}" for j in range(1, self.steps))]
-        text = f"y[n+1] = {_linear_combination('y', past, self.alpha)}"
+        text = f"y[n+1] = {combination_text('y', past, self.alpha)}"
         if any(self.sigma):
-            slopes = _linear_combination("h f", ["n+1", *past], self.sigma)
+            slopes = combination_text("h f", ["n+1", *past], self.sigma)
             text += f" - {slopes[1:]}" if slopes.startswith("-") else f" + {slopes}"
         return text
 
@@ -254,13 +305,28 @@ class HasCoefficients(Protocol):
         ...
 
 
-def _linear_combination(symbol: str, indices: list[str], weights: tuple[Fraction, ...]) -> str:
-    terms = ""
-    for index, weight in zip(indices, weights, strict=True):
+def combination(weights: Sequence[Fraction], values: Sequence[State]) -> State:
+    """Return sum_j w_j x_j, of as many values as there are weights."""
+    total = weights[0] * values[0]
+    for weight, value in zip(weights[1:], values[1:], strict=False):
+        total = total + weight * value
+    return total
+
+
+def combination_text(symbol: str, indices: Sequence[str], weights: Sequence[Fraction]) -> str:
+    """Return sum_j w_j x[j] as text: ``3/2 y[n] - y[n-1]``."""
+    return sum_text([f"{symbol}[{index}]" for index in indices], weights)
+
+
+def sum_text(terms: Sequence[str], weights: Sequence[Fraction]) -> str:
+    """Return sum_j w_j x_j as text, the x_j being texts; a term ``1`` is its weight alone: ``1 + 1/2 z``."""
+    text = ""
+    for term, weight in zip(terms, weights, strict=True):
         if weight:
-            sign = (" - " if terms else "-") if weight < 0 else (" + " if terms else "")
-            terms += f"{sign}{'' if abs(weight) == 1 else f'{abs(weight)} '}{symbol}[{index}]"
-    return terms or "0"
+            sign = (" - " if text else "-") if weight < 0 else (" + " if text else "")
+            size = "" if abs(weight) == 1 and term != "1" else str(abs(weight))
+            text += sign + " ".join(part for part in (size, "" if term == "1" else term) if part)
+    return text or "0"
 
 
 EULER = LinearMultistep((1,), (1,))

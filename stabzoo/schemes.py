@@ -1,8 +1,11 @@
-"""Multistep schemes that are coefficients and nothing else, as pydantic models: what most plugins derive from.
+"""Schemes that are coefficients and nothing else, as pydantic models: what most plugins derive from.
 
-A scheme with fixed coefficients states them as class attributes (`ExplicitMultistep`, `ImplicitMultistep`); a family of
-schemes declares its parameters as fields and computes `coefficients` from them (`ExplicitFamily`, `ImplicitFamily`,
-and `LearnableMultistep`, whose parameter every block trains).
+A scheme with fixed coefficients states them as class attributes (`ExplicitMultistep`, `ImplicitMultistep`,
+`ExplicitRungeKutta`); a family of schemes declares its parameters as fields and computes `coefficients` from them
+(`ExplicitFamily`, `ImplicitFamily`, and `LearnableMultistep`, whose parameter every block trains).
+
+A scheme that overrides `block` or `network` computes its step by itself: it overrides `method`, too, to say which
+method that is, or nothing beyond zero stability is claimed of it (see `stabzoo.methods.method_of`).
 """
 
 from __future__ import annotations
@@ -15,12 +18,20 @@ from typing import TYPE_CHECKING, Any, ClassVar
 from stabzoo.config import Strict
 from stabzoo.discretization import AtDownsampling
 from stabzoo.implicit.settings import SolverSettings
+from stabzoo.methods import Method, OneLeg, RungeKutta, TruncatedSolve
 from stabzoo.multistep import BACKWARD_EULER, EULER, LinearMultistep, Number
 
 if TYPE_CHECKING:
     from torch import nn
 
-__all__ = ["ExplicitFamily", "ExplicitMultistep", "ImplicitFamily", "ImplicitMultistep", "LearnableMultistep"]
+__all__ = [
+    "ExplicitFamily",
+    "ExplicitMultistep",
+    "ExplicitRungeKutta",
+    "ImplicitFamily",
+    "ImplicitMultistep",
+    "LearnableMultistep",
+]
 
 
 class ExplicitFamily(Strict):
@@ -52,6 +63,10 @@ class ExplicitFamily(Strict):
     def characteristic_polynomial(self) -> tuple[Fraction, ...]:
         """The first characteristic polynomial rho, as `LinearMultistep.rho` orders it."""
         return self.coefficients().rho
+
+    def method(self) -> Method:
+        """What a block computes: the coefficients."""
+        return self.coefficients()
 
     def block(self, f: nn.Module) -> nn.Module:
         """One step with fixed coefficients (see `Discretization.block`)."""
@@ -94,6 +109,40 @@ class ExplicitMultistep(ExplicitFamily):
         return LinearMultistep(self.alpha, self.beta)
 
 
+class ExplicitRungeKutta(ExplicitFamily):
+    """One explicit Runge-Kutta scheme: the tableau (a, b) is all there is to say (see `stabzoo.RungeKutta`).
+
+    The s stages share the weights of f, and in training mode a batch norm normalises each by its own statistics.  Where
+    the feature maps change shape f(y) is no increment of y: there the step is one of explicit Euler.
+
+    Example:
+        >>> class Midpoint(ExplicitRungeKutta):
+        ...     name = "midpoint"
+        ...     a, b = ((), ("1/2",)), (0, 1)
+        >>> Midpoint().method().order
+        2
+    """
+
+    at_downsampling: ClassVar[AtDownsampling] = "restart"
+    needs_equal_shapes: ClassVar[bool] = True
+    a: ClassVar[Sequence[Sequence[Number]]]
+    b: ClassVar[Sequence[Number]]
+
+    def coefficients(self) -> LinearMultistep:
+        """What is left of the step when f is small: y_{n+1} = y_n + (sum b) f(y_n)."""
+        return RungeKutta(self.a, self.b).coefficients()
+
+    def method(self) -> Method:
+        """What a block computes: the tableau."""
+        return RungeKutta(self.a, self.b)
+
+    def block(self, f: nn.Module) -> nn.Module:
+        """One step around ``f``, which it evaluates once a stage (see `Discretization.block`)."""
+        from stabzoo.networks.steps import RungeKuttaStep  # imports torch
+
+        return RungeKuttaStep(f, RungeKutta(self.a, self.b))
+
+
 class ImplicitFamily(ExplicitFamily):
     """A family of implicit linear multistep schemes: pydantic fields are its parameters.
 
@@ -111,6 +160,15 @@ class ImplicitFamily(ExplicitFamily):
     needs_equal_shapes: ClassVar[bool] = True
     solver: SolverSettings = SolverSettings()
     one_leg: bool = False
+
+    def method(self) -> Method:
+        """What a block computes: the coefficients, or their one-leg twin; or that many iterations of its equation."""
+        method = self.coefficients()
+        if method.is_explicit:
+            return method
+        method = OneLeg.of(method) if self.one_leg else method
+        iterations = self.solver.fixed_iterations
+        return method if iterations is None else TruncatedSolve(method, iterations)
 
     def block(self, f: nn.Module) -> nn.Module:
         """One step with its equation solved (see `Discretization.block`)."""
@@ -169,6 +227,10 @@ class LearnableMultistep(ExplicitFamily):
     def coefficients(self) -> LinearMultistep:
         """The exact coefficients at initialisation (of the centre of the interval that blocks start from)."""
         return LinearMultistep(*type(self).formula(getattr(self, self.parameter)))
+
+    def method(self) -> Method:
+        """What a block computes at initialisation: the coefficients."""
+        return self.coefficients()
 
     def block(self, f: nn.Module) -> nn.Module:
         """One step with a trainable parameter of its own (see `Discretization.block`)."""

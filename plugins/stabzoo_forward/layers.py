@@ -106,9 +106,11 @@ class DLayer(nn.Module):
 
     def forward(self, history: list[Tensor]) -> list[Tensor]:
         """[(B, C, H, W)] -> the same one step later."""
-        y = history[0]
-        branch = self.norm2(self.conv2(F.relu(self.norm1(self.conv1(y)))))
-        return [F.relu(y - self.drop_path(branch))]
+        return [F.relu(history[0] + self.branch(history[0]))]
+
+    def branch(self, y: Tensor) -> Tensor:
+        """f(y): the layer is the forward-backward step relu(y + f(y))."""
+        return -self.drop_path(self.norm2(self.conv2(F.relu(self.norm1(self.conv1(y))))))
 
     @torch.jit.ignore()
     def bound(self, grid: tuple[int, int]) -> StepBound:
@@ -135,12 +137,13 @@ class SLayer(nn.Module):
 
     def forward(self, history: list[Tensor]) -> list[Tensor]:
         """[(B, C, H, W)] -> the same one step later."""
-        y = history[0]
+        return [F.relu(history[0] + self.branch(history[0]))]
+
+    def branch(self, y: Tensor) -> Tensor:
+        """f(y): the layer is the forward-backward step relu(y + f(y))."""
         slope = F.relu(self.norm1(self.conv(y)))
-        y = y - self.drop_path(self.norm2(adjoint(slope, self.conv.weight)))
-        if self.bias2 is not None:
-            y = y + self.bias2[:, None, None]
-        return [F.relu(y)]
+        f = -self.drop_path(self.norm2(adjoint(slope, self.conv.weight)))
+        return f if self.bias2 is None else f + self.bias2[:, None, None]
 
     @torch.jit.ignore()
     def bound(self, grid: tuple[int, int]) -> StepBound:
@@ -193,8 +196,11 @@ class PostLayer(nn.Module):
     def forward(self, history: list[Tensor]) -> list[Tensor]:
         """[(B, C, H, W)] -> [(B, C', ceil(H/stride), ceil(W/stride))]."""
         y = history[0]
-        branch = self.norm2(self.conv2(F.relu(self.norm1(self.conv1(y)))))
-        return [F.relu(centred(y[:, :, :: self.stride, :: self.stride], self.out) + self.drop_path(branch))]
+        return [F.relu(centred(y[:, :, :: self.stride, :: self.stride], self.out) + self.branch(y))]
+
+    def branch(self, y: Tensor) -> Tensor:
+        """f(y): where the shape is kept the layer is the forward-backward step relu(y + f(y))."""
+        return self.drop_path(self.norm2(self.conv2(F.relu(self.norm1(self.conv1(y))))))
 
     @torch.jit.ignore()
     def bound(self, grid: tuple[int, int]) -> StepBound:

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Annotated, ClassVar
 
 from pydantic import Field
 
-from stabzoo import ExplicitMultistep
+from stabzoo import ExplicitMultistep, Splitting
 from stabzoo_forward.caps import Caps, Layer
 
 if TYPE_CHECKING:
@@ -34,6 +34,10 @@ class ForwardBackward(ExplicitMultistep):
     def caps(self) -> Caps:
         """The bounds that its networks are kept within."""
         return Caps()
+
+    def method(self) -> Splitting:
+        """What a block computes: the forward-backward step."""
+        return Splitting(self.coefficients())
 
     def block(self, f: nn.Module) -> nn.Module:
         """One step relu(y + f(y)) around any branch f (see `stabzoo.Discretization.block`)."""

@@ -6,41 +6,56 @@ from collections.abc import Sequence
 from fractions import Fraction
 
 from stabzoo.cli.console import decimal, full
+from stabzoo.methods import NOT_DECIDED, NotDecided, OwnStep
 from stabzoo.multistep import LinearMultistep
 from stabzoo.stability import Certificate, Root, StabilityCard
 from stabzoo.stability.enclosure import Enclosure, Real
 from stabzoo.stability.root_condition import rational_text
 
-__all__ = ["card_rows", "certificate_sentences", "coefficients_text"]
+__all__ = ["card_rows", "certificate_sentences", "coefficients_text", "verdict"]
 
 
 def card_rows(card: StabilityCard) -> list[tuple[str, str]]:
     """Every field of a card as (label, text); a row without a label continues the one above."""
-    method = card.method
     return [
-        ("coefficients", coefficients_text(method)),
-        ("zero stability", f"{card.status}: {card.reason}"),
-        ("steps", str(method.steps)),
+        ("kind", card.method.kind),
+        ("coefficients", coefficients_text(card.coefficients)),
+        ("zero stability", f"{card.status}: {card.reason}{_of_what(card)}"),
+        ("steps", str(card.method.steps)),
         ("order", _order(card)),
-        ("convergent", "yes: consistent and zero-stable" if card.is_convergent else "no"),
-        ("error constant", full(card.error_constant)),
+        ("convergent", verdict(card.is_convergent, "yes: consistent and zero-stable")),
+        ("error constant", _error_constant(card)),
         *_labelled("roots of rho", [_root(root) for root in card.roots if root.midpoint.imag >= 0]),
         ("parasitic radius", full(card.parasitic_radius)),
         ("stability constant", f"sup ||C^n|| = {full(card.stability_constant)}"),
         ("real interval", _interval(card.real_interval, "(-{0}, 0)")),
         ("imaginary interval", _interval(card.imaginary_interval, "(-{0} i, {0} i)")),
-        ("A-stable", "yes" if card.is_A_stable else "no"),
+        ("A-stable", verdict(card.is_A_stable)),
         *_implicit_rows(card),
         ("SSP coefficient", full(card.ssp_coefficient)),
     ]
 
 
 def _implicit_rows(card: StabilityCard) -> list[tuple[str, str]]:
-    """What only implicit methods can be, and R(z), which tells them apart."""
-    if card.method.is_explicit:
+    """What no explicit linear multistep method can be, and R(z), which tells one-step methods apart."""
+    if card.method is card.coefficients and card.method.is_explicit:
         return []
-    rows = [("L-stable", "yes" if card.is_L_stable else "no")]
-    return [*rows, ("stability function", f"R(z) = {card.stability_function}")] if card.stability_function else rows
+    rows, function = [("L-stable", verdict(card.is_L_stable))], card.stability_function
+    if function is not None:
+        rows.append(("stability function", str(function) if function is NOT_DECIDED else f"R(z) = {function}"))
+    return rows
+
+
+def verdict(holds: bool | NotDecided, yes: str = "yes") -> str:
+    """``yes``, ``no`` or ``not decided``."""
+    return str(holds) if holds is NOT_DECIDED else yes if holds else "no"
+
+
+def _of_what(card: StabilityCard) -> str:
+    """Of which method rho is, where a block computes something that nobody has stated."""
+    if not isinstance(card.method, OwnStep):
+        return ""
+    return f" (of the stated coefficients; what the {card.method.kind} computes is not stated)"
 
 
 def certificate_sentences(certificate: Certificate) -> list[str]:
@@ -95,7 +110,15 @@ def _tuple(numbers: Sequence[Fraction]) -> str:
 def _order(card: StabilityCard) -> str:
     if card.order is None:
         return "-, not consistent: rho(1) != 0, constants are not kept"
-    return str(card.order) if card.order else "-, not consistent: rho(1) = 0, but rho'(1) != sigma(1)"
+    if card.order == 0:
+        return "-, not consistent: rho(1) = 0, but rho'(1) != sigma(1)"
+    return str(card.order)
+
+
+def _error_constant(card: StabilityCard) -> str:
+    if card.error_constant is None and card.order and any(card.coefficients.sigma):
+        return f"-, the leading error is no multiple of y^({card.order + 1})"
+    return full(card.error_constant)
 
 
 def _root(root: Root) -> str:
@@ -109,7 +132,9 @@ def _root(root: Root) -> str:
     return f"{value}{repeated}, within {root.radius:.0e}, {place}"
 
 
-def _interval(length: Real, form: str) -> str:
+def _interval(length: Real | NotDecided, form: str) -> str:
+    if length is NOT_DECIDED:
+        return str(length)
     if length == 0:
         return "empty"
     if not isinstance(length, Fraction | Enclosure):

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from rich.text import Text
 
-from stabzoo.claims import Claims, SchemeCheck, check_claims
+from stabzoo.claims import Claims, SchemeCheck, check_claims, order_text
 from stabzoo.cli.console import output, print_json, status_text, table
+from stabzoo.methods import NotDecided
 
 __all__ = ["check_all"]
 
@@ -40,8 +41,8 @@ def check_all(*, as_json: bool) -> int:
     return int(bool(claims.problems))
 
 
-def _order_and_status(order: int | None, status: str) -> str:
-    return f"{f'order {order}' if order else 'not consistent'}, {status}"
+def _order_and_status(order: int | str | NotDecided | None, status: str) -> str:
+    return f"{order_text(order)}, {status}"
 
 
 def _condition(entry: SchemeCheck) -> str:

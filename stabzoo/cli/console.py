@@ -15,6 +15,7 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
+from stabzoo.methods import NOT_DECIDED, NotDecided
 from stabzoo.stability.enclosure import Enclosure, Real, as_float
 from stabzoo.stability.root_condition import rational_text
 
@@ -79,16 +80,18 @@ def status_text(status: str, mark: str = "") -> Text:
     return Text(status + mark, style=STYLES.get(status, ""))
 
 
-def brief(value: Real | None) -> str:
+def brief(value: Real | NotDecided | None) -> str:
     """A number in a table: ``1/3``, ``~0.70711`` where it is longer or irrational, ``-`` where there is none."""
     if isinstance(value, Fraction) and len(text := rational_text(value)) <= SHORT:
         return text
     if isinstance(value, Fraction | Enclosure):
         return f"~{decimal(value, 5)}"
+    if value is NOT_DECIDED:
+        return str(value)
     return "-" if value is None else "infinite"
 
 
-def full(value: Real | None) -> str:
+def full(value: Real | NotDecided | None) -> str:
     """A number by itself: ``1/3 (0.333333)``, or the certain digits of an irrational one."""
     if isinstance(value, Enclosure):
         if value.upper - value.lower < abs(value.midpoint) * Fraction(1, 10**12):
@@ -99,6 +102,8 @@ def full(value: Real | None) -> str:
         if len(text) > LONG:
             return f"~{decimal(value, 12)} (exact with --json, {len(text)} characters)"
         return text if value.denominator == 1 else f"{text} ({decimal(value, 6)})"
+    if value is NOT_DECIDED:
+        return str(value)
     return "-" if value is None else "infinite"
 
 

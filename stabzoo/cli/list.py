@@ -11,12 +11,13 @@ from rich.text import Text
 
 import stabzoo
 from stabzoo.claims import ModelReport, SchemeReport, model_problems, model_reports, plugin_problems, scheme_reports
+from stabzoo.cli.card_text import verdict
 from stabzoo.cli.console import Status, brief, output, print_json, status_text, table
 from stabzoo.registry.catalogue import catalogue, unknown_name
 from stabzoo.registry.discovery import Plugin
 from stabzoo.registry.schema import SchemeClaim
 from stabzoo.stability import StabilityCard
-from stabzoo.stability.enclosure import real_to_json
+from stabzoo.stability.enclosure import decided, real_to_json
 
 __all__ = ["list_all"]
 
@@ -123,7 +124,7 @@ def _family(report: ModelReport) -> str:
 def _proved(cards: Sequence[StabilityCard | None]) -> dict[str, Sequence[str | Text]]:
     return {
         "steps": [str(card.method.steps) if card else "-" for card in cards],
-        "order": [str(card.order or "-") if card else "-" for card in cards],
+        "order": ["-" if card is None or card.order in (None, 0) else str(card.order) for card in cards],
         "zero stability": [status_text(card.status if card else "broken") for card in cards],
         "parasitic radius": [brief(card.parasitic_radius) if card else "-" for card in cards],
     }
@@ -135,12 +136,14 @@ def _stiff(cards: Sequence[StabilityCard | None]) -> dict[str, Sequence[str | Te
         return {}
     return {
         "A-stable": [_stiff_stability(card) if card else "-" for card in cards],
-        "R(z)": [(card and card.stability_function) or "-" for card in cards],
+        "R(z)": [
+            "-" if card is None or card.stability_function is None else str(card.stability_function) for card in cards
+        ],
     }
 
 
 def _stiff_stability(card: StabilityCard) -> str:
-    return "A and L" if card.is_L_stable else "A" if card.is_A_stable else "no"
+    return verdict(card.is_A_stable, "A and L" if card.is_L_stable is True else "A")
 
 
 def _owned(plugins: Sequence[Plugin]) -> dict[str, Sequence[str | Text]]:
@@ -153,12 +156,13 @@ def _owner_json(plugin: Plugin) -> dict[str, Any]:
 
 def _proved_json(card: StabilityCard | None, error: str | None) -> dict[str, Any]:
     return {
+        "kind": card and card.method.kind,
         "steps": card and card.method.steps,
-        "order": card and card.order,
+        "order": card and decided(card.order),
         "status": card.status if card else "broken",
-        "is_consistent": card and card.is_consistent,
-        "is_A_stable": card and card.is_A_stable,
-        "is_L_stable": card and card.is_L_stable,
+        "is_consistent": card and decided(card.is_consistent),
+        "is_A_stable": card and decided(card.is_A_stable),
+        "is_L_stable": card and decided(card.is_L_stable),
         "parasitic_radius": card and real_to_json(card.parasitic_radius),
         "error": error,
     }
@@ -171,7 +175,7 @@ def _scheme_json(report: SchemeReport) -> dict[str, Any]:
         "learnable": report.is_learnable,
         **_proved_json(report.card, report.error),
         "error_constant": report.card and real_to_json(report.card.error_constant),
-        "stability_function": report.card and report.card.stability_function,
+        "stability_function": report.card and decided(report.card.stability_function),
         "claim": report.claim.model_dump(mode="json", include={"order", "stability", "condition"}),
         "certified": report.claim.certified,
         "false_claims": list(report.false_claims),

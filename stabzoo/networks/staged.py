@@ -137,7 +137,7 @@ class StagedNetwork(nn.Module):
         """The stability of this network as it is now: the card of its scheme."""
         from stabzoo import stability
 
-        return stability.card(self.scheme.coefficients())
+        return stability.card(self.scheme)
 
     @torch.jit.ignore()
     def solver_report(self) -> "list[BlockReport]":

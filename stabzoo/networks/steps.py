@@ -1,4 +1,4 @@
-"""The steps of explicit multistep schemes as torch modules: y_{n+1} = sum_j alpha_j y_{n-j} + sum_j beta_j f_{n-j}."""
+"""The steps of explicit schemes as torch modules: multistep ones, those with a trained parameter, and Runge-Kutta."""
 
 from __future__ import annotations
 
@@ -10,9 +10,10 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from stabzoo.methods import RungeKutta
 from stabzoo.multistep import LinearMultistep
 
-__all__ = ["LearnableStep", "MultistepStep"]
+__all__ = ["LearnableStep", "MultistepStep", "RungeKuttaStep"]
 
 
 class MultistepStep(nn.Module):
@@ -99,3 +100,40 @@ class LearnableStep(nn.Module):
         for j in range(self.slopes):
             y_next = torch.addcmul(y_next, history[len(alphas) + j], betas[j + 1])
         return [y_next, f] if self.slopes > 0 else [y_next]
+
+
+class RungeKuttaStep(nn.Module):
+    """One step of an explicit Runge-Kutta method: k_i = f(y_n + sum_j a_ij k_j), y_{n+1} = y_n + sum_i b_i k_i."""
+
+    def __init__(self, f: nn.Module, method: RungeKutta) -> None:
+        """Wrap ``f``, which keeps the shape of its argument.
+
+        Raises:
+            ValueError: ``method`` is implicit.
+        """
+        super().__init__()
+        if not method.is_explicit:
+            raise ValueError(f"expected an explicit tableau, got {method}")
+        self.f = f
+        self.a = [[float(a) for a in row[:i]] for i, row in enumerate(method.a)]
+        self.a[0] = [0.0]  # no entry at all has no type for TorchScript
+        self.b = [float(b) for b in method.b]
+        self.tableau = method
+
+    @torch.jit.unused
+    def coefficients(self) -> LinearMultistep:
+        """What is left of the step when f is small."""
+        return self.tableau.coefficients()
+
+    def forward(self, y: Tensor, history: list[Tensor]) -> list[Tensor]:
+        """``y`` (B, C, H, W), which is also the newest state of ``history`` -> ``[y_next]``, of that shape."""
+        k: list[Tensor] = []
+        for row in self.a:
+            z = y
+            for j, a in enumerate(row):
+                if a != 0:
+                    z = torch.add(z, k[j], alpha=a)
+            k.append(self.f(z))
+        for i, b in enumerate(self.b):
+            y = torch.add(y, k[i], alpha=b)
+        return [y]

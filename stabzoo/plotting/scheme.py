@@ -17,6 +17,7 @@ from matplotlib.layout_engine import ConstrainedLayoutEngine
 from matplotlib.patches import Circle, Patch
 from numpy.typing import NDArray
 
+from stabzoo.methods import NOT_DECIDED, StabilityFunction
 from stabzoo.plotting.style import BLACK, BLUE, GREEN, GREY, ORANGE, RED, write_figure
 from stabzoo.stability import Root, StabilityCard, boundary_locus, stability_region
 from stabzoo.stability.enclosure import Real, as_float
@@ -47,7 +48,7 @@ def scheme_figure(card: StabilityCard, title: str) -> Figure:
         card.status
     ]
     steps = f"{card.method.steps} step{'s' if card.method.steps > 1 else ''}"
-    order = f"order {card.order}" if card.order else "not consistent"
+    order = "not consistent" if card.order in (None, 0) else f"order {card.order}"
     figure.suptitle(
         f"{_shortened(title, 60)}: {status}, {steps}, {order}", fontsize=13, fontweight="bold", parse_math=False
     )
@@ -101,19 +102,30 @@ def draw_roots(axes: Axes, card: StabilityCard) -> None:
 
 
 def draw_region(axes: Axes, card: StabilityCard) -> None:
-    """Draw the absolute stability region, its boundary locus, and the real and imaginary stability intervals."""
-    locus = boundary_locus(card.method, 2881)
-    xlim, ylim = _window(card, locus)
+    """Draw the absolute stability region, its boundary, and the real and imaginary stability intervals.
+
+    Where the step on y' = lambda y is not decided, that is said instead.
+    """
+    axes.set_title("Absolute stability region", fontsize=12)
+    linear, real, imaginary = card.method.linear, card.real_interval, card.imaginary_interval
+    if linear is NOT_DECIDED or real is NOT_DECIDED or imaginary is NOT_DECIDED:
+        _frame(axes, (-3.0, 1.0), (-2.0, 2.0))
+        axes.text(-1, 0.3, f"not decided of its {card.method.kind}", ha="center", fontsize=12, color=GREY)
+        return
+    locus = boundary_locus(linear, 2881)
+    xlim, ylim = _window(real, imaginary, locus)
     n = 400 if card.method.steps <= 12 else 160
-    inside = stability_region(card.method, xlim, ylim, n)
+    inside = stability_region(linear, xlim, ylim, n)
     half = (xlim[1] - xlim[0]) / (n - 1) / 2  # of a pixel
     shade = to_rgba(BLUE, 0.2)
     image = np.zeros((n, n, 4))
     image[inside] = shade
     extent = (xlim[0] - half, xlim[1] + half, ylim[0] - half, ylim[1] + half)
     axes.imshow(image, origin="lower", extent=extent, interpolation="nearest", zorder=1)
-    axes.plot(locus.real, locus.imag, color=BLUE, linewidth=1.4, zorder=4, label="boundary locus $\\rho/\\sigma$")
-    real, imaginary = card.real_interval, card.imaginary_interval
+    one_step = isinstance(linear, StabilityFunction)
+    curve = {"linestyle": "", "marker": ".", "markersize": 2} if one_step else {"linewidth": 1.4}  # points in no order
+    label = "boundary $|R(z)| = 1$" if one_step else "boundary locus $\\rho/\\sigma$"
+    axes.plot(locus.real, locus.imag, color=BLUE, zorder=4, label=label, **curve)
     low, high = (
         max(-as_float(real), 2 * xlim[0]),
         min(as_float(imaginary), 2 * ylim[1]),
@@ -125,7 +137,6 @@ def draw_region(axes: Axes, card: StabilityCard) -> None:
         axes.plot(x, y, color=colour, linewidth=5, solid_capstyle="butt", zorder=3, label=label)
     axes.plot([0], [0], "o", color=BLACK, markersize=4, zorder=5)
     _frame(axes, xlim, ylim)
-    axes.set_title("Absolute stability region", fontsize=12)
     axes.set_xlabel("Re $z$,  $z = h\\lambda$")
     axes.set_ylabel("Im $z$")
     name = "stability region" if inside.any() else "stability region: no interior here"
@@ -138,12 +149,10 @@ def _place(root: Root) -> str:
     return root.position
 
 
-def _window(card: StabilityCard, locus: NDArray[np.complex128]) -> tuple[Span, Span]:
+def _window(real: Real, imaginary: Real, locus: NDArray[np.complex128]) -> tuple[Span, Span]:
     """A square that holds the locus, or its middle where it goes far out, and the intervals where they are finite."""
     points = locus[np.isfinite(locus)]
-    length, height = (
-        x if x < np.inf else 0.0 for x in (as_float(card.real_interval), as_float(card.imaginary_interval))
-    )
+    length, height = (x if x < np.inf else 0.0 for x in (as_float(real), as_float(imaginary)))
     sizes = np.abs(points)
     scale = max(float(np.median(sizes)) if len(sizes) else 0.0, length, height) or 1.0
     if len(sizes) and sizes.max() > 6 * scale:

@@ -41,7 +41,9 @@ Stages: TypeAlias = Annotated[tuple[Depth, ...], Field(min_length=1, max_length=
 class SchemeClaim(Strict):
     """What a plugin claims about a scheme with its default parameters."""
 
-    order: int | None = Field(description="order of accuracy; null: the scheme is not consistent")
+    order: int | Literal["not decided"] | None = Field(
+        description="order of accuracy; null: the scheme is not consistent; 'not decided': of a step of its own"
+    )
     stability: Literal["strong", "weak", "unstable"]
     condition: str | None = Field(default=None, description="zero-stable exactly when, e.g. 'lam <= -1 or lam > 1/3'")
     a_stable: bool | str | None = Field(

@@ -18,6 +18,7 @@ from typing import Literal, TypeAlias
 from jinja2 import Environment, PackageLoader, StrictUndefined
 
 from stabzoo.errors import ConfigError
+from stabzoo.methods import RungeKutta
 from stabzoo.multistep import LinearMultistep
 from stabzoo.registry.catalogue import catalogue
 from stabzoo.stability import StabilityCard, card
@@ -29,12 +30,12 @@ Kind: TypeAlias = Literal["explicit", "implicit", "block"]
 NAME = re.compile(r"[a-z][a-z0-9]*(_[a-z0-9]+)*")
 LONGEST = 40  # characters of a name
 
-DEFAULTS: dict[Kind, LinearMultistep] = {
+DEFAULTS: dict[Kind, LinearMultistep | RungeKutta] = {
     "explicit": LinearMultistep((1, 0), ("3/2", "-1/2")),  # Adams-Bashforth 2
     "implicit": LinearMultistep(("4/3", "-1/3"), (), "2/3"),  # BDF2
-    "block": LinearMultistep((1,), (1,)),
+    "block": RungeKutta(((), (1,)), ("1/2", "1/2")),  # Heun's method
 }
-"""The coefficients that a new plugin has unless others are given."""
+"""The method that a new plugin has unless others are given."""
 
 FORMULAS: dict[Kind, str] = {
     "explicit": "sum_j alpha_j y_{n-j} + sum_j beta_j f(y_{n-j})",
@@ -51,7 +52,7 @@ class NewPlugin:
     Attributes:
         name: Of the plugin and of its scheme: lower-case letters, digits and single underscores, a letter first.
         kind: ``"explicit"`` or ``"implicit"``, a linear multistep method; ``"block"``, a step of its own (Heun's).
-        method: The coefficients; None is Adams-Bashforth 2, BDF2, or what Heun's method has.
+        method: The coefficients; None is Adams-Bashforth 2, BDF2, or Heun's method.
 
     Raises:
         ConfigError: The name is none, or taken by an installed plugin, scheme or package; the coefficients are not of
@@ -90,7 +91,7 @@ class NewPlugin:
 
     @cached_property
     def card(self) -> StabilityCard:
-        """What is proved of the coefficients, and will be claimed."""
+        """What is proved of the method, and will be claimed."""
         return card(self.method or DEFAULTS[self.kind])
 
     @property
@@ -112,7 +113,7 @@ class NewPlugin:
             trim_blocks=True,
             keep_trailing_newline=True,
         )
-        method = self.card.method
+        method = self.card.coefficients
         values = {
             "name": self.name,
             "kind": self.kind,

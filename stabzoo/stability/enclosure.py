@@ -9,6 +9,7 @@ from decimal import Context, Decimal
 from fractions import Fraction
 from typing import TYPE_CHECKING, TypeAlias
 
+from stabzoo.multistep import NOT_DECIDED, NotDecided
 from stabzoo.stability.root_condition import rational_text
 
 if TYPE_CHECKING:
@@ -76,14 +77,16 @@ def rational_square_root(value: Fraction) -> Fraction | None:
     return root if root is not None and root * root == value else None
 
 
-def real_to_json(value: Real | None) -> object:
-    """Return "1/3" for an exact number, "infinity", or the bounds of an enclosure.
+def real_to_json(value: Real | NotDecided | None) -> object:
+    """Return "1/3" for an exact number, "infinity", "not decided", or the bounds of an enclosure.
 
     Beside them ``approximately`` is a float where both bounds agree to 6 digits, and null where they do not, or where
     no float is large enough: what is strict JSON and claims no digit that is not certain.
     """
     if value is None:
         return None
+    if value is NOT_DECIDED:
+        return str(value)
     if isinstance(value, Enclosure):
         number = as_float(value)
         known = value.agreed(6) is not None and math.isfinite(number)
@@ -93,6 +96,11 @@ def real_to_json(value: Real | None) -> object:
             "approximately": number if known else None,
         }
     return rational_text(value) if isinstance(value, Fraction) else "infinity"
+
+
+def decided(value: object) -> object:
+    """Return a verdict as JSON has it: "not decided" for what is not, else the value itself."""
+    return str(value) if value is NOT_DECIDED else value
 
 
 def _scientific(value: Fraction, digits: int) -> str:

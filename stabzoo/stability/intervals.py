@@ -1,4 +1,4 @@
-"""Exact real and imaginary stability intervals of linear multistep methods.
+"""Exact real and imaginary stability intervals, A- and L-stability.
 
 The roots of pi(zeta; z) = rho(zeta) - z sigma(zeta) can leave or enter the unit disc only where one of them is on the
 circle, that is for z on the boundary locus. Its points on an axis are isolated exactly (see `locus`). Between two of
@@ -6,7 +6,10 @@ them the verdict is constant, and one exact verdict at a rational point decides 
 root condition fails just if a root on the circle is multiple, i.e. if rho' sigma - rho sigma', or the common factor,
 vanishes there.
 
-Source: Hairer, Wanner, Solving ODEs II, V.1 (root locus curve); Miller (1971) for the verdicts.
+Of a one-step method with R = P/Q the condition is |R(z)| <= 1, away from poles. On an axis it can change only at roots
+of Q and of |Q|^2 - |P|^2, which on the imaginary axis is the E-polynomial, a polynomial in y^2.
+
+Source: Hairer, Wanner, Solving ODEs II, V.1 (root locus curve), IV.3 (E-polynomial); Miller (1971) for the verdicts.
 """
 
 from __future__ import annotations
@@ -15,21 +18,29 @@ import math
 from collections.abc import Callable
 from fractions import Fraction
 from itertools import pairwise
+from typing import TYPE_CHECKING
 
+from stabzoo.methods.stability_function import StabilityFunction, flint_polynomial
 from stabzoo.multistep import LinearMultistep
 from stabzoo.stability.enclosure import Enclosure, Real, rational_square_root
 from stabzoo.stability.locus import Critical, Locus, critical_values, isolate, polynomial, value_at
-from stabzoo.stability.root_condition import satisfies_root_condition
+from stabzoo.stability.root_condition import cleared, reduced, satisfies_root_condition
+
+if TYPE_CHECKING:
+    from flint import fmpq_poly
 
 _PRECISION = 96
 
 
-def real_interval(method: LinearMultistep) -> Real:
+def real_interval(method: LinearMultistep | StabilityFunction) -> Real:
     """Return the largest L such that rho - z sigma satisfies the root condition for every real z with -L < z < 0.
 
     0 if there is no such interval, infinity if the whole negative axis qualifies. Where the leading coefficient
-    1 - z beta_next vanishes a root is infinite and the condition is violated.
+    1 - z beta_next vanishes a root is infinite and the condition is violated. Given R the condition is |R(z)| <= 1.
     """
+    if isinstance(method, StabilityFunction):
+        p, q = (flint_polynomial(c)(flint_polynomial((0, -1))) for c in (method.numerator, method.denominator))
+        return _bounded_by_one(p * p, q * q)
     locus = Locus.of(method)
     if locus is None:
         return math.inf if satisfies_root_condition(method, Fraction(0)) else Fraction(0)
@@ -38,8 +49,14 @@ def real_interval(method: LinearMultistep) -> Real:
     return _first_failure(critical, lambda t: satisfies_root_condition(method, -t), _between)
 
 
-def imaginary_interval(method: LinearMultistep) -> Real:
-    """Return the largest I such that rho - z sigma satisfies the root condition for every z = iy with 0 < |y| < I."""
+def imaginary_interval(method: LinearMultistep | StabilityFunction) -> Real:
+    """Return the largest I such that rho - z sigma satisfies the root condition for every z = iy with 0 < |y| < I.
+
+    Given R the condition is |R(z)| <= 1.
+    """
+    if isinstance(method, StabilityFunction):
+        p, q = (_squared_modulus(coefficients) for coefficients in (method.numerator, method.denominator))
+        return _square_root(_bounded_by_one(p, q))
     locus = Locus.of(method)
     if locus is None:
         return math.inf if satisfies_root_condition(method, Fraction(0)) else Fraction(0)
@@ -48,12 +65,15 @@ def imaginary_interval(method: LinearMultistep) -> Real:
     return _square_root(_first_failure(squares, lambda t: _holds_at_imaginary(method, t), _square_between))
 
 
-def is_A_stable(method: LinearMultistep) -> bool:  # noqa: N802
+def is_A_stable(method: LinearMultistep | StabilityFunction) -> bool:  # noqa: N802
     """Decide whether rho - z sigma satisfies the root condition for every z with Re z <= 0.
 
     The locus must stay in Re z >= 0, i.e. N >= 0 on [-1, 1]; then one verdict decides the open left half-plane, and
-    the verdicts at 0 and on the imaginary axis complete it.
+    the verdicts at 0 and on the imaginary axis complete it. Given R, all poles lie in Re z > 0 and |R| <= 1 on the
+    imaginary axis, from which the maximum principle carries it to the left half-plane.
     """
+    if isinstance(method, StabilityFunction):
+        return _poles_are_right(method) and imaginary_interval(method) == math.inf
     if not satisfies_root_condition(method, Fraction(-1)) or not satisfies_root_condition(method, Fraction(0)):
         return False
     locus = Locus.of(method)
@@ -65,6 +85,55 @@ def is_A_stable(method: LinearMultistep) -> bool:  # noqa: N802
         if any(value_at(locus.real, (a + b) / 2) < 0 for a, b in pairwise(marks) if -1 <= a < b <= 1):
             return False
     return imaginary_interval(method) == math.inf
+
+
+def is_L_stable(method: LinearMultistep | StabilityFunction) -> bool:  # noqa: N802
+    """Decide whether it is A-stable and infinitely stiff components die out in d steps: sigma = beta_next z^d.
+
+    As z -> infinity the roots of rho - z sigma tend to those of sigma, which are all zero. For a one-step method
+    this is R(infinity) = 0 (Hairer, Wanner, Solving ODEs II, IV.3).
+    """
+    if isinstance(method, StabilityFunction):
+        dies_out = len(method.numerator) < len(method.denominator)
+    else:
+        dies_out = method.beta_next != 0 and not any(method.beta)
+    return dies_out and is_A_stable(method)
+
+
+def _bounded_by_one(above: fmpq_poly, below: fmpq_poly) -> Real:
+    """Return the largest t such that above <= below and below != 0 on (0, t), for polynomials that are >= 0 there."""
+    from flint import fmpq
+
+    def holds(t: Fraction) -> bool:
+        x = fmpq(*t.as_integer_ratio())
+        return below(x) != 0 and above(x) <= below(x)
+
+    marks = [polynomial(0, 1)]  # 0 is among them, so that no enclosure reaches across it
+    for p in (below - above, below):
+        marks += [u for u, _ in p.numer().factor()[1] if u not in marks]
+    critical = [Critical(value, fails=False) for value in isolate(marks) if value.lower > 0]
+    return _first_failure(critical, holds, _between)
+
+
+def _squared_modulus(coefficients: tuple[Fraction, ...]) -> fmpq_poly:
+    """Return |p(iy)|^2 as a polynomial in y^2."""
+    even, odd = (
+        flint_polynomial(tuple([(-1) ** j * c for j, c in enumerate(coefficients[start::2])])) for start in (0, 1)
+    )
+    return even * even + flint_polynomial((0, 1)) * odd * odd
+
+
+def _poles_are_right(function: StabilityFunction) -> bool:
+    """Decide whether every root of Q lies in Re z > 0, which w = (z - 1) / (z + 1) maps to the open unit disc."""
+    above, below = flint_polynomial((1, 1)), flint_polynomial((1, -1))  # z = (1 + w) / (1 - w)
+    coefficients, degree = function.denominator, len(function.denominator) - 1
+    image = flint_polynomial((0,))
+    for j, c in enumerate(coefficients):
+        image += flint_polynomial((c,)) * above**j * below ** (degree - j)
+    if image.degree() < degree:  # a pole at -1
+        return False
+    phi = cleared([Fraction(int(c.p), int(c.q)) for c in image.coeffs()])
+    return len(reduced(phi if phi[-1] > 0 else [-c for c in phi])[1]) == 1
 
 
 def _first_failure(

@@ -1,28 +1,32 @@
-"""The stability card of a linear multistep method: everything the zoo claims of a scheme, proved."""
+"""The stability card of a scheme: everything the zoo claims of what its blocks compute, proved."""
 
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from fractions import Fraction
 from functools import cached_property
-from typing import Literal, TypeAlias
+from typing import Literal, TypeAlias, TypeVar
 
-from stabzoo.multistep import HasCoefficients, LinearMultistep
+from stabzoo.methods import Method, StabilityFunction, TruncatedSolve, method_of
+from stabzoo.multistep import NOT_DECIDED, HasCoefficients, LinearMultistep, NotDecided
 from stabzoo.stability.certificate import Certificate, certify
-from stabzoo.stability.enclosure import Enclosure, Real, as_float, largest, midpoint, real_to_json
+from stabzoo.stability.enclosure import Enclosure, Real, as_float, decided, largest, midpoint, real_to_json
 from stabzoo.stability.root_condition import rational_text
 from stabzoo.stability.roots import Root, factors, roots
 
 Status: TypeAlias = Literal["strong", "weak", "unstable"]
+Proved = TypeVar("Proved")
 
 
 def card(method: HasCoefficients) -> StabilityCard:
     """Return the stability card of a `LinearMultistep`, or of anything whose `coefficients()` returns one.
 
-    The verdict is about its `characteristic_polynomial()` where it states one, as a `stabzoo.Discretization` does: that
-    must be rho of the coefficients, or the scheme is not one method.
+    It is about what a block of a scheme computes: the coefficients, unless its `method()` states another method (see
+    `stabzoo.methods.method_of`).  Of a step of the scheme's own that nothing is stated of, the card has the zero
+    stability of the coefficients and no order.  Where the scheme states its `characteristic_polynomial()`, as a
+    `stabzoo.Discretization` does, that must be rho of the coefficients, or the scheme is not one method.
 
     Raises:
         ValueError: `method` is neither, or contradicts itself.
@@ -41,15 +45,34 @@ def card(method: HasCoefficients) -> StabilityCard:
             f"({', '.join(map(str, coefficients.rho))}), highest power first; got ({', '.join(map(str, rho))}); "
             "state one method"
         )
-    return StabilityCard(coefficients, certify(coefficients))
+    computed = method_of(method)
+    if computed.coefficients().rho != coefficients.rho:
+        raise ValueError(
+            f"{type(method).__name__}: expected method() to have the rho of coefficients(), {coefficients}; "
+            f"got {computed}; state one method"
+        )
+    return StabilityCard(computed, certify(coefficients))
 
 
 @dataclass(frozen=True)
 class StabilityCard:
-    """The stability of one method: every number is exact or a proved enclosure, and computed when first asked for."""
+    """The stability of one method: every number is exact or a proved enclosure, and computed when first asked for.
 
-    method: LinearMultistep
+    What is neither proved nor refuted is `NOT_DECIDED`, which is neither true nor false.
+
+    Attributes:
+        method: What a block computes.
+        certificate: Of the root condition of its rho.
+
+    """
+
+    method: Method
     certificate: Certificate
+
+    @cached_property
+    def coefficients(self) -> LinearMultistep:
+        """The linear multistep method with the same rho: the method itself, if it is one."""
+        return self.method.coefficients()
 
     @property
     def is_zero_stable(self) -> bool:
@@ -61,32 +84,32 @@ class StabilityCard:
         """Strong if no root but 1 is on the unit circle, weak if zero-stable with others there, else unstable."""
         if not self.certificate.is_zero_stable:
             return "unstable"
-        return "strong" if self.certificate.unit_roots == int(self.method.is_preconsistent) else "weak"
+        return "strong" if self.certificate.unit_roots == int(self.coefficients.is_preconsistent) else "weak"
 
-    @property
-    def order(self) -> int | None:
+    @cached_property
+    def order(self) -> int | NotDecided | None:
         """Order of accuracy; None if rho(1) != 0."""
         return self.method.order
 
-    @property
-    def error_constant(self) -> Fraction | None:
-        """C_{p+1} / sigma(1); None if not consistent or sigma(1) = 0."""
+    @cached_property
+    def error_constant(self) -> Fraction | NotDecided | None:
+        """C_{p+1} / sigma(1); None if not consistent, sigma(1) = 0, or the error is no multiple of y^{(p+1)}."""
         return self.method.error_constant
 
     @property
-    def is_consistent(self) -> bool:
+    def is_consistent(self) -> bool | NotDecided:
         """Whether the order is at least 1."""
-        return self.method.is_consistent
+        return NOT_DECIDED if self.order is NOT_DECIDED else bool(self.order)
 
     @property
-    def is_convergent(self) -> bool:
+    def is_convergent(self) -> bool | NotDecided:
         """Consistent and zero-stable (Dahlquist's equivalence theorem)."""
-        return self.is_consistent and self.is_zero_stable
+        return self.is_zero_stable and self.is_consistent
 
     @cached_property
     def roots(self) -> tuple[Root, ...]:
         """Distinct roots of rho with multiplicities, enclosures and exact positions, largest modulus first."""
-        return roots(self.method.rho)
+        return roots(self.coefficients.rho)
 
     @property
     def root_moduli(self) -> tuple[tuple[Fraction | Enclosure, int], ...]:
@@ -105,7 +128,7 @@ class StabilityCard:
         if self.status == "unstable":
             return self._why_unstable()
         start = f"rho = {self.factored_rho}"
-        if not self.method.is_preconsistent:
+        if not self.coefficients.is_preconsistent:
             on = (
                 "inside the unit circle"
                 if self.status == "strong"
@@ -134,86 +157,101 @@ class StabilityCard:
     @cached_property
     def factored_rho(self) -> str:
         """The polynomial rho as a product of irreducible factors over Q, e.g. "(z - 1) (3z + 1)^2 / 9"."""
-        found = sorted(factors(self.method.rho), key=lambda fm: (fm[0] != (-1, 1), len(fm[0]), fm))
+        found = sorted(factors(self.coefficients.rho), key=lambda fm: (fm[0] != (-1, 1), len(fm[0]), fm))
         product = " ".join(f"({polynomial_text(f)})" + (f"^{m}" if m > 1 else "") for f, m in found)
         lead = math.prod(f[-1] ** m for f, m in found)
         return product + (f" / {rational_text(Fraction(lead))}" if lead != 1 else "")
 
+    def _linear(self, decide: Callable[[LinearMultistep | StabilityFunction], Proved]) -> Proved | NotDecided:
+        """What is decided by the step on y' = lambda y, of which rho - z sigma or R(z) is all there is to know."""
+        linear = self.method.linear
+        return NOT_DECIDED if linear is NOT_DECIDED else decide(linear)
+
     @cached_property
-    def real_interval(self) -> Real:
+    def real_interval(self) -> Real | NotDecided:
         """Largest L such that rho - z sigma satisfies the root condition for every z in the open interval (-L, 0)."""
         from stabzoo.stability.intervals import real_interval
 
-        return real_interval(self.method)
+        return self._linear(real_interval)
 
     @cached_property
-    def imaginary_interval(self) -> Real:
+    def imaginary_interval(self) -> Real | NotDecided:
         """Largest I such that rho - z sigma satisfies the root condition for every z = iy, 0 < |y| < I."""
         from stabzoo.stability.intervals import imaginary_interval
 
-        return imaginary_interval(self.method)
+        return self._linear(imaginary_interval)
 
     @cached_property
-    def is_A_stable(self) -> bool:  # noqa: N802
-        """Whether rho - z sigma satisfies the root condition for every z with Re z <= 0."""
+    def is_A_stable(self) -> bool | NotDecided:  # noqa: N802
+        """Whether rho - z sigma satisfies the root condition for every z with Re z <= 0.
+
+        A truncated solve is not: its coefficients are polynomials in z that are not constant, and grow.
+        """
         from stabzoo.stability.intervals import is_A_stable
 
-        return is_A_stable(self.method)
+        return self._linear(is_A_stable) if not isinstance(self.method, TruncatedSolve) else False
 
-    @property
-    def is_L_stable(self) -> bool:  # noqa: N802
-        """Whether it is A-stable and infinitely stiff components die out in d steps: sigma = beta_next z^d.
+    @cached_property
+    def is_L_stable(self) -> bool | NotDecided:  # noqa: N802
+        """Whether it is A-stable and infinitely stiff components die out in d steps: R(infinity) = 0 of one-step ones.
 
-        As z -> infinity the roots of rho - z sigma tend to those of sigma, which are all zero. For a one-step method
-        this is R(infinity) = 0 (Hairer, Wanner, Solving ODEs II, IV.3).
+        See `stabzoo.stability.intervals.is_L_stable`.
         """
-        return self.is_A_stable and self.method.beta_next != 0 and not any(self.method.beta)
+        from stabzoo.stability.intervals import is_L_stable
 
-    @property
-    def stability_function(self) -> str | None:
-        """R(z) = (alpha_0 + beta_0 z) / (1 - beta_next z) of a one-step method as text, else None.
+        return self._linear(is_L_stable) if not isinstance(self.method, TruncatedSolve) else False
 
-        One step on y' = lambda y multiplies y by R(h lambda).
-        """
-        method = self.method
-        if method.steps > 1:
+    @cached_property
+    def stability_function(self) -> str | NotDecided | None:
+        """R(z) of a one-step method as text, else None: one step on y' = lambda y multiplies y by R(h lambda)."""
+        if self.method.steps > 1:
             return None
-        above = _linear_text(method.alpha[0], method.beta[0])
-        if method.is_explicit:
-            return above
-        return f"{f'({above})' if ' ' in above else above} / ({_linear_text(Fraction(1), -method.beta_next)})"
+        linear = self.method.linear
+        if isinstance(linear, LinearMultistep):
+            linear = StabilityFunction.of((linear.alpha[0], linear.beta[0]), (Fraction(1), -linear.beta_next))
+        return str(linear)
 
     @cached_property
     def stability_constant(self) -> Real:
         """Supremum over n >= 0 of ||C^n||_inf, C the companion matrix: how large the bounded amplification is."""
         from stabzoo.stability.growth import stability_constant
 
-        return stability_constant(self.method)
+        return stability_constant(self.coefficients)
 
     def growth(self, n: int) -> Fraction:
         """Return max over 0 <= k <= n of ||C^k||_inf, exactly: the amplification that n blocks can reach."""
         from stabzoo.stability.growth import growth
 
-        return growth(self.method, n)
+        return growth(self.coefficients, n)
 
     @cached_property
-    def ssp_coefficient(self) -> Fraction | float:
-        """Largest r with all alpha_j >= r beta_j, all beta >= 0 (threshold factor, SSP); 0 if there is none."""
-        betas = (self.method.beta_next, *self.method.beta)
-        if min(self.method.alpha) < 0 or min(betas) < 0:
+    def ssp_coefficient(self) -> Fraction | float | NotDecided:
+        """Largest r with all alpha_j >= r beta_j, all beta >= 0 (threshold factor, SSP); 0 if there is none.
+
+        Decided of linear multistep methods alone.
+        """
+        method = self.coefficients
+        if method is not self.method:
+            return NOT_DECIDED
+        if min(method.alpha) < 0 or min(method.sigma) < 0:
             return Fraction(0)
-        ratios: Sequence[Fraction] = [a / b for a, b in zip(self.method.alpha, self.method.beta, strict=True) if b]
+        ratios: Sequence[Fraction] = [a / b for a, b in zip(method.alpha, method.beta, strict=True) if b]
         return min(ratios, default=math.inf)
 
     def to_dict(self) -> dict[str, object]:
-        """Return everything as JSON-safe values: exact numbers as strings such as "1/3", infinity as "infinity"."""
-        method = self.method
-        return {
+        """Return everything as JSON-safe values: exact numbers as strings such as "1/3", infinity as "infinity".
+
+        What is not decided is the string "not decided".
+        """
+        method = self.coefficients
+        found = {
+            "kind": self.method.kind,
+            "formula": str(self.method),
             "alpha": [rational_text(a) for a in method.alpha],
             "beta": [rational_text(b) for b in method.beta],
             "beta_next": rational_text(method.beta_next),
-            "steps": method.steps,
-            "is_explicit": method.is_explicit,
+            "steps": self.method.steps,
+            "is_explicit": self.method.is_explicit,
             "status": self.status,
             "reason": self.reason,
             "is_zero_stable": self.is_zero_stable,
@@ -244,16 +282,7 @@ class StabilityCard:
             "ssp_coefficient": real_to_json(self.ssp_coefficient),
             "certificate": self.certificate.to_dict(),
         }
-
-
-def _linear_text(constant: Fraction, slope: Fraction) -> str:
-    """Return ``constant + slope z``, e.g. "1 - 1/2 z"."""
-    if not slope:
-        return rational_text(constant)
-    term = "z" if abs(slope) == 1 else f"{rational_text(abs(slope))} z"
-    if not constant:
-        return term if slope > 0 else f"-{term}"
-    return f"{rational_text(constant)} {'+' if slope > 0 else '-'} {term}"
+        return {name: decided(value) for name, value in found.items()}
 
 
 def polynomial_text(coefficients: tuple[int, ...]) -> str:

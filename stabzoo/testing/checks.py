@@ -18,7 +18,7 @@ from stabzoo.multistep import LinearMultistep
 from stabzoo.registry.catalogue import catalogue
 from stabzoo.registry.discovery import Plugin
 from stabzoo.registry.loading import get_scheme, parameter_names, scheme_class
-from stabzoo.schemes import ExplicitFamily, ImplicitFamily, LearnableMultistep
+from stabzoo.schemes import ExplicitFamily, ExplicitRungeKutta, ImplicitFamily, LearnableMultistep
 from stabzoo.stability import verify_certificate
 
 if TYPE_CHECKING:
@@ -67,7 +67,7 @@ class Subject:
     @property
     def has_own_block(self) -> bool:
         """Whether the scheme computes its step by itself, of which its coefficients are the part linear in f."""
-        ours = (ExplicitFamily.block, ImplicitFamily.block, LearnableMultistep.block)
+        ours = (ExplicitFamily.block, ImplicitFamily.block, LearnableMultistep.block, ExplicitRungeKutta.block)
         return type(self.scheme).block not in ours
 
     @property
@@ -145,7 +145,9 @@ def check_exactness(subject: Subject) -> None:
     assert all(type(number) is Fraction for number in numbers), f"expected fractions, got {numbers}"
     again = subject.scheme.coefficients()
     assert again == method, f"coefficients(): {method} at first, then {again}"
-    assert verify_certificate(card.method, card.certificate), "the certificate of the root condition does not verify"
+    assert verify_certificate(card.coefficients, card.certificate), (
+        "the certificate of the root condition does not verify"
+    )
 
 
 def check_claims(subject: Subject) -> None:

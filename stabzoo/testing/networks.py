@@ -10,9 +10,10 @@ import timm
 import torch
 from torch import Tensor, nn
 
+from stabzoo.methods import OwnStep, method_of
 from stabzoo.multistep import BACKWARD_EULER, EULER
-from stabzoo.testing.checks import STAGES, WIDTH, Subject
-from stabzoo.testing.steps import LOOSE
+from stabzoo.testing.checks import STAGES, WIDTH, NotApplicable, Subject
+from stabzoo.testing.steps import LOOSE, Reference
 
 __all__ = ["images"]
 
@@ -55,6 +56,35 @@ def check_start_up(subject: Subject) -> None:
         assert stated, f"block {index}: starting_block() must return a step with coefficients(), got {step!r:.80}"
         got = stated()
         assert got == euler, f"block {index}: expected the start {euler}, got {got}"
+
+
+def check_network_steps(subject: Subject) -> None:
+    """Blocks of a network of the scheme's own compute the stated method around their ``branch``, which is f.
+
+    Those that change the shape of the state are left out.
+    """
+    if not subject.has_own_network:
+        raise NotApplicable("its networks are stabzoo's own, whose blocks are those of the scheme")
+    method = method_of(subject.scheme)
+    if isinstance(method, OwnStep):
+        raise NotApplicable("its network is its own, and no method() is stated beside it")
+    network: Any = subject.network(blocks=max(2, method.steps), dtype=torch.float64)
+    taken: list[tuple[Any, list[Tensor], Tensor]] = []
+    for block in network.blocks():
+        block.register_forward_hook(lambda block, given, new: taken.append((block, given[0], new[0])))
+    with torch.no_grad():
+        network(images().double())
+    compared = [
+        (i, new, Reference.step(method, past, block.branch))
+        for i, (block, past, new) in enumerate(taken)
+        if hasattr(block, "branch") and past[0].shape == new.shape
+    ]
+    assert compared, "method() is stated, but no block of the network has a branch(y), the f that it is a step around"
+    for i, new, expected in compared:
+        error = (new - expected).abs().max().item()
+        assert error <= 1e-9 * max(1, expected.abs().max().item()), (
+            f"block {i}: expected the step of the stated {method.kind} method, {method}; it is off by {error:.1e}"
+        )
 
 
 def check_stage_boundaries(subject: Subject) -> None:

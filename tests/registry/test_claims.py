@@ -90,7 +90,7 @@ def test_a_certificate_that_does_not_verify_is_a_false_claim(monkeypatch: pytest
 
     def forged(method: Any) -> Any:
         return dataclasses.replace(
-            real(method), certificate=Certificate("schur", (), (), (real(method).method.rho[0],))
+            real(method), certificate=Certificate("schur", (), (), (real(method).coefficients.rho[0],))
         )
 
     monkeypatch.setattr(claims, "card", forged)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from stabzoo import ExplicitMultistep, hookimpl
+from stabzoo import ExplicitMultistep, RungeKutta, hookimpl
 
 if TYPE_CHECKING:
     from torch import nn
@@ -16,6 +16,10 @@ class Heun(ExplicitMultistep):
     name = "heun"
     alpha, beta = (1,), (1,)  # what is left of the step when f is small
     at_downsampling, needs_equal_shapes = "restart", True  # the second stage needs f(y) in the shape of y
+
+    def method(self) -> RungeKutta:
+        """The method that the step is."""
+        return RungeKutta(((), (1,)), ("1/2", "1/2"))
 
     def block(self, f: nn.Module) -> nn.Module:
         """One step around f."""

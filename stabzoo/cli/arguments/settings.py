@@ -18,7 +18,8 @@ WORDS = {"true": True, "false": False, "null": None}
 def parse_settings(settings: Iterable[str], scheme: type) -> dict[str, Any]:
     """Read ``NAME=VALUE`` settings.
 
-    A value is a whole number, ``true``, ``false``, ``null``, a list (``1,1/2`` or ``[1, "1/2"]``), or text, which may
+    A value is a whole number, ``true``, ``false``, ``null``, a list (``1,1/2`` or ``[1, "1/2"]``), the
+    fields of an object (``{"fixed_iterations": 1}``), or text, which may
     be any exact number.  One number is a list of one where the parameter of ``scheme`` is a list.
 
     Raises:
@@ -47,13 +48,12 @@ def _is_list(annotation: Any) -> bool:
 
 
 def _value(text: str, setting: str) -> Any:
-    if text.startswith("["):
+    if text.startswith(("[", "{")):
         try:
             return json.loads(text, parse_float=str, parse_int=_scalar)
         except (ValueError, RecursionError) as error:
-            raise ConfigError(
-                f'--set {setting}: not a JSON list ({error}); write it as 1,1/2,0 or [1, "1/2", 0]'
-            ) from None
+            kind, cure = ("list", '1,1/2,0 or [1, "1/2", 0]') if text[0] == "[" else ("object", '{"rtol": 1e-6}')
+            raise ConfigError(f"--set {setting}: not a JSON {kind} ({error}); write it as {cure}") from None
     if "," in text:
         return [_scalar(part.strip()) for part in text.removesuffix(",").split(",")]
     return _scalar(text)

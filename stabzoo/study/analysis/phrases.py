@@ -109,7 +109,7 @@ def coefficients_text(card: StabilityCard) -> str:
 
     The beta_next of an implicit scheme leads: ``(1 | 1/2; 1/2)``.
     """
-    method = card.method
+    method = card.coefficients
     beta = list(method.beta)
     while len(beta) > 1 and not beta[-1]:
         beta.pop()

@@ -1,0 +1,30 @@
+"""What one block computes, by kind: multistep, one-leg, Runge-Kutta, truncated solve, splitting, or a step of its own.
+
+`coefficients()` of a scheme is the linear multistep method at its heart: rho, and so zero stability, and what a network
+needs to know.  What its block computes may be another method with the same rho: `method_of` says which.  Everything
+here is exact; importing it needs neither numpy nor FLINT.
+"""
+
+from __future__ import annotations
+
+from stabzoo.methods.method import Method, method_of
+from stabzoo.methods.one_leg import OneLeg
+from stabzoo.methods.own_step import OwnStep
+from stabzoo.methods.runge_kutta import RungeKutta
+from stabzoo.methods.splitting import Splitting
+from stabzoo.methods.stability_function import StabilityFunction
+from stabzoo.methods.truncated import TruncatedSolve
+from stabzoo.multistep import NOT_DECIDED, NotDecided
+
+__all__ = [
+    "NOT_DECIDED",
+    "Method",
+    "NotDecided",
+    "OneLeg",
+    "OwnStep",
+    "RungeKutta",
+    "Splitting",
+    "StabilityFunction",
+    "TruncatedSolve",
+    "method_of",
+]
