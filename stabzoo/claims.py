@@ -13,7 +13,7 @@ from typing import Any
 
 from stabzoo.discretization import Discretization
 from stabzoo.errors import ConfigError, PluginError, PluginWarning
-from stabzoo.multistep import NOT_DECIDED, NotDecided
+from stabzoo.methods import NOT_DECIDED, NotDecided, OwnNetwork, OwnStep
 from stabzoo.registry.catalogue import Catalogue, catalogue
 from stabzoo.registry.conditions import Condition, parse_condition
 from stabzoo.registry.discovery import Plugin
@@ -79,12 +79,12 @@ class SchemeReport:
         found: list[str] = []
         kind = self.card.method.kind
         undecided = f"not decided of its {kind}"
-        undecided += "; state by method() what it computes" if kind in ("own step", "own network") else ""
+        undecided += "; state by method() what it computes" if isinstance(self.card.method, OwnStep) else ""
         order = order_text(self.card.order)
         if order_text(self.claim.order) != order:
             verdict = undecided if self.card.order is NOT_DECIDED else f"proved: {order}"
             found.append(f"claims {order_text(self.claim.order)}; {verdict}")
-        if kind == "own network":  # nothing says that it has the coefficients
+        if isinstance(self.card.method, OwnNetwork):  # nothing says that it has the coefficients
             found.append(f"claims stability {self.claim.stability}; {undecided}")
         elif self.claim.stability != self.card.status:
             found.append(f"claims stability {self.claim.stability}; proved: {self.card.status} ({self.card.reason})")

@@ -15,7 +15,7 @@ from enum import Enum
 from fractions import Fraction
 from itertools import islice
 from math import factorial
-from typing import Any, ClassVar, Literal, Protocol, TypeAlias, TypeVar, runtime_checkable
+from typing import Any, ClassVar, Literal, Protocol, TypeAlias, runtime_checkable
 
 MAX_DIGITS = 1000
 """Largest number of decimal digits `exact` lets a numerator or a denominator have."""
@@ -29,7 +29,7 @@ MAX_STEPS = 64
 FIXED_POINT_ITERATIONS = 256
 """Iterations by which `LinearMultistep.step` solves its equation: far more than float64 needs where they contract."""
 
-State = TypeVar("State", bound=Any)
+State: TypeAlias = Any
 """A state of a numerical method: anything that can be added and multiplied by a Fraction."""
 
 Number: TypeAlias = int | Fraction | Decimal | str | float | numbers.Rational | numbers.Real

@@ -116,8 +116,9 @@ def _order(card: StabilityCard) -> str:
 
 
 def _error_constant(card: StabilityCard) -> str:
-    if card.error_constant is None and card.order and any(card.coefficients.sigma):
-        return f"-, the leading error is no multiple of y^({card.order + 1})"
+    order = card.order
+    if card.error_constant is None and isinstance(order, int) and order > 0 and any(card.coefficients.sigma):
+        return f"-, the leading error is no multiple of y^({order + 1})"
     return full(card.error_constant)
 
 

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from stabzoo.methods.method import Method, method_of
 from stabzoo.methods.one_leg import OneLeg
-from stabzoo.methods.own_step import OwnStep
+from stabzoo.methods.own_step import OwnNetwork, OwnStep
 from stabzoo.methods.runge_kutta import RungeKutta
 from stabzoo.methods.splitting import Splitting
 from stabzoo.methods.stability_function import StabilityFunction
@@ -21,6 +21,7 @@ __all__ = [
     "Method",
     "NotDecided",
     "OneLeg",
+    "OwnNetwork",
     "OwnStep",
     "RungeKutta",
     "Splitting",

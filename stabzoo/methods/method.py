@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from fractions import Fraction
-from typing import Any, Protocol, runtime_checkable
+from typing import Any, ClassVar, Protocol, runtime_checkable
 
-from stabzoo.methods.own_step import OwnStep
+from stabzoo.methods.own_step import OwnNetwork, OwnStep
 from stabzoo.methods.stability_function import StabilityFunction
 from stabzoo.multistep import HasCoefficients, LinearMultistep, NotDecided, State
 
@@ -16,10 +16,8 @@ __all__ = ["HasMethod", "Method", "method_of"]
 class Method(Protocol):
     """The exact numerical method that one block computes; as text, the formula of its step."""
 
-    @property
-    def kind(self) -> str:
-        """What kind of method it is, in the field's words."""
-        ...
+    kind: ClassVar[str]
+    """What kind of method it is, in the field's words."""
 
     @property
     def steps(self) -> int:
@@ -75,7 +73,7 @@ def method_of(scheme: HasCoefficients) -> Method:
     classes = type(scheme).__mro__
     stated = _definition("method", classes)
     if _definition("network", classes) < stated:
-        return OwnStep(scheme.coefficients(), "own network")
+        return OwnNetwork(scheme.coefficients())
     if _definition("block", classes) < stated:
         return OwnStep(scheme.coefficients())
     return method

@@ -53,9 +53,19 @@ class OneLeg(LinearMultistep):
         """Weights of y_{n+1}, y_n, y_{n-1}, ... in the state at which f is evaluated; they sum to 1."""
         return tuple(b / self.weight for b in self.sigma)
 
+    @property
+    def time(self) -> Fraction:
+        """The time t* at which f is evaluated: the mean of those of the states, 1, 0, -1, ... in steps from t_n."""
+        return self._moment(1)
+
     def _moment(self, q: int) -> Fraction:
-        """The mean of t^q over the times 1, 0, -1, ... of the states: of t itself, the time t* of the slope."""
+        """The mean of t^q over the times of the states."""
         return sum((w * Fraction(1 - i) ** q for i, w in enumerate(self.mean)), Fraction(0))
+
+    def differentiation_error(self, q: int) -> Fraction:
+        """Of y = t^q: sum_i rho_i t_i^q - q s t*^(q-1), q >= 1."""
+        total = sum((a * Fraction(1 - i) ** q for i, a in enumerate(self.rho)), Fraction(0))
+        return total - q * self.weight * self.time ** (q - 1)
 
     @property
     def order(self) -> int | None:
@@ -70,7 +80,7 @@ class OneLeg(LinearMultistep):
     def _interpolated(self) -> int:
         """Largest q up to the multistep order for which the mean is exact on t, ..., t^q."""
         highest = super().order or 0
-        exact = [self._moment(q) == self._moment(1) ** q for q in range(1, highest + 1)]
+        exact = [self._moment(q) == self.time**q for q in range(1, highest + 1)]
         return (*exact, False).index(False)
 
     @property
@@ -78,16 +88,6 @@ class OneLeg(LinearMultistep):
         """C_{p+1} / sigma(1), where the mean is exact up to t^p; elsewhere its error makes f' enter, and None is it."""
         order = self.order
         return super().error_constant if order and self._interpolated() >= order else None
-
-    def has_tall_error(self, *, differs: bool) -> bool:
-        """Whether f'...f' f, and, if it ``differs``, another term is certain to be in the error of a truncated solve.
-
-        The first is so if the slope is not taken at t_n, where the iteration starts.  The other is f^{(p)}(f, ..., f),
-        whose coefficient is the differentiation error sum_j a_j j^{p+1} - (p + 1) s t*^p.
-        """
-        p, at = self.order or 0, self._moment(1)
-        error = sum((a * Fraction(1 - i) ** (p + 1) for i, a in enumerate(self.rho)), -(p + 1) * self.weight * at**p)
-        return at != 0 and (not differs or error != 0)
 
     def coefficients(self) -> LinearMultistep:
         """The multistep twin."""

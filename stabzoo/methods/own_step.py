@@ -4,19 +4,20 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import Literal
+from typing import ClassVar
 
 from stabzoo.multistep import NOT_DECIDED, LinearMultistep, NotDecided, State
 
-__all__ = ["OwnStep"]
+__all__ = ["OwnNetwork", "OwnStep"]
 
 
 @dataclass(frozen=True, slots=True)
 class OwnStep:
-    """A block, or a network, of which nothing is stated but coefficients: these decide zero stability and no more."""
+    """A block of which nothing is stated but coefficients: these decide zero stability and no more."""
+
+    kind: ClassVar[str] = "own step"
 
     stated: LinearMultistep
-    kind: Literal["own step", "own network"] = "own step"
 
     @property
     def steps(self) -> int:
@@ -61,3 +62,10 @@ class OwnStep:
 
     def __str__(self) -> str:
         return f"y[n+1] = {LinearMultistep(self.stated.alpha, ()).__str__().partition(' = ')[2]} + ({self.kind} of f)"
+
+
+class OwnNetwork(OwnStep):
+    """A network whose blocks are not its scheme's, and of which nothing is stated: not even that rho is its own."""
+
+    __slots__ = ()
+    kind: ClassVar[str] = "own network"

@@ -147,7 +147,7 @@ def _increment(names: Sequence[str], weights: Sequence[Fraction]) -> str:
     """`` + h (1/2 k1 + 1/2 k2)``, `` - 2 h k1``, or nothing."""
     used = [(name, weight) for name, weight in zip(names, weights, strict=True) if weight]
     if len(used) < 2:
-        return "".join(f" {sum_text(['x', f'h {name}'], (1, w))[2:]}" for name, w in used)
+        return "".join(f" {sum_text(['x', f'h {name}'], (Fraction(1), w))[2:]}" for name, w in used)
     return f" + h ({sum_text(names, weights)})"
 
 

@@ -76,15 +76,17 @@ class TruncatedSolve:
         The K-th iterate errs by the method's own error, C h^{p+1} y^{(p+1)} + ..., and by h^{K+1} f'^K f times the
         weights of the new slope.  For K = p >= 2 the two are no multiples of each other, as C is not 0 and y^{(p+1)}
         has further terms; for K = 1 the method is a multistep method.  Of a one-leg method the second error is also
-        proportional to the time t* of its slope, and C may be 0: there the order is not decided unless K > p.
+        proportional to the time t* of its slope, and t* or C may be 0: there the order is not decided unless K > p.
         """
         if self.as_multistep:
             return self.as_multistep.order
-        order, single = self.solved.order, isinstance(self.solved, OneLeg)
+        solved, order = self.solved, self.solved.order
         if not order or self.iterations > order:
             return order
-        if single and not self.solved.has_tall_error(differs=self.iterations == order):
-            return NOT_DECIDED
+        if isinstance(solved, OneLeg):
+            last = self.iterations == order
+            if solved.time == 0 or (last and solved.differentiation_error(order + 1) == 0):
+                return NOT_DECIDED
         return self.iterations
 
     @property

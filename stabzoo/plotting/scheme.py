@@ -122,10 +122,11 @@ def draw_region(axes: Axes, card: StabilityCard) -> None:
     image[inside] = shade
     extent = (xlim[0] - half, xlim[1] + half, ylim[0] - half, ylim[1] + half)
     axes.imshow(image, origin="lower", extent=extent, interpolation="nearest", zorder=1)
-    one_step = isinstance(linear, StabilityFunction)
-    curve = {"linestyle": "", "marker": ".", "markersize": 2} if one_step else {"linewidth": 1.4}  # points in no order
-    label = "boundary $|R(z)| = 1$" if one_step else "boundary locus $\\rho/\\sigma$"
-    axes.plot(locus.real, locus.imag, color=BLUE, zorder=4, label=label, **curve)
+    if isinstance(linear, StabilityFunction):  # points in no order
+        axes.plot(locus.real, locus.imag, ".", color=BLUE, markersize=2, zorder=4, label="boundary $|R(z)| = 1$")
+    else:
+        label = "boundary locus $\\rho/\\sigma$"
+        axes.plot(locus.real, locus.imag, color=BLUE, linewidth=1.4, zorder=4, label=label)
     low, high = (
         max(-as_float(real), 2 * xlim[0]),
         min(as_float(imaginary), 2 * ylim[1]),
