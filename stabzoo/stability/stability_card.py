@@ -209,7 +209,7 @@ class StabilityCard:
         linear = self.method.linear
         if isinstance(linear, LinearMultistep):
             linear = StabilityFunction.of((linear.alpha[0], linear.beta[0]), (Fraction(1), -linear.beta_next))
-        return str(linear)
+        return linear if linear is NOT_DECIDED else str(linear)
 
     @cached_property
     def stability_constant(self) -> Real:

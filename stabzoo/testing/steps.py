@@ -19,7 +19,7 @@ from stabzoo.registry.loading import get_scheme, parameter_names
 from stabzoo.schemes import LearnableMultistep
 from stabzoo.testing.checks import NotApplicable, Subject
 
-__all__ = ["LOOSE", "CurvedRotation", "LinearField", "Reference", "Step", "check_computes"]
+__all__ = ["LOOSE", "TIGHT", "CurvedRotation", "LinearField", "Reference", "Step", "check_computes"]
 
 TIGHT = SolverSettings(rtol=1e-13, max_evaluations=1000, on_failure="raise")
 LOOSE = SolverSettings(rtol=1e-2)

@@ -21,6 +21,8 @@ from stabzoo.testing import (
     runner,
 )
 from stabzoo.testing.checks import Subject
+from stabzoo.testing.networks import check_network_steps
+from stabzoo_forward.layers import DLayer
 
 pytest_plugins = ["pytester"]
 Install = Callable[..., Path]
@@ -51,7 +53,10 @@ def leapfrog(*, body: str = "", top: str = "", hook: str = "Leapfrog") -> str:
 
 def with_step(expression: str, init: str = "pass") -> str:
     """A class body with a block that computes ``expression`` of y, h (the history) and f."""
-    return f"""def block(self, f):
+    return f"""def method(self):
+    return self.coefficients()
+
+def block(self, f):
     import torch
     class Step(torch.nn.Module):
         def __init__(self):
@@ -85,7 +90,21 @@ WRONG = {
     "a false claim": (leapfrog().replace("(2, 0)", "(1, 0)"), {"check_claims"}),
     "torch at the top": (leapfrog(top="import torch"), {"check_import_cost"}),
     "another alpha": (leapfrog(body=with_step("h[0] + 2 * f(y)")), {"check_step_of_zero"}),
-    "another beta": (leapfrog(body=with_step("h[1] + 3 * f(y)")), {"check_step_of_identity", "check_order"}),
+    "another beta": (
+        leapfrog(body=with_step("h[1] + 3 * f(y)")),
+        {"check_step_of_identity", "check_method", "check_order"},
+    ),
+    "another one-step method than the stated one": (
+        leapfrog(
+            top="from stabzoo import RungeKutta",
+            body=with_step("y + (f(y) + f(y + f(y))) / 2").replace(
+                "return self.coefficients()", "return RungeKutta(((), ('1/2',)), (0, 1))"
+            ),
+        )
+        .replace("(0, 1), (2, 0)", "(1,), (1,)")
+        .replace("name = 'leapfrog'", "name, at_downsampling, needs_equal_shapes = 'leapfrog', 'restart', True"),
+        {"check_method"},  # both are of order 2, and alike where f is linear
+    ),
     "float32 inside": (
         leapfrog(body=with_step("(h[1].float() + 2 * f(y).float())")),
         {"check_dtype_and_device", "check_network_dtype_and_device"},
@@ -137,12 +156,13 @@ def test_a_good_scheme_passes_and_the_report_counts(install: Install) -> None:
     folder = install()
     stabzoo.refresh()
     report = check_discretization("leapfrog")
-    assert str(report) == f"leapfrog: {len(CHECKS)} checks ran: {len(CHECKS)} passed"
+    assert str(report) == f"leapfrog: {len(CHECKS) - 1} checks ran: {len(CHECKS) - 1} passed, 1 not applicable"
     (folder / "registry.yaml").write_text("leapfrog:\n  schemes: {leapfrog: {order: 2, stability: weak}}\n")
     stabzoo.refresh()
     report = check_discretization("leapfrog")
     left_out = {o.check for o in report.outcomes if o.result == "not applicable"}
-    (reason,) = {o.reason for o in report.outcomes if o.reason}
+    networks, reason = sorted({o.reason for o in report.outcomes if o.reason})
+    says(networks, "stabzoo's own")
     says(reason, "registry.yaml", "no model")
     assert "check_timm_features" in left_out
     assert str(report).startswith(f"leapfrog: {len(CHECKS) - len(left_out)} checks ran: ")
@@ -166,6 +186,28 @@ def test_an_expected_failure_has_a_reason_and_must_fail(install: Install) -> Non
         parametrize_with_checks(["leapfrog"], expected_failures={"frog": {}})
     with raises(ConfigError, "scheme 'leapfrogg'", "leapfrog"):
         check_discretization("leapfrogg")
+
+
+def test_a_network_of_its_own_is_compared_with_what_is_stated(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Block by block around its branch; where no block has one the statement cannot be checked, and is refused."""
+    monkeypatch.setattr(DLayer, "forward", lambda self, history: [history[0] + self.branch(history[0])])
+    with raises(AssertionError, "block 0", "splitting", "max(0, y[n] + h f[n])", "off by"):
+        check_network_steps(Subject("resnet_d"))
+    monkeypatch.setattr(DLayer, "forward", lambda self, history: [history[0].relu()])
+    monkeypatch.delattr(DLayer, "branch")
+    with raises(AssertionError, "method() is stated", "branch(y)"):
+        check_network_steps(Subject("resnet_d"))
+
+
+def test_a_step_that_is_not_stated_is_not_compared(install: Install) -> None:
+    """Its order is not decided, its claim says so, and the report why the checks do not apply."""
+    body = with_step("h[1] + 2 * f(y)").partition("\n\n")[2]
+    registry = "leapfrog:\n  schemes: {leapfrog: {order: not decided, stability: weak}}\n"
+    install(code=leapfrog(body=body), registry=registry)
+    stabzoo.refresh()
+    reasons = {o.check: o.reason for o in check_discretization("leapfrog").outcomes if o.reason}
+    says(reasons["check_method"], "own step", "method()")
+    says(reasons["check_order"], "no order is decided")
 
 
 def check_that_fails(subject: Subject) -> None:

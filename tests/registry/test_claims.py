@@ -173,3 +173,48 @@ def test_a_registry_that_cannot_be_read_is_a_problem_and_no_warning(install: Ins
     """A result of the check, in the plugin's name."""
     install("inverse", "x = 1", "inverse: {schemes: {inverse: {order: two}}}")
     assert any(text.startswith("plugin 'inverse' (stabzoo-inverse 9.0): ") for text in claims.check_claims().problems)
+
+
+OWN = """
+    from stabzoo import ExplicitMultistep, hookimpl
+
+    class Own(ExplicitMultistep):
+        name = "own"
+        alpha, beta = (1,), (1,)
+
+        {body}
+
+    @hookimpl
+    def stabzoo_discretizations():
+        return [Own]
+"""
+
+
+@pytest.mark.parametrize(
+    ("body", "claim", "facts"),
+    [
+        ("def block(self, f): ...", "order: 1", ["claims order 1; not decided of its own step", "method()"]),
+        ("def block(self, f): ...", "order: null", ["claims not consistent; not decided of its own step"]),
+        ("def block(self, f): ...", "order: not decided", []),
+        ("def block(self, f): ...", "order: not decided, a_stable: false", ["claims not A-stable; not decided"]),
+        ("def block(self, f): ...", "order: not decided, l_stable: x == 1", ["has no parameter 'x'"]),
+        ("@classmethod\n        def network(cls): ...", "order: not decided", ["stability strong; not decided", "own network"]),
+        ("pass", "order: not decided", ["claims order not decided; proved: order 1"]),
+    ],
+)  # fmt: skip
+def test_what_is_not_decided_cannot_be_claimed(install: Install, body: str, claim: str, facts: list[str]) -> None:
+    """The reason is told, and that it is not decided can be said."""
+    install("own", OWN.format(body=body), f"own: {{schemes: {{own: {{{claim}, stability: strong}}}}}}")
+    problems = claims.check_claims().problems
+    assert len(problems) == bool(facts)
+    for problem in problems:
+        says(problem, "plugin 'own' (stabzoo-own 9.0)", "scheme 'own'", *facts)
+
+
+def test_a_condition_of_a_stability_that_is_not_decided(install: Install) -> None:
+    """At every value it is said."""
+    code = PARAMETER.format(body="return LinearMultistep((1,), (1,))\n\n        def block(self, f): ...")
+    claim = "{order: not decided, stability: strong, a_stable: weight > 0}"
+    install("inverse", code, f"inverse: {{schemes: {{inverse: {claim}}}}}")
+    (problem,) = claims.check_claims().problems
+    says(problem, "A-stable exactly when weight > 0", "is not decided")
