@@ -50,7 +50,7 @@ def test_list_shows_every_scheme_and_model_with_its_owner(run: Run) -> None:
         "zerosnet{depth}_opt 164, 326, 650, 1298 cifar bottleneck zerosnet_opt 3 2 strong 1/3 - zerosnet stabzoo 0.1.0"
     )
     assert family.split() in lines
-    certified = "resnet_s_cert 1 1 strong 0 no 1 + z 1/2 growth, sensitivity forward stabzoo 0.1.0"
+    certified = "resnet_s_cert 1 1 strong 0 " + 3 * "not decided " + "growth, sensitivity forward stabzoo 0.1.0"
     assert certified.split() in lines
     assert sum(line[:1] == ["preresnet{depth}"] for line in lines) == 4
     implicit = "theta 1 2 strong 0 A (1 + 1/2 z) / (1 - 1/2 z) -1/12 - theta stabzoo 0.1.0"

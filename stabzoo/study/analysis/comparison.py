@@ -7,12 +7,16 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from stabzoo.errors import ConfigError, PluginError
 from stabzoo.evaluation.spec import Evaluation
+from stabzoo.methods import OwnStep
 from stabzoo.multistep import LinearMultistep
+from stabzoo.registry.catalogue import catalogue
+from stabzoo.registry.loading import get_scheme, parameter_names, scheme_class
 from stabzoo.stability import StabilityCard, card
 from stabzoo.study.analysis.quantities import measured
 from stabzoo.study.spec import Network, Published, Study
-from stabzoo.study.store.records import Record
+from stabzoo.study.store.records import Coefficients, Record
 
 __all__ = ["Agreement", "Comparison", "Row", "agreements", "compare", "rows_of"]
 
@@ -107,15 +111,27 @@ def _gap(values: Sequence[tuple[Row, float]]) -> float | None:
 
 
 def rows_of(study: Study, records: dict[str, Record]) -> list[Row]:
-    """One row for each network of ``study``, proved afresh from the coefficients its runs were trained with."""
+    """One row for each network of ``study``, proved afresh of its scheme and the coefficients of its runs."""
     rows: list[Row] = []
     for network in study.networks:
         keys = [study.run(network, seed, device).key for seed in study.seeds for device in ("cpu", "cuda")]
         finished = tuple(records[key] for key in keys if key in records)
         coefficients = finished[0].coefficients if finished else None
-        proved = coefficients and card(LinearMultistep(coefficients.alpha, coefficients.beta, coefficients.beta_next))
-        rows.append(Row(network, proved, finished))
+        rows.append(Row(network, coefficients and _proved(network, coefficients), finished))
     return rows
+
+
+def _proved(network: Network, trained: Coefficients) -> StabilityCard:
+    """The card of the network's scheme, if it is installed and has these coefficients; else of them alone."""
+    coefficients = LinearMultistep(trained.alpha, trained.beta, trained.beta_next)
+    try:
+        config = catalogue().models[network.model][1]
+        accepted = parameter_names(scheme_class(config.scheme))
+        given = {key: value for key, value in network.args.items() if key in accepted}
+        scheme = get_scheme(config.scheme, **{**config.parameters, **given})
+    except (KeyError, ConfigError, PluginError):
+        return card(OwnStep(coefficients))
+    return card(scheme if scheme.coefficients() == coefficients else OwnStep(coefficients))
 
 
 def compare(rows: Sequence[Row], evaluation: Evaluation) -> Comparison | None:
