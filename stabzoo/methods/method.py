@@ -36,7 +36,7 @@ class Method(Protocol):
 
     @property
     def error_constant(self) -> Fraction | NotDecided | None:
-        """C of the local error C h^{p+1} y^{(p+1)} + O(h^{p+2}); None where the leading error is not of this form."""
+        """C of the local error C h^{p+1} y^{(p+1)} + O(h^{p+2}), over sigma(1); None where it is not of this form."""
         ...
 
     @property
@@ -67,16 +67,15 @@ def method_of(scheme: HasCoefficients) -> Method:
 
     A scheme says it by `method()`.  The statement is about the `block` and the `network` that it was made for: a class
     that overrides one of these and not `method` states nothing, and neither does a class with a `block` and without
-    `method`.  Their step is their own, and what its coefficients do not decide is not decided.
+    any `method`.  Their step is their own, and what its coefficients do not decide is not decided.
     """
-    method = scheme.method() if isinstance(scheme, HasMethod) and callable(scheme.method) else scheme.coefficients()
     classes = type(scheme).__mro__
-    stated = _definition("method", classes)
-    if _definition("network", classes) < stated:
+    network, block, stated = (_definition(member, classes) for member in ("network", "block", "method"))
+    if network < stated < len(classes):
         return OwnNetwork(scheme.coefficients())
-    if _definition("block", classes) < stated:
+    if block < stated:
         return OwnStep(scheme.coefficients())
-    return method
+    return scheme.method() if isinstance(scheme, HasMethod) and callable(scheme.method) else scheme.coefficients()
 
 
 def _definition(member: str, classes: tuple[type, ...]) -> int:

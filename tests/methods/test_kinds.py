@@ -230,6 +230,11 @@ class Structural:
         """Whatever it is."""
         return f
 
+    @classmethod
+    def network(cls) -> Any:
+        """Whatever it is."""
+        return None
+
 
 @pytest.mark.parametrize("scheme", [Unstated(), Derived(), Mixed(), Structural()])
 def test_nothing_is_claimed_of_a_step_that_nobody_has_stated(scheme: Any) -> None:
