@@ -69,6 +69,7 @@ def test_list_json_is_one_document_with_every_name(run: Run) -> None:
         "plugin": "zerosnet",
         "distribution": f"stabzoo {stabzoo.__version__}",
         "learnable": False,
+        "kind": "linear multistep",
         "steps": 3,
         "order": 2,
         "status": "strong",
