@@ -21,9 +21,13 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from decimal import Decimal
 from fractions import Fraction
+from itertools import accumulate
 from math import gcd, lcm
 
 from stabzoo.multistep import HasCoefficients, LinearMultistep, Number, exact_sequence
+
+_FEW, _LONG = 12, 1 << 14  # coefficients, and bits in all of them, from which FLINT is faster
+_CONTENT = 512  # bits from which a common factor is looked for
 
 
 def is_zero_stable(alpha: Sequence[Number] | HasCoefficients) -> bool:
@@ -32,7 +36,14 @@ def is_zero_stable(alpha: Sequence[Number] | HasCoefficients) -> bool:
 
 
 def is_zero_stable_integer(rho: list[int]) -> bool:
-    """Decide the root condition of a polynomial with integer coefficients, lowest power first, leading one positive."""
+    """Decide the root condition of a polynomial with integer coefficients, lowest power first, leading one positive.
+
+    A root 1 is divided out first, which most methods have: what is left has smaller numbers.
+    """
+    if not sum(rho):
+        rho = list(accumulate(reversed(rho)))[-2::-1]  # Horner's rule at 1
+        if not sum(rho):
+            return False
     _, phi = reduced(rho)
     if len(phi) == 1:
         return True
@@ -78,7 +89,9 @@ def _reduced_once(a: list[int], b: list[int]) -> tuple[list[int], list[int]]:
 
 def alpha_of(alpha: Sequence[Number] | HasCoefficients) -> tuple[Fraction, ...]:
     """Return the exact alpha of a method, of a scheme, or of a sequence of numbers."""
-    if isinstance(alpha, HasCoefficients):
+    if isinstance(alpha, LinearMultistep):
+        return alpha.alpha
+    if isinstance(alpha, HasCoefficients):  # slower: it looks for the method by name
         return alpha.coefficients().alpha
     numbers = exact_sequence(alpha, "alpha")
     if not numbers:
@@ -88,26 +101,58 @@ def alpha_of(alpha: Sequence[Number] | HasCoefficients) -> tuple[Fraction, ...]:
 
 def integer_rho(alpha: tuple[Fraction, ...]) -> list[int]:
     """Return rho(z) = z^d - sum_j alpha_j z^{d-1-j} times the common denominator of alpha."""
-    denominator = lcm(*[a.denominator for a in alpha])
-    return [*[-a.numerator * (denominator // a.denominator) for a in reversed(alpha)], denominator]
+    ratios = [a.as_integer_ratio() for a in alpha]
+    denominator = lcm(*[q for _, q in ratios])
+    return [*[-p * (denominator // q) for p, q in reversed(ratios)], denominator]
 
 
 def reduced(phi: list[int]) -> tuple[list[tuple[int, int]], list[int]]:
-    """Apply Miller's reduction while |k| < 1; return the k = p/q as pairs and the polynomial at which it stopped."""
+    """Apply Miller's reduction while |k| < 1; return the k = p/q as pairs and the polynomial at which it stopped.
+
+    Common factors are divided out where numbers are long and steps are left: elsewhere finding them costs more.
+    """
+    if len(phi) > _FEW and len(phi) * max(map(abs, phi)).bit_length() > _LONG:
+        return _reduced_long(phi)
     levels: list[tuple[int, int]] = []
     while len(phi) > 1:
         const, lead = phi[0], phi[-1]
         if not -lead < const < lead:
             break
+        if len(phi) > 4:
+            common = gcd(const, lead)
+            const, lead = const // common, lead // common
         levels.append((const, lead))
-        if const:
-            phi = [lead * a - const * b for a, b in zip(phi[1:], phi[-2::-1], strict=True)]
-            content = gcd(*phi)
-            if content > 1:
-                phi = [c // content for c in phi]
-        else:
+        if len(phi) == 2:
+            return levels, [1]  # a positive constant
+        if not const:
             phi = phi[1:]
+            continue
+        phi = [lead * a - const * b for a, b in zip(phi[1:], phi[-2::-1])]  # noqa: B905 (equally long)
+        if phi[-1].bit_length() > _CONTENT:
+            content = gcd(*phi)
+            phi = [c // content for c in phi]
     return levels, phi
+
+
+def _reduced_long(phi: list[int]) -> tuple[list[tuple[int, int]], list[int]]:
+    """Do the same for long numbers, which FLINT multiplies and divides faster.
+
+    A step lead phi - phi(0) phi* makes numbers twice as long. From the third on all of them have a factor, the leading
+    coefficient of the step before: they are minors of the Schur-Cohn matrix, as in Bareiss's elimination. With it
+    divided out, lengths grow by the same amount each step.
+    """
+    from flint import fmpz_poly
+
+    levels: list[tuple[int, int]] = []
+    p, divisor, is_first = fmpz_poly(phi), fmpz_poly([1]), True
+    while (degree := p.degree()) > 0:
+        const, lead = p[0], p[degree]
+        if not -lead < const < lead:
+            break
+        levels.append((int(const), int(lead)))
+        p = (lead * p - const * fmpz_poly(p.coeffs()[::-1])) // (fmpz_poly([0, 1]) * divisor)
+        divisor, is_first = fmpz_poly([1 if is_first else lead]), False
+    return levels, [int(c) for c in p.coeffs()]
 
 
 def is_self_inversive(phi: list[int]) -> bool:
