@@ -23,8 +23,12 @@ from decimal import Decimal
 from fractions import Fraction
 from itertools import accumulate
 from math import gcd, lcm
+from typing import TYPE_CHECKING
 
 from stabzoo.multistep import HasCoefficients, LinearMultistep, Number, exact_sequence
+
+if TYPE_CHECKING:
+    from flint import fmpz_poly
 
 _FEW, _LONG = 12, 1 << 14  # coefficients, and bits in all of them, from which FLINT is faster
 _CONTENT = 512  # bits from which a common factor is looked for
@@ -56,35 +60,43 @@ def satisfies_root_condition(method: LinearMultistep, real: Fraction, imag: Frac
     False where the leading coefficient vanishes: a root is infinite. The reduction is the same over the Gaussian
     rationals, with phi*(z) = z^n conj(phi(1/conj(z))).
     """
+    from flint import fmpz_poly
+
     pairs = list(zip(reversed(method.rho), reversed(method.sigma), strict=True))
     phi = cleared([*[r - real * s for r, s in pairs], *[-imag * s for _, s in pairs]])
     a, b = phi[: len(pairs)], phi[len(pairs) :]
     if not a[-1] and not b[-1]:
         return False
-    a, b = _reduce_gaussian(a, b)
-    if len(a) == 1:
+    if not any(b):
+        return is_zero_stable_integer(a if a[-1] > 0 else [-c for c in a])
+    degree, re, im = _reduced_gaussian(len(a) - 1, fmpz_poly(a), fmpz_poly(b))
+    if degree == 0:
         return True
-    if any(map(any, _reduced_once(a, b))):
+    if any(part != 0 for part in _reduced_once(degree, re, im)):
         return False
-    return len(_reduce_gaussian(derivative(a), derivative(b))[0]) == 1
+    return _reduced_gaussian(degree - 1, re.derivative(), im.derivative())[0] == 0
 
 
-def _reduce_gaussian(a: list[int], b: list[int]) -> tuple[list[int], list[int]]:
-    """Apply Miller's reduction to a + ib while |phi(0)| < |lead|."""
-    while len(a) > 1 and a[0] ** 2 + b[0] ** 2 < a[-1] ** 2 + b[-1] ** 2:
-        a, b = _reduced_once(a, b)
-        content = gcd(*a, *b)
-        a, b = [c // content for c in a], [c // content for c in b]
-    return a, b
+def _reduced_gaussian(degree: int, a: fmpz_poly, b: fmpz_poly) -> tuple[int, fmpz_poly, fmpz_poly]:
+    """Apply Miller's reduction to a + ib while |phi(0)| < |lead|; divisors as in `_reduced_long`, where all are real."""
+    from flint import fmpz
+
+    divisor, is_first = fmpz(1), True
+    while degree and a[0] ** 2 + b[0] ** 2 < a[degree] ** 2 + b[degree] ** 2:
+        lead = a[degree]
+        a, b = (part // divisor for part in _reduced_once(degree, a, b))
+        degree, divisor, is_first = degree - 1, fmpz(1) if is_first else lead, False
+    return degree, a, b
 
 
-def _reduced_once(a: list[int], b: list[int]) -> tuple[list[int], list[int]]:
+def _reduced_once(degree: int, a: fmpz_poly, b: fmpz_poly) -> tuple[fmpz_poly, fmpz_poly]:
     """Return (conj(lead) phi - phi(0) phi*) / z, for phi = a + ib."""
-    p, q, r, s = a[-1], b[-1], a[0], b[0]
-    quadruples = list(zip(a[1:], b[1:], a[-2::-1], b[-2::-1], strict=True))
-    real = [p * c + q * d - r * e - s * f for c, d, e, f in quadruples]
-    imag = [p * d - q * c - s * e + r * f for c, d, e, f in quadruples]
-    return real, imag
+    from flint import fmpz_poly
+
+    p, q, r, s = a[degree], b[degree], a[0], b[0]
+    e, f = (fmpz_poly([part[degree - j] for j in range(degree + 1)]) for part in (a, b))
+    z = fmpz_poly([0, 1])
+    return (p * a + q * b - r * e - s * f) // z, (p * b - q * a - s * e + r * f) // z
 
 
 def alpha_of(alpha: Sequence[Number] | HasCoefficients) -> tuple[Fraction, ...]:
