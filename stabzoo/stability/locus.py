@@ -24,6 +24,7 @@ if TYPE_CHECKING:
     from flint import arb, fmpq_poly, fmpz_poly
 
 _PRECISION = 96
+_LONGEST = 256
 _SEPARATING = 8 * _PRECISION  # bits at which numbers that still overlap are compared exactly
 
 
@@ -95,11 +96,15 @@ class Critical:
     denominator: fmpz_poly
 
     def simplified(self) -> Fraction | Enclosure:
-        """The number, exactly if it is rational."""
+        """The number, exactly if it is a rational of at most `_LONGEST` bits: guessed, and then proved to be it."""
         if self.value.lower == self.value.upper:
             return self.value.lower
-        element = _modulo(self.numerator, self.denominator, self.factor)
-        return self.value if element.degree() > 0 else Fraction(int(element[0].p), int(element[0].q))
+        for value in _values(self.factor, self.numerator, self.denominator, 2 * _LONGEST + _PRECISION) or []:
+            if value.lower <= self.value.upper and self.value.lower <= value.upper:
+                guess = value.midpoint.limit_denominator(1 << _LONGEST)
+                if (guess.denominator * self.numerator - guess.numerator * self.denominator) % self.factor == 0:
+                    return guess
+        return self.value
 
     def minimal_polynomial(self) -> fmpz_poly:
         """The minimal polynomial over Q, scaled to integers."""
