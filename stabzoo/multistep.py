@@ -13,7 +13,7 @@ from dataclasses import dataclass, fields
 from decimal import Decimal
 from fractions import Fraction
 from itertools import islice
-from math import factorial
+from math import factorial, lcm
 from typing import Protocol, TypeAlias, runtime_checkable
 
 MAX_DIGITS = 1000
@@ -211,10 +211,12 @@ class LinearMultistep:
         """
         if q < 0:
             raise ValueError(f"expected q >= 0, got {q}")
-        total = sum((a * j**q for j, a in enumerate(reversed(self.rho))), Fraction(0))
+        scale = lcm(*[c.denominator for c in (*self.alpha, *self.beta, self.beta_next)])
+        rho, sigma = ([c.numerator * (scale // c.denominator) for c in reversed(p)] for p in (self.rho, self.sigma))
+        total = sum([a * j**q for j, a in enumerate(rho)])
         if q:
-            total -= q * sum((b * j ** (q - 1) for j, b in enumerate(reversed(self.sigma))), Fraction(0))
-        return total / factorial(q)
+            total -= q * sum([b * j ** (q - 1) for j, b in enumerate(sigma)])
+        return Fraction(total, scale * factorial(q))
 
     @property
     def order(self) -> int | None:

@@ -2,37 +2,81 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from fractions import Fraction
 
-from stabzoo.cli.console import decimal, full
+from stabzoo.cli.console import brief, decimal, full
 from stabzoo.multistep import LinearMultistep
 from stabzoo.stability import Certificate, Root, StabilityCard
 from stabzoo.stability.enclosure import Enclosure, Real
+from stabzoo.stability.properties.waves import WaveError
 from stabzoo.stability.root_condition import rational_text
 
-__all__ = ["card_rows", "certificate_sentences", "coefficients_text"]
+__all__ = ["LABEL_WIDTH", "card_rows", "certificate_sentences", "coefficients_text"]
+
+LABEL_WIDTH = len("stability constant")
 
 
-def card_rows(card: StabilityCard) -> list[tuple[str, str]]:
-    """Every field of a card as (label, text); a row without a label continues the one above."""
+def card_rows(card: StabilityCard) -> Iterator[tuple[str, str]]:
+    """Every field of a card as (label, text), each as soon as it is known; without a label it continues the one above.
+
+    No label is longer than `LABEL_WIDTH`.
+    """
     method = card.method
-    return [
-        ("coefficients", coefficients_text(method)),
-        ("zero stability", f"{card.status}: {card.reason}"),
-        ("steps", str(method.steps)),
-        ("order", _order(card)),
-        ("convergent", "yes: consistent and zero-stable" if card.is_convergent else "no"),
-        ("error constant", full(card.error_constant)),
-        *_labelled("roots of rho", [_root(root) for root in card.roots if root.midpoint.imag >= 0]),
-        ("parasitic radius", full(card.parasitic_radius)),
-        ("stability constant", f"sup ||C^n|| = {full(card.stability_constant)}"),
-        ("real interval", _interval(card.real_interval, "(-{0}, 0)")),
-        ("imaginary interval", _interval(card.imaginary_interval, "(-{0} i, {0} i)")),
-        ("A-stable", "yes" if card.is_A_stable else "no"),
-        *_implicit_rows(card),
-        ("SSP coefficient", full(card.ssp_coefficient)),
-    ]
+    yield "coefficients", coefficients_text(method)
+    yield "zero stability", f"{card.status}: {card.reason}"
+    yield "steps", str(method.steps)
+    yield "order", _order(card)
+    yield "convergent", "yes: consistent and zero-stable" if card.is_convergent else "no"
+    yield "error constant", full(card.error_constant)
+    yield from _labelled("roots of rho", [_root(root) for root in card.roots if root.midpoint.imag >= 0])
+    yield "parasitic radius", full(card.parasitic_radius)
+    yield "stability constant", f"sup ||C^n|| = {full(card.stability_constant)}, in the maximum norm"
+    yield "real interval", _interval(card.real_interval, "(-{0}, 0)")
+    yield "imaginary interval", _interval(card.imaginary_interval, "(-{0} i, {0} i)")
+    yield "A-stable", "yes" if card.is_A_stable else "no"
+    yield from _stiff_rows(card)
+    yield from _implicit_rows(card)
+    yield "SSP coefficient", full(card.ssp_coefficient)
+    yield from _wave_rows(card)
+
+
+def _stiff_rows(card: StabilityCard) -> list[tuple[str, str]]:
+    """How near to A-stable a method is, or what more it is."""
+    rows: list[tuple[str, str]] = []
+    if not card.is_A_stable and card.sector_angle is not None:
+        sector = f"all z != 0 with |arg(-z)| < {full(card.sector_angle)} degrees"
+        beyond = f", and with Re z < -{full(card.stiff_abscissa)}" if card.stiff_abscissa is not None else ""
+        rows.append(("A(alpha)-stable", sector + beyond))
+    if card.energy_matrix is not None:
+        rows.append(("G-stable", f"the one-leg twin, by G = ({', '.join(map(_tuple, card.energy_matrix))})"))
+    if card.is_A_stable and card.is_algebraically_stable is not None:
+        rows.append(("B-stable", "yes, and AN-stable" if card.is_algebraically_stable else "no, nor AN-stable"))
+    return rows
+
+
+def _wave_rows(card: StabilityCard) -> list[tuple[str, str]]:
+    """What becomes of oscillations, y' = i nu y / h; and what the parasitic roots on the circle do."""
+    rows: list[tuple[str, str]] = []
+    if card.wave_errors is not None:
+        damping, shift = card.wave_errors
+        texts = ["no dissipation" if not damping.constant else _wave("dissipation", damping)]
+        rows.append(("oscillations", ", ".join([*texts, _wave("dispersion", shift)])))
+    if card.is_symmetric:
+        rows.append(("symmetric", "yes: a step with -h undoes one with h"))
+    if card.status == "weak":
+        texts = [
+            f"{brief(g.real)}{'' if g.imag == 0 else f' + {brief(g.imag)} i'} at {g.root:.6g}"
+            if g.root.imag
+            else f"{brief(g.real)} at {g.root.real:g}"
+            for g in card.growth_parameters
+        ]
+        rows.append(("growth parameters", ", ".join(texts)))
+    return rows
+
+
+def _wave(what: str, error: WaveError) -> str:
+    return f"{what} of order {error.order} ({brief(error.constant)} nu^{error.order + 1} a step)"
 
 
 def _implicit_rows(card: StabilityCard) -> list[tuple[str, str]]:

@@ -54,6 +54,13 @@ class Enclosure:
         """Centre of the interval."""
         return (self.lower + self.upper) / 2
 
+    def ball(self) -> arb:
+        """Return an Arb ball that holds the interval, at FLINT's current precision."""
+        from flint import arb, fmpq
+
+        radius = self.upper - self.midpoint
+        return arb(fmpq(*self.midpoint.as_integer_ratio()), arb(fmpq(*radius.as_integer_ratio())))
+
     def __float__(self) -> float:
         return as_float(self.midpoint)
 

@@ -13,6 +13,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, replace
 from fractions import Fraction
+from functools import lru_cache
 from itertools import pairwise
 from typing import TYPE_CHECKING
 
@@ -21,7 +22,7 @@ from stabzoo.stability.enclosure import Enclosure
 from stabzoo.stability.roots import complex_roots, integer_polynomial, trace_polynomial
 
 if TYPE_CHECKING:
-    from flint import arb, fmpq_poly, fmpz_poly
+    from flint import acb, arb, fmpq_poly, fmpz_poly
 
 _PRECISION = 96
 _LONGEST = 256
@@ -38,6 +39,7 @@ class Locus:
     touching: fmpz_poly
 
     @classmethod
+    @lru_cache(maxsize=8)
     def of(cls, method: LinearMultistep) -> Locus | None:
         """Return the locus, up to a positive scale of rho and sigma together; None if sigma = 0."""
         from flint import fmpz_poly
@@ -138,7 +140,7 @@ def critical_values(p: fmpz_poly, numerator: fmpz_poly, denominator: fmpz_poly, 
 
 def _values(u: fmpz_poly, numerator: fmpz_poly, denominator: fmpz_poly, precision: int) -> list[Enclosure] | None:
     """Enclose numerator/denominator at the roots of `u` in [-1, 1]; None if the precision is too low."""
-    from flint import arb, ctx, fmpq
+    from flint import ctx
 
     if u.degree() == 1:
         x = Fraction(-int(u[0]), int(u[1]))
@@ -149,9 +151,7 @@ def _values(u: fmpz_poly, numerator: fmpz_poly, denominator: fmpz_poly, precisio
         for root in isolate([u], precision):
             if root.lower > 1 or root.upper < -1:
                 continue
-            centre, radius = root.midpoint, root.upper - root.midpoint
-            x = arb(fmpq(*centre.as_integer_ratio()), arb(fmpq(*radius.as_integer_ratio())))
-            value = _at_ball(numerator, x) / _at_ball(denominator, x)
+            value = value_at_ball(numerator, root.ball()) / value_at_ball(denominator, root.ball())
             if root.lower < -1 or root.upper > 1 or not value.is_finite() or value.contains(0):
                 return None
             found.append(Enclosure.of_ball(value))
@@ -179,13 +179,6 @@ def _are_equal(a: Critical, b: Critical, precision: int) -> bool:
         return False
     low, high = min(a.value.lower, b.value.lower), max(a.value.upper, b.value.upper)
     return sum(root.lower <= high and low <= root.upper for root in isolate([minimal], precision)) == 1
-
-
-def _at_ball(p: fmpz_poly, x: arb) -> arb:
-    total = x * 0
-    for c in reversed(p.coeffs()):
-        total = total * x + c
-    return total
 
 
 def isolate(irreducible: list[fmpz_poly], precision: int = _PRECISION) -> list[Enclosure]:
@@ -238,4 +231,12 @@ def value_at(p: fmpz_poly, x: Fraction) -> Fraction:
     total = Fraction(0)
     for c in reversed(p.coeffs()):
         total = total * x + int(c)
+    return total
+
+
+def value_at_ball(p: fmpz_poly | fmpq_poly, x: arb | acb) -> arb | acb:
+    """Enclose p(x) for every x in a ball."""
+    total = x * 0
+    for c in reversed(p.coeffs()):
+        total = total * x + c
     return total

@@ -78,7 +78,7 @@ def satisfies_root_condition(method: LinearMultistep, real: Fraction, imag: Frac
 
 
 def _reduced_gaussian(degree: int, a: fmpz_poly, b: fmpz_poly) -> tuple[int, fmpz_poly, fmpz_poly]:
-    """Apply Miller's reduction to a + ib while |phi(0)| < |lead|; divisors as in `_reduced_long`, where all are real."""
+    """Apply Miller's reduction to a + ib while |phi(0)| < |lead|; divisors as in `_reduced_long`, all real."""
     from flint import fmpz
 
     divisor, is_first = fmpz(1), True

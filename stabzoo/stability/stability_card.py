@@ -7,13 +7,16 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from fractions import Fraction
 from functools import cached_property
-from typing import Literal, TypeAlias
+from typing import TYPE_CHECKING, Literal, TypeAlias
 
 from stabzoo.multistep import HasCoefficients, LinearMultistep
 from stabzoo.stability.certificate import Certificate, certify
 from stabzoo.stability.enclosure import Enclosure, Real, as_float, largest, midpoint, real_to_json
 from stabzoo.stability.root_condition import rational_text
 from stabzoo.stability.roots import Root, factors, roots
+
+if TYPE_CHECKING:
+    from stabzoo.stability.properties.waves import GrowthParameter, WaveError
 
 Status: TypeAlias = Literal["strong", "weak", "unstable"]
 
@@ -63,17 +66,17 @@ class StabilityCard:
             return "unstable"
         return "strong" if self.certificate.unit_roots == int(self.method.is_preconsistent) else "weak"
 
-    @property
+    @cached_property
     def order(self) -> int | None:
         """Order of accuracy; None if rho(1) != 0."""
         return self.method.order
 
-    @property
+    @cached_property
     def error_constant(self) -> Fraction | None:
         """C_{p+1} / sigma(1); None if not consistent or sigma(1) = 0."""
         return self.method.error_constant
 
-    @property
+    @cached_property
     def is_consistent(self) -> bool:
         """Whether the order is at least 1."""
         return self.method.is_consistent
@@ -197,6 +200,55 @@ class StabilityCard:
         return growth(self.method, n)
 
     @cached_property
+    def sector_angle(self) -> Fraction | Enclosure | None:
+        """Largest alpha of A(alpha)-stability in degrees, 90 if A-stable; None if the negative axis is not stable."""
+        from stabzoo.stability.properties.sectors import sector_angle
+
+        return sector_angle(self.method, self.real_interval)
+
+    @cached_property
+    def stiff_abscissa(self) -> Fraction | Enclosure | None:
+        """Smallest D >= 0 such that all z with Re z < -D are stable (stiff stability); None if there is none."""
+        from stabzoo.stability.properties.sectors import stiff_abscissa
+
+        return stiff_abscissa(self.method, self.real_interval)
+
+    @cached_property
+    def energy_matrix(self) -> tuple[tuple[Fraction, ...], ...] | None:
+        """G > 0 that proves the one-leg twin G-stable; None where there is none, or it is not constructed."""
+        from stabzoo.stability.properties.energy import energy_matrix
+
+        return energy_matrix(self.method) if self.is_A_stable else None
+
+    @property
+    def is_algebraically_stable(self) -> bool | None:
+        """Whether a one-step method is B- and AN-stable as a Runge-Kutta method; None for more steps."""
+        from stabzoo.stability.properties.energy import is_algebraically_stable
+
+        return is_algebraically_stable(self.method)
+
+    @cached_property
+    def is_symmetric(self) -> bool:
+        """Whether rho(z) = -z^d rho(1/z) and sigma(z) = z^d sigma(1/z): a step with -h undoes one with h."""
+        from stabzoo.stability.properties.waves import is_symmetric
+
+        return is_symmetric(self.method)
+
+    @cached_property
+    def wave_errors(self) -> tuple[WaveError, WaveError] | None:
+        """Dissipation and dispersion of the principal root on the imaginary axis; None if inconsistent."""
+        from stabzoo.stability.properties.waves import wave_errors
+
+        return wave_errors(self.method)
+
+    @cached_property
+    def growth_parameters(self) -> list[GrowthParameter]:
+        """Henrici's sigma(zeta) / (zeta rho'(zeta)) at the roots of a zero-stable rho on the unit circle."""
+        from stabzoo.stability.properties.waves import growth_parameters
+
+        return growth_parameters(self.method) if self.is_zero_stable else []
+
+    @cached_property
     def ssp_coefficient(self) -> Fraction | float:
         """Largest r with all alpha_j >= r beta_j, all beta >= 0 (threshold factor, SSP); 0 if there is none."""
         betas = (self.method.beta_next, *self.method.beta)
@@ -242,6 +294,14 @@ class StabilityCard:
             "imaginary_interval": real_to_json(self.imaginary_interval),
             "stability_constant": real_to_json(self.stability_constant),
             "ssp_coefficient": real_to_json(self.ssp_coefficient),
+            "sector_angle": real_to_json(self.sector_angle),
+            "stiff_abscissa": real_to_json(self.stiff_abscissa),
+            "energy_matrix": self.energy_matrix and [[rational_text(g) for g in row] for row in self.energy_matrix],
+            "is_algebraically_stable": self.is_algebraically_stable,
+            "is_symmetric": self.is_symmetric,
+            "dissipation": self.wave_errors and self.wave_errors[0].to_dict(),
+            "dispersion": self.wave_errors and self.wave_errors[1].to_dict(),
+            "growth_parameters": [parameter.to_dict() for parameter in self.growth_parameters],
             "certificate": self.certificate.to_dict(),
         }
 
