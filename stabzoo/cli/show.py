@@ -196,7 +196,7 @@ def _growth_rows(*model: Any) -> Iterator[tuple[str, str]]:
     if len(set(curve)) > 1:
         last = len(curve) - 1
         marks = sorted({*(round(last * i / 6) for i in range(7)), curve.index(max(curve))})
-        yield "along the depth", ", ".join(f"{brief(curve[n])} to block {n}" for n in marks)
+        yield "along the depth", ", ".join(f"{brief(curve[n])} at block {n}" for n in marks)
 
 
 def _growth(model: str, plugin: Plugin, given: dict[str, Any], scheme: Discretization) -> tuple[Fraction, ...] | str:
