@@ -15,7 +15,7 @@ from dataclasses import dataclass, replace
 from fractions import Fraction
 from functools import lru_cache
 from itertools import pairwise
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TypeVar
 
 from stabzoo.multistep import LinearMultistep
 from stabzoo.stability.enclosure import Enclosure
@@ -23,6 +23,8 @@ from stabzoo.stability.roots import complex_roots, integer_polynomial, trace_pol
 
 if TYPE_CHECKING:
     from flint import acb, arb, fmpq_poly, fmpz_poly
+
+Ball = TypeVar("Ball", "arb", "acb")
 
 _PRECISION = 96
 _LONGEST = 256
@@ -234,7 +236,7 @@ def value_at(p: fmpz_poly, x: Fraction) -> Fraction:
     return total
 
 
-def value_at_ball(p: fmpz_poly | fmpq_poly, x: arb | acb) -> arb | acb:
+def value_at_ball(p: fmpz_poly | fmpq_poly, x: Ball) -> Ball:
     """Enclose p(x) for every x in a ball."""
     total = x * 0
     for c in reversed(p.coeffs()):

@@ -21,6 +21,7 @@ from __future__ import annotations
 
 import math
 import operator
+from collections.abc import Sequence
 from dataclasses import dataclass
 from fractions import Fraction
 from itertools import product
@@ -191,7 +192,7 @@ def _mode(zeta: acb, multiplicity: int, method: LinearMultistep) -> _Mode | None
     return _Mode(zeta, weights, [[_upper(abs(x)) for x in series] for series in weights])
 
 
-def _peak(p: list[Fraction], turning: list[tuple[list[list[acb]], arb | int]]) -> Enclosure:
+def _peak(p: list[Fraction], turning: Sequence[tuple[list[list[acb]], arb | int]]) -> Enclosure:
     """Enclose the maximum over signs s of s . p + sum_k f_k |s . w_k|: exactly, or by |p|_1 and the sum of moduli.
 
     The signs are tried one by one while that is at most `_MAX_SIGNS` sums, the first one fixed: s and -s have the same

@@ -71,8 +71,8 @@ def _logarithm(method: LinearMultistep, length: int) -> list[Fraction]:
         exponential = fmpq_series([0, 1]).exp()
         rho = sigma = fmpq_series([0])
         for r, s in zip(method.rho, method.sigma, strict=True):  # Horner's rule
-            rho = rho * exponential + fmpq(*r.as_integer_ratio())
-            sigma = sigma * exponential + fmpq(*s.as_integer_ratio())
+            rho = rho * exponential + fmpq_series([fmpq(*r.as_integer_ratio())])
+            sigma = sigma * exponential + fmpq_series([fmpq(*s.as_integer_ratio())])
         inverse = (rho / sigma).reversion()
         return [Fraction(int(c.p), int(c.q)) for c in (inverse[j] for j in range(length))]
     finally:
