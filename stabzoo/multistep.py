@@ -211,8 +211,10 @@ class LinearMultistep:
         """
         if q < 0:
             raise ValueError(f"expected q >= 0, got {q}")
-        scale = lcm(*[c.denominator for c in (*self.alpha, *self.beta, self.beta_next)])
-        rho, sigma = ([c.numerator * (scale // c.denominator) for c in reversed(p)] for p in (self.rho, self.sigma))
+        ratios = [c.as_integer_ratio() for c in (self.beta_next, *self.beta, *self.alpha)]
+        scale, d = lcm(*[q for _, q in ratios]), self.steps
+        integers = [p * (scale // q) for p, q in ratios]
+        sigma, rho = integers[d::-1], [-a for a in integers[:d:-1]] + [scale]
         total = sum([a * j**q for j, a in enumerate(rho)])
         if q:
             total -= q * sum([b * j ** (q - 1) for j, b in enumerate(sigma)])

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import math
 import textwrap
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from fractions import Fraction
+from functools import cache
 from itertools import chain
 from pathlib import Path
 from typing import Any, cast
@@ -50,8 +51,10 @@ def show_named(name: str, settings: Iterable[str], *, as_json: bool, plot: Path 
     plugin, claim = known.schemes[scheme_name]
     parameters = _parameters(scheme, given)
     called = _called(scheme_name, parameters)
+    grown = cache(lambda: _growth(name, model[0], given, scheme) if model else "no network")
     if plot is not None:
-        _draw(proved, plot, called)
+        curve = grown()
+        _draw(proved, plot, called, () if isinstance(curve, str) else [as_float(size) for size in curve])
     trained = scheme.parameter if isinstance(scheme, LearnableMultistep) else None
     if as_json:
         print_json(
@@ -68,7 +71,7 @@ def show_named(name: str, settings: Iterable[str], *, as_json: bool, plot: Path 
                 and {
                     "plugin": model[0].name,
                     **model[1].model_dump(mode="json"),
-                    **_growth_json(name, model[0], given, scheme),
+                    **_growth_json(grown()),
                 },
                 "claim": claim.model_dump(mode="json"),
             }
@@ -80,7 +83,7 @@ def show_named(name: str, settings: Iterable[str], *, as_json: bool, plot: Path 
     console.print(f"scheme {called}, {plugin}", style="bold")
     if trained:
         console.print(f"coefficients at initialisation; every block trains a {trained} of its own", style="yellow")
-    _print_card(console, proved, _growth_rows(name, model[0], given, scheme) if model else ())
+    _print_card(console, proved, _growth_rows(grown) if model else ())
     if not model and not given:
         for sentence in SchemeReport(name, plugin, claim, scheme, proved).false_claims:
             _print_wrapped(console, "registry.yaml ", sentence, STYLES["broken"])
@@ -162,10 +165,10 @@ def _print_wrapped(console: Console, label: str, text: str, style: str = "") -> 
     console.print(lines, style=style, soft_wrap=True)
 
 
-def _draw(proved: StabilityCard, path: Path, title: str) -> None:
+def _draw(proved: StabilityCard, path: Path, title: str, growth: Sequence[float] = ()) -> None:
     from stabzoo.plotting.scheme import write_scheme_plot  # imports matplotlib
 
-    write_scheme_plot(proved, path, title)
+    write_scheme_plot(proved, path, title, growth)
 
 
 def _parameters(scheme: Discretization, given: dict[str, Any]) -> dict[str, Any]:
@@ -175,9 +178,8 @@ def _parameters(scheme: Discretization, given: dict[str, Any]) -> dict[str, Any]
     return scheme.model_dump(mode="json", exclude_unset=bool(given), exclude_none=True)
 
 
-def _growth_json(*model: Any) -> dict[str, Any]:
+def _growth_json(curve: tuple[Fraction, ...] | str) -> dict[str, Any]:
     """The largest product norm, exactly, and the curve along the depth in floats, null where none is large enough."""
-    curve = _growth(*model)
     if isinstance(curve, str):
         return {"growth": None, "growth_curve": None}
     floats = [as_float(size) for size in curve]
@@ -187,8 +189,8 @@ def _growth_json(*model: Any) -> dict[str, Any]:
     }
 
 
-def _growth_rows(*model: Any) -> Iterator[tuple[str, str]]:
-    curve = _growth(*model)
+def _growth_rows(grown: Callable[[], tuple[Fraction, ...] | str]) -> Iterator[tuple[str, str]]:
+    curve = grown()
     if isinstance(curve, str):
         yield "growth", f"not decided: {curve}"
         return
