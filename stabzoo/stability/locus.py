@@ -18,7 +18,7 @@ from itertools import pairwise
 from typing import TYPE_CHECKING, TypeVar
 
 from stabzoo.multistep import LinearMultistep
-from stabzoo.stability.enclosure import Enclosure
+from stabzoo.stability.enclosure import Enclosure, Exact
 from stabzoo.stability.roots import complex_roots, integer_polynomial, trace_polynomial
 
 if TYPE_CHECKING:
@@ -102,7 +102,7 @@ class Critical:
     def simplified(self) -> Fraction | Enclosure:
         """The number, exactly if it is a rational of at most `_LONGEST` bits: guessed, and then proved to be it."""
         if self.value.lower == self.value.upper:
-            return self.value.lower
+            return Exact(self.value.lower)
         for value in _values(self.factor, self.numerator, self.denominator, 2 * _LONGEST + _PRECISION) or []:
             if value.lower <= self.value.upper and self.value.lower <= value.upper:
                 guess = value.midpoint.limit_denominator(1 << _LONGEST)

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Literal, TypeAlias
 
 from stabzoo.multistep import HasCoefficients, LinearMultistep
 from stabzoo.stability.certificate import Certificate, certify
-from stabzoo.stability.enclosure import Enclosure, Real, as_float, largest, midpoint, real_to_json
+from stabzoo.stability.enclosure import Enclosure, Exact, Real, as_float, largest, midpoint, real_to_json
 from stabzoo.stability.root_condition import rational_text
 from stabzoo.stability.roots import Root, factors, roots
 
@@ -74,7 +74,8 @@ class StabilityCard:
     @cached_property
     def error_constant(self) -> Fraction | None:
         """C_{p+1} / sigma(1); None if not consistent or sigma(1) = 0."""
-        return self.method.error_constant
+        constant = self.method.error_constant
+        return None if constant is None else Exact(constant)
 
     @cached_property
     def is_consistent(self) -> bool:
