@@ -316,18 +316,25 @@ def test_blocks_that_are_stable_alone_may_grow_together():
     ("alpha", "text"),
     [
         (times_polynomials(*[(1, Fraction(j, 1000) - 1) for j in range(1, 12)]).alpha, "between "),
-        (((2 * 10**900 - 1, 10**900), (1 - 10**900, 10**900)), "between 2.00000e+900 and 4.00000e+900"),
+        (times_polynomials((1, TINY**10 - 1), (1, 2 * TINY**10 - 1)).alpha, "between "),
     ],
 )
 def test_a_loose_enclosure_is_printed_as_one(alpha, text):
     """Never as its midpoint, which nobody has proved anything of; as JSON it claims no digit, and is JSON."""
-    method = LinearMultistep([Fraction(*a) if isinstance(a, tuple) else a for a in alpha], (1,))
+    method = LinearMultistep(alpha, (1,))
     constant = card(method).stability_constant
     assert isinstance(constant, Enclosure)
     assert str(constant).startswith(text)
     data = json.loads(json.dumps(card(method).to_dict(), allow_nan=False))
     assert data["stability_constant"]["approximately"] is None
     assert Fraction(data["stability_constant"]["lower"]) == constant.lower
+
+
+def test_a_constant_beyond_all_floats_is_json():
+    """Roots 1 and 1 - 1e-900: exactly 2e900 - 1."""
+    proved = card(times_polynomials((1, -1), (1, TINY**30 - 1)))
+    assert proved.stability_constant == 2 * 10**900 - 1
+    assert json.loads(json.dumps(proved.to_dict(), allow_nan=False))["stability_constant"] == str(2 * 10**900 - 1)
 
 
 def test_an_enclosure_whose_ends_agree_is_a_number():
