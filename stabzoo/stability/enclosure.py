@@ -15,6 +15,9 @@ if TYPE_CHECKING:
     from flint import arb
 
 
+_BITS = 192  # of the ends of a rounded enclosure
+
+
 class Exact(Fraction):
     """A `Fraction` of any length that can be printed: `str` of one of more than 4300 digits is an error.
 
@@ -53,6 +56,15 @@ class Enclosure:
     def midpoint(self) -> Fraction:
         """Centre of the interval."""
         return (self.lower + self.upper) / 2
+
+    def rounded(self) -> Enclosure:
+        """Return a slightly larger interval whose ends have few digits; both ends must be positive."""
+        ends: list[Fraction] = []
+        for end, towards in ((self.lower, math.floor), (self.upper, math.ceil)):
+            shift = _BITS - end.numerator.bit_length() + end.denominator.bit_length()
+            scale = Fraction(2) ** shift
+            ends.append(towards(end * scale) / scale)
+        return Enclosure(*ends)
 
     def ball(self) -> arb:
         """Return an Arb ball that holds the interval, at FLINT's current precision."""

@@ -58,13 +58,13 @@ def stability_constant(method: LinearMultistep) -> Real:
         if isinstance(result, Fraction):
             return Exact(result)
         if result.upper - result.lower <= _NEGLIGIBLE * result.lower:
-            return result
+            return result.rounded()
         if 2 * rows.seen > _LAST or rows.work(2 * rows.seen) > _WORK:
             break
         rows.advance(rows.seen)
     result = refined(tail, rows.largest, rows.seen, result)
     upper = min(result.upper, cap.upper) if cap else result.upper
-    return Exact(upper) if upper == result.lower else Enclosure(result.lower, upper)
+    return Exact(upper) if upper == result.lower else Enclosure(result.lower, upper).rounded()
 
 
 class _Rows:
