@@ -14,7 +14,7 @@ from decimal import Decimal
 from enum import Enum
 from fractions import Fraction
 from itertools import islice
-from math import factorial
+from math import factorial, lcm
 from typing import Any, ClassVar, Literal, Protocol, TypeAlias, runtime_checkable
 
 MAX_DIGITS = 1000
@@ -238,10 +238,14 @@ class LinearMultistep:
         """
         if q < 0:
             raise ValueError(f"expected q >= 0, got {q}")
-        total = sum((a * j**q for j, a in enumerate(reversed(self.rho))), Fraction(0))
+        ratios = [c.as_integer_ratio() for c in (self.beta_next, *self.beta, *self.alpha)]
+        scale, d = lcm(*[q for _, q in ratios]), self.steps
+        integers = [p * (scale // q) for p, q in ratios]
+        sigma, rho = integers[d::-1], [-a for a in integers[:d:-1]] + [scale]
+        total = sum([a * j**q for j, a in enumerate(rho)])
         if q:
-            total -= q * sum((b * j ** (q - 1) for j, b in enumerate(reversed(self.sigma))), Fraction(0))
-        return total / factorial(q)
+            total -= q * sum([b * j ** (q - 1) for j, b in enumerate(sigma)])
+        return Fraction(total, scale * factorial(q))
 
     @property
     def order(self) -> int | None:

@@ -2,38 +2,85 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from fractions import Fraction
 
-from stabzoo.cli.console import decimal, full
-from stabzoo.methods import NOT_DECIDED, NotDecided, OwnStep
+from stabzoo.cli.console import brief, decimal, full
+from stabzoo.methods import NOT_DECIDED, NotDecided, OneLeg, OwnStep
 from stabzoo.multistep import LinearMultistep
 from stabzoo.stability import Certificate, Root, StabilityCard
 from stabzoo.stability.enclosure import Enclosure, Real
+from stabzoo.stability.properties.waves import WaveError
 from stabzoo.stability.root_condition import rational_text
 
-__all__ = ["card_rows", "certificate_sentences", "coefficients_text", "verdict"]
+__all__ = ["LABEL_WIDTH", "card_rows", "certificate_sentences", "coefficients_text", "verdict"]
+
+LABEL_WIDTH = len("stability constant")
 
 
-def card_rows(card: StabilityCard) -> list[tuple[str, str]]:
-    """Every field of a card as (label, text); a row without a label continues the one above."""
-    return [
-        ("kind", card.method.kind),
-        ("coefficients", coefficients_text(card.coefficients)),
-        ("zero stability", f"{card.status}: {card.reason}{_of_what(card)}"),
-        ("steps", str(card.method.steps)),
-        ("order", _order(card)),
-        ("convergent", verdict(card.is_convergent, "yes: consistent and zero-stable")),
-        ("error constant", _error_constant(card)),
-        *_labelled("roots of rho", [_root(root) for root in card.roots if root.midpoint.imag >= 0]),
-        ("parasitic radius", full(card.parasitic_radius)),
-        ("stability constant", f"sup ||C^n|| = {full(card.stability_constant)}"),
-        ("real interval", _interval(card.real_interval, "(-{0}, 0)")),
-        ("imaginary interval", _interval(card.imaginary_interval, "(-{0} i, {0} i)")),
-        ("A-stable", verdict(card.is_A_stable)),
-        *_implicit_rows(card),
-        ("SSP coefficient", full(card.ssp_coefficient)),
-    ]
+def card_rows(card: StabilityCard) -> Iterator[tuple[str, str]]:
+    """Every field of a card as (label, text), each as soon as it is known; without a label it continues the one above.
+
+    No label is longer than `LABEL_WIDTH`.
+    """
+    yield "kind", card.method.kind
+    yield "coefficients", coefficients_text(card.coefficients)
+    yield "zero stability", f"{card.status}: {card.reason}{_of_what(card)}"
+    yield "steps", str(card.method.steps)
+    yield "order", _order(card)
+    yield "convergent", verdict(card.is_convergent, "yes: consistent and zero-stable")
+    yield "error constant", _error_constant(card)
+    yield from _labelled("roots of rho", [_root(root) for root in card.roots if root.midpoint.imag >= 0])
+    yield "parasitic radius", full(card.parasitic_radius)
+    yield "stability constant", f"sup ||C^n|| = {full(card.stability_constant)}, in the maximum norm"
+    yield "real interval", _interval(card.real_interval, "(-{0}, 0)")
+    yield "imaginary interval", _interval(card.imaginary_interval, "(-{0} i, {0} i)")
+    yield "A-stable", verdict(card.is_A_stable)
+    yield from _stiff_rows(card)
+    yield from _implicit_rows(card)
+    yield "SSP coefficient", full(card.ssp_coefficient)
+    yield from _wave_rows(card)
+
+
+def _stiff_rows(card: StabilityCard) -> list[tuple[str, str]]:
+    """How near to A-stable a method is, or what more it is."""
+    rows: list[tuple[str, str]] = []
+    angle, abscissa = card.sector_angle, card.stiff_abscissa
+    if card.is_A_stable is False and isinstance(angle, Fraction | Enclosure):
+        sector = f"all z != 0 with |arg(-z)| < {full(angle)} degrees"
+        beyond = f", and with Re z < -{full(abscissa)}" if isinstance(abscissa, Fraction | Enclosure) else ""
+        rows.append(("A(alpha)-stable", sector + beyond))
+    if card.energy_matrix is not None:
+        of = "" if isinstance(card.method, OneLeg) else "the one-leg twin, "
+        rows.append(("G-stable", f"{of}by G = ({', '.join(map(_tuple, card.energy_matrix))})"))
+    if card.is_A_stable is True and isinstance(card.is_contractive, bool):
+        rows.append(("B-stable", "yes, and AN-stable" if card.is_contractive else "no, nor AN-stable"))
+    return rows
+
+
+def _wave_rows(card: StabilityCard) -> list[tuple[str, str]]:
+    """What becomes of oscillations, y' = i nu y / h; and what the parasitic roots on the circle do."""
+    rows: list[tuple[str, str]] = []
+    errors, parameters = card.wave_errors, card.growth_parameters
+    if isinstance(errors, tuple):
+        damping, shift = errors
+        texts = ["no dissipation" if not damping.constant else _wave("dissipation", damping)]
+        rows.append(("oscillations", ", ".join([*texts, _wave("dispersion", shift)])))
+    if card.is_symmetric is True:
+        rows.append(("symmetric", "yes: a step with -h undoes one with h"))
+    if card.status == "weak" and isinstance(parameters, list):
+        texts = [
+            f"{brief(g.real)}{'' if g.imag == 0 else f' + {brief(g.imag)} i'} at {g.root:.6g}"
+            if g.root.imag
+            else f"{brief(g.real)} at {g.root.real:g}"
+            for g in parameters
+        ]
+        rows.append(("growth parameters", ", ".join(texts)))
+    return rows
+
+
+def _wave(what: str, error: WaveError) -> str:
+    return f"{what} of order {error.order} ({brief(error.constant)} nu^{error.order + 1} per step)"
 
 
 def _implicit_rows(card: StabilityCard) -> list[tuple[str, str]]:

@@ -2,8 +2,12 @@
 
 from __future__ import annotations
 
+import math
 import textwrap
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from fractions import Fraction
+from functools import cache
+from itertools import chain
 from pathlib import Path
 from typing import Any, cast
 
@@ -12,8 +16,8 @@ from rich.console import Console
 
 from stabzoo.claims import SchemeReport, prove
 from stabzoo.cli.arguments.settings import parse_settings
-from stabzoo.cli.card_text import card_rows, certificate_sentences, coefficients_text
-from stabzoo.cli.console import STYLES, full, output, print_json
+from stabzoo.cli.card_text import LABEL_WIDTH, card_rows, certificate_sentences, coefficients_text
+from stabzoo.cli.console import STYLES, brief, full, output, print_json
 from stabzoo.discretization import Discretization
 from stabzoo.errors import ConfigError, PluginError
 from stabzoo.multistep import HasCoefficients, LinearMultistep
@@ -23,7 +27,7 @@ from stabzoo.registry.guard import plugin_code
 from stabzoo.registry.loading import scheme_class
 from stabzoo.registry.schema import SchemeClaim
 from stabzoo.schemes import LearnableMultistep
-from stabzoo.stability import ProductGrowth, StabilityCard, card, product_growth, verify_certificate
+from stabzoo.stability import StabilityCard, as_float, card, growth_curve, verify_certificate
 from stabzoo.stability.root_condition import rational_text
 
 __all__ = ["show_coefficients", "show_named"]
@@ -47,8 +51,10 @@ def show_named(name: str, settings: Iterable[str], *, as_json: bool, plot: Path 
     plugin, claim = known.schemes[scheme_name]
     parameters = _parameters(scheme, given)
     called = _called(scheme_name, parameters)
+    grown = cache(lambda: _growth(name, model[0], given, scheme) if model else "no network")
     if plot is not None:
-        _draw(proved, plot, called)
+        curve = grown()
+        _draw(proved, plot, called, () if isinstance(curve, str) else [as_float(size) for size in curve])
     trained = scheme.parameter if isinstance(scheme, LearnableMultistep) else None
     if as_json:
         print_json(
@@ -65,7 +71,7 @@ def show_named(name: str, settings: Iterable[str], *, as_json: bool, plot: Path 
                 and {
                     "plugin": model[0].name,
                     **model[1].model_dump(mode="json"),
-                    "growth": _growth_json(_growth(name, model[0], given, scheme)),
+                    **_growth_json(grown()),
                 },
                 "claim": claim.model_dump(mode="json"),
             }
@@ -77,7 +83,7 @@ def show_named(name: str, settings: Iterable[str], *, as_json: bool, plot: Path 
     console.print(f"scheme {called}, {plugin}", style="bold")
     if trained:
         console.print(f"coefficients at initialisation; every block trains a {trained} of its own", style="yellow")
-    _print_card(console, proved, _growth_row(_growth(name, model[0], given, scheme)) if model else ())
+    _print_card(console, proved, _growth_rows(grown) if model else ())
     if not model and not given:
         for sentence in SchemeReport(name, plugin, claim, scheme, proved).false_claims:
             _print_wrapped(console, "registry.yaml ", sentence, STYLES["broken"])
@@ -113,13 +119,12 @@ def _numbers(given: Sequence[str]) -> list[str]:
     return [text for part in given for text in part.strip().removesuffix(",").split(",")]
 
 
-def _print_card(console: Console, proved: StabilityCard, further: Sequence[tuple[str, str]] = ()) -> None:
+def _print_card(console: Console, proved: StabilityCard, further: Iterable[tuple[str, str]] = ()) -> None:
+    """Print each row as soon as it is known: some take longer than others."""
     console.print(f"\n  {proved.method}\n", soft_wrap=True)
-    rows = [*card_rows(proved), *further]
-    width = max(len(label) for label, _ in rows) + 2
-    for label, text in rows:
+    for label, text in chain(card_rows(proved), further):
         style = STYLES[proved.status] if label == "zero stability" else ""
-        _print_wrapped(console, label.ljust(width), text, style)
+        _print_wrapped(console, label.ljust(LABEL_WIDTH + 2), text, style)
     verified = verify_certificate(proved.coefficients, proved.certificate)
     words = "verified: rho is rebuilt from it" if verified else "DOES NOT VERIFY"
     console.print(f"\ncertificate ({words})", style="" if verified else STYLES["broken"])
@@ -160,10 +165,10 @@ def _print_wrapped(console: Console, label: str, text: str, style: str = "") -> 
     console.print(lines, style=style, soft_wrap=True)
 
 
-def _draw(proved: StabilityCard, path: Path, title: str) -> None:
+def _draw(proved: StabilityCard, path: Path, title: str, growth: Sequence[float] = ()) -> None:
     from stabzoo.plotting.scheme import write_scheme_plot  # imports matplotlib
 
-    write_scheme_plot(proved, path, title)
+    write_scheme_plot(proved, path, title, growth)
 
 
 def _parameters(scheme: Discretization, given: dict[str, Any]) -> dict[str, Any]:
@@ -173,18 +178,31 @@ def _parameters(scheme: Discretization, given: dict[str, Any]) -> dict[str, Any]
     return scheme.model_dump(mode="json", exclude_unset=bool(given), exclude_none=True)
 
 
-def _growth_json(grown: ProductGrowth | str) -> str | None:
-    return None if isinstance(grown, str) else rational_text(grown.norm)
+def _growth_json(curve: tuple[Fraction, ...] | str) -> dict[str, Any]:
+    """The largest product norm, exactly, and the curve along the depth in floats, null where none is large enough."""
+    if isinstance(curve, str):
+        return {"growth": None, "growth_curve": None}
+    floats = [as_float(size) for size in curve]
+    return {
+        "growth": rational_text(max(curve)),
+        "growth_curve": [size if math.isfinite(size) else None for size in floats],
+    }
 
 
-def _growth_row(grown: ProductGrowth | str) -> list[tuple[str, str]]:
-    if isinstance(grown, str):
-        return [("growth", f"not decided: {grown}")]
-    return [("growth", f"max ||C_n ... C_m||_inf = {full(grown.norm)}, over its own blocks m to n")]
+def _growth_rows(grown: Callable[[], tuple[Fraction, ...] | str]) -> Iterator[tuple[str, str]]:
+    curve = grown()
+    if isinstance(curve, str):
+        yield "growth", f"not decided: {curve}"
+        return
+    yield "growth", f"max ||C_n ... C_m||_inf = {full(max(curve))}, over its own blocks m to n"
+    if len(set(curve)) > 1:
+        last = len(curve) - 1
+        marks = sorted({*(round(last * i / 6) for i in range(7)), curve.index(max(curve))})
+        yield "along the depth", ", ".join(f"{brief(curve[n])} at block {n}" for n in marks)
 
 
-def _growth(model: str, plugin: Plugin, given: dict[str, Any], scheme: Discretization) -> ProductGrowth | str:
-    """The growth over the blocks that the model has: the first ones, and those at a change of shape, are others.
+def _growth(model: str, plugin: Plugin, given: dict[str, Any], scheme: Discretization) -> tuple[Fraction, ...] | str:
+    """The growth along the depth over the model's own blocks: the first, and those that change shape, are others.
 
     Blocks that train their coefficients have the scheme's, which are those at initialisation.  Where the plugin's
     blocks fail, or state no coefficients, it is said why there is none: the card stands without it.
@@ -202,7 +220,7 @@ def _growth(model: str, plugin: Plugin, given: dict[str, Any], scheme: Discretiz
     methods = [scheme if isinstance(step, LearnableStep) else step for step in steps]
     if not all(isinstance(method, HasCoefficients) for method in methods):
         return "its blocks state no coefficients"
-    return product_growth(cast(list[HasCoefficients], methods))
+    return growth_curve(cast(list[HasCoefficients], methods))
 
 
 def _called(name: str, parameters: dict[str, Any]) -> str:

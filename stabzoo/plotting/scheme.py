@@ -6,6 +6,7 @@ floating point.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from fractions import Fraction
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -28,22 +29,28 @@ if TYPE_CHECKING:
 
     from stabzoo.stability.region import Span
 
-__all__ = ["draw_region", "draw_roots", "scheme_figure", "write_scheme_plot"]
+__all__ = ["draw_growth", "draw_region", "draw_roots", "scheme_figure", "write_scheme_plot"]
 
 ROOTS = {"inside": BLUE, "on the circle, simple": BLACK, "on the circle, multiple": RED, "outside": RED}
 
 
-def write_scheme_plot(card: StabilityCard, path: Path, title: str) -> None:
+def write_scheme_plot(card: StabilityCard, path: Path, title: str, growth: Sequence[float] = ()) -> None:
     """Write the picture of a scheme (see `write_figure`)."""
-    write_figure(lambda: scheme_figure(card, title), path)
+    write_figure(lambda: scheme_figure(card, title, growth), path)
 
 
-def scheme_figure(card: StabilityCard, title: str) -> Figure:
-    """Return both pictures side by side; without pyplot: no display is needed, a caller's figures are left alone."""
-    figure = Figure(figsize=(11, 6), dpi=160, layout=ConstrainedLayoutEngine(w_pad=0.12, h_pad=0.12))
-    left, right = figure.subplots(1, 2)
-    draw_roots(left, card)
-    draw_region(right, card)
+def scheme_figure(card: StabilityCard, title: str, growth: Sequence[float] = ()) -> Figure:
+    """Return both pictures side by side; without pyplot: no display is needed, a caller's figures are left alone.
+
+    A third one shows `growth`, of a network, along its depth (`stabzoo.stability.growth_curve`).
+    """
+    width = 16.5 if growth else 11
+    figure = Figure(figsize=(width, 6), dpi=160, layout=ConstrainedLayoutEngine(w_pad=0.12, h_pad=0.12))
+    axes = figure.subplots(1, 3 if growth else 2)
+    draw_roots(axes[0], card)
+    draw_region(axes[1], card)
+    if growth:
+        draw_growth(axes[2], growth)
     status = {"strong": "strongly zero-stable", "weak": "weakly zero-stable", "unstable": "not zero-stable"}[
         card.status
     ]
@@ -99,6 +106,16 @@ def draw_roots(axes: Axes, card: StabilityCard) -> None:
     axes.set_xlabel(f"Re $\\zeta$\n{exactness}")
     axes.set_ylabel("Im $\\zeta$")
     _legend(axes)
+
+
+def draw_growth(axes: Axes, growth: Sequence[float]) -> None:
+    """Draw the largest norm of a product of companion matrices that ends at each block, on a logarithmic axis."""
+    axes.plot(range(len(growth)), growth, "o-", color=BLUE, markersize=4, linewidth=1.4)
+    axes.set_yscale("log")
+    axes.set_title("Growth along the depth", fontsize=12)
+    axes.set_xlabel("block $n$")
+    axes.set_ylabel("max over $m$ of $||C_n ... C_m||_\\infty$")
+    axes.grid(color=GREY, alpha=0.3)
 
 
 def draw_region(axes: Axes, card: StabilityCard) -> None:

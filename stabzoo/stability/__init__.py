@@ -14,12 +14,13 @@ from stabzoo.stability.roots import Root
 from stabzoo.stability.stability_card import StabilityCard, card
 
 if TYPE_CHECKING:
-    from stabzoo.stability.growth import ProductGrowth, product_growth
+    from stabzoo.stability.growth import ProductGrowth, growth_curve, product_growth
     from stabzoo.stability.region import boundary_locus, stability_region
     from stabzoo.stability.sweeps import SweepResult, sweep
 
 _LAZY = {
     "ProductGrowth": "growth",
+    "growth_curve": "growth",
     "product_growth": "growth",
     "boundary_locus": "region",
     "stability_region": "region",
@@ -39,6 +40,7 @@ __all__ = [
     "boundary_locus",
     "card",
     "certify",
+    "growth_curve",
     "is_zero_stable",
     "product_growth",
     "rational_text",

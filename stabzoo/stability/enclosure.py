@@ -16,6 +16,30 @@ if TYPE_CHECKING:
     from flint import arb
 
 
+_BITS = 192  # of the ends of a rounded enclosure
+
+
+class Exact(Fraction):
+    """A `Fraction` of any length that can be printed: `str` of one of more than 4300 digits is an error.
+
+    >>> str(Exact(10**5000))[:3]
+    '100'
+
+    """
+
+    def __str__(self) -> str:
+        return rational_text(self)
+
+    def __repr__(self) -> str:
+        return f"Fraction({rational_text(self).replace('/', ', ')})"
+
+    def __format__(self, spec: str) -> str:
+        return super().__format__(spec) if spec else str(self)
+
+    def __reduce__(self) -> tuple[type[Fraction], tuple[int, int]]:
+        return type(self), (self.numerator, self.denominator)
+
+
 @dataclass(frozen=True, slots=True)
 class Enclosure:
     """A real number proved to lie in [lower, upper]."""
@@ -34,6 +58,22 @@ class Enclosure:
         """Centre of the interval."""
         return (self.lower + self.upper) / 2
 
+    def rounded(self) -> Enclosure:
+        """Return a slightly larger interval whose ends have few digits; both ends must be positive."""
+        ends: list[Fraction] = []
+        for end, towards in ((self.lower, math.floor), (self.upper, math.ceil)):
+            shift = _BITS - end.numerator.bit_length() + end.denominator.bit_length()
+            scale = Fraction(2) ** shift
+            ends.append(towards(end * scale) / scale)
+        return Enclosure(*ends)
+
+    def ball(self) -> arb:
+        """Return an Arb ball that holds the interval, at FLINT's current precision."""
+        from flint import arb, fmpq
+
+        radius = self.upper - self.midpoint
+        return arb(fmpq(*self.midpoint.as_integer_ratio()), arb(fmpq(*radius.as_integer_ratio())))
+
     def __float__(self) -> float:
         return as_float(self.midpoint)
 
@@ -43,8 +83,11 @@ class Enclosure:
         return low if low == high else None
 
     def __str__(self) -> str:
-        low, high = (_short(end) for end in (self.lower, self.upper))
+        low, high = (short(end) for end in (self.lower, self.upper))
         return low if self.agreed(6) else f"between {low} and {high}"
+
+    def __repr__(self) -> str:
+        return f"Enclosure({Exact(self.lower)!r}, {Exact(self.upper)!r})"
 
 
 Real: TypeAlias = Fraction | Enclosure | float
@@ -109,8 +152,8 @@ def _scientific(value: Fraction, digits: int) -> str:
     return f"{quotient:.{digits - 1}e}"
 
 
-def _short(value: Fraction) -> str:
-    """Six significant digits, as a float is printed where there is one."""
+def short(value: Fraction) -> str:
+    """Return six significant digits, as a float is printed where there is one."""
     number = as_float(value)
     return f"{number:.6g}" if math.isfinite(number) and (number or not value) else _scientific(value, 6)
 

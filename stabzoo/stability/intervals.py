@@ -15,7 +15,7 @@ Source: Hairer, Wanner, Solving ODEs II, V.1 (root locus curve), IV.3 (E-polynom
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from fractions import Fraction
 from itertools import pairwise
 from typing import TYPE_CHECKING
@@ -137,21 +137,19 @@ def _poles_are_right(function: StabilityFunction) -> bool:
 
 
 def _first_failure(
-    critical: list[Critical], holds: Callable[[Fraction], bool], sample: Callable[[Fraction, Fraction], Fraction]
+    critical: Sequence[Critical], holds: Callable[[Fraction], bool], sample: Callable[[Fraction, Fraction], Fraction]
 ) -> Real:
     """Return the largest t such that the verdict holds on (0, t); between critical values it is that at a sample."""
-    reached = Enclosure(Fraction(0), Fraction(0))
+    reached, before = Fraction(0), None  # `reached` is a bound on the point before
     for point in critical:
-        if not holds(sample(reached.upper, point.value.lower)):
-            return _simplified(reached)
-        reached = point.value
+        if not holds(sample(reached, point.value.lower)):
+            return before.simplified() if before else reached
+        reached, before = point.value.upper, point
         if point.fails:
-            return _simplified(reached)
-    return math.inf if holds(sample(reached.upper, 4 * reached.upper + 4)) else _simplified(reached)
-
-
-def _simplified(value: Enclosure) -> Fraction | Enclosure:
-    return value.lower if value.lower == value.upper else value
+            return point.simplified()
+    if holds(sample(reached, 4 * reached + 4)):
+        return math.inf
+    return before.simplified() if before else reached
 
 
 def _between(low: Fraction, high: Fraction) -> Fraction:

@@ -11,19 +11,24 @@ isolated by their minimal polynomials.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from fractions import Fraction
+from functools import lru_cache
 from itertools import pairwise
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TypeVar
 
 from stabzoo.multistep import LinearMultistep
-from stabzoo.stability.enclosure import Enclosure
+from stabzoo.stability.enclosure import Enclosure, Exact
 from stabzoo.stability.roots import complex_roots, integer_polynomial, trace_polynomial
 
 if TYPE_CHECKING:
-    from flint import fmpq_poly, fmpz_poly
+    from flint import acb, arb, fmpq_poly, fmpz_poly
+
+Ball = TypeVar("Ball", "arb", "acb")
 
 _PRECISION = 96
+_LONGEST = 256
+_SEPARATING = 8 * _PRECISION  # bits at which numbers that still overlap are compared exactly
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,6 +41,7 @@ class Locus:
     touching: fmpz_poly
 
     @classmethod
+    @lru_cache(maxsize=8)
     def of(cls, method: LinearMultistep) -> Locus | None:
         """Return the locus, up to a positive scale of rho and sigma together; None if sigma = 0."""
         from flint import fmpz_poly
@@ -87,29 +93,101 @@ class Critical:
     value: Enclosure
     fails: bool
 
+    def simplified(self) -> Fraction | Enclosure:
+        """The number, exactly if it is enclosed as one."""
+        return Exact(self.value.lower) if self.value.lower == self.value.upper else self.value
 
-def critical_values(p: fmpz_poly, numerator: fmpz_poly, denominator: fmpz_poly, touching: fmpz_poly) -> list[Critical]:
+
+@dataclass(frozen=True, slots=True)
+class Crossing(Critical):
+    """Where the locus meets an axis: numerator/denominator at a root of the irreducible `factor` in [-1, 1]."""
+
+    factor: fmpz_poly
+    numerator: fmpz_poly
+    denominator: fmpz_poly
+
+    def simplified(self) -> Fraction | Enclosure:
+        """The number, exactly if it is a rational of at most `_LONGEST` bits: guessed, and then proved to be it."""
+        if self.value.lower == self.value.upper:
+            return Exact(self.value.lower)
+        for value in _values(self.factor, self.numerator, self.denominator, 2 * _LONGEST + _PRECISION) or []:
+            if value.lower <= self.value.upper and self.value.lower <= value.upper:
+                guess = value.midpoint.limit_denominator(1 << _LONGEST)
+                if (guess.denominator * self.numerator - guess.numerator * self.denominator) % self.factor == 0:
+                    return guess
+        return self.value
+
+    def minimal_polynomial(self) -> fmpz_poly:
+        """The minimal polynomial over Q, scaled to integers."""
+        return _minimal_polynomial(_modulo(self.numerator, self.denominator, self.factor), self.factor)
+
+
+def critical_values(p: fmpz_poly, numerator: fmpz_poly, denominator: fmpz_poly, touching: fmpz_poly) -> list[Crossing]:
     """Isolate the positive values of numerator/denominator at the roots of `p` in [-1, 1], ascending.
 
-    Conjugates over Q of these values may be among them; they only split cells.
+    The precision is raised until all of them are apart. Where that takes too much, two may be equal, which their
+    minimal polynomials tell: they cost more than all the rest, and are computed for those alone.
     """
-    branches: list[tuple[fmpz_poly, fmpq_poly, bool]] = []
-    minimal: list[fmpz_poly] = []
-    for u, _ in p.factor()[1]:
-        value = _modulo(numerator, denominator, u)
-        if value:
-            branches.append((u, value, touching % u == 0))
-            m = _minimal_polynomial(value, u)
-            if m not in minimal:
-                minimal.append(m)
+    factors = [u for u, _ in p.factor()[1] if denominator % u != 0 and numerator % u != 0]
+    fails = [touching % u == 0 for u in factors]
     precision = _PRECISION
     while True:
-        values = isolate(minimal, precision)
-        matched = [_matches(u, value, values, precision) for u, value, _ in branches]
-        if None not in matched and not any(v.lower < 0 < v.upper for v in values):
-            failing = {i for m, (_, _, fails) in zip(matched, branches, strict=True) if fails for i in m or ()}
-            return [Critical(v, i in failing) for i, v in enumerate(values) if v.lower > 0]
+        found: list[Crossing] | None = []
+        for u, multiple in zip(factors, fails, strict=True):
+            values = _values(u, numerator, denominator, precision)
+            if values is None:
+                found = None
+                break
+            found += [Crossing(v, multiple, u, numerator, denominator) for v in values if v.lower > 0]
+        if found is not None:
+            found.sort(key=lambda crossing: crossing.value.lower)
+            merged = _merged(found, precision)
+            if merged is not None:
+                return merged
         precision *= 2
+
+
+def _values(u: fmpz_poly, numerator: fmpz_poly, denominator: fmpz_poly, precision: int) -> list[Enclosure] | None:
+    """Enclose numerator/denominator at the roots of `u` in [-1, 1]; None if the precision is too low."""
+    from flint import ctx
+
+    if u.degree() == 1:
+        x = Fraction(-int(u[0]), int(u[1]))
+        value = value_at(numerator, x) / value_at(denominator, x)
+        return [Enclosure(value, value)] if abs(x) <= 1 else []
+    found: list[Enclosure] = []
+    with ctx.workprec(precision):
+        for root in isolate([u], precision):
+            if root.lower > 1 or root.upper < -1:
+                continue
+            value = value_at_ball(numerator, root.ball()) / value_at_ball(denominator, root.ball())
+            if root.lower < -1 or root.upper > 1 or not value.is_finite() or value.contains(0):
+                return None
+            found.append(Enclosure.of_ball(value))
+    return found
+
+
+def _merged(ascending: list[Crossing], precision: int) -> list[Crossing] | None:
+    """Make one of equal numbers; None if the precision is too low to tell."""
+    apart: list[Crossing] = []
+    for point in ascending:
+        if apart and apart[-1].value.upper >= point.value.lower:
+            before = apart[-1]
+            if precision < _SEPARATING or not _are_equal(before, point, precision):
+                return None
+            apart[-1] = replace(before, fails=before.fails or point.fails)
+        else:
+            apart.append(point)
+    return apart
+
+
+def _are_equal(a: Crossing, b: Crossing, precision: int) -> bool:
+    """Whether two numbers with overlapping enclosures are the same root of the same minimal polynomial."""
+    minimal = a.minimal_polynomial()
+    if minimal != b.minimal_polynomial():
+        return False
+    low, high = min(a.value.lower, b.value.lower), max(a.value.upper, b.value.upper)
+    return sum(root.lower <= high and low <= root.upper for root in isolate([minimal], precision)) == 1
 
 
 def isolate(irreducible: list[fmpz_poly], precision: int = _PRECISION) -> list[Enclosure]:
@@ -131,13 +209,13 @@ def isolate(irreducible: list[fmpz_poly], precision: int = _PRECISION) -> list[E
         precision *= 2
 
 
-def _modulo(numerator: fmpz_poly, denominator: fmpz_poly, u: fmpz_poly) -> fmpq_poly | None:
-    """Return numerator/denominator in the field Q[x]/(u), None if the denominator vanishes there."""
+def _modulo(numerator: fmpz_poly, denominator: fmpz_poly, u: fmpz_poly) -> fmpq_poly:
+    """Return numerator/denominator in the field Q[x]/(u)."""
     from flint import fmpq_poly
 
     modulus = fmpq_poly(u)
-    gcd, inverse, _ = (fmpq_poly(denominator) % modulus).xgcd(modulus)
-    return (fmpq_poly(numerator) * inverse) % modulus if gcd.degree() == 0 else None
+    inverse = (fmpq_poly(denominator) % modulus).xgcd(modulus)[1]
+    return (fmpq_poly(numerator) * inverse) % modulus
 
 
 def _minimal_polynomial(value: fmpq_poly, u: fmpz_poly) -> fmpz_poly:
@@ -148,30 +226,6 @@ def _minimal_polynomial(value: fmpq_poly, u: fmpz_poly) -> fmpz_poly:
     products = [(value * fmpq_poly([0] * i + [1])) % modulus for i in range(n)]
     power = fmpq_mat([[row[j] for j in range(n)] for row in products]).charpoly()
     return power.numer().factor()[1][0][0]  # the characteristic polynomial is a power of the minimal one
-
-
-def _matches(u: fmpz_poly, value: fmpq_poly, values: list[Enclosure], precision: int) -> list[int] | None:
-    """Return which of `values` the element takes at the roots of `u` in [-1, 1]; None if the precision is too low."""
-    from flint import arb, ctx, fmpq
-
-    found: list[int] = []
-    with ctx.workprec(precision):
-        for root in isolate([u], precision):
-            if root.lower > 1 or root.upper < -1:
-                continue
-            if root.lower < -1 or root.upper > 1:
-                return None
-            centre, radius = root.midpoint, root.upper - root.midpoint
-            x = arb(fmpq(*centre.as_integer_ratio()), arb(fmpq(*radius.as_integer_ratio())))
-            total = arb(0)
-            for c in reversed(value.coeffs()):
-                total = total * x + arb(c)
-            ball = Enclosure.of_ball(total)
-            candidates = [i for i, v in enumerate(values) if v.lower <= ball.upper and ball.lower <= v.upper]
-            if len(candidates) != 1:
-                return None
-            found += candidates
-    return found
 
 
 def polynomial(*coefficients: int) -> fmpz_poly:
@@ -186,4 +240,12 @@ def value_at(p: fmpz_poly, x: Fraction) -> Fraction:
     total = Fraction(0)
     for c in reversed(p.coeffs()):
         total = total * x + int(c)
+    return total
+
+
+def value_at_ball(p: fmpz_poly | fmpq_poly, x: Ball) -> Ball:
+    """Enclose p(x) for every x in a ball."""
+    total = x * 0
+    for c in reversed(p.coeffs()):
+        total = total * x + c
     return total

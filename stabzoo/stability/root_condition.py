@@ -21,9 +21,17 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from decimal import Decimal
 from fractions import Fraction
+from itertools import accumulate
 from math import gcd, lcm
+from typing import TYPE_CHECKING
 
 from stabzoo.multistep import HasCoefficients, LinearMultistep, Number, exact_sequence
+
+if TYPE_CHECKING:
+    from flint import fmpz_poly
+
+_FEW, _LONG = 12, 1 << 14  # coefficients, and bits in all of them, from which FLINT is faster
+_CONTENT = 512  # bits from which a common factor is looked for
 
 
 def is_zero_stable(alpha: Sequence[Number] | HasCoefficients) -> bool:
@@ -32,7 +40,14 @@ def is_zero_stable(alpha: Sequence[Number] | HasCoefficients) -> bool:
 
 
 def is_zero_stable_integer(rho: list[int]) -> bool:
-    """Decide the root condition of a polynomial with integer coefficients, lowest power first, leading one positive."""
+    """Decide the root condition of a polynomial with integer coefficients, lowest power first, leading one positive.
+
+    A root 1 is divided out first, which most methods have: what is left has smaller numbers.
+    """
+    if not sum(rho):
+        rho = list(accumulate(reversed(rho)))[-2::-1]  # Horner's rule at 1
+        if not sum(rho):
+            return False
     _, phi = reduced(rho)
     if len(phi) == 1:
         return True
@@ -45,40 +60,50 @@ def satisfies_root_condition(method: LinearMultistep, real: Fraction, imag: Frac
     False where the leading coefficient vanishes: a root is infinite. The reduction is the same over the Gaussian
     rationals, with phi*(z) = z^n conj(phi(1/conj(z))).
     """
+    from flint import fmpz_poly
+
     pairs = list(zip(reversed(method.rho), reversed(method.sigma), strict=True))
     phi = cleared([*[r - real * s for r, s in pairs], *[-imag * s for _, s in pairs]])
     a, b = phi[: len(pairs)], phi[len(pairs) :]
     if not a[-1] and not b[-1]:
         return False
-    a, b = _reduce_gaussian(a, b)
-    if len(a) == 1:
+    if not any(b):
+        return is_zero_stable_integer(a if a[-1] > 0 else [-c for c in a])
+    degree, re, im = _reduced_gaussian(len(a) - 1, fmpz_poly(a), fmpz_poly(b))
+    if degree == 0:
         return True
-    if any(map(any, _reduced_once(a, b))):
+    if any(part != 0 for part in _reduced_once(degree, re, im)):
         return False
-    return len(_reduce_gaussian(derivative(a), derivative(b))[0]) == 1
+    return _reduced_gaussian(degree - 1, re.derivative(), im.derivative())[0] == 0
 
 
-def _reduce_gaussian(a: list[int], b: list[int]) -> tuple[list[int], list[int]]:
-    """Apply Miller's reduction to a + ib while |phi(0)| < |lead|."""
-    while len(a) > 1 and a[0] ** 2 + b[0] ** 2 < a[-1] ** 2 + b[-1] ** 2:
-        a, b = _reduced_once(a, b)
-        content = gcd(*a, *b)
-        a, b = [c // content for c in a], [c // content for c in b]
-    return a, b
+def _reduced_gaussian(degree: int, a: fmpz_poly, b: fmpz_poly) -> tuple[int, fmpz_poly, fmpz_poly]:
+    """Apply Miller's reduction to a + ib while |phi(0)| < |lead|; divisors as in `_reduced_long`, all real."""
+    from flint import fmpz
+
+    divisor, is_first = fmpz(1), True
+    while degree and a[0] ** 2 + b[0] ** 2 < a[degree] ** 2 + b[degree] ** 2:
+        lead = a[degree]
+        a, b = (part // divisor for part in _reduced_once(degree, a, b))
+        degree, divisor, is_first = degree - 1, fmpz(1) if is_first else lead, False
+    return degree, a, b
 
 
-def _reduced_once(a: list[int], b: list[int]) -> tuple[list[int], list[int]]:
+def _reduced_once(degree: int, a: fmpz_poly, b: fmpz_poly) -> tuple[fmpz_poly, fmpz_poly]:
     """Return (conj(lead) phi - phi(0) phi*) / z, for phi = a + ib."""
-    p, q, r, s = a[-1], b[-1], a[0], b[0]
-    quadruples = list(zip(a[1:], b[1:], a[-2::-1], b[-2::-1], strict=True))
-    real = [p * c + q * d - r * e - s * f for c, d, e, f in quadruples]
-    imag = [p * d - q * c - s * e + r * f for c, d, e, f in quadruples]
-    return real, imag
+    from flint import fmpz_poly
+
+    p, q, r, s = a[degree], b[degree], a[0], b[0]
+    e, f = (fmpz_poly([part[degree - j] for j in range(degree + 1)]) for part in (a, b))
+    z = fmpz_poly([0, 1])
+    return (p * a + q * b - r * e - s * f) // z, (p * b - q * a - s * e + r * f) // z
 
 
 def alpha_of(alpha: Sequence[Number] | HasCoefficients) -> tuple[Fraction, ...]:
     """Return the exact alpha of a method, of a scheme, or of a sequence of numbers."""
-    if isinstance(alpha, HasCoefficients):
+    if isinstance(alpha, LinearMultistep):
+        return alpha.alpha
+    if isinstance(alpha, HasCoefficients):  # slower: it looks for the method by name
         return alpha.coefficients().alpha
     numbers = exact_sequence(alpha, "alpha")
     if not numbers:
@@ -88,26 +113,58 @@ def alpha_of(alpha: Sequence[Number] | HasCoefficients) -> tuple[Fraction, ...]:
 
 def integer_rho(alpha: tuple[Fraction, ...]) -> list[int]:
     """Return rho(z) = z^d - sum_j alpha_j z^{d-1-j} times the common denominator of alpha."""
-    denominator = lcm(*[a.denominator for a in alpha])
-    return [*[-a.numerator * (denominator // a.denominator) for a in reversed(alpha)], denominator]
+    ratios = [a.as_integer_ratio() for a in alpha]
+    denominator = lcm(*[q for _, q in ratios])
+    return [*[-p * (denominator // q) for p, q in reversed(ratios)], denominator]
 
 
 def reduced(phi: list[int]) -> tuple[list[tuple[int, int]], list[int]]:
-    """Apply Miller's reduction while |k| < 1; return the k = p/q as pairs and the polynomial at which it stopped."""
+    """Apply Miller's reduction while |k| < 1; return the k = p/q as pairs and the polynomial at which it stopped.
+
+    Common factors are divided out where numbers are long and steps are left: elsewhere finding them costs more.
+    """
+    if len(phi) > _FEW and len(phi) * max(map(abs, phi)).bit_length() > _LONG:
+        return _reduced_long(phi)
     levels: list[tuple[int, int]] = []
     while len(phi) > 1:
         const, lead = phi[0], phi[-1]
         if not -lead < const < lead:
             break
+        if len(phi) > 4:
+            common = gcd(const, lead)
+            const, lead = const // common, lead // common
         levels.append((const, lead))
-        if const:
-            phi = [lead * a - const * b for a, b in zip(phi[1:], phi[-2::-1], strict=True)]
-            content = gcd(*phi)
-            if content > 1:
-                phi = [c // content for c in phi]
-        else:
+        if len(phi) == 2:
+            return levels, [1]  # a positive constant
+        if not const:
             phi = phi[1:]
+            continue
+        phi = [lead * a - const * b for a, b in zip(phi[1:], phi[-2::-1])]  # noqa: B905 (equally long)
+        if phi[-1].bit_length() > _CONTENT:
+            content = gcd(*phi)
+            phi = [c // content for c in phi]
     return levels, phi
+
+
+def _reduced_long(phi: list[int]) -> tuple[list[tuple[int, int]], list[int]]:
+    """Do the same for long numbers, which FLINT multiplies and divides faster.
+
+    A step lead phi - phi(0) phi* makes numbers twice as long. From the third on all of them have a factor, the leading
+    coefficient of the step before: they are minors of the Schur-Cohn matrix, as in Bareiss's elimination. With it
+    divided out, lengths grow by the same amount each step.
+    """
+    from flint import fmpz_poly
+
+    levels: list[tuple[int, int]] = []
+    p, divisor, is_first = fmpz_poly(phi), fmpz_poly([1]), True
+    while (degree := p.degree()) > 0:
+        const, lead = p[0], p[degree]
+        if not -lead < const < lead:
+            break
+        levels.append((int(const), int(lead)))
+        p = (lead * p - const * fmpz_poly(p.coeffs()[::-1])) // (fmpz_poly([0, 1]) * divisor)
+        divisor, is_first = fmpz_poly([1 if is_first else lead]), False
+    return levels, [int(c) for c in p.coeffs()]
 
 
 def is_self_inversive(phi: list[int]) -> bool:

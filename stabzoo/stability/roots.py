@@ -12,6 +12,7 @@ import math
 import sys
 from dataclasses import dataclass
 from fractions import Fraction
+from functools import lru_cache
 from typing import TYPE_CHECKING, Literal, TypeAlias, cast
 
 from stabzoo.stability.enclosure import Enclosure, midpoint, rational_square_root
@@ -31,7 +32,7 @@ class Root:
     The root lies within `radius` of `midpoint`. `position` relative to the unit circle is exact, whatever the
     enclosure shows. `modulus` is a `Fraction` where it is rational and known to be: rational roots, roots on the
     circle, quadratic factors. `factor` is the irreducible factor over Q that has the root, integer coefficients,
-    lowest power first.
+    lowest power first. `is_real` is exact, also where the imaginary part is below all floats.
     """
 
     midpoint: complex
@@ -40,6 +41,7 @@ class Root:
     position: Position
     modulus: Fraction | Enclosure
     factor: tuple[int, ...]
+    is_real: bool
 
     @property
     def rational(self) -> Fraction | None:
@@ -52,6 +54,7 @@ def factors(rho: tuple[Fraction, ...]) -> list[tuple[tuple[int, ...], int]]:
     return [(tuple(int(c) for c in f.coeffs()), m) for f, m in integer_polynomial(rho).factor()[1]]
 
 
+@lru_cache(maxsize=8)
 def roots(rho: tuple[Fraction, ...]) -> tuple[Root, ...]:
     """Return the distinct roots of `rho` (coefficients highest power first), largest modulus first."""
     found = [root for factor, multiplicity in factors(rho) for root in _roots_of_factor(factor, multiplicity)]
@@ -132,7 +135,7 @@ def _root(ball: acb, position: Position, factor: tuple[int, ...], multiplicity: 
     centre = complex(_nearest(ball.real), _nearest(ball.imag))
     error = (ball - acb(centre.real, centre.imag)).abs_upper()
     radius = 0.0 if error == 0 else math.nextafter(float(error), math.inf)  # also where the error is below all floats
-    return Root(centre, radius, multiplicity, position, _modulus(ball, position, factor), factor)
+    return Root(centre, radius, multiplicity, position, _modulus(ball, position, factor), factor, ball.imag == 0)
 
 
 def _nearest(part: arb) -> float:

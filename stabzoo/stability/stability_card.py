@@ -7,14 +7,17 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from fractions import Fraction
 from functools import cached_property
-from typing import Literal, TypeAlias, TypeVar
+from typing import TYPE_CHECKING, Literal, TypeAlias, TypeVar
 
-from stabzoo.methods import Method, StabilityFunction, TruncatedSolve, method_of
+from stabzoo.methods import Method, OneLeg, StabilityFunction, TruncatedSolve, method_of
 from stabzoo.multistep import NOT_DECIDED, HasCoefficients, LinearMultistep, NotDecided
 from stabzoo.stability.certificate import Certificate, certify
-from stabzoo.stability.enclosure import Enclosure, Real, as_float, decided, largest, midpoint, real_to_json
+from stabzoo.stability.enclosure import Enclosure, Exact, Real, as_float, decided, largest, midpoint, real_to_json
 from stabzoo.stability.root_condition import rational_text
 from stabzoo.stability.roots import Root, factors, roots
+
+if TYPE_CHECKING:
+    from stabzoo.stability.properties.waves import GrowthParameter, WaveError
 
 Status: TypeAlias = Literal["strong", "weak", "unstable"]
 Proved = TypeVar("Proved")
@@ -94,9 +97,10 @@ class StabilityCard:
     @cached_property
     def error_constant(self) -> Fraction | NotDecided | None:
         """C_{p+1} / sigma(1); None if not consistent, sigma(1) = 0, or the error is no multiple of y^{(p+1)}."""
-        return self.method.error_constant
+        constant = self.method.error_constant
+        return Exact(constant) if isinstance(constant, Fraction) else constant
 
-    @property
+    @cached_property
     def is_consistent(self) -> bool | NotDecided:
         """Whether the order is at least 1."""
         return NOT_DECIDED if self.order is NOT_DECIDED else bool(self.order)
@@ -225,6 +229,82 @@ class StabilityCard:
         return growth(self.coefficients, n)
 
     @cached_property
+    def sector_angle(self) -> Fraction | Enclosure | NotDecided | None:
+        """Largest alpha of A(alpha)-stability in degrees, 90 if A-stable; None if the negative axis is not stable."""
+        from stabzoo.stability.properties.sectors import sector_angle
+
+        return self._stiff(sector_angle, Fraction(90))
+
+    @cached_property
+    def stiff_abscissa(self) -> Fraction | Enclosure | NotDecided | None:
+        """Smallest D >= 0 such that all z with Re z < -D are stable (stiff stability); None if there is none."""
+        from stabzoo.stability.properties.sectors import stiff_abscissa
+
+        return self._stiff(stiff_abscissa, Fraction(0))
+
+    def _stiff(
+        self, decide: Callable[[LinearMultistep, Real], Fraction | Enclosure | None], if_stable: Fraction
+    ) -> Fraction | Enclosure | NotDecided | None:
+        """What rho - z sigma decides; of another R(z), what A-stability or a bounded real interval say."""
+        linear, length = self.method.linear, self.real_interval
+        if isinstance(linear, LinearMultistep) and length is not NOT_DECIDED:
+            return decide(linear, length)
+        if self.is_A_stable is True:
+            return if_stable
+        return None if isinstance(length, Fraction | Enclosure) else NOT_DECIDED
+
+    @cached_property
+    def energy_matrix(self) -> tuple[tuple[Fraction, ...], ...] | None:
+        """G > 0 that proves a one-leg method, or the twin of a multistep one, G-stable.
+
+        None where there is none, or it is not constructed.
+        """
+        from stabzoo.stability.properties.energy import energy_matrix
+
+        linear = self.method.linear
+        return energy_matrix(linear) if isinstance(linear, LinearMultistep) and self.is_A_stable is True else None
+
+    @property
+    def is_contractive(self) -> bool | NotDecided | None:
+        """Whether a multistep or one-leg method of one step is B- and AN-stable; None for more steps.
+
+        Then it never takes two states apart for which f is dissipative.
+        """
+        from stabzoo.stability.properties.energy import is_algebraically_stable
+
+        if self.method.steps > 1:
+            return None
+        if isinstance(self.method, OneLeg):  # G-stable with the norm as its energy
+            return self.coefficients.is_preconsistent and self.is_A_stable
+        return is_algebraically_stable(self.coefficients) if self.coefficients is self.method else NOT_DECIDED
+
+    @cached_property
+    def is_symmetric(self) -> bool | NotDecided:
+        """Whether rho(z) = -z^d rho(1/z) and sigma(z) = z^d sigma(1/z): a step with -h undoes one with h."""
+        from stabzoo.stability.properties.waves import is_symmetric
+
+        return self._multistep(is_symmetric)
+
+    @cached_property
+    def wave_errors(self) -> tuple[WaveError, WaveError] | NotDecided | None:
+        """Dissipation and dispersion of the principal root on the imaginary axis; None if inconsistent."""
+        from stabzoo.stability.properties.waves import wave_errors
+
+        return self._multistep(wave_errors)
+
+    @cached_property
+    def growth_parameters(self) -> list[GrowthParameter] | NotDecided:
+        """Henrici's sigma(zeta) / (zeta rho'(zeta)) at the roots of a zero-stable rho on the unit circle."""
+        from stabzoo.stability.properties.waves import growth_parameters
+
+        return self._multistep(growth_parameters) if self.is_zero_stable else []
+
+    def _multistep(self, decide: Callable[[LinearMultistep], Proved]) -> Proved | NotDecided:
+        """What is decided of multistep and one-leg methods alone."""
+        linear = self.method.linear
+        return decide(linear) if isinstance(linear, LinearMultistep) else NOT_DECIDED
+
+    @cached_property
     def ssp_coefficient(self) -> Fraction | float | NotDecided:
         """Largest r with all alpha_j >= r beta_j, all beta >= 0 (threshold factor, SSP); 0 if there is none.
 
@@ -243,7 +323,7 @@ class StabilityCard:
 
         What is not decided is the string "not decided".
         """
-        method = self.coefficients
+        method, waves, weak = self.coefficients, self.wave_errors, self.growth_parameters
         found = {
             "kind": self.method.kind,
             "formula": str(self.method),
@@ -280,6 +360,14 @@ class StabilityCard:
             "imaginary_interval": real_to_json(self.imaginary_interval),
             "stability_constant": real_to_json(self.stability_constant),
             "ssp_coefficient": real_to_json(self.ssp_coefficient),
+            "sector_angle": real_to_json(self.sector_angle),
+            "stiff_abscissa": real_to_json(self.stiff_abscissa),
+            "energy_matrix": self.energy_matrix and [[rational_text(g) for g in row] for row in self.energy_matrix],
+            "is_contractive": self.is_contractive,
+            "is_symmetric": self.is_symmetric,
+            "dissipation": waves[0].to_dict() if isinstance(waves, tuple) else waves,
+            "dispersion": waves[1].to_dict() if isinstance(waves, tuple) else waves,
+            "growth_parameters": [g.to_dict() for g in weak] if isinstance(weak, list) else weak,
             "certificate": self.certificate.to_dict(),
         }
         return {name: decided(value) for name, value in found.items()}

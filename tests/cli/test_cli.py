@@ -281,6 +281,7 @@ def test_show_of_a_model_is_about_its_scheme_and_its_depth(run: Run) -> None:
     assert (data["kind"], data["parameters"], data["model"]["depth"]) == ("model", {"lam": "17/50"}, 56)
     steps = [block.step for block in timm.create_model("zerosnet56", lam="17/50", device="meta").blocks()]
     assert data["model"]["growth"] == str(stabzoo.stability.product_growth(steps).norm)
+    assert data["model"]["growth_curve"] == [float(size) for size in stabzoo.stability.growth_curve(steps)]
 
 
 @pytest.mark.parametrize(

@@ -25,6 +25,16 @@ def axes_of(proved: StabilityCard) -> tuple[Axes, Axes]:
     return left, right
 
 
+def test_growth_of_a_network_is_a_third_picture() -> None:
+    """Its blocks and the values of the curve, on a logarithmic axis."""
+    axes = scheme_figure(card(LEAPFROG), "a network", [1.0, 2.0, 8.0]).axes
+    assert len(axes) == 3
+    line = axes[2].get_lines()[0]
+    assert list(line.get_xdata()) == [0, 1, 2]
+    assert list(line.get_ydata()) == [1.0, 2.0, 8.0]
+    assert axes[2].get_yscale() == "log"
+
+
 def legend(axes: Axes) -> list[str]:
     """The texts of a legend."""
     found = axes.get_legend()

@@ -2,6 +2,7 @@
 
 import json
 import math
+import pickle
 import random
 from fractions import Fraction
 
@@ -13,7 +14,7 @@ from hypothesis import strategies as st
 from fixtures.messages import raises, says
 from fixtures.methods import zerosnet
 from stabzoo.multistep import LinearMultistep
-from stabzoo.stability import Enclosure, card, is_zero_stable, product_growth
+from stabzoo.stability import Enclosure, card, growth_curve, is_zero_stable, product_growth
 from stabzoo.stability.enclosure import as_float
 
 
@@ -154,16 +155,106 @@ def test_stability_constant_bounds_every_power(alpha):
     assert seen <= upper
     assert lower <= upper
     near = card(method).growth(4000) if lower > seen * (1 + Fraction(1, 10**9)) else seen
-    assert lower <= near * (1 + Fraction(1, 10**6))  # the supremum is approached
+    assert lower <= near * (1 + Fraction(1, 10**4))  # the supremum is approached, also over phases
 
 
-def test_enclosure_when_the_unit_roots_never_repeat():
-    """An angle that is no rational multiple of pi: the supremum is proved to lie between what is seen and a bound."""
-    value = card(LinearMultistep(("17/10", "-8/5", "1/2"), (1,))).stability_constant  # (z - 1/2)(z^2 - 6/5 z + 1)
+def times_polynomials(*factors):
+    """Return the method whose rho is the product of factors (highest power first, leading coefficient 1)."""
+    rho = [Fraction(1)]
+    for factor in factors:
+        rho = [
+            sum((rho[i] * Fraction(factor[n - i]) for i in range(len(rho)) if 0 <= n - i < len(factor)), Fraction(0))
+            for n in range(len(rho) + len(factor) - 1)
+        ]
+    return LinearMultistep([-c for c in rho[1:]], (1,))
+
+
+def bounds(value):
+    """Return the ends of an exact number or an enclosure."""
+    return (value.lower, value.upper) if isinstance(value, Enclosure) else (value, value)
+
+
+TINY = Fraction(1, 10**30)
+LINE = (1, Fraction(-6, 5), 1)  # roots (3 +- 4i)/5: an angle that is no rational multiple of pi
+
+
+@pytest.mark.parametrize(
+    ("method", "supremum", "width"),
+    [
+        (LinearMultistep(("-1/5", "1/5", "1"), (1,)), 1.772542485937368560255734, 1e-40),
+        (times_polynomials((1, -1), LINE, (1, Fraction(-10, 13), 1)), 65.2857142857143, 1e-40),  # independent angles
+        (times_polynomials((1, -1), LINE, (1, Fraction(14, 25), 1)), 9.181818, 1e-4),  # twice the angle
+        (zerosnet(Fraction(100000003, 300000000)), 177762971.43055, 1e-12),
+        (times_polynomials((1, -1), (1, Fraction(-6, 5) * (1 - TINY), (1 - TINY) ** 2)), 9, 1e-4),
+        (zerosnet(Fraction(1, 3) + TINY), 1.777777777777e30, 1e-9),
+    ],
+    ids=["one angle", "two angles", "dependent angles", "slow turn", "near the circle", "near a triple root"],
+)
+def test_a_supremum_that_no_power_attains_is_enclosed_narrowly(method, supremum, width):
+    """The supremum over the phases of roots that never repeat, and the top of waves that no row is followed to."""
+    value = card(method).stability_constant
     assert isinstance(value, Enclosure)
-    seen = naive_growth((Fraction(17, 10), Fraction(-8, 5), Fraction(1, 2)), 300)
-    assert seen <= value.upper
-    assert value.lower <= value.upper < 2 * seen
+    assert value.upper - value.lower <= width * value.lower
+    assert float(value) == pytest.approx(supremum, rel=max(width, 1e-6))
+    assert card(method).growth(2000) <= value.upper
+
+
+def test_powers_come_near_the_supremum_over_phases():
+    """Of (z - 1)(z^2 + 6/5 z + 1), whose constant no power attains."""
+    proved = card(LinearMultistep(("-1/5", "1/5", "1"), (1,)))
+    constant = proved.stability_constant
+    assert constant.lower * (1 - Fraction(1, 10**6)) < proved.growth(4000) < constant.lower
+    assert str(constant) == "1.77254"
+
+
+def test_positive_close_roots_exactly():
+    """The hook bound: prod (1 + x)/(1 - x), here binomial(1999, 11), whose rows are no where near it for long."""
+    close = [Fraction(1000 - j, 1000) for j in range(1, 12)]
+    expected = math.comb(1999, 11)
+    assert card(times_polynomials((1, -1), *[(1, -x) for x in close])).stability_constant == expected
+    assert card(times_polynomials((1, 1), *[(1, x) for x in close])).stability_constant == expected
+    twenty = [1 - Fraction(j, 10**6) for j in range(1, 21)]
+    value = card(times_polynomials((1, -1), *[(1, -x) for x in twenty])).stability_constant
+    assert value == math.prod((1 + x) / (1 - x) for x in twenty)
+
+
+@pytest.mark.parametrize(
+    "method",
+    [
+        times_polynomials((1, -1), (1, Fraction(1, 2)), *[(1, Fraction(j, 10**4) - 1) for j in range(1, 20)]),
+        times_polynomials((1, -1), *[(1, Fraction(-99, 50), Fraction(9801 + j, 10**4)) for j in range(1, 11)]),
+        times_polynomials(*[(1, Fraction(j, 1000) - 1) for j in range(1, 12)]),
+        times_polynomials((1, -1), (1, 1 - TINY), (1, Fraction(1, 2))),
+        times_polynomials((1, -1), *[[1] + [0] * (p - 1) + [1] for p in (4, 6, 10, 12)], (1, Fraction(1, 2))),
+        times_polynomials((1, -1), *[[1] + [0] * (n - 1) + [Fraction(n - 1, n)] for n in range(2, 9)]),
+    ],
+    ids=["20 close roots", "close pairs", "no root 1", "beside -1", "42 steps", "36 steps"],
+)
+def test_every_constant_has_a_budget(method):
+    """Roots that make the followed powers long, or the powers that matter late, still have bounds that hold."""
+    proved = card(method)
+    if not proved.is_zero_stable:
+        assert proved.stability_constant == math.inf
+        return
+    lower, upper = bounds(proved.stability_constant)
+    assert proved.growth(300) <= upper
+    assert lower <= upper < 1000 * lower
+    json.dumps(proved.to_dict(), allow_nan=False)
+
+
+def test_a_constant_of_many_digits_is_text():
+    """An exact number has no length at which `str` stops, nor has what is made of it."""
+    constant = card(zerosnet("0.333334")).stability_constant
+    assert isinstance(constant, Fraction)
+    assert len(str(constant)) == len(f"{constant}") > 4300
+    assert Fraction(constant) == constant == pickle.loads(pickle.dumps(constant))
+    assert repr(constant).startswith("Fraction(")
+    grown = product_growth([zerosnet(Fraction(1, 3) + TINY)] * 90)
+    assert len(repr(grown)) > 4300
+    assert card(zerosnet(Fraction(1, 3) + TINY)).growth(90) == grown.norm
+    huge = product_growth([LinearMultistep((10**99,), (1,))] * 4)
+    assert "1.00000e+396" in str(huge)
+    assert json.loads(json.dumps(huge.to_dict(), allow_nan=False))["approximately"] is None
 
 
 def naive_products(methods):
@@ -192,6 +283,23 @@ def test_product_growth_against_naive_products(alphas):
     assert result.is_preconsistent is all(sum(alpha) == 1 for alpha in alphas)
 
 
+@settings(max_examples=40, deadline=None)
+@given(st.lists(st.lists(rationals, min_size=1, max_size=3), min_size=1, max_size=6))
+def test_growth_curve_against_naive_products(alphas):
+    """At every block the largest norm of a product that ends there."""
+    d, expected = max(map(len, alphas)), []
+    for n in range(len(alphas)):
+        product = norms = None
+        for alpha in reversed(alphas[: n + 1]):
+            c = companion(alpha, d)
+            product = c if product is None else times(product, c)
+            norms = max(norms or 0, norm(product))
+        expected.append(norms)
+    methods = [LinearMultistep(alpha, (1,)) for alpha in alphas]
+    assert list(growth_curve(methods)) == expected
+    assert max(expected) == product_growth(methods).norm
+
+
 def test_blocks_that_are_stable_alone_may_grow_together():
     """Two zero-stable blocks in turn: the products grow without bound."""
     blocks = [zerosnet("0.35"), zerosnet(-1)] * 20
@@ -207,19 +315,26 @@ def test_blocks_that_are_stable_alone_may_grow_together():
 @pytest.mark.parametrize(
     ("alpha", "text"),
     [
-        (("-1/5", "1/5", "1"), "between 1.77253 and"),
-        (((2 * 10**900 - 1, 10**900), (1 - 10**900, 10**900)), "between 2.00000e+900 and 4.00000e+900"),
+        (times_polynomials(*[(1, Fraction(j, 1000) - 1) for j in range(1, 12)]).alpha, "between "),
+        (times_polynomials((1, TINY**10 - 1), (1, 2 * TINY**10 - 1)).alpha, "between "),
     ],
 )
 def test_a_loose_enclosure_is_printed_as_one(alpha, text):
     """Never as its midpoint, which nobody has proved anything of; as JSON it claims no digit, and is JSON."""
-    method = LinearMultistep([Fraction(*a) if isinstance(a, tuple) else a for a in alpha], (1,))
+    method = LinearMultistep(alpha, (1,))
     constant = card(method).stability_constant
     assert isinstance(constant, Enclosure)
     assert str(constant).startswith(text)
     data = json.loads(json.dumps(card(method).to_dict(), allow_nan=False))
     assert data["stability_constant"]["approximately"] is None
     assert Fraction(data["stability_constant"]["lower"]) == constant.lower
+
+
+def test_a_constant_beyond_all_floats_is_json():
+    """Roots 1 and 1 - 1e-900: exactly 2e900 - 1."""
+    proved = card(times_polynomials((1, -1), (1, TINY**30 - 1)))
+    assert proved.stability_constant == 2 * 10**900 - 1
+    assert json.loads(json.dumps(proved.to_dict(), allow_nan=False))["stability_constant"] == str(2 * 10**900 - 1)
 
 
 def test_an_enclosure_whose_ends_agree_is_a_number():

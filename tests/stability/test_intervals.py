@@ -1,6 +1,7 @@
 """Real and imaginary stability intervals against closed forms and against exact sampling."""
 
 import math
+import random
 from fractions import Fraction
 
 import pytest
@@ -200,3 +201,38 @@ def test_a_stability_against_samples(method, points):
         grid = [Fraction(t, 8) for t in range(13)] + [Fraction(3), Fraction(20), Fraction(1000), Fraction(1, 10**6)]
         finite = real_interval(method) != math.inf or imaginary_interval(method) != math.inf
         assert finite or not all(satisfies_root_condition(method, -x, y) for x in grid for y in grid)
+
+
+def many_steps(d, digits, seed):
+    """Return a consistent zero-stable method of d steps with coefficients of so many digits."""
+    generator, scale = random.Random(seed), 10**digits + 7
+    small = [Fraction(generator.randint(-scale, scale), 4 * d * scale) for _ in range(d - 1)]
+    alpha = [1 - sum(small), *small]
+    beta = [Fraction(generator.randint(-scale, scale), scale) for _ in range(d)]
+    slope = d - sum(a * (d - 1 - j) for j, a in enumerate(alpha))  # rho'(1)
+    return LinearMultistep(alpha, [beta[0] + slope - sum(beta), *beta[1:]])
+
+
+@pytest.mark.parametrize(("d", "digits"), [(32, 2), (32, 15), (64, 2)])
+def test_intervals_of_many_steps(d, digits):
+    """Verdicts hold within and fail just outside; no minimal polynomial of the end of an interval is needed."""
+    method = many_steps(d, digits, 2)
+    size = real_interval(method)
+    assert 0 < as_float(size) < 1
+    inside, outside = (Fraction(f"{as_float(size) * factor:.6g}") for factor in (0.99, 1.01))
+    assert satisfies_root_condition(method, -inside)
+    assert not satisfies_root_condition(method, -outside)
+    length = as_float(imaginary_interval(method))
+    if length:
+        assert satisfies_root_condition(method, Fraction(0), Fraction(f"{length * 0.99:.6g}"))
+        assert not satisfies_root_condition(method, Fraction(0), Fraction(f"{length * 1.01:.6g}"))
+
+
+def test_equal_values_at_two_places_are_one():
+    """Of a method in every other value, two angles have each value of the locus: they are told equal exactly."""
+    ab2 = LinearMultistep((0, 1, 0, 0), (0, 3, 0, -1))  # AB2 with step 2h
+    assert real_interval(ab2) == Fraction(1, 2)
+    ab3 = LinearMultistep((0, 1, 0, 0, 0, 0), (0, "23/6", 0, "-8/3", 0, "5/6"))
+    assert real_interval(ab3) == Fraction(3, 11)
+    single = LinearMultistep((1, 0, 0), ("23/12", "-4/3", "5/12"))
+    assert as_float(imaginary_interval(ab3)) == pytest.approx(as_float(imaginary_interval(single)) / 2)
