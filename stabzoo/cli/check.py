@@ -6,6 +6,8 @@ from rich.text import Text
 
 from stabzoo.claims import Claims, SchemeCheck, check_claims
 from stabzoo.cli.console import output, print_json, status_text, table
+from stabzoo.registry.conditions import parse_condition
+from stabzoo.registry.proofs import ConditionCheck
 
 __all__ = ["check_all"]
 
@@ -24,7 +26,7 @@ def check_all(*, as_json: bool) -> int:
         "proved": [
             _order_and_status(report.card.order, report.card.status) if report.card else "-" for report in reports
         ],
-        "condition": [_condition(entry) for entry in claims.schemes],
+        "condition": [_conditions(entry) for entry in claims.schemes],
         "verdict": [_verdict(entry) for entry in claims.schemes],
         "plugin": [report.plugin.name for report in reports],
     }
@@ -44,12 +46,12 @@ def _order_and_status(order: int | None, status: str) -> str:
     return f"{f'order {order}' if order else 'not consistent'}, {status}"
 
 
-def _condition(entry: SchemeCheck) -> str:
-    condition = entry.report.claim.condition
-    if condition is None:
-        return "-"
-    refused = f", {entry.refused} refused" if entry.refused else ""
-    return f"{condition} ({entry.values} values{refused})"
+def _conditions(entry: SchemeCheck) -> str:
+    texts = [
+        f"{check.name}: {check.condition} ({'proved' if check.proved else f'{check.values} values, not proved'})"
+        for check in entry.conditions
+    ]
+    return "; ".join(texts) or "-"
 
 
 def _verdict(entry: SchemeCheck) -> Text:
@@ -69,12 +71,23 @@ def _json(claims: Claims) -> dict[str, object]:
                 "plugin": entry.report.plugin.name,
                 "distribution": entry.report.plugin.distribution,
                 "checks": entry.checks,
-                "condition_values": entry.values,
-                "condition_values_refused": entry.refused,
+                "conditions": [_condition_json(check) for check in entry.conditions],
                 "false_claims": list(entry.false_claims),
                 "error": entry.report.error,
             }
             for entry in claims.schemes
         ],
         "problems": list(claims.problems),
+    }
+
+
+def _condition_json(check: ConditionCheck) -> dict[str, object]:
+    parameter = parse_condition(check.condition).parameter
+    return {
+        "property": check.name,
+        "claimed": check.condition,
+        "proved": check.proved and check.proved.text(parameter),
+        "how": check.how,
+        "values": check.values,
+        "values_refused": check.refused,
     }

@@ -28,6 +28,12 @@ class Enclosure:
         middle, radius = _dyadic(ball.mid()), _dyadic(ball.rad())
         return cls(middle - radius, middle + radius)
 
+    def ball(self) -> arb:
+        """Return an Arb ball, at the current precision, that contains the interval."""
+        from flint import arb, fmpq
+
+        return arb(fmpq(*self.midpoint.as_integer_ratio()), arb(fmpq(*(self.upper - self.midpoint).as_integer_ratio())))
+
     @property
     def midpoint(self) -> Fraction:
         """Centre of the interval."""
