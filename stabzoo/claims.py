@@ -7,13 +7,14 @@ what is claimed.  Only claims about networks with weights (`certified`) import t
 from __future__ import annotations
 
 import warnings
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from fnmatch import fnmatchcase
 from typing import Any
 
 from stabzoo.discretization import Discretization
 from stabzoo.errors import ConfigError, PluginError, PluginWarning
-from stabzoo.registry.catalogue import Catalogue, catalogue
+from stabzoo.registry.catalogue import Catalogue, catalogue, unknown_name
 from stabzoo.registry.discovery import Plugin
 from stabzoo.registry.guard import failure_text, plugin_code
 from stabzoo.registry.loading import get_scheme
@@ -30,6 +31,7 @@ __all__ = [
     "SchemeReport",
     "check_claims",
     "check_scheme",
+    "condition_claims",
     "model_problems",
     "model_reports",
     "plugin_problems",
@@ -177,15 +179,27 @@ def model_reports() -> list[ModelReport]:
     return reports
 
 
-def check_claims() -> Claims:
-    """Recompute every claim of every plugin.
+def check_claims(patterns: Sequence[str] = ()) -> Claims:
+    """Recompute every claim of every plugin, or those about the schemes whose names fit ``patterns`` and their models.
 
     Of each scheme: order, stability and certificate with its default parameters, its conditions (of zero, A- and
     L-stability) at all values of their parameter (see `check_condition`), and what is certified of its networks.  Of
     each model: its scheme exists and takes its parameters.
+
+    Raises:
+        ConfigError: no scheme has a name that fits a pattern.
+
     """
-    schemes, models = tuple(check_scheme(report) for report in scheme_reports()), model_reports()
-    problems = plugin_problems()
+    reports, models, problems = scheme_reports(), model_reports(), plugin_problems()
+    if patterns:
+        names = [report.name for report in reports]
+        for pattern in patterns:
+            if not any(fnmatchcase(name, pattern) for name in names):
+                raise unknown_name("scheme", pattern, names)
+        reports = [report for report in reports if any(fnmatchcase(report.name, pattern) for pattern in patterns)]
+        chosen = {report.name for report in reports}
+        models, problems = [model for model in models if model.config.scheme in chosen], []
+    schemes = tuple(check_scheme(report) for report in reports)
     for check in schemes:
         problems += [f"{check.report.plugin}: scheme {check.report.name!r} {text}" for text in check.false_claims]
         problems += [check.report.error] if check.report.error else []
@@ -223,12 +237,11 @@ def check_scheme(report: SchemeReport) -> SchemeCheck:
     false_claims, checks, conditions = list(report.false_claims), 3, list[ConditionCheck]()
     if not verify_certificate(report.card.method, report.card.certificate):
         false_claims.append("the certificate of its root condition does not verify")
-    claimed: dict[Property, bool | str | None] = {"zero-stable": report.claim.condition, **_stiff_claims(report.claim)}
-    for name, condition in claimed.items():
+    for name, condition in condition_claims(report.claim).items():
         if isinstance(condition, str):
             conditions.append(check_condition(report.plugin, report.name, condition, name))
             checks += max(conditions[-1].values, 1)
-        elif condition is not None:
+        else:
             checks += 1  # among the report's
     false_claims += [check.false_claim for check in conditions if check.false_claim]
     if report.claim.certified:
@@ -251,6 +264,11 @@ def _check_certificates(report: SchemeReport) -> list[str]:
         return [
             f"claims certified {', '.join(report.claim.certified)}; {shallowest} has no bounds: {failure_text(error)}"
         ]
+
+
+def condition_claims(claim: SchemeClaim) -> dict[Property, bool | str]:
+    """Return what is claimed of zero, A- and L-stability: whether with default parameters, or exactly when."""
+    return {**({"zero-stable": claim.condition} if claim.condition else {}), **_stiff_claims(claim)}
 
 
 def _stiff_claims(claim: SchemeClaim) -> dict[Property, bool | str]:

@@ -2,19 +2,24 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 from rich.text import Text
 
 from stabzoo.claims import Claims, SchemeCheck, check_claims
 from stabzoo.cli.console import output, print_json, status_text, table
-from stabzoo.registry.conditions import parse_condition
-from stabzoo.registry.proofs import ConditionCheck
 
 __all__ = ["check_all"]
 
 
-def check_all(*, as_json: bool) -> int:
-    """Recompute every claim, print how each scheme fared, and return 1 if anything is false or broken, else 0."""
-    claims = check_claims()
+def check_all(patterns: Sequence[str], *, as_json: bool) -> int:
+    """Recompute every claim, print how each scheme fared, and return 1 if anything is false or broken, else 0.
+
+    Raises:
+        ConfigError: no scheme has a name that fits a pattern.
+
+    """
+    claims = check_claims(patterns)
     if as_json:
         print_json(_json(claims))
         return int(bool(claims.problems))
@@ -71,23 +76,11 @@ def _json(claims: Claims) -> dict[str, object]:
                 "plugin": entry.report.plugin.name,
                 "distribution": entry.report.plugin.distribution,
                 "checks": entry.checks,
-                "conditions": [_condition_json(check) for check in entry.conditions],
+                "conditions": [check.to_dict() for check in entry.conditions],
                 "false_claims": list(entry.false_claims),
                 "error": entry.report.error,
             }
             for entry in claims.schemes
         ],
         "problems": list(claims.problems),
-    }
-
-
-def _condition_json(check: ConditionCheck) -> dict[str, object]:
-    parameter = parse_condition(check.condition).parameter
-    return {
-        "property": check.name,
-        "claimed": check.condition,
-        "proved": check.proved and check.proved.text(parameter),
-        "how": check.how,
-        "values": check.values,
-        "values_refused": check.refused,
     }

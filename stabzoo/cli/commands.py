@@ -105,16 +105,19 @@ def analyze(
 
 
 @app.command(help_epilogue="")
-def check(*, as_json: Json = False) -> int:
+def check(
+    *patterns: Annotated[str, option("Schemes to check, e.g. 'zerosnet*'; by default all.")], as_json: Json = False
+) -> int:
     """Recompute every claim; exit with 1 if one is false.
 
-    Of each scheme: order, stability, condition and certificate; of each model: its scheme takes its parameters.
+    Of each scheme: order, stability, conditions and certificate; of each model: its scheme takes its parameters. Only
+    what is certified of networks needs torch.
 
-    Example: stabzoo check
+    Example: stabzoo check 'zerosnet*'
     """
     from stabzoo.cli.check import check_all
 
-    return check_all(as_json=as_json)
+    return check_all(patterns, as_json=as_json)
 
 
 @app.command(help_epilogue="")

@@ -10,7 +10,7 @@ from typing import Any, cast
 from pydantic import BaseModel
 from rich.console import Console
 
-from stabzoo.claims import SchemeReport, prove
+from stabzoo.claims import SchemeReport, condition_claims, prove
 from stabzoo.cli.arguments.settings import parse_settings
 from stabzoo.cli.card_text import card_rows, certificate_sentences, coefficients_text
 from stabzoo.cli.console import STYLES, full, output, print_json
@@ -21,6 +21,7 @@ from stabzoo.registry.catalogue import catalogue, unknown_name
 from stabzoo.registry.discovery import Plugin
 from stabzoo.registry.guard import plugin_code
 from stabzoo.registry.loading import scheme_class
+from stabzoo.registry.proofs import ConditionCheck, check_condition
 from stabzoo.registry.schema import SchemeClaim
 from stabzoo.schemes import LearnableMultistep
 from stabzoo.stability import ProductGrowth, StabilityCard, card, product_growth, verify_certificate
@@ -68,6 +69,7 @@ def show_named(name: str, settings: Iterable[str], *, as_json: bool, plot: Path 
                     "growth": _growth_json(_growth(name, model[0], given, scheme)),
                 },
                 "claim": claim.model_dump(mode="json"),
+                "conditions": [check.to_dict() for check in _conditions(scheme_name, plugin, claim)],
             }
         )
         return
@@ -81,7 +83,7 @@ def show_named(name: str, settings: Iterable[str], *, as_json: bool, plot: Path 
     if not model and not given:
         for sentence in SchemeReport(name, plugin, claim, scheme, proved).false_claims:
             _print_wrapped(console, "registry.yaml ", sentence, STYLES["broken"])
-    _print_literature(console, claim)
+    _print_literature(console, claim, _conditions(scheme_name, plugin, claim))
 
 
 def show_coefficients(
@@ -127,15 +129,20 @@ def _print_card(console: Console, proved: StabilityCard, further: Sequence[tuple
         _print_wrapped(console, "- ", sentence)
 
 
-def _print_literature(console: Console, claim: SchemeClaim) -> None:
+def _conditions(scheme: str, plugin: Plugin, claim: SchemeClaim) -> list[ConditionCheck]:
+    """What is claimed of all values of a parameter, and proved."""
+    claimed = condition_claims(claim).items()
+    return [check_condition(plugin, scheme, text, name) for name, text in claimed if isinstance(text, str)]
+
+
+def _print_literature(console: Console, claim: SchemeClaim, conditions: Iterable[ConditionCheck]) -> None:
     console.print()
-    if claim.condition:
-        _print_wrapped(
-            console, "zero-stable exactly when  ", f"{claim.condition}  (claimed; `stabzoo check` recomputes it)"
-        )
-    for what, condition in (("A-stable", claim.a_stable), ("L-stable", claim.l_stable)):
-        if isinstance(condition, str):
-            _print_wrapped(console, f"{what} exactly when  ", f"{condition}  (claimed; `stabzoo check` recomputes it)")
+    for check in conditions:
+        label = f"{check.name} exactly when  "
+        if check.false_claim:
+            _print_wrapped(console, label, f"registry.yaml {check.false_claim}", STYLES["broken"])
+        else:
+            _print_wrapped(console, label, f"{check.condition}  ({check.how})")
     for what, condition in claim.certified.items():
         _print_wrapped(console, f"certified {what}  ", condition)
     if claim.reference:

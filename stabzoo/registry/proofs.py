@@ -64,6 +64,17 @@ class ConditionCheck:
             text += f"; left out {', '.join(self.left_out)}, where the scheme accepts no value tried"
         return text
 
+    def to_dict(self) -> dict[str, object]:
+        """Return what is claimed and what is so as JSON-safe values; ``proved`` is null where it was only sampled."""
+        return {
+            "property": self.name,
+            "claimed": self.condition,
+            "proved": self.proved and self.proved.text(parse_condition(self.condition).parameter),
+            "how": self.how,
+            "values": self.values,
+            "values_refused": self.refused,
+        }
+
 
 def check_condition(plugin: Plugin, scheme: str, condition: str, name: Property) -> ConditionCheck:
     """Compare the condition with the exact set of values at which the scheme has the property."""

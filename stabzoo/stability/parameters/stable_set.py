@@ -169,8 +169,8 @@ def stable_set(
     size = (len(known.rho) - 1) * max(p.degree() for p in (*known.rho, *known.sigma))
     if size > LARGEST[property]:
         raise ValueError(
-            f"expected steps times degree of the coefficients to be at most {LARGEST[property]} to prove where a family "
-            f"is {property}, got {size}; check values one by one"
+            f"expected steps times degree of the coefficients to be at most {LARGEST[property]} to prove where a "
+            f"family is {property}, got {size}; check values one by one"
         )
     return StableSet(property, _cells(family, property, known, tuple(cuts)), known)
 
