@@ -26,6 +26,7 @@ if TYPE_CHECKING:
     from stabzoo.diagnostics.spectra.periodic import periodic_norms
     from stabzoo.discretization import Discretization
     from stabzoo.errors import ConfigError
+    from stabzoo.families import adams_bashforth, adams_moulton, bdf, milne_simpson, named_method, nystrom, ssp
     from stabzoo.hookspecs import hookimpl
     from stabzoo.implicit.regularizers import ResidualPenalty, perturbation_penalty, residual_penalty
     from stabzoo.implicit.report import ConvergenceWarning
@@ -43,7 +44,7 @@ if TYPE_CHECKING:
         ImplicitMultistep,
         LearnableMultistep,
     )
-    from stabzoo.stability import card, is_zero_stable, sweep, verify_certificate
+    from stabzoo.stability import card, is_zero_stable, stable_set, sweep, verify_certificate
     from stabzoo.zoo import refresh
 
 __version__ = "0.1.0"
@@ -69,6 +70,9 @@ _PUBLIC = {
     "StagedNetwork": "networks.staged",
     "StepBound": "diagnostics.bounds.step_bound",
     "Strict": "config",
+    "adams_bashforth": "families",
+    "adams_moulton": "families",
+    "bdf": "families",
     "card": "stability",
     "checkpoint_filter_fn": "networks.checkpoints",
     "conv_norm": "diagnostics.layers",
@@ -81,11 +85,16 @@ _PUBLIC = {
     "list_models": "registry.catalogue",
     "list_schemes": "registry.catalogue",
     "load_yaml": "config",
+    "milne_simpson": "families",
+    "named_method": "families",
+    "nystrom": "families",
     "periodic_norms": "diagnostics.spectra.periodic",
     "perturbation_penalty": "implicit.regularizers",
     "refresh": "zoo",
     "residual_penalty": "implicit.regularizers",
     "solver_report": "implicit.step",
+    "ssp": "families",
+    "stable_set": "stability",
     "sweep": "stability",
     "validate": "config",
     "verify_certificate": "stability",
@@ -112,6 +121,9 @@ __all__ = [  # timm appends the names of the models; a literal, for type checker
     "StagedNetwork",
     "StepBound",
     "Strict",
+    "adams_bashforth",
+    "adams_moulton",
+    "bdf",
     "card",
     "checkpoint_filter_fn",
     "conv_norm",
@@ -124,11 +136,16 @@ __all__ = [  # timm appends the names of the models; a literal, for type checker
     "list_models",
     "list_schemes",
     "load_yaml",
+    "milne_simpson",
+    "named_method",
+    "nystrom",
     "periodic_norms",
     "perturbation_penalty",
     "refresh",
     "residual_penalty",
     "solver_report",
+    "ssp",
+    "stable_set",
     "sweep",
     "validate",
     "verify_certificate",

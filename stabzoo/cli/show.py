@@ -16,6 +16,7 @@ from stabzoo.cli.card_text import card_rows, certificate_sentences, coefficients
 from stabzoo.cli.console import STYLES, full, output, print_json
 from stabzoo.discretization import Discretization
 from stabzoo.errors import ConfigError, PluginError
+from stabzoo.families import named_method
 from stabzoo.multistep import HasCoefficients, LinearMultistep
 from stabzoo.registry.catalogue import catalogue, unknown_name
 from stabzoo.registry.discovery import Plugin
@@ -27,7 +28,7 @@ from stabzoo.schemes import LearnableMultistep
 from stabzoo.stability import ProductGrowth, StabilityCard, card, product_growth, verify_certificate
 from stabzoo.stability.root_condition import rational_text
 
-__all__ = ["show_coefficients", "show_named"]
+__all__ = ["coefficients_of", "show_method", "show_named"]
 
 
 def show_named(name: str, settings: Iterable[str], *, as_json: bool, plot: Path | None) -> None:
@@ -86,19 +87,34 @@ def show_named(name: str, settings: Iterable[str], *, as_json: bool, plot: Path 
     _print_literature(console, claim, _conditions(scheme_name, plugin, claim))
 
 
-def show_coefficients(
-    alpha: Sequence[str], beta: Sequence[str], beta_next: str, *, as_json: bool, plot: Path | None
-) -> None:
-    """Print the card of the linear multistep method with these coefficients.
+def coefficients_of(
+    name: str | None, alpha: Sequence[str], beta: Sequence[str], beta_next: str | None
+) -> LinearMultistep:
+    """Return the method that is named, or has these coefficients.
 
     Raises:
-        ConfigError: they are not the coefficients of a method, or the plot cannot be written.
+        ConfigError: they are not the coefficients of a method, it is no name, or both are given, or neither.
 
     """
     try:
-        method = LinearMultistep(_numbers(alpha), _numbers(beta), beta_next)
+        if name is not None:
+            if alpha or beta or beta_next is not None:
+                raise ValueError(f"expected {name} or coefficients, got both")
+            return named_method(name)
+        if not (alpha and beta):
+            raise ValueError("expected --alpha and --beta, or a named method, e.g. 'bdf(3)'")
+        return LinearMultistep(_numbers(alpha), _numbers(beta), beta_next or 0)
     except ValueError as error:
         raise ConfigError(str(error)) from None
+
+
+def show_method(method: LinearMultistep, *, as_json: bool, plot: Path | None) -> None:
+    """Print the card of a linear multistep method.
+
+    Raises:
+        ConfigError: the plot cannot be written.
+
+    """
     proved = card(method)
     if plot is not None:
         _draw(proved, plot, coefficients_text(method))

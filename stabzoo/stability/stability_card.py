@@ -9,7 +9,7 @@ from fractions import Fraction
 from functools import cached_property
 from typing import Literal, TypeAlias
 
-from stabzoo.multistep import HasCoefficients, LinearMultistep
+from stabzoo.multistep import HasCoefficients, LinearMultistep, meant
 from stabzoo.stability.certificate import Certificate, certify
 from stabzoo.stability.enclosure import Enclosure, Real, as_float, largest, midpoint, real_to_json
 from stabzoo.stability.root_condition import rational_text
@@ -101,7 +101,22 @@ class StabilityCard:
 
     @cached_property
     def reason(self) -> str:
-        """One sentence that says which factor of rho over Q decides the status."""
+        """One sentence that says which factor of rho over Q decides the status, and what may have been meant."""
+        intended = meant(self.method)
+        if intended is None:
+            return self._why()
+        differing = [
+            f"{name} = ({', '.join(map(rational_text, new))})"
+            for name, new, old in (
+                ("alpha", intended.alpha, self.method.alpha),
+                ("beta", intended.beta, self.method.beta),
+                ("beta_next", (intended.beta_next,), (self.method.beta_next,)),
+            )
+            if new != old
+        ]
+        return f"{self._why()}; did you mean {', '.join(differing)}?"
+
+    def _why(self) -> str:
         if self.status == "unstable":
             return self._why_unstable()
         start = f"rho = {self.factored_rho}"

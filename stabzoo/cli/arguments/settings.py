@@ -54,7 +54,7 @@ def _value(text: str, setting: str) -> Any:
             raise ConfigError(
                 f'--set {setting}: not a JSON list ({error}); write it as 1,1/2,0 or [1, "1/2", 0]'
             ) from None
-    if "," in text:
+    if "," in text and not text.endswith(")"):  # ssp(3, 2) is one value
         return [_scalar(part.strip()) for part in text.removesuffix(",").split(",")]
     return _scalar(text)
 
