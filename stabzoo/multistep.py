@@ -271,7 +271,7 @@ def meant(method: LinearMultistep) -> LinearMultistep | None:
     keeps constants is returned, if ``method`` does not.
 
     Example:
-        >>> found = meant(LinearMultistep(("1.3333", "-0.3333"), (), "0.6667"))
+        >>> found = meant(LinearMultistep(("1.3333", "-0.3333"), (), "0.6666"))
         >>> found.alpha, found.beta_next
         ((Fraction(4, 3), Fraction(-1, 3)), Fraction(2, 3))
     """

@@ -175,18 +175,20 @@ def test_a_part_that_the_scheme_refuses_is_left_out_and_said(install: Install) -
     says(entry.conditions[0].how, "proved", "left out", "s > 1", "accepts no value")
 
 
-def test_coefficients_that_are_not_rational_are_checked_at_values(install: Install) -> None:
+@pytest.mark.parametrize(("condition", "facts"), [("-1 <= s <= 1", ()), ("-1 <= s < 1", ("s = 1 is zero-stable",))])
+def test_coefficients_that_are_not_rational_are_checked_at_values(
+    install: Install, condition: str, facts: tuple[str, ...]
+) -> None:
     """And it is said that nothing is proved."""
     body = "return LinearMultistep((abs(self.s),), (1,))"
-    for condition, facts in (("-1 <= s <= 1", ()), ("-1 <= s < 1", ("s = 1 is zero-stable",))):
-        claimed = f"{{order: null, stability: strong, condition: '{condition}'}}"
-        install("planted", PLANTED.format(body=body), f"planted: {{schemes: {{planted: {claimed}}}}}")
-        (entry,) = claims.check_claims(["planted"]).schemes
-        assert entry.conditions[0].proved is None
-        says(entry.conditions[0].how, "not proved", f"{entry.conditions[0].values} values")
-        assert bool(entry.false_claims) is bool(facts)
-        if facts:
-            says("\n".join(entry.false_claims), *facts)
+    claimed = f"{{order: null, stability: strong, condition: '{condition}'}}"
+    install("planted", PLANTED.format(body=body), f"planted: {{schemes: {{planted: {claimed}}}}}")
+    (entry,) = claims.check_claims(["planted"]).schemes
+    assert entry.conditions[0].proved is None
+    says(entry.conditions[0].how, "not proved", f"{entry.conditions[0].values} values")
+    assert bool(entry.false_claims) is bool(facts)
+    if facts:
+        says("\n".join(entry.false_claims), *facts)
 
 
 def test_a_certificate_that_does_not_verify_is_a_false_claim(monkeypatch: pytest.MonkeyPatch) -> None:
