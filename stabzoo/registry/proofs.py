@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from fractions import Fraction
 from functools import cache
+from itertools import product
 
 from stabzoo.errors import PluginError
 from stabzoo.multistep import LinearMultistep
@@ -59,7 +60,7 @@ class ConditionCheck:
         refused = f", {self.refused} refused" if self.refused else ""
         if self.proved is None:
             return f"checked at {self.values} values{refused}, not proved"
-        text = self.proved.proof(parse_condition(self.condition).parameter)
+        text = self.proved.proof(parse_condition(self.condition).parameters[0])
         if self.left_out:
             text += f"; left out {', '.join(self.left_out)}, where the scheme accepts no value tried"
         return text
@@ -69,7 +70,7 @@ class ConditionCheck:
         return {
             "property": self.name,
             "claimed": self.condition,
-            "proved": self.proved and self.proved.text(parse_condition(self.condition).parameter),
+            "proved": self.proved and self.proved.text(parse_condition(self.condition).parameters[0]),
             "how": self.how,
             "values": self.values,
             "values_refused": self.refused,
@@ -80,93 +81,102 @@ def check_condition(plugin: Plugin, scheme: str, condition: str, name: Property)
     """Compare the condition with the exact set of values at which the scheme has the property."""
     parsed, claimed = parse_condition(condition), f"claims {TITLES[name]} exactly when {condition}"
     accepted = parameter_names(scheme_class(scheme))
-    if parsed.parameter not in accepted:
+    if unknown := [parameter for parameter in parsed.parameters if parameter not in accepted]:
         takes = f"its parameters: {', '.join(accepted)}" if accepted else "it has no parameters"
-        text = f"{claimed}, but has no parameter {parsed.parameter!r}; {takes}"
+        text = f"{claimed}, but has no parameter {unknown[0]!r}; {takes}"
         return ConditionCheck(name, condition, 0, 0, false_claim=text)
-    family = _family(plugin, scheme, parsed.parameter)
-    tried = tuple(dict.fromkeys((*parsed.probes(), *SAMPLED)))
-    methods: dict[Fraction, LinearMultistep] = {}
+    family, proved = _family(plugin, scheme, parsed.parameters), None
+    is_line = len(parsed.parameters) == 1
+    values = list(dict.fromkeys((*parsed.probes(), *SAMPLED))) if is_line else parsed.grid()
+    methods: dict[tuple[Fraction, ...], LinearMultistep] = {}
     refused = 0
     try:
-        for value in tried:
+        for place in product(values, repeat=len(parsed.parameters)):
             try:
-                methods[value] = family(value)
-            except ValueError:  # also ConfigError: not a value of this parameter
+                methods[place] = family(*place)
+            except ValueError:  # also ConfigError: no values of these parameters
                 refused += 1
-        proved = stable_set(family, name, cuts=parsed.bounds, values=tried) if methods else None
+        if methods and is_line:
+            proved = stable_set(family, name, cuts=parsed.bounds, values=values)
     except PluginError as error:
         return ConditionCheck(name, condition, len(methods), refused, false_claim=f"{claimed}, but {error}")
     except ValueError:  # no rational functions, or with coefficients beyond what a method may have
-        proved = None
+        pass
     if not methods:
         text = f"{claimed}, but accepts none of the {refused} values tried"
         return ConditionCheck(name, condition, 0, refused, false_claim=text)
     if proved is None:
         wrong, left_out = _wrong_values(methods, parsed, name), []
     else:
-        wrong, left_out = _wrong_cells(proved, parsed, family, methods)
+        wrong, left_out = _wrong_cells(proved, parsed, family, [value for (value,) in methods])
     text = None
     if wrong:
-        so = f"exactly when {proved.text(parsed.parameter)}; " if proved else ""
+        so = f"exactly when {proved.text(parsed.parameters[0])}; " if proved else ""
         more = f"; {len(wrong)} counterexamples" if len(wrong) > SHOWN else ""
         text = f"{claimed}; proved: {so}{'; '.join(wrong[:SHOWN])}{more}"
     return ConditionCheck(name, condition, len(methods), refused, proved, tuple(left_out), text)
 
 
-def _family(plugin: Plugin, scheme: str, parameter: str) -> Callable[[Fraction], LinearMultistep]:
-    """The scheme as a function of its parameter; its code runs under guard, and once a value."""
+def _family(plugin: Plugin, scheme: str, parameters: tuple[str, ...]) -> Callable[..., LinearMultistep]:
+    """The scheme as a function of its parameters; its code runs under guard, and once a value."""
 
     @cache
-    def method(value: Fraction) -> LinearMultistep:
+    def method(*values: Fraction) -> LinearMultistep:
         try:
             with plugin_code(f"{plugin}: scheme {scheme!r}", passes=(ValueError,)):
-                return get_scheme(scheme, **{parameter: value}).coefficients()
+                return get_scheme(scheme, **dict(zip(parameters, values, strict=True))).coefficients()
         except PluginError as error:
             failure = failure_text(error.__cause__ or error)
             raise PluginError(
-                f"fails at {parameter} = {value} ({failure}); refuse such a value by a ValueError"
+                f"fails at {_place(parameters, values)} ({failure}); refuse such a value by a ValueError"
             ) from error
 
     return method
 
 
-def _wrong_values(methods: dict[Fraction, LinearMultistep], condition: Condition, name: Property) -> list[str]:
-    verdicts = {value: VERDICTS[name](method) for value, method in methods.items()}
+def _wrong_values(
+    methods: dict[tuple[Fraction, ...], LinearMultistep], condition: Condition, name: Property
+) -> list[str]:
+    verdicts = {values: VERDICTS[name](method) for values, method in methods.items()}
     return [
-        _counterexample(f"{condition.parameter} = {value}", name, holds=holds)
-        for value, holds in verdicts.items()
-        if holds != condition.holds(value)
+        _counterexample(_place(condition.parameters, values), name, holds=holds)
+        for values, holds in verdicts.items()
+        if holds != condition.holds(*values)
     ]
+
+
+def _place(parameters: tuple[str, ...], values: tuple[Fraction, ...]) -> str:
+    return ", ".join(f"{parameter} = {value}" for parameter, value in zip(parameters, values, strict=True))
 
 
 def _wrong_cells(
     proved: StableSet,
     condition: Condition,
     family: Callable[[Fraction], LinearMultistep],
-    methods: dict[Fraction, LinearMultistep],
+    values: Sequence[Fraction],
 ) -> tuple[list[str], list[str]]:
     """A counterexample of each cell where the claim differs, and the cells where the scheme takes no value."""
+    (parameter,) = condition.parameters
     wrong: list[str] = []
     left_out: list[str] = []
     for cell in proved.cells:
         if cell.holds is None or cell.holds == condition.holds(cell.sample):
             continue
         if cell.is_point and cell.lower is not None and cell.lower.rational is None:
-            place = cell.text(condition.parameter).replace("==", "=")
+            place = cell.text(parameter).replace("==", "=")
         else:
-            value = next((v for v in _candidates(cell, methods) if _takes(family, v)), None)
+            value = next((v for v in _candidates(cell, values) if _takes(family, v)), None)
             if value is None:
-                left_out.append(cell.text(condition.parameter))
+                left_out.append(cell.text(parameter))
                 continue
-            place = f"{condition.parameter} = {value}"
+            place = _place(condition.parameters, (value,))
         wrong.append(_counterexample(place, proved.name, holds=cell.holds))
     return wrong, left_out
 
 
-def _candidates(cell: Cell, methods: dict[Fraction, LinearMultistep]) -> Iterator[Fraction]:
+def _candidates(cell: Cell, values: Sequence[Fraction]) -> Iterator[Fraction]:
     yield cell.sample
-    yield from (value for value in methods if cell.contains(value))
+    yield from (value for value in values if cell.contains(value))
 
 
 def _takes(family: Callable[[Fraction], LinearMultistep], value: Fraction) -> bool:

@@ -175,6 +175,36 @@ def test_a_part_that_the_scheme_refuses_is_left_out_and_said(install: Install) -
     says(entry.conditions[0].how, "proved", "left out", "s > 1", "accepts no value")
 
 
+@pytest.mark.parametrize(
+    ("condition", "facts"),
+    [
+        ("-1 <= s <= 1 and -1 <= t <= 1", ()),
+        ("-1 <= s <= 1 and t <= 1", ("s = ", "t = ", "is not zero-stable")),
+        ("-1 <= s <= 1 and -1 < t <= 1", ("t = -1 is zero-stable",)),
+        ("-1 <= s <= 1 and q <= 1", ("no parameter 'q'",)),
+    ],
+)
+def test_a_condition_on_two_parameters_is_checked_on_a_grid(
+    install: Install, condition: str, facts: tuple[str, ...]
+) -> None:
+    """And it is said that nothing is proved, and how many values are refused."""
+    body = """if self.t == 2:
+                raise ValueError("refused")
+            return LinearMultistep((self.s if abs(self.t) <= 1 else 3,), (1,))"""
+    field = "s: Rational = Fraction(0)"
+    code = PLANTED.format(body=body).replace(field, f"{field}\n        t: Rational = Fraction(0)")
+    claimed = f"{{order: null, stability: strong, condition: '{condition}'}}"
+    install("planted", code, f"planted: {{schemes: {{planted: {claimed}}}}}")
+    (entry,) = claims.check_claims(["planted"]).schemes
+    assert entry.conditions[0].proved is None
+    assert bool(entry.false_claims) is bool(facts)
+    if facts:
+        says("\n".join(entry.false_claims), *facts)
+    if "q" not in condition:
+        assert entry.conditions[0].values > 80
+        says(entry.conditions[0].how, "not proved", f"{entry.conditions[0].values} values", "refused")
+
+
 @pytest.mark.parametrize(("condition", "facts"), [("-1 <= s <= 1", ()), ("-1 <= s < 1", ("s = 1 is zero-stable",))])
 def test_coefficients_that_are_not_rational_are_checked_at_values(
     install: Install, condition: str, facts: tuple[str, ...]
