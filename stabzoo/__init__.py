@@ -26,6 +26,7 @@ if TYPE_CHECKING:
     from stabzoo.diagnostics.spectra.periodic import periodic_norms
     from stabzoo.discretization import Discretization
     from stabzoo.errors import ConfigError
+    from stabzoo.families import adams_bashforth, adams_moulton, bdf, milne_simpson, named_method, nystrom, ssp
     from stabzoo.hookspecs import hookimpl
     from stabzoo.implicit.regularizers import ResidualPenalty, perturbation_penalty, residual_penalty
     from stabzoo.implicit.report import ConvergenceWarning
@@ -45,7 +46,7 @@ if TYPE_CHECKING:
         ImplicitMultistep,
         LearnableMultistep,
     )
-    from stabzoo.stability import card, is_zero_stable, sweep, verify_certificate
+    from stabzoo.stability import card, is_zero_stable, stable_set, sweep, verify_certificate
     from stabzoo.zoo import refresh
 
 __version__ = "0.1.0"
@@ -77,6 +78,9 @@ _PUBLIC = {
     "StepBound": "diagnostics.bounds.step_bound",
     "Strict": "config",
     "TruncatedSolve": "methods",
+    "adams_bashforth": "families",
+    "adams_moulton": "families",
+    "bdf": "families",
     "card": "stability",
     "checkpoint_filter_fn": "networks.checkpoints",
     "conv_norm": "diagnostics.layers",
@@ -89,11 +93,16 @@ _PUBLIC = {
     "list_models": "registry.catalogue",
     "list_schemes": "registry.catalogue",
     "load_yaml": "config",
+    "milne_simpson": "families",
+    "named_method": "families",
+    "nystrom": "families",
     "periodic_norms": "diagnostics.spectra.periodic",
     "perturbation_penalty": "implicit.regularizers",
     "refresh": "zoo",
     "residual_penalty": "implicit.regularizers",
     "solver_report": "implicit.step",
+    "ssp": "families",
+    "stable_set": "stability",
     "sweep": "stability",
     "validate": "config",
     "verify_certificate": "stability",
@@ -126,6 +135,9 @@ __all__ = [  # timm appends the names of the models; a literal, for type checker
     "StepBound",
     "Strict",
     "TruncatedSolve",
+    "adams_bashforth",
+    "adams_moulton",
+    "bdf",
     "card",
     "checkpoint_filter_fn",
     "conv_norm",
@@ -138,11 +150,16 @@ __all__ = [  # timm appends the names of the models; a literal, for type checker
     "list_models",
     "list_schemes",
     "load_yaml",
+    "milne_simpson",
+    "named_method",
+    "nystrom",
     "periodic_norms",
     "perturbation_penalty",
     "refresh",
     "residual_penalty",
     "solver_report",
+    "ssp",
+    "stable_set",
     "sweep",
     "validate",
     "verify_certificate",

@@ -7,21 +7,23 @@ what is claimed.  Only claims about networks with weights (`certified`) import t
 from __future__ import annotations
 
 import warnings
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from fnmatch import fnmatchcase
 from typing import Any
 
 from stabzoo.discretization import Discretization
 from stabzoo.errors import ConfigError, PluginError, PluginWarning
 from stabzoo.methods import NOT_DECIDED, NotDecided, OwnNetwork, OwnStep
-from stabzoo.registry.catalogue import Catalogue, catalogue
-from stabzoo.registry.conditions import Condition, parse_condition
+from stabzoo.registry.catalogue import Catalogue, catalogue, unknown_name
 from stabzoo.registry.discovery import Plugin
 from stabzoo.registry.guard import failure_text, plugin_code
-from stabzoo.registry.loading import get_scheme, parameter_names, scheme_class
+from stabzoo.registry.loading import get_scheme
+from stabzoo.registry.proofs import ConditionCheck, check_condition
 from stabzoo.registry.schema import ModelConfig, SchemeClaim
 from stabzoo.schemes import LearnableMultistep
-from stabzoo.stability import StabilityCard, card, is_zero_stable, verify_certificate
+from stabzoo.stability import StabilityCard, card, verify_certificate
+from stabzoo.stability.parameters.stable_set import Property
 
 __all__ = [
     "Claims",
@@ -30,6 +32,7 @@ __all__ = [
     "SchemeReport",
     "check_claims",
     "check_scheme",
+    "condition_claims",
     "model_problems",
     "model_reports",
     "order_text",
@@ -112,17 +115,15 @@ class SchemeCheck:
 
     Attributes:
         report: What is claimed and proved of the default parameters.
-        checks: How many claims were recomputed, each value of the condition's parameter counted.
-        values: At how many values the condition was checked.
-        refused: How many further values the scheme itself does not accept.
+        checks: How many claims were recomputed, each value of a condition's parameter counted.
+        conditions: How those about all values of a parameter fared.
         false_claims: What is not so, one sentence each.
 
     """
 
     report: SchemeReport
     checks: int
-    values: int
-    refused: int
+    conditions: tuple[ConditionCheck, ...]
     false_claims: tuple[str, ...]
 
 
@@ -188,15 +189,27 @@ def model_reports() -> list[ModelReport]:
     return reports
 
 
-def check_claims() -> Claims:
-    """Recompute every claim of every plugin.
+def check_claims(patterns: Sequence[str] = ()) -> Claims:
+    """Recompute every claim of every plugin, or those about the schemes whose names fit ``patterns`` and their models.
 
     Of each scheme: order, stability and certificate with its default parameters, its conditions (of zero, A- and
-    L-stability) at every value of `Condition.probes`, exactly, and what is certified of its networks.  Of each model:
-    its scheme exists and takes its parameters.
+    L-stability) at all values of their parameter (see `check_condition`), and what is certified of its networks.  Of
+    each model: its scheme exists and takes its parameters.
+
+    Raises:
+        ConfigError: no scheme has a name that fits a pattern.
+
     """
-    schemes, models = tuple(check_scheme(report) for report in scheme_reports()), model_reports()
-    problems = plugin_problems()
+    reports, models, problems = scheme_reports(), model_reports(), plugin_problems()
+    if patterns:
+        names = [report.name for report in reports]
+        for pattern in patterns:
+            if not any(fnmatchcase(name, pattern) for name in names):
+                raise unknown_name("scheme", pattern, names)
+        reports = [report for report in reports if any(fnmatchcase(report.name, pattern) for pattern in patterns)]
+        chosen = {report.name for report in reports}
+        models, problems = [model for model in models if model.config.scheme in chosen], []
+    schemes = tuple(check_scheme(report) for report in reports)
     for check in schemes:
         problems += [f"{check.report.plugin}: scheme {check.report.name!r} {text}" for text in check.false_claims]
         problems += [check.report.error] if check.report.error else []
@@ -230,27 +243,21 @@ def _catalogue() -> Catalogue:
 def check_scheme(report: SchemeReport) -> SchemeCheck:
     """Recompute every claim about one scheme; none where the plugin is broken."""
     if report.card is None:
-        return SchemeCheck(report, 0, 0, 0, ())
-    false_claims, checks, values, refused = list(report.false_claims), 3, 0, 0
+        return SchemeCheck(report, 0, (), ())
+    false_claims, checks, conditions = list(report.false_claims), 3, list[ConditionCheck]()
     if not verify_certificate(report.card.coefficients, report.card.certificate):
         false_claims.append("the certificate of its root condition does not verify")
-    if condition := report.claim.parsed_condition():
-        claimed = f"claims zero stability exactly when {report.claim.condition}"
-        values, refused, found = _check_condition(report, condition, claimed, "zero-stable", is_zero_stable)
-        checks += max(values, 1)
-        false_claims += found
-    for name, claimed in _stiff_claims(report.claim).items():
-        tried, found = 1, []
-        if isinstance(claimed, str):
-            tried, _, found = _check_condition(
-                report, parse_condition(claimed), f"claims {name} exactly when {claimed}", name, _stiff_verdict(name)
-            )
-        checks += max(tried, 1)
-        false_claims += found
+    for name, condition in condition_claims(report.claim).items():
+        if isinstance(condition, str):
+            conditions.append(check_condition(report.plugin, report.name, condition, name))
+            checks += max(conditions[-1].values, 1)
+        else:
+            checks += 1  # among the report's
+    false_claims += [check.false_claim for check in conditions if check.false_claim]
     if report.claim.certified:
         checks += len(report.claim.certified)
         false_claims += _check_certificates(report)
-    return SchemeCheck(report, checks, values, refused, tuple(false_claims))
+    return SchemeCheck(report, checks, tuple(conditions), tuple(false_claims))
 
 
 def _check_certificates(report: SchemeReport) -> list[str]:
@@ -269,54 +276,15 @@ def _check_certificates(report: SchemeReport) -> list[str]:
         ]
 
 
-def _check_condition(
-    report: SchemeReport,
-    condition: Condition,
-    claimed: str,
-    adjective: str,
-    verdict: Callable[[Discretization], bool | NotDecided],
-) -> tuple[int, int, list[str]]:
-    """Return how many values were checked, how many the scheme refused, and what is wrong, at most one sentence."""
-    accepted = parameter_names(scheme_class(report.name))
-    if condition.parameter not in accepted:
-        takes = f"its parameters: {', '.join(accepted)}" if accepted else "it has no parameters"
-        return 0, 0, [f"{claimed}, but has no parameter {condition.parameter!r}; {takes}"]
-    values, refused, wrong = 0, 0, list[str]()
-    for value in condition.probes():
-        place = f"{condition.parameter} = {value}"
-        try:
-            with plugin_code(f"{report.plugin}: scheme {report.name!r}", passes=(ValueError,)):
-                scheme = get_scheme(report.name, **{condition.parameter: value})
-            with plugin_code(f"{report.plugin}: scheme {report.name!r}"):
-                proved = verdict(scheme)
-        except ValueError:  # also ConfigError: not a value of this parameter
-            refused += 1
-            continue
-        except PluginError as error:
-            failure = (
-                f"fails at {place} ({failure_text(error.__cause__ or error)}); refuse such a value by a ValueError"
-            )
-            return values, refused, [f"{claimed}, but {failure}"]
-        values += 1
-        if proved is not condition.holds(value):
-            wrong.append(f"{place} is {'not decided' if proved is NOT_DECIDED else _not(proved) + adjective}")
-    if not values:
-        return 0, refused, [f"{claimed}, but accepts none of the {refused} values tried"]
-    if wrong:
-        shown = "; ".join(wrong[:SHOWN])
-        more = f"; {len(wrong)} of {values} values are counterexamples" if len(wrong) > SHOWN else ""
-        return values, refused, [f"{claimed}; proved: {shown}{more}"]
-    return values, refused, []
+def condition_claims(claim: SchemeClaim) -> dict[Property, bool | str]:
+    """Return what is claimed of zero, A- and L-stability: whether with default parameters, or exactly when."""
+    return {**({"zero-stable": claim.condition} if claim.condition else {}), **_stiff_claims(claim)}
 
 
-def _stiff_claims(claim: SchemeClaim) -> dict[str, bool | str]:
+def _stiff_claims(claim: SchemeClaim) -> dict[Property, bool | str]:
     """What is claimed of A- and L-stability: whether, or exactly when."""
-    claims = {"A-stable": claim.a_stable, "L-stable": claim.l_stable}
+    claims: dict[Property, bool | str | None] = {"A-stable": claim.a_stable, "L-stable": claim.l_stable}
     return {name: claimed for name, claimed in claims.items() if claimed is not None}
-
-
-def _stiff_verdict(name: str) -> Callable[[Discretization], bool | NotDecided]:
-    return lambda scheme: STIFF[name](card(scheme))
 
 
 def _not(holds: bool | NotDecided) -> str:

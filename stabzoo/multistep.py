@@ -333,6 +333,38 @@ def sum_text(terms: Sequence[str], weights: Sequence[Fraction]) -> str:
     return text or "0"
 
 
+def meant(method: LinearMultistep) -> LinearMultistep | None:
+    """Return the consistent method of which these are decimals, None if it is consistent or no such method is found.
+
+    18/11 is written as 1.636, and then the coefficients do not sum to what they should. Fractions of small denominators
+    are tried, no further from a decimal than one unit of its last digit. Where they make no consistent method, one that
+    keeps constants is returned, if ``method`` does not.
+
+    Example:
+        >>> found = meant(LinearMultistep(("1.3333", "-0.3333"), (), "0.6666"))
+        >>> found.alpha, found.beta_next
+        ((Fraction(4, 3), Fraction(-1, 3)), Fraction(2, 3))
+    """
+    if method.is_consistent:
+        return None
+    candidates: list[LinearMultistep] = []
+    for bound in (10, 30, 100, 300, 1000, 3000):
+        new, *past = (_nearby(c, bound) for c in (method.beta_next, *method.alpha, *method.beta))
+        candidates.append(LinearMultistep(past[: method.steps], past[method.steps :], new))
+    consistent = (c for c in candidates if c.is_consistent)
+    kept = (c for c in candidates if c.is_preconsistent and not method.is_preconsistent)
+    return next(consistent, None) or next(kept, None)
+
+
+def _nearby(value: Fraction, bound: int) -> Fraction:
+    """The fraction of which a decimal, or a float, is a rounding or a truncation, itself where there is none."""
+    digits = next((k for k in range(1, 21) if 10**k % value.denominator == 0), None)
+    if digits is None:
+        return value
+    near = value.limit_denominator(bound)
+    return near if abs(near - value) < max(Fraction(1, 10**digits), abs(value) / 2**52) else value
+
+
 EULER = LinearMultistep((1,), (1,))
 """The explicit Euler method, y_{n+1} = y_n + h f(y_n)."""
 

@@ -5,7 +5,7 @@ from typing import Literal
 
 from pydantic import model_validator
 
-from stabzoo import ExplicitFamily, LearnableMultistep, LinearMultistep, Rational, hookimpl
+from stabzoo import ExplicitFamily, LearnableMultistep, LinearMultistep, Rational, hookimpl, named_method
 
 
 class LM(ExplicitFamily):
@@ -59,6 +59,9 @@ class LMResNet(LearnableMultistep):
 class Multistep(ExplicitFamily):
     """y_{n+1} = sum_j alpha_j y_{n-j} + sum_j beta_j f(y_{n-j}), any coefficients; by default Adams-Bashforth 2.
 
+    Coefficients are given as ``alpha`` and ``beta``, or by the name of an explicit method: ``family="ssp(4, 3)"``,
+    ``adams_bashforth(k)``, ``nystrom(k)`` (see `stabzoo.named_method`).
+
     References:
         Hairer, Norsett, Wanner: Solving ordinary differential equations I, section III.1.
     """
@@ -66,9 +69,12 @@ class Multistep(ExplicitFamily):
     name = "multistep"
     alpha: tuple[Rational, ...] = (Fraction(1), Fraction(0))
     beta: tuple[Rational, ...] = (Fraction(3, 2), Fraction(-1, 2))
+    family: str | None = None
 
     def coefficients(self) -> LinearMultistep:
-        """The given coefficients."""
+        """The given coefficients, or those of the named method."""
+        if self.family is not None:
+            return named_method(self.family)
         return LinearMultistep(self.alpha, self.beta)
 
     @model_validator(mode="after")
@@ -78,7 +84,10 @@ class Multistep(ExplicitFamily):
                 "alpha and beta are given together, e.g. alpha=['1','0'], beta=['3/2','-1/2']: one without the other "
                 "would be mixed with a default that belongs to another method"
             )
-        self.coefficients()
+        if self.family is not None and self.model_fields_set & {"alpha", "beta"}:
+            raise ValueError("give family, or alpha and beta, not both")
+        if not self.coefficients().is_explicit:
+            raise ValueError(f"expected an explicit method, got {self.family}, which needs f(y_{{n+1}})")
         return self
 
 

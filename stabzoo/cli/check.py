@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 from rich.text import Text
 
 from stabzoo.claims import Claims, SchemeCheck, check_claims, order_text
@@ -11,9 +13,14 @@ from stabzoo.methods import NotDecided
 __all__ = ["check_all"]
 
 
-def check_all(*, as_json: bool) -> int:
-    """Recompute every claim, print how each scheme fared, and return 1 if anything is false or broken, else 0."""
-    claims = check_claims()
+def check_all(patterns: Sequence[str], *, as_json: bool) -> int:
+    """Recompute every claim, print how each scheme fared, and return 1 if anything is false or broken, else 0.
+
+    Raises:
+        ConfigError: no scheme has a name that fits a pattern.
+
+    """
+    claims = check_claims(patterns)
     if as_json:
         print_json(_json(claims))
         return int(bool(claims.problems))
@@ -25,7 +32,7 @@ def check_all(*, as_json: bool) -> int:
         "proved": [
             _order_and_status(report.card.order, report.card.status) if report.card else "-" for report in reports
         ],
-        "condition": [_condition(entry) for entry in claims.schemes],
+        "condition": [_conditions(entry) for entry in claims.schemes],
         "verdict": [_verdict(entry) for entry in claims.schemes],
         "plugin": [report.plugin.name for report in reports],
     }
@@ -45,12 +52,12 @@ def _order_and_status(order: int | str | NotDecided | None, status: str) -> str:
     return f"{order_text(order)}, {status}"
 
 
-def _condition(entry: SchemeCheck) -> str:
-    condition = entry.report.claim.condition
-    if condition is None:
-        return "-"
-    refused = f", {entry.refused} refused" if entry.refused else ""
-    return f"{condition} ({entry.values} values{refused})"
+def _conditions(entry: SchemeCheck) -> str:
+    texts = [
+        f"{check.name}: {check.condition} ({'proved' if check.proved else f'{check.values} values, not proved'})"
+        for check in entry.conditions
+    ]
+    return "; ".join(texts) or "-"
 
 
 def _verdict(entry: SchemeCheck) -> Text:
@@ -70,8 +77,7 @@ def _json(claims: Claims) -> dict[str, object]:
                 "plugin": entry.report.plugin.name,
                 "distribution": entry.report.plugin.distribution,
                 "checks": entry.checks,
-                "condition_values": entry.values,
-                "condition_values_refused": entry.refused,
+                "conditions": [check.to_dict() for check in entry.conditions],
                 "false_claims": list(entry.false_claims),
                 "error": entry.report.error,
             }

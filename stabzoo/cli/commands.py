@@ -18,6 +18,7 @@ EXAMPLES = """Examples:
   stabzoo list 'zerosnet*' --status strong
   stabzoo show zerosnet --set lam=3 --plot lambda3.png
   stabzoo analyze --alpha 1/3 5/9 1/9 --beta 16/9
+  stabzoo analyze 'bdf(3)'
   stabzoo check
   stabzoo doctor
   stabzoo new-plugin leapfrog --alpha 0 1 --beta 2 0
@@ -86,35 +87,44 @@ def show(
 
 @app.command(help_epilogue="")
 def analyze(
+    name: Annotated[str | None, option("A named method, e.g. 'bdf(3)', 'ssp(4, 3)', instead of coefficients.")] = None,
+    /,
     *,
-    alpha: Annotated[tuple[str, ...], numbers("Weights of the past states, newest first: 2, 1/3, -0.75, exactly.")],
-    beta: Annotated[tuple[str, ...], numbers("Weights of the past slopes, newest first.")],
-    beta_next: Annotated[str, Parameter(help="Weight of the new slope, of an implicit method.")] = "0",
+    alpha: Annotated[
+        tuple[str, ...], numbers("Weights of the past states, newest first: 2, 1/3, -0.75, exactly.")
+    ] = (),
+    beta: Annotated[tuple[str, ...], numbers("Weights of the past slopes, newest first.")] = (),
+    beta_next: Annotated[str | None, Parameter(help="Weight of the new slope, of an implicit method.")] = None,
     as_json: Json = False,
     plot: Plot = None,
 ) -> None:
-    """Prove the stability of given coefficients.
+    """Prove the stability of given coefficients, or of a named method.
 
     y[n+1] = alpha_0 y[n] + alpha_1 y[n-1] + ... + h (beta_next f[n+1] + beta_0 f[n] + ...)
 
+    Names: adams_bashforth(k), adams_moulton(k), bdf(k), milne_simpson(k), nystrom(k), ssp(d, p).
+
     Example: stabzoo analyze --alpha 1/3 5/9 1/9 --beta 16/9
     """
-    from stabzoo.cli.show import show_coefficients
+    from stabzoo.cli.show import coefficients_of, show_method
 
-    show_coefficients(alpha, beta, beta_next, as_json=as_json, plot=plot)
+    show_method(coefficients_of(name, alpha, beta, beta_next), as_json=as_json, plot=plot)
 
 
 @app.command(help_epilogue="")
-def check(*, as_json: Json = False) -> int:
+def check(
+    *patterns: Annotated[str, option("Schemes to check, e.g. 'zerosnet*'; by default all.")], as_json: Json = False
+) -> int:
     """Recompute every claim; exit with 1 if one is false.
 
-    Of each scheme: order, stability, condition and certificate; of each model: its scheme takes its parameters.
+    Of each scheme: order, stability, conditions and certificate; of each model: its scheme takes its parameters. Only
+    what is certified of networks needs torch.
 
-    Example: stabzoo check
+    Example: stabzoo check 'zerosnet*'
     """
     from stabzoo.cli.check import check_all
 
-    return check_all(as_json=as_json)
+    return check_all(patterns, as_json=as_json)
 
 
 @app.command(help_epilogue="")

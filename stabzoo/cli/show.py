@@ -14,23 +14,25 @@ from typing import Any, cast
 from pydantic import BaseModel
 from rich.console import Console
 
-from stabzoo.claims import SchemeReport, prove
+from stabzoo.claims import SchemeReport, condition_claims, prove
 from stabzoo.cli.arguments.settings import parse_settings
 from stabzoo.cli.card_text import LABEL_WIDTH, card_rows, certificate_sentences, coefficients_text
 from stabzoo.cli.console import STYLES, brief, full, output, print_json
 from stabzoo.discretization import Discretization
 from stabzoo.errors import ConfigError, PluginError
+from stabzoo.families import named_method
 from stabzoo.multistep import HasCoefficients, LinearMultistep
 from stabzoo.registry.catalogue import catalogue, unknown_name
 from stabzoo.registry.discovery import Plugin
 from stabzoo.registry.guard import plugin_code
 from stabzoo.registry.loading import scheme_class
+from stabzoo.registry.proofs import ConditionCheck, check_condition
 from stabzoo.registry.schema import SchemeClaim
 from stabzoo.schemes import LearnableMultistep
 from stabzoo.stability import StabilityCard, as_float, card, growth_curve, verify_certificate
 from stabzoo.stability.root_condition import rational_text
 
-__all__ = ["show_coefficients", "show_named"]
+__all__ = ["coefficients_of", "show_method", "show_named"]
 
 
 def show_named(name: str, settings: Iterable[str], *, as_json: bool, plot: Path | None) -> None:
@@ -74,6 +76,7 @@ def show_named(name: str, settings: Iterable[str], *, as_json: bool, plot: Path 
                     **_growth_json(grown()),
                 },
                 "claim": claim.model_dump(mode="json"),
+                "conditions": [check.to_dict() for check in _conditions(scheme_name, plugin, claim)],
             }
         )
         return
@@ -87,22 +90,37 @@ def show_named(name: str, settings: Iterable[str], *, as_json: bool, plot: Path 
     if not model and not given:
         for sentence in SchemeReport(name, plugin, claim, scheme, proved).false_claims:
             _print_wrapped(console, "registry.yaml ", sentence, STYLES["broken"])
-    _print_literature(console, claim)
+    _print_literature(console, claim, _conditions(scheme_name, plugin, claim))
 
 
-def show_coefficients(
-    alpha: Sequence[str], beta: Sequence[str], beta_next: str, *, as_json: bool, plot: Path | None
-) -> None:
-    """Print the card of the linear multistep method with these coefficients.
+def coefficients_of(
+    name: str | None, alpha: Sequence[str], beta: Sequence[str], beta_next: str | None
+) -> LinearMultistep:
+    """Return the method that is named, or has these coefficients.
 
     Raises:
-        ConfigError: they are not the coefficients of a method, or the plot cannot be written.
+        ConfigError: they are not the coefficients of a method, it is no name, or both are given, or neither.
 
     """
     try:
-        method = LinearMultistep(_numbers(alpha), _numbers(beta), beta_next)
+        if name is not None:
+            if alpha or beta or beta_next is not None:
+                raise ValueError(f"expected {name} or coefficients, got both")
+            return named_method(name)
+        if not (alpha and beta):
+            raise ValueError("expected --alpha and --beta, or a named method, e.g. 'bdf(3)'")
+        return LinearMultistep(_numbers(alpha), _numbers(beta), beta_next or 0)
     except ValueError as error:
         raise ConfigError(str(error)) from None
+
+
+def show_method(method: LinearMultistep, *, as_json: bool, plot: Path | None) -> None:
+    """Print the card of a linear multistep method.
+
+    Raises:
+        ConfigError: the plot cannot be written.
+
+    """
     proved = card(method)
     if plot is not None:
         _draw(proved, plot, coefficients_text(method))
@@ -132,15 +150,20 @@ def _print_card(console: Console, proved: StabilityCard, further: Iterable[tuple
         _print_wrapped(console, "- ", sentence)
 
 
-def _print_literature(console: Console, claim: SchemeClaim) -> None:
+def _conditions(scheme: str, plugin: Plugin, claim: SchemeClaim) -> list[ConditionCheck]:
+    """What is claimed of all values of a parameter, and proved."""
+    claimed = condition_claims(claim).items()
+    return [check_condition(plugin, scheme, text, name) for name, text in claimed if isinstance(text, str)]
+
+
+def _print_literature(console: Console, claim: SchemeClaim, conditions: Iterable[ConditionCheck]) -> None:
     console.print()
-    if claim.condition:
-        _print_wrapped(
-            console, "zero-stable exactly when  ", f"{claim.condition}  (claimed; `stabzoo check` recomputes it)"
-        )
-    for what, condition in (("A-stable", claim.a_stable), ("L-stable", claim.l_stable)):
-        if isinstance(condition, str):
-            _print_wrapped(console, f"{what} exactly when  ", f"{condition}  (claimed; `stabzoo check` recomputes it)")
+    for check in conditions:
+        label = f"{check.name} exactly when  "
+        if check.false_claim:
+            _print_wrapped(console, label, f"registry.yaml {check.false_claim}", STYLES["broken"])
+        else:
+            _print_wrapped(console, label, f"{check.condition}  ({check.how})")
     for what, condition in claim.certified.items():
         _print_wrapped(console, f"certified {what}  ", condition)
     if claim.reference:

@@ -15,6 +15,7 @@ from stabzoo.stability.stability_card import StabilityCard, card
 
 if TYPE_CHECKING:
     from stabzoo.stability.growth import ProductGrowth, growth_curve, product_growth
+    from stabzoo.stability.parameters.stable_set import StableSet, stable_set
     from stabzoo.stability.region import boundary_locus, stability_region
     from stabzoo.stability.sweeps import SweepResult, sweep
 
@@ -22,6 +23,8 @@ _LAZY = {
     "ProductGrowth": "growth",
     "growth_curve": "growth",
     "product_growth": "growth",
+    "StableSet": "parameters.stable_set",
+    "stable_set": "parameters.stable_set",
     "boundary_locus": "region",
     "stability_region": "region",
     "SweepResult": "sweeps",
@@ -35,6 +38,7 @@ __all__ = [
     "Real",
     "Root",
     "StabilityCard",
+    "StableSet",
     "SweepResult",
     "as_float",
     "boundary_locus",
@@ -46,6 +50,7 @@ __all__ = [
     "rational_text",
     "real_to_json",
     "stability_region",
+    "stable_set",
     "sweep",
     "verify_certificate",
 ]

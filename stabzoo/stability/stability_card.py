@@ -10,7 +10,7 @@ from functools import cached_property
 from typing import TYPE_CHECKING, Literal, TypeAlias, TypeVar
 
 from stabzoo.methods import Method, OneLeg, StabilityFunction, TruncatedSolve, method_of
-from stabzoo.multistep import NOT_DECIDED, HasCoefficients, LinearMultistep, NotDecided
+from stabzoo.multistep import NOT_DECIDED, HasCoefficients, LinearMultistep, NotDecided, meant
 from stabzoo.stability.certificate import Certificate, certify
 from stabzoo.stability.enclosure import Enclosure, Exact, Real, as_float, decided, largest, midpoint, real_to_json
 from stabzoo.stability.root_condition import rational_text
@@ -128,7 +128,22 @@ class StabilityCard:
 
     @cached_property
     def reason(self) -> str:
-        """One sentence that says which factor of rho over Q decides the status."""
+        """One sentence that says which factor of rho over Q decides the status, and what may have been meant."""
+        method, intended = self.coefficients, meant(self.coefficients)
+        if intended is None:
+            return self._why()
+        differing = [
+            f"{name} = ({', '.join(map(rational_text, new))})"
+            for name, new, old in (
+                ("alpha", intended.alpha, method.alpha),
+                ("beta", intended.beta, method.beta),
+                ("beta_next", (intended.beta_next,), (method.beta_next,)),
+            )
+            if new != old
+        ]
+        return f"{self._why()}; did you mean {', '.join(differing)}?"
+
+    def _why(self) -> str:
         if self.status == "unstable":
             return self._why_unstable()
         start = f"rho = {self.factored_rho}"

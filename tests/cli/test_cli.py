@@ -366,7 +366,7 @@ def test_show_of_a_false_claim_says_so(install: Install, run: Run) -> None:
         ("analyze --alpha 1/0 --beta 1", ("alpha[0]", "'1/0'")),
         ("analyze --alpha 1 --beta -1/x", ("beta[0]", "'-1/x'")),
         ("analyze --alpha 1 --beta 1 1", ("betas", "alphas (1)", "got 2")),
-        ("analyze --alpha 1", ('"analyze"', "--beta", "an argument")),
+        ("analyze --alpha 1", ("--alpha and --beta", "bdf(3)")),
         ("analyze --alpha 1 --beta", ('"analyze"', "--beta", "at least 1")),
         ("analyze --alpha 1 --beta 1 --bta 1", ("Unknown", "--bta", "--beta")),
         ("list --status stronk", ('"stronk"', "--status", '"strong"')),
@@ -483,7 +483,7 @@ def test_check_is_quiet_when_all_is_true(run: Run) -> None:
     summary = out.splitlines()[-1]
     says(summary, f"{schemes} schemes", f"{len(stabzoo.list_models())} models", "all true")
     assert out.count("  true") == schemes
-    assert "lam <= -1 or lam > 1/3 (110 values)" in out
+    assert "zero-stable: lam <= -1 or lam > 1/3 (proved)" in out
     data = json.loads(run("check --json").out)
     assert data["ok"]
     assert data["checks"] == sum(entry["checks"] for entry in data["schemes"]) + data["models"]

@@ -1,15 +1,19 @@
 """Claims are recomputed: true ones pass, false ones are told with counterexamples, broken plugins stay visible."""
 
 import dataclasses
+import subprocess
+import sys
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from fixtures.messages import says
+from fixtures.messages import raises, says
 from stabzoo import claims
+from stabzoo.errors import ConfigError
 from stabzoo.registry.catalogue import Catalogue, catalogue, list_models, list_schemes
+from stabzoo.registry.conditions import parse_condition
 from stabzoo.stability import Certificate
 
 Install = Callable[..., Path]
@@ -30,18 +34,48 @@ def claim(monkeypatch: pytest.MonkeyPatch) -> Callable[..., tuple[str, ...]]:
 
 
 def test_every_claim_of_ours_is_true() -> None:
-    """All schemes and models; conditions at every probe that a scheme accepts."""
+    """All schemes and models; every condition is proved, at all values of its parameter."""
     found = claims.check_claims()
     assert found.problems == ()
     assert [entry.report.name for entry in found.schemes] == list_schemes()
     assert found.models == len(list_models())
     for entry in found.schemes:
-        condition = entry.report.claim.parsed_condition()
-        assert entry.values + entry.refused == (len(condition.probes()) if condition else 0)
-        stiff = [claim for claim in (entry.report.claim.a_stable, entry.report.claim.l_stable) if claim is not None]
-        further = entry.checks - 3 - entry.values - len(entry.report.claim.certified)
-        assert further > len(stiff) if any(isinstance(claim, str) for claim in stiff) else further == len(stiff)
+        claimed = claims.condition_claims(entry.report.claim)
+        assert [check.condition for check in entry.conditions] == [c for c in claimed.values() if isinstance(c, str)]
+        for check in entry.conditions:
+            assert check.proved is not None
+            assert check.values + check.refused > len(parse_condition(check.condition).probes())
+            says(check.how, "proved", "intervals", f"{check.values} values")
+        further = entry.checks - 3 - sum(check.values for check in entry.conditions)
+        assert further == len(entry.report.claim.certified) + sum(isinstance(c, bool) for c in claimed.values())
     assert found.checks == sum(entry.checks for entry in found.schemes) + found.models
+
+
+def test_some_schemes_alone_are_checked() -> None:
+    """Those whose names fit, and their models; what fits none is an error."""
+    found = claims.check_claims(["zerosnet*", "euler"])
+    assert [entry.report.name for entry in found.schemes] == [
+        name for name in list_schemes() if name.startswith(("zerosnet", "euler"))
+    ]
+    assert found.models == sum(name.startswith(("zerosnet", "preresnet", "basicnet")) for name in list_models())
+    with raises(ConfigError, "'zerosnot'", "zerosnet"):
+        claims.check_claims(["zerosnot"])
+
+
+def test_a_check_needs_torch_for_what_is_certified_alone() -> None:
+    """In a fresh interpreter."""
+    certified = [n for n, (_, claim) in catalogue().schemes.items() if claim.certified]
+    rest = [name for name in list_schemes() if name not in certified]
+    assert certified
+    assert rest
+    code = (
+        "import sys\nfrom stabzoo.cli.check import check_all\n"
+        f"assert check_all({rest!r}, as_json=False) == 0\n"
+        "heavy = {'torch', 'timm', 'torchvision'} & set(sys.modules)\n"
+        "assert not heavy, heavy\n"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=300)
+    assert done.returncode == 0, done.stderr
 
 
 @pytest.mark.parametrize(
@@ -73,15 +107,118 @@ def test_a_false_condition_is_told_with_exact_counterexamples(claim: Callable[..
     says(found, "scheme 'lm'", "-1 <= k <= 1", "k = -1 is not zero-stable")
     assert found.count("k = ") == 1
     (found,) = claim("lm", condition="-1 < k <= 2")
-    says(found, "scheme 'lm'", "-1 < k <= 2", "k = ", "values")
-    assert found.count("is not zero-stable") == 3
+    says(found, "scheme 'lm'", "-1 < k <= 2", "proved: exactly when -1 < k <= 1")
+    assert found.count("is not zero-stable") == 2  # of the interval from 1 to 2, and its end
 
 
 def test_values_that_a_scheme_refuses_are_counted(claim: Callable[..., tuple[str, ...]]) -> None:
     """For lambda, 0 is a bound of this condition and no ZeroSNet."""
     claim("zerosnet", condition="lam <= -1 or 0 < lam and lam > 1/3")
     (entry,) = claims.check_claims().schemes
-    assert (entry.refused, entry.false_claims) == (1, ())
+    assert (entry.conditions[0].refused, entry.false_claims) == (1, ())
+
+
+PLANTED = """
+    from fractions import Fraction
+    from stabzoo import ExplicitFamily, LinearMultistep, Rational, hookimpl
+
+    class Planted(ExplicitFamily):
+        name = "planted"
+        s: Rational = Fraction(0)
+
+        def coefficients(self):
+            {body}
+
+    @hookimpl
+    def stabzoo_discretizations():
+        return [Planted]
+"""
+TWO_PAIRS = """rho = [Fraction(1), Fraction(-1)]
+            for middle in (self.s, Fraction(6, 5)):
+                a = [*rho, 0, 0]
+                rho = [a[j] + (middle * a[j - 1] if j else 0) + (a[j - 2] if j > 1 else 0) for j in range(len(a))]
+            return LinearMultistep([-c for c in rho[1:]], (sum(c * (5 - j) for j, c in enumerate(rho)),))"""
+
+
+@pytest.mark.parametrize(
+    ("body", "condition", "order", "facts"),
+    [
+        (TWO_PAIRS, "-2 < s < 2", 1, ("-2 < s < 6/5 or 6/5 < s < 2", "s = 6/5 is not zero-stable")),
+        (TWO_PAIRS, "-2 < s < 6/5 or 6/5 < s < 2", 1, ()),
+        ("return LinearMultistep((self.s * self.s / 2,), (1,))", "-1 <= s <= 1", None, ("-sqrt(2) <= s <= sqrt(2)",)),
+        ("return LinearMultistep((self.s * self.s / 4,), (1,))", "-2 <= s <= 2", None, ()),
+    ],
+)
+def test_a_claim_that_no_grid_refutes(
+    install: Install, body: str, condition: str, order: int | None, facts: tuple[str, ...]
+) -> None:
+    """Two pairs of roots meet on the circle at one value; ends that are no rational numbers."""
+    stability = "weak" if order else "strong"
+    claimed = f"{{order: {order or 'null'}, stability: {stability}, condition: '{condition}'}}"
+    install("planted", PLANTED.format(body=body), f"planted: {{schemes: {{planted: {claimed}}}}}")
+    (entry,) = claims.check_claims(["planted"]).schemes
+    assert entry.conditions[0].proved is not None
+    assert bool(entry.false_claims) is bool(facts)
+    if facts:
+        says("\n".join(entry.false_claims), *facts)
+
+
+def test_a_part_that_the_scheme_refuses_is_left_out_and_said(install: Install) -> None:
+    """A claim about the values that it takes is true, and it is said where it takes none."""
+    body = """if not -1 <= self.s < 1:
+                raise ValueError("too large")
+            return LinearMultistep((self.s,), (1,))"""
+    claimed = "{order: null, stability: strong, condition: 's >= -1'}"
+    install("planted", PLANTED.format(body=body), f"planted: {{schemes: {{planted: {claimed}}}}}")
+    (entry,) = claims.check_claims(["planted"]).schemes
+    assert entry.false_claims == ()
+    says(entry.conditions[0].how, "proved", "left out", "s > 1", "accepts no value")
+
+
+@pytest.mark.parametrize(
+    ("condition", "facts"),
+    [
+        ("-1 <= s <= 1 and -1 <= t <= 1", ()),
+        ("-1 <= s <= 1 and t <= 1", ("s = ", "t = ", "is not zero-stable")),
+        ("-1 <= s <= 1 and -1 < t <= 1", ("t = -1 is zero-stable",)),
+        ("-1 <= s <= 1 and q <= 1", ("no parameter 'q'",)),
+    ],
+)
+def test_a_condition_on_two_parameters_is_checked_on_a_grid(
+    install: Install, condition: str, facts: tuple[str, ...]
+) -> None:
+    """And it is said that nothing is proved, and how many values are refused."""
+    body = """if self.t == 2:
+                raise ValueError("refused")
+            return LinearMultistep((self.s if abs(self.t) <= 1 else 3,), (1,))"""
+    field = "s: Rational = Fraction(0)"
+    code = PLANTED.format(body=body).replace(field, f"{field}\n        t: Rational = Fraction(0)")
+    claimed = f"{{order: null, stability: strong, condition: '{condition}'}}"
+    install("planted", code, f"planted: {{schemes: {{planted: {claimed}}}}}")
+    (entry,) = claims.check_claims(["planted"]).schemes
+    assert entry.conditions[0].proved is None
+    assert bool(entry.false_claims) is bool(facts)
+    if facts:
+        says("\n".join(entry.false_claims), *facts)
+    if "q" not in condition:
+        assert entry.conditions[0].values > 80
+        says(entry.conditions[0].how, "not proved", f"{entry.conditions[0].values} values", "refused")
+
+
+@pytest.mark.parametrize(("condition", "facts"), [("-1 <= s <= 1", ()), ("-1 <= s < 1", ("s = 1 is zero-stable",))])
+def test_coefficients_that_are_not_rational_are_checked_at_values(
+    install: Install, condition: str, facts: tuple[str, ...]
+) -> None:
+    """And it is said that nothing is proved."""
+    body = "return LinearMultistep((abs(self.s),), (1,))"
+    claimed = f"{{order: null, stability: strong, condition: '{condition}'}}"
+    install("planted", PLANTED.format(body=body), f"planted: {{schemes: {{planted: {claimed}}}}}")
+    (entry,) = claims.check_claims(["planted"]).schemes
+    assert entry.conditions[0].proved is None
+    says(entry.conditions[0].how, "not proved", f"{entry.conditions[0].values} values")
+    assert bool(entry.false_claims) is bool(facts)
+    if facts:
+        says("\n".join(entry.false_claims), *facts)
 
 
 def test_a_certificate_that_does_not_verify_is_a_false_claim(monkeypatch: pytest.MonkeyPatch) -> None:

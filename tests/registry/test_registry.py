@@ -29,6 +29,15 @@ def test_a_condition_means_what_it_says(value: Fraction) -> None:
     assert parse_condition("k > -1 and k < 1/2 or k >= 2").holds(value) == (-1 < value < Fraction(1, 2) or value >= 2)
 
 
+def test_a_condition_on_two_parameters() -> None:
+    """In the order in which they are named, compared with numbers and with each other."""
+    condition = parse_condition("a > 0 and (b <= 1/2 or b < a)")
+    assert condition.parameters == ("a", "b")
+    assert condition.holds(Fraction(2), Fraction(1))
+    assert not condition.holds(Fraction(1), Fraction(2))
+    assert {Fraction(0), Fraction(1, 2), Fraction(501, 1000)} <= set(condition.grid())
+
+
 def test_a_condition_is_probed_at_its_bounds_and_beside_them() -> None:
     """Both sides of each bound, closer than any float."""
     probes = parse_condition("lam <= -1 or lam > 1/3").probes()
@@ -39,7 +48,21 @@ def test_a_condition_is_probed_at_its_bounds_and_beside_them() -> None:
 
 @pytest.mark.parametrize(
     "text",
-    ["", "k", "k < j", "1 < 2", "k < 1.5", "k != 1", "f(k) < 1", "k < 1/0", "not k < 1", "k < True", "(" * 500, "k <"],
+    [
+        "",
+        "k",
+        "k < j",
+        "1 < 2",
+        "k < 1.5",
+        "k != 1",
+        "f(k) < 1",
+        "k < 1/0",
+        "not k < 1",
+        "i < j < k < 1",
+        "k < True",
+        "(" * 500,
+        "k <",
+    ],
 )
 def test_what_is_not_a_condition(text: str) -> None:
     """A sentence that states the grammar."""

@@ -4,6 +4,7 @@ import pickle
 from dataclasses import FrozenInstanceError, replace
 from decimal import Decimal
 from fractions import Fraction
+from typing import Any
 
 import numpy as np
 import pytest
@@ -12,7 +13,8 @@ from hypothesis import strategies as st
 
 from fixtures.messages import raises
 from fixtures.methods import zerosnet
-from stabzoo.multistep import MAX_DIGITS, MAX_STEPS, HasCoefficients, LinearMultistep, exact
+from stabzoo.multistep import MAX_DIGITS, MAX_STEPS, HasCoefficients, LinearMultistep, exact, meant
+from stabzoo.stability import card
 
 
 @pytest.mark.parametrize(
@@ -293,3 +295,26 @@ def test_truncation_constants_are_those_of_the_taylor_expansion():
 def test_str_is_the_update_formula(method, text):
     """Signs, unit weights and vanishing terms."""
     assert str(method) == text
+
+
+@pytest.mark.parametrize(
+    ("coefficients", "expected"),
+    [
+        ((("1.6363636", "-0.8181818", "0.1818182"), (), "0.5454545"), (("18/11", "-9/11", "2/11"), (), "6/11")),
+        ((("1.636", "-0.818", "0.181"), (), "0.545"), (("18/11", "-9/11", "2/11"), (), "6/11")),  # truncated
+        (((1.6363636363636365, -0.8181818181818182, 0.18181818181818182), (), 6 / 11), (("18/11", "-9/11", "2/11"), (), "6/11")),
+        (((0.333, 0.333, 0.333), (1,)), (("1/3", "1/3", "1/3"), (1,))),  # keeps constants, and no more is known
+        (((1, 0, 0), ("1.9167", "-1.3333", "0.4167")), ((1, 0, 0), ("23/12", "-4/3", "5/12"))),
+        (((1,), ("0.333",), "0.666"), ((1,), ("1/3",), "2/3")),
+        (((1,), ("0.33",), "0.67"), None),  # consistent as it is
+        (((0.5, 0.4), (1,)), None),
+        (((0.1, 0.2, 0.3), (0.4,)), None),
+        ((("1/3", "1/3", "1/4"), (1,)), None),  # no decimals
+        (((0,), (1,)), None),
+    ],
+)  # fmt: skip
+def test_decimals_that_mean_fractions(coefficients: tuple[Any, ...], expected: tuple[Any, ...] | None) -> None:
+    """They nearly sum to what they should; the card says what may have been meant."""
+    method = LinearMultistep(*coefficients)
+    assert meant(method) == (expected and LinearMultistep(*expected))
+    assert ("did you mean" in card(method).reason) == bool(expected)

@@ -54,7 +54,7 @@ def _value(text: str, setting: str) -> Any:
         except (ValueError, RecursionError) as error:
             kind, cure = ("list", '1,1/2,0 or [1, "1/2", 0]') if text[0] == "[" else ("object", '{"rtol": 1e-6}')
             raise ConfigError(f"--set {setting}: not a JSON {kind} ({error}); write it as {cure}") from None
-    if "," in text:
+    if "," in text and not text.endswith(")"):  # ssp(3, 2) is one value
         return [_scalar(part.strip()) for part in text.removesuffix(",").split(",")]
     return _scalar(text)
 
