@@ -1,11 +1,14 @@
 """The settings of the studies against a table of values with their places in the papers and releases."""
 
+from fractions import Fraction
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import pytest
+import timm
 import yaml
 
+import stabzoo  # noqa: F401
 from stabzoo.data.spec import Archived
 from stabzoo.study import load_study, shipped_studies
 from stabzoo.study.spec import Study
@@ -92,6 +95,17 @@ def test_schedules_are_the_preprint_s(name: str) -> None:
         every, steps = (1000 * float(value) for value in schedule.values[network.label])  # type: ignore[arg-type]
         assert training.epochs == round(steps / 391)
         assert [round(share * 391 * training.epochs) for share in training.milestones] == [every, 2 * every]
+
+
+def test_eq_8_is_made_consistent() -> None:
+    """It prints the weight 2k + 1 of f where 1 + k is consistent; a limit of Table 2 says so."""
+    study = load_study("zerosnet-table-2")
+    for network in study.networks:
+        args: dict[str, Any] = network.args
+        method = cast(Any, timm.create_model(network.model, device="meta", **args)).scheme.coefficients()
+        k = Fraction(str(network.args["k"]))
+        assert (method.alpha, method.beta) == ((1 - k, k), (1 + k, 0))
+    assert any("2k+1" in limit and "consistency needs 1+k, which is used here" in limit for limit in study.limits)
 
 
 def test_runs_that_are_said_to_be_shared_are() -> None:
