@@ -1,4 +1,4 @@
-"""Bounds that networks are kept within, and what a network of this plugin needs of its scheme."""
+"""What the weights of networks are kept within, and what a network of this plugin needs of its scheme."""
 
 from __future__ import annotations
 
@@ -6,24 +6,28 @@ from typing import Literal, NamedTuple, Protocol
 
 from stabzoo import Discretization
 
-__all__ = ["Caps", "ForwardScheme", "Layer"]
+__all__ = ["Bounds", "Caps", "ForwardScheme", "Layer"]
 
 Layer = Literal["D", "S", "post"]
 
+Caps = Literal["none", "paper", "certified"]
 
-class Caps(NamedTuple):
+
+class Bounds(NamedTuple):
     """Bounds of the spectral norms that a network is kept within; ``None``: free.
 
     Attributes:
+        is_signed: Whether ResNet-D's A_2 >= 0 is kept.
         residual: Of the residual layers, ||A||_2.
         stem: Of the first convolution, ||A_0||_2.
         head: Of the classifier, ||W||_2.
         pool: Of the pooling layers, ||A||_2.
     """
 
+    is_signed: bool = True
     residual: float | None = None
-    stem: float | None = 1.0
-    head: float | None = 1.0
+    stem: float | None = None
+    head: float | None = None
     pool: float | None = None
 
 
@@ -40,6 +44,6 @@ class ForwardScheme(Discretization, Protocol):
         """Whether batch norms follow the convolutions; otherwise there are biases."""
         ...
 
-    def caps(self) -> Caps:
-        """The bounds that its networks are kept within."""
+    def bounds(self) -> Bounds:
+        """What its networks are kept within."""
         ...

@@ -75,7 +75,7 @@ class StableResNet(StagedNetwork):
     ) -> None:
         dd = {"device": device, "dtype": dtype}
         width = width or 16
-        grids = grids_of(img_size, len(layers), even=scheme.caps().pool is not None)
+        grids = grids_of(img_size, len(layers), even=scheme.bounds().pool is not None)
         is_post = scheme.layer == "post"
         stem = nn.Sequential()
         if is_post:
@@ -133,20 +133,20 @@ class StableResNet(StagedNetwork):
     def constraints(self) -> dict[str, Constraint]:
         """What is kept of which weight, by the weight's name: ``{"stem.conv.weight": NormBound(...), ...}``."""
         scheme, kept = cast(ForwardScheme, self.scheme), dict[str, Constraint]()
-        caps = scheme.caps()
-        if caps.stem is not None:
-            kept["stem.conv.weight"] = NormBound(caps.stem, self.grids[0])
-        if caps.head is not None and isinstance(self.head.fc, nn.Linear):
-            kept["head.fc.weight"] = NormBound(caps.head)
+        bounds = scheme.bounds()
+        if bounds.stem is not None:
+            kept["stem.conv.weight"] = NormBound(bounds.stem, self.grids[0])
+        if bounds.head is not None and isinstance(self.head.fc, nn.Linear):
+            kept["head.fc.weight"] = NormBound(bounds.head)
         for i, stage in enumerate(self.stages):
             for j, block in enumerate(cast(Any, stage).blocks):
                 name = f"stages.{i}.blocks.{j}"
-                if isinstance(block, DLayer):
+                if isinstance(block, DLayer) and bounds.is_signed:
                     kept[f"{name}.conv2.weight"] = NonNegative()
-                elif isinstance(block, SLayer) and caps.residual is not None:
-                    kept[f"{name}.conv.weight"] = NormBound(caps.residual, self.grids[i])
-                elif isinstance(block, PoolingLayer) and caps.pool is not None:
-                    kept[f"{name}.conv.weight"] = NormBound(caps.pool, self.grids[i - 1], 2)
+                elif isinstance(block, SLayer) and bounds.residual is not None:
+                    kept[f"{name}.conv.weight"] = NormBound(bounds.residual, self.grids[i])
+                elif isinstance(block, PoolingLayer) and bounds.pool is not None:
+                    kept[f"{name}.conv.weight"] = NormBound(bounds.pool, self.grids[i - 1], 2)
         return kept
 
     @torch.jit.ignore()

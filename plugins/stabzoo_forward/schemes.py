@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated, ClassVar
 from pydantic import Field
 
 from stabzoo import ExplicitMultistep, Splitting
-from stabzoo_forward.caps import Caps, Layer
+from stabzoo_forward.caps import Bounds, Caps, Layer
 
 if TYPE_CHECKING:
     from torch import nn
@@ -31,9 +31,9 @@ class ForwardBackward(ExplicitMultistep):
     layer: ClassVar[Layer]
     is_normed: ClassVar[bool] = True
 
-    def caps(self) -> Caps:
-        """The bounds that its networks are kept within."""
-        return Caps()
+    def bounds(self) -> Bounds:
+        """What its networks are kept within: nothing."""
+        return Bounds()
 
     def method(self) -> Splitting:
         """What a block computes: the forward-backward step."""
@@ -57,25 +57,43 @@ class ResNetD(ForwardBackward):
     """ResNet-D: y+ = relu(y - A2 relu(A1 y + b_1) + b_2) with A2 >= 0 elementwise, eq. (14).
 
     Not to be confused with timm's ``resnet50d``. Features do not grow but by the biases (Theorem 5), for any A1.
+
+    Attributes:
+        caps: What the weights are projected onto after every step. ``certified``: the hypotheses of Theorem 5,
+            A2 >= 0, ||A_0||_2 <= 1 and ||W||_2 <= 1. ``paper``: A2 >= 0 alone, as in the paper's experiments, which
+            regularise the Frobenius norms (section 4) and bound none. ``none``: nothing.
     """
 
     name = "resnet_d"
     layer = "D"
+    caps: Caps = "certified"
+
+    def bounds(self) -> Bounds:
+        """As ``caps`` says."""
+        cap = 1.0 if self.caps == "certified" else None
+        return Bounds(is_signed=self.caps != "none", stem=cap, head=cap)
 
 
 class ResNetS(ForwardBackward):
-    """ResNet-S as the paper trains it, with batch norms: y+ = relu(y - A^T relu(A y + b_1) + b_2), eq. (15).
+    """ResNet-S with batch norms, as the paper has it: y+ = relu(y - A^T relu(A y + b_1) + b_2), eq. (15).
 
-    Not to be confused with timm's ``resnet50s``. ||A||_2 <= sqrt(2) is kept, but the batch norms scale A and A^T
-    differently, so Theorem 6 does not apply to the network that is computed; to `ResNetSCert` it does.
+    Not to be confused with timm's ``resnet50s``. Whatever is kept of A, the batch norms scale A and A^T differently, so
+    Theorem 6 does not apply to the network that is computed; to `ResNetSCert` it does.
+
+    Attributes:
+        caps: What the weights are projected onto after every step. ``certified``: the hypotheses of Theorem 6,
+            ||A||_2 <= sqrt(2), ||A_0||_2 <= 1 and ||W||_2 <= 1, though they do not certify this form.
+            ``paper``: nothing, as in the paper's experiments, which regularise the Frobenius norms (section 4) and
+            bound none. ``none``: nothing.
     """
 
     name = "resnet_s"
     layer = "S"
+    caps: Caps = "certified"
 
-    def caps(self) -> Caps:
-        """Also ||A||_2 <= sqrt(2), the hypothesis of Theorem 6."""
-        return Caps(residual=SQRT2)
+    def bounds(self) -> Bounds:
+        """As ``caps`` says."""
+        return Bounds(residual=SQRT2, stem=1.0, head=1.0) if self.caps == "certified" else Bounds()
 
 
 class ResNetSCert(ForwardBackward):
@@ -95,9 +113,9 @@ class ResNetSCert(ForwardBackward):
     head_cap: Annotated[float, Field(gt=0, allow_inf_nan=False)] = 1.0
     pool_cap: Annotated[float, Field(gt=0, allow_inf_nan=False)] = 0.5
 
-    def caps(self) -> Caps:
+    def bounds(self) -> Bounds:
         """All layers are bounded."""
-        return Caps(residual=SQRT2, head=self.head_cap, pool=self.pool_cap)
+        return Bounds(residual=SQRT2, stem=1.0, head=self.head_cap, pool=self.pool_cap)
 
 
 class PostResNet(ForwardBackward):
@@ -108,7 +126,3 @@ class PostResNet(ForwardBackward):
 
     name = "postresnet"
     layer = "post"
-
-    def caps(self) -> Caps:
-        """None."""
-        return Caps(stem=None, head=None)

@@ -1,7 +1,7 @@
 """Random changes of training images, drawn for each image from (seed, epoch, image): whatever ran before is the same.
 
 Sources: He, Zhang, Ren, Sun, CVPR 2016, section 4.2 (crops of padded images, and flips); Szegedy et al., CVPR 2015,
-section 6 (crops of 8 % to 100 % of an image's area, of an aspect ratio from 3/4 to 4/3).
+section 6 (crops of a share of an image's area and of some aspect ratio).
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ _STREAM = 1  # of an epoch's random numbers; the order of the images is drawn fr
 
 Kind: TypeAlias = Literal["none", "crop", "crop-flip", "resized-crop-flip"]
 
-AREA, ASPECT, ATTEMPTS = (0.08, 1.0), (3 / 4, 4 / 3), 10
+ATTEMPTS = 10
 
 
 class Window(NamedTuple):
@@ -45,10 +45,21 @@ class Augmentation:
         count: Number of training images.
         seed: Of the run.
         epoch: From 0.
+        area: Of a random window, as a share of the image's: least and largest.
+        aspect: Of a random window, width by height: least and largest.
     """
 
-    def __init__(self, kind: Kind, count: int, seed: int, epoch: int) -> None:
+    def __init__(
+        self,
+        kind: Kind,
+        count: int,
+        seed: int,
+        epoch: int,
+        area: tuple[float, float] = (0.08, 1.0),
+        aspect: tuple[float, float] = (3 / 4, 4 / 3),
+    ) -> None:
         self.resizes = kind == "resized-crop-flip"
+        self.area, self.aspect = area, aspect
         self._key = (seed, epoch, _STREAM)
         draws = np.random.default_rng(self._key)
         moves = kind in ("crop", "crop-flip")
@@ -79,11 +90,11 @@ class Augmentation:
         draws = np.random.default_rng((*self._key, index))
         flipped = bool(draws.random() < 0.5)
         for _ in range(ATTEMPTS):
-            area = width * height * draws.uniform(*AREA)
-            aspect = math.exp(draws.uniform(math.log(ASPECT[0]), math.log(ASPECT[1])))
+            area = width * height * draws.uniform(*self.area)
+            aspect = math.exp(draws.uniform(*map(math.log, self.aspect)))
             w, h = round(math.sqrt(area * aspect)), round(math.sqrt(area / aspect))
             if 0 < w <= width and 0 < h <= height:
                 top, left = draws.integers(0, height - h + 1), draws.integers(0, width - w + 1)
                 return Window(int(top), int(left), h, w, flipped)
-        w, h = min(width, round(height * ASPECT[1])), min(height, round(width / ASPECT[0]))
+        w, h = min(width, round(height * self.aspect[1])), min(height, round(width / self.aspect[0]))
         return Window((height - h) // 2, (width - w) // 2, h, w, flipped)

@@ -24,7 +24,7 @@ class ImageDataset(ABC):
 
     Attributes:
         classes: Their number.
-        mean, std: (C, 1, 1) float32, on the scale [0, 1]; they normalise both parts.
+        mean, std: (C, 1, 1) float32, on the scale [0, 1], or a mean image (C, H, W); they normalise both parts.
         corrupted: The folder of the test images' corrupted copies, as CIFAR-10-C has them; None where there are none.
     """
 

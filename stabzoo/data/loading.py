@@ -17,7 +17,7 @@ from stabzoo.data.cifar import load_cifar
 from stabzoo.data.from_disk import fetch_timm, open_folder, open_timm
 from stabzoo.data.images import ImageDataset, InMemoryDataset, to_unit_interval
 from stabzoo.data.mnist import load_mnist
-from stabzoo.data.spec import Archived, Data, Digits, Folder, Timm
+from stabzoo.data.spec import Archived, Constants, Data, Digits, Folder, Timm
 
 __all__ = ["DATA_FOLDER", "ImageDataset", "fetch", "load_images"]
 
@@ -55,7 +55,7 @@ def load_images(data: Data, root: Path = DATA_FOLDER, workers: int = 0) -> Image
         case Digits():
             return _digits(data.size, data.test_images, data.split_seed)
         case Archived():
-            return _archived(data.name, root, data.verified)
+            return _archived(data, root)
         case Folder():
             return open_folder(data, root, workers)
         case Timm():
@@ -81,8 +81,8 @@ def _digits(size: int, test_images: int, split_seed: int) -> InMemoryDataset:
     )
 
 
-def _archived(name: str, root: Path, verified: bool) -> InMemoryDataset:
-    corrupted = None
+def _archived(data: Archived, root: Path) -> InMemoryDataset:
+    name, verified, corrupted = data.name, data.verified, None
     if name == "mnist":
         classes = 10
         (train, train_labels), (test, test_labels) = (
@@ -94,8 +94,19 @@ def _archived(name: str, root: Path, verified: bool) -> InMemoryDataset:
         (train, train_labels), (test, test_labels) = (
             load_cifar(root, classes, train=part, verified=verified) for part in (True, False)
         )
-    mean, std = _moments(train)
+    mean, std = _normalization(train, data.normalization)
     return InMemoryDataset(train, train_labels, to_unit_interval(test), test_labels, classes, mean, std, corrupted)
+
+
+def _normalization(images: Tensor, how: str | Constants) -> tuple[Tensor, Tensor]:
+    """What bytes (N, C, H, W) are normalised by, on the scale [0, 1]: mean (C, 1, 1) or (C, H, W), and deviation."""
+    if isinstance(how, Constants):
+        return torch.tensor(how.mean).view(-1, 1, 1), torch.tensor(how.std).view(-1, 1, 1)
+    if how == "mean-image":
+        return (images.sum(0, dtype=torch.int64).double() / (255 * len(images))).float(), torch.ones(
+            len(images[0]), 1, 1
+        )
+    return _moments(images)
 
 
 def _moments(images: Tensor) -> tuple[Tensor, Tensor]:

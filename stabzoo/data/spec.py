@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import PurePath
 from typing import Annotated, ClassVar, Literal, TypeAlias
 
-from pydantic import Field, FiniteFloat, PositiveFloat, PositiveInt
+from pydantic import Field, FiniteFloat, PositiveFloat, PositiveInt, model_validator
 
 from stabzoo.config import Seed, Strict
 
@@ -33,25 +33,42 @@ DIGITS = Digits(name="digits", size=16, test_images=540, split_seed=0)
 """The digits that commands take."""
 
 
+Channels: TypeAlias = tuple[FiniteFloat, FiniteFloat, FiniteFloat]
+Deviations: TypeAlias = tuple[PositiveFloat, PositiveFloat, PositiveFloat]
+
+
+class Constants(Strict):
+    """Mean and deviation of red, green and blue on the scale [0, 1], as a release has written them down."""
+
+    mean: Channels
+    std: Deviations
+
+
 class Archived(Strict):
     """CIFAR-10, CIFAR-100 (32x32 pixels, 50 000 for training) or MNIST (28x28, 60 000), from a copy of the user's.
 
     The files must be the published ones, unless ``verified`` is false: then whatever is in their place is read.
-    Pixels are normalised by the training images' own mean and deviation, measured; the papers print no constants.
+    ``normalization`` is by the training images' own mean and deviation of each channel, ``measured``; by the constants
+    of a release; or ``mean-image``, the mean of the training images, pixel by pixel, is subtracted and nothing divided.
+
+    Source of the last: He, Zhang, Ren, Sun, CVPR 2016, section 4.2.
     """
 
     name: Literal["cifar10", "cifar100", "mnist"]
     verified: bool = True
+    normalization: Literal["measured", "mean-image"] | Constants = "measured"
     test_images: ClassVar[int] = 10_000
+
+    @model_validator(mode="after")
+    def _of_three_channels(self) -> Archived:
+        if self.name == "mnist" and isinstance(self.normalization, Constants):
+            raise ValueError("normalization: mnist is grey; expected measured or mean-image, got constants of colours")
+        return self
 
     @property
     def title(self) -> str:
         """Its name in messages."""
         return self.name
-
-
-Channels: TypeAlias = tuple[FiniteFloat, FiniteFloat, FiniteFloat]
-Deviations: TypeAlias = tuple[PositiveFloat, PositiveFloat, PositiveFloat]
 
 
 class ReadFromDisk(Strict):

@@ -88,7 +88,8 @@ class ScaledConv2d(nn.Conv2d):
 class Branch(nn.Module):
     """The residual branch f: two BN-ReLU-conv triplets, three if ``bottleneck``; the first BN-ReLU may be done.
 
-    Without ``norm`` the ReLU-conv pairs alone; the first ReLU then acts on the state itself, so not in place.
+    Without ``norm`` the ReLU-conv pairs alone; the first ReLU then acts on the state itself, so not in place.  With
+    ``relu_last`` conv-ReLU pairs.
     """
 
     def __init__(
@@ -101,6 +102,7 @@ class Branch(nn.Module):
         bottleneck: bool,
         preactivated: bool,
         norm: bool,
+        relu_last: bool,
         drop_path: float,
         **dd: Any,
     ) -> None:
@@ -110,7 +112,7 @@ class Branch(nn.Module):
             plan = [(cin, width, 1, 1), (width, width, 3, stride)]
         layers: OrderedDict[str, nn.Module] = OrderedDict()
         for i, (a, b, kernel, s) in enumerate(plan, start=1):
-            if i > 1 or not preactivated:
+            if i > 1 or not (preactivated or relu_last):
                 if norm:
                     layers[f"norm{i}"] = nn.BatchNorm2d(a, **dd)
                 layers[f"act{i}"] = nn.ReLU(inplace=norm or i > 1)
@@ -121,10 +123,14 @@ class Branch(nn.Module):
         layers[f"act{last}"] = nn.ReLU(inplace=True)
         self.body = nn.Sequential(layers)
         self.conv = ScaledConv2d(width, cout, 1 if bottleneck else 3, padding=0 if bottleneck else 1, bias=False, **dd)
+        self.relu_last = relu_last
+        self.act = nn.ReLU(inplace=True) if relu_last else nn.Identity()
         self.drop_path = DropPath(drop_path) if drop_path else nn.Identity()
 
     def forward(self, y: Tensor, scale: float = 1.0) -> Tensor:
         """(B, C, H, W) -> scale * f(y), (B, C', H', W')."""
+        if self.relu_last:
+            return self.drop_path(self.act(self.conv(self.body(y))) * scale)  # a scale may be negative
         return self.drop_path(self.conv(self.body(y), scale))
 
 
@@ -179,10 +185,19 @@ class BlockBuilder:
     """Builds the blocks of a network one after the other and knows the history that the next one will find."""
 
     def __init__(
-        self, scheme: Discretization, form: Form, stem: Shape, *, bottleneck: bool, norm: bool, **dd: Any
+        self,
+        scheme: Discretization,
+        form: Form,
+        stem: Shape,
+        *,
+        bottleneck: bool,
+        norm: bool,
+        relu_last: bool,
+        **dd: Any,
     ) -> None:
         method = scheme.coefficients()
         self.scheme, self.form, self.bottleneck, self.norm, self.dd = scheme, form, bottleneck, norm, dd
+        self.relu_last = relu_last
         self.skips = method.keeps_state
         self.steps, self.slopes = method.steps, method.past_slopes
         self.at_downsampling = scheme.at_downsampling
@@ -233,9 +248,10 @@ class BlockBuilder:
         used = found.states[:1] if starting else found.states + found.slopes
         if not self.skips:  # y_{n+1} = f(y_n): no state enters beside the branch, and none is kept
             used = ()
-        shared = self.form.shared_preactivation and out != newest
+        shared = self.form.shared_preactivation and out != newest and not self.relu_last
         multistep = not starting and self.at_downsampling == "project"
-        shortcuts = [self.shortcut(here, out, bare=multistep or self.form.shared_preactivation) for here in used]
+        bare = multistep or self.form.shared_preactivation or self.relu_last
+        shortcuts = [self.shortcut(here, out, bare=bare) for here in used]
         raw = starting and self.at_downsampling == "project" and not self.form.shared_preactivation
 
         f = Branch(
@@ -246,6 +262,7 @@ class BlockBuilder:
             bottleneck=self.bottleneck,
             preactivated=shared,
             norm=self.norm,
+            relu_last=self.relu_last,
             drop_path=drop_path,
             **self.dd,
         )
@@ -278,6 +295,9 @@ class DiscretizedResNet(StagedNetwork):
         in_chans: Channels of the input image.
         norm: ``"batch"``, or ``"none"`` for a network without any batch norm.  No convolution gains a bias in its place
             (the paper's blocks have none), and the last kernels of the branches start smaller: see `init_weights`.
+        relu: ``"first"``, before every convolution of a branch: W2 relu(W1 relu(y)), pre-activation; or ``"last"``,
+            after every one: relu(W2 relu(W1 y)), the blocks of Understanding ResNet from a discrete dynamical system
+            perspective, section 2, that have no batch norms.  Then a change of shape is a bare 1x1 convolution.
         global_pool: Pooling before the classifier, as timm names it; ``""`` for none.
         drop_rate: Dropout before the classifier.
         drop_path_rate: Stochastic depth: the rate of the last block; it grows linearly from 0.
@@ -295,6 +315,7 @@ class DiscretizedResNet(StagedNetwork):
         num_classes: int = 10,
         in_chans: int = 3,
         norm: str = "batch",
+        relu: str = "first",
         global_pool: str = "avg",
         drop_rate: float = 0.0,
         drop_path_rate: float = 0.0,
@@ -303,6 +324,10 @@ class DiscretizedResNet(StagedNetwork):
     ) -> None:
         if norm not in ("batch", "none"):
             raise ConfigError(f"norm: expected 'batch' or 'none', got {norm!r}")
+        if relu not in ("first", "last"):
+            raise ConfigError(f"relu: expected 'first' or 'last', got {relu!r}")
+        if relu == "last" and norm == "batch":
+            raise ConfigError("relu: 'last' is of blocks without batch norms; add norm='none'")
         normed = norm == "batch"
         dd = {"device": device, "dtype": dtype}
         shape = FORMS[form]
@@ -318,7 +343,7 @@ class DiscretizedResNet(StagedNetwork):
         shapes = [Shape(width, 1 if form == "cifar" else 2)]
 
         first = Shape(width, 1 if form == "cifar" else 4)
-        builder = BlockBuilder(scheme, shape, first, bottleneck=bottleneck, norm=normed, **dd)
+        builder = BlockBuilder(scheme, shape, first, bottleneck=bottleneck, norm=normed, relu_last=relu == "last", **dd)
         drop_paths = iter(cast(list[float], calculate_drop_path_rates(drop_path_rate, sum(layers))))
         stages = []
         for i, (count, stride) in enumerate(zip(layers, shape.strides, strict=True)):

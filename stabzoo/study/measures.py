@@ -47,9 +47,14 @@ class Solver(Strict):
 
 
 class Generalization(Strict):
-    """Accuracy on the training images, as they are, and how much higher it is than on the test images."""
+    """Accuracy on the training images, and how much higher it is than on the test images.
+
+    ``training``: of the ``trained`` network on the images as they are; or ``running``, of the network while it learns,
+    on augmented images and in training mode, the largest of all epochs.
+    """
 
     kind: Literal["generalization"]
+    training: Literal["trained", "running"] = "trained"
 
 
 class Curve(Strict):

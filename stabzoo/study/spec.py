@@ -41,12 +41,14 @@ __all__ = [
 class Network(Strict):
     """One network of a study: a timm model name, its arguments, and the label it has in the report.
 
-    The input channels and the number of classes come from the data and are not written here.
+    The input channels and the number of classes come from the data and are not written here.  ``training`` are single
+    settings that replace those of the study, where a paper does not train all networks alike.
     """
 
     label: Annotated[str, Field(min_length=1)]
     model: Annotated[str, Field(min_length=1)]
     args: dict[str, JsonValue] = Field(default_factory=dict)
+    training: dict[str, Any] = Field(default_factory=dict)
 
     @field_validator("args")
     @classmethod
@@ -102,6 +104,8 @@ class Run(Strict):
         content = {**self.model_dump(mode="json"), "training": training}
         if self.device == "cpu":
             del content["device"]  # for the same reason
+        if content["data"].get("normalization") == "measured":
+            del content["data"]["normalization"]
         text = json.dumps(content, sort_keys=True, separators=(",", ":"))
         return hashlib.sha256(text.encode()).hexdigest()[:16]
 
@@ -109,8 +113,8 @@ class Run(Strict):
 class Scale(Strict):
     """A smaller form of a study: what is given here replaces what the study says, and the rest stays.
 
-    ``networks`` are the labels of those that are kept; ``args`` and ``training`` are single settings, the first of
-    every network; ``limits`` are said beside the study's own.
+    ``networks`` are the labels of those that are kept; ``args`` and ``training`` are single settings of every network,
+    those that a network has of its own included; ``limits`` are said beside the study's own.
     """
 
     networks: Annotated[tuple[str, ...], Field(min_length=1)] | None = None
@@ -128,7 +132,7 @@ FULL = "full"
 
 
 class Study(Strict):
-    """A question put to a set of networks trained alike, with several seeds each; ``name`` is by default the file's.
+    """A question put to a set of networks, trained alike unless one says otherwise; ``name`` is by default the file's.
 
     ``scales`` are smaller forms of it, by name; `at` gives one of them, and ``scale`` says which one this is.
     """
@@ -171,7 +175,12 @@ class Study(Strict):
             if label not in (network.label for network in self.networks):
                 raise ValueError(f"scales.{scale}.networks: there is no network {label!r}")
         networks = [
-            network.model_copy(update={"args": network.args | smaller.args})
+            network.model_copy(
+                update={
+                    "args": network.args | smaller.args,
+                    "training": {k: v for k, v in network.training.items() if k not in smaller.training},
+                }
+            )
             for network in self.networks
             if network.label in labels
         ]
@@ -195,6 +204,11 @@ class Study(Strict):
     @model_validator(mode="after")
     def _consistent(self) -> Study:
         check_augmentation(self.data, self.training.augmentation)
+        for position, network in enumerate(self.networks):
+            try:
+                check_augmentation(self.data, self.training_of(network).augmentation)
+            except ValidationError as error:
+                raise ValueError(f"networks.{position}.training: {explain(error, Training)}") from None
         labels = [network.label for network in self.networks]
         named: dict[str, list[Any]] = {
             "network label": labels,
@@ -229,13 +243,19 @@ class Study(Strict):
                 raise ValueError(f"scales.{scale}: {explain(error, Study)}") from None
         return self
 
+    def training_of(self, network: Network) -> Training:
+        """How ``network`` is trained: as the study says, but for the settings of its own."""
+        if not network.training:
+            return self.training
+        return Training.model_validate(self.training.model_dump(exclude_unset=True) | network.training)
+
     def run(self, network: Network, seed: int, device: Literal["cpu", "cuda"] = "cpu") -> Run:
         """The training of ``network`` with ``seed`` on ``device``, by the software installed here."""
         return Run(
             model=network.model,
             args=network.args,
             data=self.data,
-            training=self.training,
+            training=self.training_of(network),
             seed=seed,
             software=software(),
             device=device,

@@ -21,6 +21,8 @@ from torch.optim.lr_scheduler import CosineAnnealingLR, LinearLR, LRScheduler, M
 from stabzoo.data.augmentation import Augmentation
 from stabzoo.data.images import Batch, ImageDataset
 from stabzoo.errors import ConfigError
+from stabzoo.evaluation.accuracy import accuracies, num_correct
+from stabzoo.evaluation.spec import Clean
 from stabzoo.training.normalized import NormalizedModel
 from stabzoo.training.penalties import forward
 from stabzoo.training.process import ALONE, Process
@@ -43,7 +45,10 @@ class Progress:
 
     Attributes:
         total: Sum of the losses of this epoch's images so far.
+        right: How many of them were put in their class, as they were trained on.
         losses: Mean loss of every finished epoch.
+        accuracies: Percentage of the images that were put in their class as they were trained on, augmented and by
+            weights that change from batch to batch, of every finished epoch.
         notes: What the caller has noted of every finished epoch.
         diverged: A loss was not finite; the training is over.
     """
@@ -52,15 +57,29 @@ class Progress:
     updates: int = 0
     steps: int = 0
     total: float = 0.0
+    right: int = 0
     losses: list[float] = field(default_factory=list)
+    accuracies: list[float] = field(default_factory=list)
     notes: list[Any] = field(default_factory=list)
     diverged: bool = False
 
 
+@dataclass(frozen=True)
+class Best:
+    """The epoch that a training selects so far: its accuracy on the test images, and its weights."""
+
+    accuracy: float
+    weights: dict[str, Tensor]
+
+
 def optimizer_of(network: nn.Module, training: Training) -> torch.optim.Optimizer:
-    """The optimizer timm has under that name; biases and batch norms are not decayed, as timm has it."""
+    """The optimizer timm has under that name; ``training.decay`` says which parameters are decayed."""
     return create_optimizer_v2(
-        network, opt=training.optimizer, lr=training.lr, momentum=training.momentum, weight_decay=training.weight_decay
+        network if training.decay == "kernels" else list(network.parameters()),
+        opt=training.optimizer,
+        lr=training.lr,
+        momentum=training.momentum,
+        weight_decay=training.weight_decay,
     )
 
 
@@ -125,10 +144,14 @@ class Trainer:
         if training.compile:
             self.model = torch.compile(self.model)  # type: ignore[assignment]
         self.progress = Progress()
+        self.best: Best | None = None
 
     @property
     def averaged(self) -> NormalizedModel:
-        """The network to be evaluated: the average of the weights where there is one, else the network itself."""
+        """The network to be evaluated: the average of the weights where there is one, else the network itself.
+
+        When the training is over it has the weights of the epoch that ``training.selection`` chooses.
+        """
         return cast(NormalizedModel, self.ema.module) if self.ema else self.network
 
     def batches(self, epoch: int) -> list[Tensor]:
@@ -163,59 +186,84 @@ class Trainer:
             batches = self.batches(progress.epoch)
             left = batches[progress.updates :]
             for batch, parts in zip(left, self.read(left), strict=True):
-                loss = self.update(len(batch), parts)
+                loss, right = self.update(len(batch), parts)
                 if not math.isfinite(loss):
                     progress.diverged = True
                     break
                 progress.updates += 1
                 progress.steps += 1
                 progress.total += loss * len(batch)
+                progress.right += right
                 if progress.updates == len(batches):
                     progress.losses.append(progress.total / self.images.train_count)
-                    progress.epoch, progress.updates, progress.total = progress.epoch + 1, 0, 0.0
+                    progress.accuracies.append(100 * progress.right / self.images.train_count)
+                    progress.epoch, progress.updates, progress.total, progress.right = progress.epoch + 1, 0, 0.0, 0
+                    if self.training.selection == "best-epoch":
+                        self.select()
                     progress.notes.append(after_epoch(progress.epoch))
                 after_step()
+        if self.best:
+            self.averaged.network.load_state_dict(self.best.weights)
         return Trained(tuple(progress.losses), progress.diverged)
+
+    def select(self) -> None:
+        """Keep the weights if they put more test images in their class than those of all epochs before."""
+        network = self.averaged
+        was_training = network.training
+        (accuracy,) = accuracies(network, self.images, [Clean(kind="clean")])
+        network.train(was_training)
+        if self.best is None or accuracy > self.best.accuracy:
+            weights = {name: value.detach().clone() for name, value in network.network.state_dict().items()}
+            self.best = Best(accuracy, weights)
 
     def read(self, batches: Sequence[Tensor]) -> Iterator[list[Batch]]:
         """This process' parts of each of ``batches`` of the current epoch, augmented, and read ahead."""
         epoch, accumulation = self.progress.epoch, self.training.accumulation
-        augmentation = Augmentation(self.training.augmentation, self.images.train_count, self.seed, epoch)
+        training = self.training
+        windows = (training.crop_area, training.crop_aspect)
+        augmentation = Augmentation(training.augmentation, self.images.train_count, self.seed, epoch, *windows)
         parts = [part for batch in batches for part in self.process.share(batch).tensor_split(accumulation)]
         found = self.images.training(parts, augmentation)
         for _ in batches:
             yield list(islice(found, accumulation))
 
-    def update(self, count: int, parts: list[Batch]) -> float:
-        """Update the weights by a batch of ``count`` images, in ``parts`` for this process; return its mean loss.
+    def update(self, count: int, parts: list[Batch]) -> tuple[float, int]:
+        """Update the weights by a batch of ``count`` images, in ``parts`` for this process.
+
+        Returns its mean loss, and how many images were put in their class.
 
         The gradient is that of the mean over the batch, however many processes and parts share it.
         """
         stream = np.random.SeedSequence((self.seed, self.progress.steps, self.process.rank))
         torch.manual_seed(int(stream.generate_state(1)[0]))  # dropout, drop path and noise of networks that have them
         self.optimizer.zero_grad()
-        total = 0.0
+        total, right = 0.0, 0
         for i, (pixels, labels) in enumerate(parts, start=1):
             weight = self.process.world * len(labels) / count  # gradients are averaged over the processes
             waits = nullcontext() if i == len(parts) or self.process.world == 1 else self.model.no_sync()  # type: ignore[attr-defined]  # pyright: ignore
             with waits:
-                loss, penalty = self.losses(pixels, labels)
+                loss, penalty, hits = self.losses(pixels, labels)
                 total += loss.item() * len(labels) / count
+                right += hits
                 if math.isfinite(total) or self.process.world > 1:
                     objective = loss + penalty
                     self.scaler.scale(objective if weight == 1 else weight * objective).backward()
-        mean = float(self.process.total(torch.tensor(total, dtype=torch.float64, device=self.process.device)))
+        sums = torch.tensor([total, right], dtype=torch.float64, device=self.process.device)
+        mean, hits = self.process.total(sums).tolist()
         if math.isfinite(mean):
+            if self.training.clip_norm:
+                self.scaler.unscale_(self.optimizer)
+                nn.utils.clip_grad_norm_(self.network.parameters(), self.training.clip_norm)
             self.scaler.step(self.optimizer)
             self.scaler.update()
             self.network.post_step()
             if self.ema:
                 self.ema.update(self.network)
             self.schedule.step()
-        return mean
+        return mean, int(hits)
 
-    def losses(self, pixels: Tensor, labels: Tensor) -> tuple[Tensor, Tensor | float]:
-        """Mean cross-entropy of some images, and the penalties."""
+    def losses(self, pixels: Tensor, labels: Tensor) -> tuple[Tensor, Tensor | float, int]:
+        """Mean cross-entropy of some images, the penalties, and how many images are put in their class."""
         device, training = self.process.device, self.training
         pixels, labels = pixels.to(device, non_blocking=True), labels.to(device)
         with self.autocast:
@@ -224,7 +272,7 @@ class Trainer:
         loss = functional.cross_entropy(logits, labels, label_smoothing=training.label_smoothing)
         if training.regularization:
             penalty = penalty + self.network.regularizer(training.regularization)
-        return loss, penalty
+        return loss, penalty, num_correct(logits.detach(), labels)
 
     def state(self) -> dict[str, Any]:
         """All that a training needs to go on exactly where it is; `load` takes it."""
@@ -235,6 +283,7 @@ class Trainer:
             "schedule": _numbers_of(self.schedule),
             "scaler": self.scaler.state_dict(),
             "average": self.ema.module.state_dict() if self.ema else None,
+            "best": vars(self.best) if self.best else None,
             "progress": vars(self.progress),
         }
 
@@ -247,6 +296,7 @@ class Trainer:
         self.scaler.load_state_dict(state["scaler"])
         if self.ema:
             self.ema.module.load_state_dict(state["average"])
+        self.best = Best(**state["best"]) if state["best"] else None
         self.progress = Progress(**state["progress"])
 
 

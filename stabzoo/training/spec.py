@@ -5,7 +5,7 @@ from __future__ import annotations
 from functools import cache
 from importlib.metadata import version
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Literal, TypeAlias
 
 from pydantic import (
     Field,
@@ -21,6 +21,9 @@ from stabzoo.data.spec import Data, check_augmentation
 from stabzoo.errors import ConfigError
 
 __all__ = ["Job", "Training", "recipe", "software"]
+
+
+Share: TypeAlias = Annotated[float, Field(gt=0, le=1)]
 
 
 class FixedPointTerm(Strict):
@@ -55,7 +58,16 @@ class Training(Strict):
     sensitivity has small logits.
     ``augmentation`` is of the training images only; ``crop-flip``: a random crop of the image padded with 4 black
     pixels on each side, and a random horizontal flip (``crop``: without the flip, which digits do not survive);
-    ``resized-crop-flip``, for images read from disk: a random window of random size, resized, and a random flip.
+    ``resized-crop-flip``, for images read from disk: a random window, resized, and a random flip; the window's area is
+    a share of the image's in ``crop_area`` and its aspect ratio in ``crop_aspect``.
+
+    ``weight_decay`` is of the ``kernels`` of convolutions and of the classifier's weights, as timm has it, or of
+    ``all`` parameters: biases, batch norms and the coefficients of learnable schemes too.  ``clip_norm`` is the largest
+    norm of the gradient of all parameters together; a longer one is scaled down.
+
+    The weights that are evaluated are those of the ``last`` epoch, or of the ``best-epoch``, the first of those that
+    put the most test images in their class: what some releases report, and higher than what can be expected of other
+    images, for the test images have chosen it.
 
     A batch is computed in ``accumulation`` parts, one after the other.  ``ema`` is the decay, each step, of an average
     of the weights, which is what is evaluated then.  ``amp`` is the type of automatic mixed precision.  With 0
@@ -68,6 +80,8 @@ class Training(Strict):
     lr: PositiveFloat
     momentum: Annotated[float, Field(ge=0, lt=1)]
     weight_decay: NonNegativeFloat
+    decay: Literal["kernels", "all"] = "kernels"
+    clip_norm: PositiveFloat | None = None
     schedule: Literal["one-cycle", "step", "cosine"]
     milestones: tuple[Annotated[float, Field(gt=0, lt=1)], ...] = ()
     regularization: NonNegativeFloat = 0.0
@@ -75,12 +89,23 @@ class Training(Strict):
     perturbation: PerturbationTerm | None = None
     logit_scale: PositiveFloat = 1.0
     augmentation: Literal["none", "crop", "crop-flip", "resized-crop-flip"] = "none"
+    crop_area: tuple[Share, Share] = (0.08, 1.0)
+    crop_aspect: tuple[PositiveFloat, PositiveFloat] = (3 / 4, 4 / 3)
     warmup_epochs: NonNegativeFloat = 0.0
     label_smoothing: Annotated[float, Field(ge=0, lt=1)] = 0.0
     accumulation: PositiveInt = 1
     ema: Annotated[float, Field(gt=0, lt=1)] | None = None
+    selection: Literal["last", "best-epoch"] = "last"
     amp: Literal["none", "bfloat16", "float16"] = "none"
     compile: bool = False
+
+    @model_validator(mode="after")
+    def _ordered(self) -> Training:
+        for name in ("crop_area", "crop_aspect"):
+            low, high = getattr(self, name)
+            if low > high:
+                raise ValueError(f"{name}: expected the least value first, got {low:g} and {high:g}")
+        return self
 
     @model_validator(mode="after")
     def _milestones_of_steps(self) -> Training:

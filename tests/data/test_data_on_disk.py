@@ -105,6 +105,9 @@ def test_windows_lie_in_the_image(width: int, height: int, index: int) -> None:
     if min(width, height) >= 100 and max(width, height) <= 4 / 3 * min(width, height):
         assert 0.075 < window.height * window.width / (width * height) <= 1
         assert 0.73 < window.width / window.height < 1.37
+    narrow = Augmentation("resized-crop-flip", 1, 0, 4, area=(0.5, 0.6), aspect=(1.0, 1.0)).window(index, 400, 400)
+    assert 0.495 < narrow.height * narrow.width / 400**2 < 0.605
+    assert narrow.height == narrow.width
     flips = [augmentation.window(i, 50, 50).flipped for i in range(100)]
     assert 25 < sum(flips) < 75
 

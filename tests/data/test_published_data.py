@@ -7,19 +7,21 @@ from pathlib import Path
 
 import pytest
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from fixtures.archives import served, write_cifar100, write_mnist
 from fixtures.commands import Run
 from fixtures.messages import raises, says
+from stabzoo.config import validate
 from stabzoo.data import archives
 from stabzoo.data.archives import ARCHIVES, download, read_published
 from stabzoo.data.augmentation import PADDING, Augmentation
 from stabzoo.data.loading import load_images
 from stabzoo.data.mnist import load_mnist
-from stabzoo.data.spec import Archived
+from stabzoo.data.spec import Archived, Constants
 from stabzoo.errors import ConfigError
 from stabzoo.study.store.store import Store
+from stabzoo.training.normalized import NormalizedModel
 
 
 def test_mnist_is_read(tmp_path: Path) -> None:
@@ -43,6 +45,26 @@ def test_cifar100_has_fine_labels_and_moments_of_each_channel(tmp_path: Path) ->
     pixels = next(images.training([torch.arange(5)]))[0].double()
     torch.testing.assert_close(images.mean.flatten().double(), pixels.mean((0, 2, 3)), rtol=1e-6, atol=0)
     torch.testing.assert_close(images.std.flatten().double(), pixels.std((0, 2, 3), correction=0), rtol=1e-6, atol=0)
+
+
+def test_normalization_by_a_mean_image_and_by_constants(tmp_path: Path) -> None:
+    """The mean of every pixel and nothing divided; or what a release has written down."""
+    write_cifar100(tmp_path)
+    write_mnist(tmp_path)
+    images = load_images(Archived(name="cifar100", verified=False, normalization="mean-image"), tmp_path)
+    pixels = next(images.training([torch.arange(5)]))[0]
+    torch.testing.assert_close(images.mean, pixels.mean(0))
+    assert torch.equal(images.std, torch.ones(3, 1, 1))
+    network = NormalizedModel(nn.Flatten(), images)
+    torch.testing.assert_close(network(pixels).mean(0), torch.zeros(3072), atol=1e-6, rtol=0)
+    written = Constants(mean=(0.5, 0.25, 0.125), std=(0.2, 0.1, 0.3))
+    images = load_images(Archived(name="cifar100", verified=False, normalization=written), tmp_path)
+    assert images.mean.flatten().tolist() == list(written.mean)
+    torch.testing.assert_close(images.std.flatten(), torch.tensor(written.std))
+    grey = load_images(Archived(name="mnist", verified=False, normalization="mean-image"), tmp_path)
+    assert grey.mean.shape == (1, 28, 28)
+    with raises(ConfigError, "mnist", "normalization", "grey"):
+        validate(Archived, {"name": "mnist", "normalization": written.model_dump()}, "mine.yaml")
 
 
 def test_what_is_not_the_published_file_is_refused(tmp_path: Path) -> None:

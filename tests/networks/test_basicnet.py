@@ -3,6 +3,7 @@
 import pytest
 import timm
 import torch
+import torch.nn.functional as F
 from torch import nn
 
 from fixtures.messages import raises
@@ -61,6 +62,30 @@ def test_a_network_without_norms(name: str, size: int) -> None:
     assert [n for n, p in model.named_parameters() if p.grad is None] == []
     _, features = model.forward_intermediates(x)
     torch.testing.assert_close(features[-1], history[0])
+
+
+@pytest.mark.parametrize(("name", "size"), [("preresnet18", 64), ("preresnet20", 16), ("multistep20", 16)])
+def test_blocks_with_the_relu_last(name: str, size: int) -> None:
+    """The paper's block without batch norms, y + relu(W2 relu(W1 y)); bare shortcuts where the shape changes."""
+    torch.manual_seed(0)
+    model = timm.create_model(name, norm="none", relu="last", width=4).eval()
+    for block in model.blocks():
+        f = block.step.f
+        y = torch.randn(2, f.body.conv1.in_channels, size, size)
+        inner = F.relu(F.conv2d(y, f.body.conv1.weight, stride=f.body.conv1.stride, padding=1))
+        expected = F.relu(F.conv2d(inner, f.conv.weight, padding=1))
+        torch.testing.assert_close(f(y), expected)
+        torch.testing.assert_close(f(y, -2.0), -2 * expected)
+        if name == "preresnet18":
+            (shortcut,) = block.shortcuts
+            torch.testing.assert_close(block([y])[0], shortcut(y) + expected)
+            assert block.preact(y) is y
+    assert model(torch.randn(2, 3, size, size)).isfinite().all()
+    first = timm.create_model(name, norm="none", width=4)
+    assert [p.shape for p in first.parameters()] == [p.shape for p in model.parameters()]
+    for args, facts in (({"relu": "last"}, ("relu", "norm='none'")), ({"relu": "both"}, ("relu", "'both'"))):
+        with raises(ConfigError, *facts):
+            timm.create_model(name, **args)
 
 
 @pytest.mark.parametrize("norm", ["batch", "none"])

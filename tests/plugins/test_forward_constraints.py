@@ -13,6 +13,7 @@ from torch.nn.functional import cross_entropy
 
 import stabzoo
 from fixtures.messages import raises
+from stabzoo.errors import ConfigError
 from stabzoo_forward.constraints import NonNegative, NormBound, Projected, Projector
 from stabzoo_forward.proofs import proved_bounds, size_bounds
 
@@ -193,6 +194,28 @@ def test_what_is_constrained() -> None:
     assert set(cert) - set(s) == {"stages.1.blocks.0.conv.weight", "stages.2.blocks.0.conv.weight"}
     assert cert["stages.2.blocks.0.conv.weight"] == NormBound(0.5, (8, 8), 2)
     assert timm.create_model("postresnet20").constraints() == {}
+
+
+@pytest.mark.parametrize("parametrize", [False, True])
+def test_caps_can_be_those_of_the_papers_experiments(parametrize: bool) -> None:
+    """A2 >= 0 of ResNet-D alone, and nothing of ResNet-S: the weights that are initialised are those that are drawn."""
+    signed = [f"stages.{i}.blocks.{j}.conv2.weight" for i in range(3) for j in range(i > 0, 3)]
+    for name, caps, kept in (
+        ("stable_resnet_d18", "paper", signed),
+        ("stable_resnet_d18", "none", []),
+        ("stable_resnet_s11", "paper", []),
+        ("stable_resnet_s11", "none", []),
+    ):
+        model = timm.create_model(name, caps=caps, parametrize=parametrize)
+        assert model.constraints() == dict.fromkeys(kept, NonNegative())
+        with torch.no_grad():
+            for parameter in model.parameters():
+                parameter.fill_(-30.0)
+        model.post_step()
+        assert all((model.get_submodule(n.removesuffix(".weight")).weight == 0).all() for n in kept)
+        assert (model.head.fc.weight == -30).all()
+    with raises(ConfigError, "caps", "'none', 'paper' or 'certified'"):
+        timm.create_model("stable_resnet_d18", caps="theirs")
 
 
 def test_parametrizations_can_be_removed() -> None:

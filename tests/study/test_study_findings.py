@@ -19,7 +19,7 @@ from stabzoo.study.execution.observers import observers_of
 from stabzoo.study.measures import Angles, Constraints, Sensitivity
 from stabzoo.study.spec import Run
 from stabzoo.study.store.records import Diagnosed
-from stabzoo.training.loop import Trainer
+from stabzoo.training.loop import Progress, Trainer
 from stabzoo.training.spec import Training
 
 FEW = Digits(name="digits", size=8, test_images=1497, split_seed=0)
@@ -131,10 +131,10 @@ def test_a_violated_constraint_is_named() -> None:
     (observer,) = observers_of([Constraints(kind="constraints")], images)
     assert network.violations() == []  # from the start
     Trainer(network, images, TRAINING, 0).run(lambda epoch: observer.after_epoch(network, epoch))
-    assert observer.result(network)["violations"] == []
+    assert observer.result(network, Progress())["violations"] == []
     network.network.get_parameter("stages.0.blocks.0.conv2.weight").data[0, 0, 0, 0] = -1
     observer.after_epoch(network, 3)
-    assert observer.result(network)["violations"] == ["epoch 3: stages.0.blocks.0.conv2.weight: K >= 0"]
+    assert observer.result(network, Progress())["violations"] == ["epoch 3: stages.0.blocks.0.conv2.weight: K >= 0"]
 
 
 def test_constraints_by_parametrization_are_checked_too() -> None:

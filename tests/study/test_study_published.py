@@ -13,9 +13,8 @@ from stabzoo.study.spec import Published
 
 
 def table(name: str) -> Published:
-    """The study's only published table."""
-    (published,) = load_study(name).published
-    return published
+    """The study's published table, the first where there are others."""
+    return load_study(name).published[0]
 
 
 def means(name: str, column: str) -> dict[str, float]:
@@ -46,6 +45,22 @@ def means(name: str, column: str) -> dict[str, float]:
 def test_printed_rows(name: str, label: str, row: tuple[Any, ...]) -> None:
     """One row of each table, from the paper."""
     assert table(name).values[label] == row
+
+
+def test_the_preprint_s_tables() -> None:
+    """Its means (Table 5.3) are within a point of the clean accuracies of the last step, and of Table 3 where that has them."""
+    for name in ("forward-stability-table-4", "forward-stability-table-4-cifar100"):
+        last, mean, steps = load_study(name).published
+        assert (last.reference[-1], mean.reference[-3:], steps.reference[-3:]) == ("4", "5.3", "5.1")
+        for label, (value,) in mean.values.items():
+            clean = last.values[label][0]
+            assert isinstance(value, float)
+            assert isinstance(clean, float)
+            assert value == pytest.approx(clean, abs=0.3)
+    third = means("forward-stability-table-3", "mean of last epochs")
+    _, mean, _ = load_study("forward-stability-table-4").published
+    same = {label for label, (value,) in mean.values.items() if value == pytest.approx(third[label], abs=0.01)}
+    assert same == {label for label in third if label.startswith("ResNet-S")}
 
 
 def test_noise_costs_what_the_text_says() -> None:
@@ -98,8 +113,9 @@ def test_tables_are_of_the_study_s_networks(name: str) -> None:
     for scale in ("full", *study.scales):
         at = load_study(name, scale)
         labels = [network.label for network in at.networks]
-        for published in at.published:
+        assert len(at.published) == len(study.published)
+        for published, whole in zip(at.published, study.published, strict=True):
             assert set(published.values) <= set(labels)
-            assert published.same_experiment == (scale == "full" and study.published[0].same_experiment)
+            assert published.same_experiment == (scale == "full" and whole.same_experiment)
     if study.published and study.published[0].same_experiment:
         assert set(study.published[0].values) == {network.label for network in study.networks}

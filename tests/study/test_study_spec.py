@@ -10,6 +10,7 @@ import yaml
 
 from fixtures import ROOT
 from fixtures.messages import raises
+from stabzoo.config import validate
 from stabzoo.errors import ConfigError
 from stabzoo.study import Study, load_study, shipped_studies
 from stabzoo.study.spec import Run
@@ -178,6 +179,34 @@ def test_a_scale_replaces_what_it_names(tmp_path: Path):
     assert full.at("full") is full
     with raises(ConfigError, "study mine", "no scale 'big'", "full, tiny"):
         load_study(path, "big")
+
+
+def test_a_network_may_be_trained_otherwise():
+    """Its settings replace the study's, are in the key of its runs alone, and give way to a scale's."""
+    change = {"networks.1.training": {"epochs": 7, "lr": 0.05}, "scales.smoke.training": {"epochs": 1}}
+    before, after = load_study("quickstart"), Study.model_validate({"name": "quickstart", **changed(change)})
+    first, second = after.networks[:2]
+    assert after.training_of(first) is after.training
+    assert after.training_of(second) == after.training.model_copy(update={"epochs": 7, "lr": 0.05})
+    assert len(keys(before) & keys(after)) == 12
+    small = Study.model_validate({"name": "quickstart", **changed(change | {"scales.smoke.networks": [second.label]})})
+    smoke = small.at("smoke")
+    assert (smoke.training_of(smoke.networks[0]).epochs, smoke.training_of(smoke.networks[0]).lr) == (1, 0.05)
+    with raises(ConfigError, "networks.1.training: epochs", "-1"):
+        validate(Study, {"name": "quickstart", **changed({"networks.1.training": {"epochs": -1}})}, "mine.yaml")
+
+
+def test_the_normalization_of_earlier_runs_is_not_in_their_key():
+    """Data normalised as before has the key of before; constants are another run."""
+    data = [
+        {"name": "cifar10"},
+        {"name": "cifar10", "normalization": "measured"},
+        {"name": "cifar10", "normalization": "mean-image"},
+    ]
+    studies = [Study.model_validate({"name": "quickstart", **changed({"data": d, "scales": {}})}) for d in data]
+    assert keys(studies[0]) == keys(studies[1])
+    assert not keys(studies[0]) & keys(studies[2])
+    assert studies[0].run(studies[0].networks[0], 0).model_copy(update={"software": {}}).key == "0e50f8d2fefbfa79"
 
 
 def test_reading_a_study_imports_no_torch():

@@ -1,5 +1,6 @@
 """Training: one loop for everything, checkpoints that are whole or absent, and going on to the last bit."""
 
+import copy
 import csv
 import os
 import subprocess
@@ -19,11 +20,14 @@ import stabzoo  # noqa: F401
 from fixtures.commands import Run
 from fixtures.messages import raises, says
 from fixtures.processes import KILLED
+from stabzoo.config import validate
 from stabzoo.data.loading import load_images
 from stabzoo.data.spec import Digits
 from stabzoo.errors import ConfigError
+from stabzoo.evaluation.accuracy import accuracies
+from stabzoo.evaluation.spec import Clean
 from stabzoo.training.checkpoint import Checkpoints, pack, unpack
-from stabzoo.training.loop import Trainer
+from stabzoo.training.loop import Trainer, optimizer_of
 from stabzoo.training.networks import weights_sha256
 from stabzoo.training.normalized import NormalizedModel
 from stabzoo.training.spec import Training
@@ -117,6 +121,7 @@ class StopError(Exception):
         ({"schedule": "cosine", "warmup_epochs": 1, "optimizer": "adamw", "accumulation": 2}, "lmresnet20", {}),
         ({"regularization": 1e-3}, "stable_resnet_s11_cert", {"img_size": 8, "head_cap": 50}),
         ({"perturbation": {"weight": 0.1, "sigma": 0.1}}, "preresnet20", {}),
+        ({"selection": "best-epoch", "decay": "all", "clip_norm": 0.5, "lr": 1}, "zerosnet20_tra", {}),
     ],
 )
 def test_what_is_resumed_repeats_to_the_last_bit(
@@ -143,6 +148,7 @@ def test_what_is_resumed_repeats_to_the_last_bit(
         assert resumed.run() == expected
         assert weights_sha256(resumed.network) == weights_sha256(whole.network)
         assert same(resumed.state()["average"], whole.state()["average"])
+        assert resumed.progress.accuracies == whole.progress.accuracies
 
 
 def test_parts_of_a_batch_add_up() -> None:
@@ -169,6 +175,84 @@ def test_averages_are_what_they_say() -> None:
     for value in seen[1:]:
         expected = 0.5 * expected + 0.5 * value
     torch.testing.assert_close(cast(Any, training.averaged).network.head.fc.bias, expected)
+
+
+@pytest.mark.parametrize("averaging", [{}, {"ema": 0.5}])
+def test_the_best_epoch_is_selected(averaging: dict[str, Any]) -> None:
+    """The weights left are the first that put the most test images in their class; training is not disturbed by it."""
+    settings = {"epochs": 5, "lr": 1.0, "schedule": "cosine", **averaging}
+    seen: list[tuple[float, str]] = []
+    last = trainer(settings, "preresnet20")
+
+    def look(epoch: int) -> None:
+        network = last.averaged
+        (accuracy,) = accuracies(network, last.images, [Clean(kind="clean")])
+        seen.append((accuracy, weights_sha256(network)))
+        network.train()
+
+    trained = last.run(look)
+    best = trainer(settings | {"selection": "best-epoch"}, "preresnet20")
+    assert best.run() == trained
+    accuracy, weights = max(seen[1:], key=lambda entry: entry[0])
+    assert accuracy > seen[-1][0]  # or nothing is seen here
+    assert weights_sha256(best.averaged) == weights
+    assert accuracies(best.averaged, best.images, [Clean(kind="clean")]) == [accuracy]
+    assert weights_sha256(last.averaged) == seen[-1][1]
+
+
+def test_what_is_decayed() -> None:
+    """Kernels and the classifier's weights, or all, coefficients of the scheme included."""
+    network = trainer({}).network
+    for decay, kept in (("kernels", lambda p: p.ndim > 1), ("all", lambda p: True)):
+        groups = optimizer_of(network, Training(**{**BASIS, "decay": decay})).param_groups
+        decayed = {id(p) for group in groups if group["weight_decay"] for p in group["params"]}
+        assert decayed == {id(p) for p in network.parameters() if kept(p)}
+
+
+def test_gradients_are_clipped() -> None:
+    """All parameters' gradients together have at most that norm; without momentum a step moves by the rate times it."""
+    settings = {"epochs": 1, "momentum": 0.0, "weight_decay": 0.0, "lr": 1e-3, "schedule": "cosine", "batch_size": 100}
+    moved: dict[float | None, float] = {}
+    for clip in (None, 0.125, 1e6):
+        training = trainer(settings | {"clip_norm": clip}, "preresnet20")
+        before = [p.detach().clone() for p in training.network.parameters()]
+        training.run()
+        after = training.network.parameters()
+        moved[clip] = sum(float((p.detach() - old).square().sum()) for p, old in zip(after, before, strict=True)) ** 0.5
+    assert moved[0.125] == pytest.approx(0.125e-3, rel=1e-3)
+    assert moved[None] == moved[1e6] > 2 * moved[0.125]
+
+
+def test_the_running_accuracy_is_of_the_network_that_learns() -> None:
+    """Of one batch an epoch: what the weights before it make of it in training mode."""
+    training = trainer({"epochs": 2, "batch_size": 100}, "preresnet20")
+    found: list[float] = []
+    images = training.images
+
+    def look(epoch: int) -> None:
+        if epoch < 2:
+            network = copy.deepcopy(training.network).train()
+            ((pixels, labels),) = images.training([torch.arange(images.train_count)])
+            found.append(100 * float((network(pixels).argmax(1) == labels).float().mean()))
+
+    training.run(look)
+    assert training.progress.accuracies == pytest.approx(found)
+
+
+@pytest.mark.parametrize(
+    ("training", "facts"),
+    [
+        ({"crop_area": [0.5, 0.1]}, ("crop_area", "0.5", "0.1")),
+        ({"crop_area": [0.1, 1.5]}, ("crop_area.1", "1.5")),
+        ({"selection": "best"}, ("selection", "best-epoch")),
+        ({"decay": "timm"}, ("decay", "kernels", "all")),
+        ({"clip_norm": 0}, ("clip_norm", "0")),
+    ],
+)
+def test_settings_that_are_refused(training: dict[str, Any], facts: tuple[str, ...]) -> None:
+    """By their names."""
+    with raises(ConfigError, *facts):
+        validate(Training, BASIS | training, "mine.yaml")
 
 
 def test_half_precision_trains() -> None:

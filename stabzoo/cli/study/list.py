@@ -91,10 +91,12 @@ def show_study(name: str, scale: str, *, as_json: bool) -> None:
         grid.add_row(Text(what), Text(text or "none"))
     console.print(grid)
     console.print()
+    own = [settings_text(network.training) or "-" for network in study.networks]
     columns: dict[str, Sequence[Cell]] = {
         "network": [network.label for network in study.networks],
         "model": [network.model for network in study.networks],
         "args": [settings_text(network.args) or "-" for network in study.networks],
+        **({"training": own} if any(network.training for network in study.networks) else {}),
         "keys": [", ".join(keys[network.label, seed] for seed in study.seeds) for network in study.networks],
     }
     table(console, columns, expendable=("keys",))

@@ -103,10 +103,7 @@ def _only(first: Mapping[str, Any], second: Mapping[str, Any], what: str) -> lis
 
 
 def _of_networks(pairs: Sequence[tuple[Network, Network]]) -> list[Change]:
-    found = {
-        one.label: _differing({"model": one.model, "args": one.args}, {"model": other.model, "args": other.args})
-        for one, other in pairs
-    }
+    found = {one.label: _differing(one.model_dump(mode="json"), other.model_dump(mode="json")) for one, other in pairs}
     everywhere = [change for change in next(iter(found.values()), []) if all(change in of for of in found.values())]
     if len(found) == 1:
         everywhere = []

@@ -204,13 +204,14 @@ def _curve(diagnostic: Curve, rows: Sequence[Row]) -> Finding:
         tail = quantities(diagnostic, row.records)
         (name,) = tail
         first, half, last = (f"{accuracy[i]:.1f}" for i in (0, len(accuracy) // 2, -1)) if accuracy else ["–"] * 3
-        cells.append((row.network.label, first, half, last, _mean(tail[name]) if accuracy else "–"))
+        mean = _mean(tail[name]) if accuracy else "–"
+        cells.append((row.network.label, first, half, *((last, mean) if diagnostic.tail > 1 else (mean,))))
         means[row.network.label] = statistics.fmean(tail[name]) if accuracy else math.nan
     best = max(means, key=lambda label: -math.inf if math.isnan(means[label]) else means[label])
     over = f"the mean over the last {diagnostic.tail} epochs" if diagnostic.tail > 1 else "the last epoch"
     return Finding(
         "Test accuracy (%) in the course of training, mean over the seeds",
-        ("network", "first epoch", "half-way", "last epoch", over),
+        ("network", "first epoch", "half-way", "last epoch", *((over,) if diagnostic.tail > 1 else ())),
         tuple(cells),
         f"Best in {over} is {best}, with {means[best]:.1f} %.",
     )

@@ -24,7 +24,8 @@ def measured(study: Study, records: Sequence[Record]) -> dict[str, list[float]]:
 def quantities(diagnostic: Diagnostic, records: Sequence[Record]) -> dict[str, list[float]]:
     """The numbers of one diagnostic, one a run; none for those that give more than numbers.
 
-    ``generalization``: training images, test images, gap (percent and points).  ``curve``: mean of last epochs (%).
+    ``generalization``: training images, test images, gap (percent and points).  ``curve``: mean of last epochs (%), of
+    a tail of one: last epoch (%).
     ``cost``: parameters (M), training (s), test (s).
     """
     results: list[dict[str, Any]] = [record.found(diagnostic) for record in records]
@@ -37,7 +38,8 @@ def quantities(diagnostic: Diagnostic, records: Sequence[Record]) -> dict[str, l
             }
         case Curve(tail=tail):
             tails = [result["history"][-tail:] for result in results]
-            return {"mean of last epochs": [statistics.fmean(values) for values in tails if values]}
+            name = "mean of last epochs" if tail > 1 else "last epoch"
+            return {name: [statistics.fmean(values) for values in tails if values]}
         case Cost():
             return {
                 "parameters (M)": [result["parameters"] / 1e6 for result in results],

@@ -163,7 +163,7 @@ class _Driver:
         if engine == "dask":
             where = f"by dask at {scheduler}" if scheduler else f"by dask, {where}"
         self.say(f"{self.study.title}\n{len(missing)} of {len(self.runs)} runs to train, {where}")
-        epochs = self.study.training.epochs
+        epochs = {key: run.training.epochs for key, (_, run) in missing.items()}
         with (
             RunProgress(self.console, len(self.runs), len(self.records), epochs) as progress,
             open_executor(engine, workers, scheduler=scheduler, device=self.device) as executor,

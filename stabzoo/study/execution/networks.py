@@ -43,7 +43,7 @@ def check_networks(study: Study, images: ImageDataset) -> None:
         if logits.shape != (1, images.classes):
             raise ConfigError(f"{place} gives {tuple(logits.shape)} for one image, expected (1, {images.classes})")
         try:
-            optimizer_of(network, study.training)
+            optimizer_of(network, study.training_of(entry))
         except Exception as error:  # timm's and torch's optimizers raise what they like
             raise ConfigError(f"training.optimizer: {study.training.optimizer!r} cannot be used: {error}") from error
 

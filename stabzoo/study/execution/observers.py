@@ -16,6 +16,7 @@ from stabzoo.evaluation.accuracy import accuracies, training_accuracy
 from stabzoo.evaluation.spec import Clean
 from stabzoo.implicit.step import solver_report
 from stabzoo.study.measures import Angles, Constraints, Cost, Curve, Diagnostic, Generalization, Sensitivity, Solver
+from stabzoo.training.loop import Progress
 from stabzoo.training.normalized import NormalizedModel
 
 __all__ = ["Observer", "observers_of"]
@@ -36,8 +37,8 @@ class Observer(Protocol):
         """``epoch`` (from 1) of its training is over; 0 before the first."""
         ...
 
-    def result(self, network: NormalizedModel) -> dict[str, Any]:
-        """What was found, JSON-safe; ``network`` is trained."""
+    def result(self, network: NormalizedModel, progress: Progress) -> dict[str, Any]:
+        """What was found, JSON-safe; ``network`` is trained, and ``progress`` tells of its training."""
         ...
 
 
@@ -51,7 +52,7 @@ class _Constraints:
         self.state["checks"] += 1
         self.state["violations"] += [f"epoch {epoch}: {violation}" for violation in network.violations()]
 
-    def result(self, network: NormalizedModel) -> dict[str, Any]:
+    def result(self, network: NormalizedModel, progress: Progress) -> dict[str, Any]:
         return {
             "constraints": [f"{n} x {text}" for text, n in Counter(map(str, network.constraints().values())).items()],
             **self.state,
@@ -71,7 +72,7 @@ class _Sensitivity:
     def after_epoch(self, network: NormalizedModel, epoch: int) -> None:
         pass
 
-    def result(self, network: NormalizedModel) -> dict[str, Any]:
+    def result(self, network: NormalizedModel, progress: Progress) -> dict[str, Any]:
         from stabzoo.diagnostics.attack import sensitivity_attack
         from stabzoo.diagnostics.bounds.network import forward_bounds
 
@@ -107,7 +108,7 @@ class _Angles:
         self.angles(network.network, epoch)
         self.state["history"].append(self.angles.history.pop())
 
-    def result(self, network: NormalizedModel) -> dict[str, Any]:
+    def result(self, network: NormalizedModel, progress: Progress) -> dict[str, Any]:
         return self.state
 
 
@@ -126,23 +127,25 @@ class _Solver:
         for report in reports:
             report.reset()
 
-    def result(self, network: NormalizedModel) -> dict[str, Any]:
+    def result(self, network: NormalizedModel, progress: Progress) -> dict[str, Any]:
         return self.state
 
 
 class _Generalization:
     watches: ClassVar[bool] = False
 
-    def __init__(self, images: ImageDataset) -> None:
+    def __init__(self, diagnostic: Generalization, images: ImageDataset) -> None:
         self.state: dict[str, Any] = {}
         self.images = images
+        self.running = diagnostic.training == "running"
 
     def after_epoch(self, network: NormalizedModel, epoch: int) -> None:
         pass
 
-    def result(self, network: NormalizedModel) -> dict[str, Any]:
+    def result(self, network: NormalizedModel, progress: Progress) -> dict[str, Any]:
+        running = max(progress.accuracies, default=0.0)
         return {
-            "training": training_accuracy(network, self.images),
+            "training": running if self.running else training_accuracy(network, self.images),
             "test": clean_accuracy(network, self.images),
         }
 
@@ -160,7 +163,7 @@ class _Curve:
             self.state["history"].append(clean_accuracy(network, self.images))
             network.train(training)
 
-    def result(self, network: NormalizedModel) -> dict[str, Any]:
+    def result(self, network: NormalizedModel, progress: Progress) -> dict[str, Any]:
         return self.state
 
 
@@ -177,7 +180,7 @@ class _Cost:
             self.state["epochs"].append(time.perf_counter() - self.started)
         self.started = time.perf_counter()
 
-    def result(self, network: NormalizedModel) -> dict[str, Any]:
+    def result(self, network: NormalizedModel, progress: Progress) -> dict[str, Any]:
         started = time.perf_counter()
         clean_accuracy(network, self.images)
         return {
@@ -207,7 +210,7 @@ def observers_of(diagnostics: Sequence[Diagnostic], images: ImageDataset) -> lis
             case Solver():
                 observers.append(_Solver())
             case Generalization():
-                observers.append(_Generalization(images))
+                observers.append(_Generalization(diagnostic, images))
             case Curve():
                 observers.append(_Curve(images))
             case Cost():

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+
 from rich.console import Console
 
 from stabzoo.terminal import Bar, say
@@ -12,12 +14,13 @@ __all__ = ["RunProgress"]
 class RunProgress(Bar):
     """How far the runs of a study are: a bar on a terminal, one plain line a finished run anywhere else."""
 
-    def __init__(self, console: Console, runs: int, done: int, epochs: int) -> None:
+    def __init__(self, console: Console, runs: int, done: int, epochs: Mapping[str, int]) -> None:
+        """Of ``runs`` are ``done``; ``epochs`` are those of the rest, by the key of the run."""
         super().__init__(console, "training", "{task.fields[runs]} runs{task.fields[unsolved]}")
         self._runs, self._done, self._epochs = runs, done, epochs
         self._trained: dict[str, int] = {}  # epochs by the key of the run
         self._unsolved: dict[str, int] = {}  # equations by the key of the run
-        self._task = self._bar.add_task("", total=(runs - done) * epochs, runs=f"{done}/{runs}", unsolved="")
+        self._task = self._bar.add_task("", total=sum(epochs.values()), runs=f"{done}/{runs}", unsolved="")
 
     def epoch(self, key: str, epoch: int, unsolved: int = 0) -> None:
         """The run ``key`` has trained ``epoch`` epochs, in which ``unsolved`` equations were not solved."""
@@ -29,7 +32,7 @@ class RunProgress(Bar):
     def finish(self, key: str, line: str) -> None:
         """The run ``key`` is over, with a result or without; ``line`` says which and how."""
         self._done += 1
-        self._set(key, self._epochs)
+        self._set(key, self._epochs[key])
         if not self._console.is_terminal:
             say(self._console, f"[{self._done}/{self._runs}] {line}")
 

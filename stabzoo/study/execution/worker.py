@@ -89,7 +89,7 @@ def _execute(run: Run, wanted: EvaluationRequest, folder: RunFolder) -> Record:
     found = accuracies(network, images, wanted.evaluations)
     measured = zip(wanted.evaluations, found, strict=True)
     diagnosed = [
-        Diagnosed(diagnostic=diagnostic, result=observer.result(network))
+        Diagnosed(diagnostic=diagnostic, result=observer.result(network, trainer.progress))
         for diagnostic, observer in zip(wanted.diagnostics, observers, strict=True)
     ]
     return Record(

@@ -133,7 +133,7 @@ def test_unsolved_equations_are_told_while_it_trains(
         counted = sum(sum(block["failures"].values()) + sum(block["backward_failures"].values()) for block in blocks)
         assert counted == both
     screen = io.StringIO()
-    with RunProgress(Console(file=screen, force_terminal=True, width=120), 2, 0, 2) as bar:
+    with RunProgress(Console(file=screen, force_terminal=True, width=120), 2, 0, {"one": 2, "other": 2}) as bar:
         for key in ("one", "other"):
             for progress in told:
                 bar.epoch(key, progress.epoch, progress.unsolved)
