@@ -203,7 +203,9 @@ def train(
     root: Root = Path("data"),
     download: Annotated[bool, option("First fetch the data set, if it is not there.")] = False,
     unverified: Unverified = False,
-    recipe: Annotated[str | None, option("cifar, digits, imagenet, mnist, or a .yaml; by default the data's.")] = None,
+    recipe: Annotated[
+        str | None, option("cifar, digits, digits-stable, imagenet, mnist, or a .yaml; by default the data's.")
+    ] = None,
     settings: Annotated[
         tuple[str, ...], option("A setting of the recipe: epochs=20, lr=0.05; may be repeated.", "--set")
     ] = (),

@@ -20,7 +20,7 @@ __all__ = ["LabelledImages", "load_labelled_images"]
 class LabelledImages:
     """Test images (N, C, H, W) normalised as the network takes them, labels (N,), and one unit of [0, 1] pixel noise.
 
-    ``scale`` (C, 1, 1) is what a change of 1 on the pixel scale [0, 1] is after normalisation.
+    ``scale`` (C, 1, 1) is what a change of 1 on the pixel scale [0, 1] is after normalisation, ``black`` a pixel of 0.
     """
 
     name: str
@@ -28,12 +28,22 @@ class LabelledImages:
     labels: Tensor
     classes: int
     scale: Tensor
+    black: Tensor
 
     @property
     def input_size(self) -> tuple[int, int, int]:
         """(C, H, W)."""
         channels, height, width = self.images.shape[1:]
         return channels, height, width
+
+    @property
+    def pixels(self) -> Tensor:
+        """(N, C, H, W) in [0, 1]."""
+        return ((self.images - self.black) / self.scale).clamp(0, 1)
+
+    def normalise(self, pixels: Tensor) -> Tensor:
+        """``pixels`` in [0, 1] as the network takes them."""
+        return pixels * self.scale + self.black
 
 
 def load_labelled_images(data: Data, root: Path, count: int) -> LabelledImages:
@@ -50,4 +60,5 @@ def load_labelled_images(data: Data, root: Path, count: int) -> LabelledImages:
     count = min(count, images.test_count)
     chosen = np.linspace(0, images.test_count - 1, count, dtype=int) if isinstance(data, ReadFromDisk) else range(count)
     ((pixels, labels),) = images.testing([torch.tensor(chosen)])
-    return LabelledImages(data.title, (pixels - images.mean) / images.std, labels, images.classes, 1 / images.std)
+    mean, std = images.mean, images.std
+    return LabelledImages(data.title, (pixels - mean) / std, labels, images.classes, 1 / std, -mean / std)

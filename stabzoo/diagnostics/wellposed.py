@@ -9,24 +9,33 @@ y = b + w f(y), w = beta_next, has exactly one solution for every b, whatever it
 
 Norms are Euclidean, per sample; f is in evaluation mode, with batch norms folded into the convolutions.
 
+Where nothing is proved, the images show how near the end is. Along a solution y(w) the equation I - w f'(y) of its
+derivative is singular where an eigenvalue of w f'(y) reaches 1: there solutions merge or are born, and the solve
+diverges. So the largest real part of an eigenvalue of w f'(y) is measured at the solutions: below 1 the solution at
+hand is isolated and continues the explicit one; past 1 it need not be the only one.
+
 Sources: Hairer, Wanner, Solving ODEs II, IV.14; Winston, Kolter, Monotone operator equilibrium networks, NeurIPS 2020.
 """
 
 from __future__ import annotations
 
+import copy
 import math
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, Literal, Protocol, cast, runtime_checkable
 
+import numpy as np
 import torch
-from torch import nn
+from numpy.typing import NDArray
+from scipy.sparse.linalg import ArpackError, ArpackNoConvergence, LinearOperator, eigs
+from torch import Tensor, nn
 
 from stabzoo.diagnostics.bounds.parts import chain, preactivated_chain, sequence_bound
 from stabzoo.diagnostics.capture import evaluating, run_hooked
 from stabzoo.diagnostics.measurement import Measurement
-from stabzoo.implicit.step import ImplicitStep, one_sided
+from stabzoo.implicit.step import ImplicitStep, off_the_record, one_sided
 from stabzoo.networks.resnet import Branch
 
 __all__ = ["HasLipschitz", "WellPosedness", "well_posedness"]
@@ -54,12 +63,15 @@ class WellPosedness:
         weight: w, the weight of the new slope.
         lipschitz: L of the slope; infinite, with the reason, where it is not known.
         one_sided: mu of the slope; L where its structure tells nothing better.
+        abscissa: The largest real part of an eigenvalue of w f' at the solutions of some images, if it was asked for;
+            None where a proof makes it smaller than 1.
     """
 
     name: str
     weight: float
     lipschitz: Measurement
     one_sided: Measurement
+    abscissa: Measurement | None = None
 
     @property
     def proof(self) -> Literal["contraction", "monotone", "explicit"] | None:
@@ -101,16 +113,18 @@ class WellPosedness:
             "proof": self.proof,
             "modulus": self.modulus,
             "iterations_to_1e-5": self.iterations(1e-5),
+            "abscissa": self.abscissa and self.abscissa.to_dict(),
         }
 
 
 @torch.no_grad()
-def well_posedness(model: nn.Module, input_size: tuple[int, ...]) -> list[WellPosedness]:
+def well_posedness(model: nn.Module, input_size: tuple[int, ...], images: Tensor | None = None) -> list[WellPosedness]:
     """What is proved of every implicit step of a model in evaluation mode, in their order; empty if it is explicit.
 
     Args:
         model: Its weights and training flags stay as they are; in training mode batch norms couple the samples.
         input_size: Of one input, (channels, height, width) of an image: constants are those on the grids it meets.
+        images: (B, C, H, W) at whose solutions eigenvalues are measured where nothing is proved; a few are enough.
     """
     steps = {module: name for name, module in model.named_modules() if isinstance(module, ImplicitStep)}
     grids: dict[nn.Module, tuple[int, ...]] = {}
@@ -123,7 +137,59 @@ def well_posedness(model: nn.Module, input_size: tuple[int, ...]) -> list[WellPo
     with _unsolved(list(steps)):
         run_hooked(model, sample, [step.register_forward_pre_hook(note) for step in steps])
     with evaluating(model):
-        return [_prove(name, step, grids[step]) for step, name in steps.items() if step in grids]
+        proved = [(step, _prove(name, step, grids[step])) for step, name in steps.items() if step in grids]
+    open_ = [step for step, found in proved if not found.proof]
+    if images is None or not open_:
+        return [found for _, found in proved]
+    measured = _abscissas(model, open_, images)
+    return [replace(found, abscissa=measured.get(step)) for step, found in proved]
+
+
+def _abscissas(model: nn.Module, steps: list[ImplicitStep], images: Tensor) -> dict[ImplicitStep, Measurement]:
+    """The largest real part of an eigenvalue of w f'(z) at the solutions z of ``images``, of each step."""
+    solutions: dict[ImplicitStep, Tensor] = {}
+
+    def keep(step: ImplicitStep, args: tuple[Any, ...], result: list[Tensor]) -> None:
+        new = result[0].detach()
+        if step.one_leg:
+            b, a = step.combine([entry.detach() for entry in args[1]], None)
+            new = b + (new - a) * (step.weight / step.sigma)
+        solutions[step] = new
+
+    with off_the_record(model):
+        run_hooked(model, images, [step.register_forward_hook(keep) for step in steps])
+    return {step: _abscissa(step, z) for step, z in solutions.items()}
+
+
+def _abscissa(step: ImplicitStep, z: Tensor) -> Measurement:
+    if not z.isfinite().all():
+        return Measurement(math.inf, "exact", "the solution is not finite")
+    f = copy.deepcopy(cast(nn.Module, step.f)).double().eval().requires_grad_(False)
+    with torch.enable_grad():
+        at = z.double().requires_grad_()
+        slope = step.weight * f(at)
+    if not slope.requires_grad:
+        return Measurement(0.0, "exact", "a constant slope")
+
+    def transposed(v: NDArray[np.float64]) -> NDArray[np.float64]:  # it has the eigenvalues of w f' itself
+        weight = torch.from_numpy(np.ascontiguousarray(v)).to(z.device).reshape(slope.shape)
+        (product,) = torch.autograd.grad(slope, at, weight, retain_graph=True)
+        return product.flatten().cpu().numpy()
+
+    size = at.numel()
+    operator = LinearOperator((size, size), matvec=transposed, dtype=np.float64)  # pyright: ignore[reportCallIssue]
+    start = np.random.default_rng(0).standard_normal(size)
+    note = f"Arnoldi's largest at the solutions of {len(z)} images"
+    values: Any
+    try:
+        values = eigs(operator, 1, which="LR", v0=start, tol=cast(Any, 1e-2), maxiter=20, return_eigenvectors=False)
+    except ArpackNoConvergence as error:
+        values = error.eigenvalues
+    except (ArpackError, TypeError):  # a zero matrix; too small a one for ARPACK
+        values = np.linalg.eigvals(np.stack([transposed(row) for row in np.eye(size)])) if size <= 64 else np.zeros(0)
+    if not len(values):
+        return Measurement(math.nan, "heuristic", f"{note}: not converged")
+    return Measurement(float(np.max(values.real)), "converged", note)
 
 
 @contextmanager

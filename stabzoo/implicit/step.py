@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
+
 import torch
 from torch import Tensor, nn
 
@@ -15,7 +18,7 @@ from stabzoo.implicit.solve import solve
 from stabzoo.implicit.solvers.problem import per_sample
 from stabzoo.multistep import LinearMultistep
 
-__all__ = ["ImplicitStep", "solver_report"]
+__all__ = ["ImplicitStep", "off_the_record", "solver_report"]
 
 
 class ImplicitStep(nn.Module):
@@ -187,3 +190,19 @@ def one_sided(f: nn.Module) -> float | None:
 def solver_report(model: nn.Module) -> list[BlockReport]:
     """What the solves of a model's implicit steps did, in the order of the steps; empty for an explicit network."""
     return [module.report for module in model.modules() if isinstance(module, ImplicitStep)]
+
+
+@contextmanager
+def off_the_record(model: nn.Module) -> Iterator[None]:
+    """Inside, solves are counted in no report of the model, and those that fail neither warn nor raise."""
+    steps = [module for module in model.modules() if isinstance(module, ImplicitStep)]
+    before = [(step.report, step.settings) for step in steps]
+    for step in steps:
+        step.report = BlockReport(step.report.name, warned=True)
+        if step.settings.on_failure == "raise":
+            step.settings = step.settings.model_copy(update={"on_failure": "warn"})
+    try:
+        yield
+    finally:
+        for step, (report, settings) in zip(steps, before, strict=True):
+            step.report, step.settings = report, settings

@@ -8,7 +8,7 @@ import json
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import torch
 from rich.console import Console
@@ -28,6 +28,9 @@ from stabzoo.training.progress import TrainingProgress
 from stabzoo.training.session import Session
 from stabzoo.training.spec import Job
 from stabzoo.training.tracking import Tracker
+
+if TYPE_CHECKING:
+    from stabzoo.diagnostics.wellposed import WellPosedness
 
 __all__ = ["train_job"]
 
@@ -86,6 +89,8 @@ def _train(
         for tracker in trackers:
             tracker.settings(job.model_dump(mode="json"))
         trained = session.run()
+        if first and trained.diverged:
+            shown.warn(session.troubles(), trainer.progress.epoch + 1)
     if first:
         _write_history(folder, trainer.progress.notes)
         weights = {name: tensor.cpu().contiguous() for name, tensor in trainer.averaged.network.state_dict().items()}
@@ -117,12 +122,17 @@ class _Session(Session):
     def after_epoch(self, epoch: int) -> dict[str, Any] | None:
         """Test the network, and tell."""
         if not epoch:
+            self.proved = {step.name for step in self.equations() if step.proof} if self.writes else set()
             return None
-        note = self._note() if self.writes else {}
+        note: dict[str, Any] = {}
+        if self.writes:
+            equations = self.equations()
+            note = self._note(equations)
+            self.shown.epoch(note)
+            self.shown.warn(self.troubles(equations), epoch)
         self.trainer.process.wait()
-        self.shown.epoch(note)
         for tracker in self.trackers:
-            tracker.epoch(epoch, {name: value for name, value in note.items() if name != "epoch"})
+            tracker.epoch(epoch, {name: value for name, value in note.items() if name != "epoch" and value is not None})
         return note
 
     def after_step(self) -> None:
@@ -133,7 +143,7 @@ class _Session(Session):
         if self.writes and progress.updates == 0:
             _write_history(self.folder, progress.notes)
 
-    def _note(self) -> dict[str, Any]:
+    def _note(self, equations: list[WellPosedness]) -> dict[str, Any]:
         """What is written down of a finished epoch."""
         trainer, images = self.trainer, self.trainer.images
         network = trainer.averaged
@@ -156,6 +166,9 @@ class _Session(Session):
             solves = sum(report.solves for report in self.reports) or 1
             note["evaluations_a_solve"] = sum(report.evaluations for report in self.reports) / solves
             note["not_solved"] = self.unsolved()
+            note["proved"] = sum(step.proof is not None for step in equations)
+            note["equations"] = len(equations)
+            note["largest_real_part"] = max((s.abscissa.value for s in equations if s.abscissa), default=None)
             for report in self.reports:
                 report.reset()
         return note
@@ -197,7 +210,8 @@ def _write_history(folder: Path, notes: list[dict[str, Any]]) -> None:
     if not notes:
         return
     text = io.StringIO()
-    writer = csv.DictWriter(text, list(notes[0]), lineterminator="\n")
+    names = list(dict.fromkeys(name for note in notes for name in note))
+    writer = csv.DictWriter(text, names, lineterminator="\n")
     writer.writeheader()
     writer.writerows(notes)
     write_atomically(folder / "history.csv", text.getvalue().encode())

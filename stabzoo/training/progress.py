@@ -65,4 +65,13 @@ class TrainingProgress(Bar):
         line = f"epoch {note['epoch']}/{self._epochs}: loss {note['loss']:.4f}, top-1 {note['top1']:.2f}"
         if "evaluations_a_solve" in note:
             line += f", {note['evaluations_a_solve']:.1f} evaluations a solve, {note['not_solved']} not solved"
+            line += f", {note['proved']} of {note['equations']} equations proved to have one solution"
+        if note.get("largest_real_part") is not None:
+            line += f", Re w F' up to {note['largest_real_part']:.3g} in the others"
         say(self._console, line)
+
+    def warn(self, troubles: list[str], epoch: int) -> None:
+        """What is wrong with the network in ``epoch``, a line each."""
+        if self._enabled:
+            for text in troubles:
+                say(self._console, f"warning: epoch {epoch}: {text}", style="yellow")

@@ -2,14 +2,30 @@
 
 from __future__ import annotations
 
+import math
+from collections.abc import Sequence
+from functools import cached_property
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
+import torch
+
+from stabzoo.data.images import Batch
+from stabzoo.diagnostics.failure import Failure, at_chance, failure_of, stall_of
 from stabzoo.implicit.step import solver_report
 from stabzoo.training.checkpoint import Checkpoints
 from stabzoo.training.loop import Trained, Trainer
 
+if TYPE_CHECKING:
+    from stabzoo.diagnostics.wellposed import WellPosedness
+
 __all__ = ["Session"]
+
+LOOKED_AT = 32
+"""Test images on which a network is asked after every epoch whether it still tells images apart."""
+
+SOLVED = 2
+"""Of them those at whose solutions eigenvalues are measured, where an equation is not proved to have one solution."""
 
 
 class Session:
@@ -29,6 +45,9 @@ class Session:
         self.checkpoints = Checkpoints(folder)
         self.reports = solver_report(trainer.network)
         self.saved_steps = 0
+        self.failure: Failure | None = None  # an epoch ago, as what follows, the names of implicit steps
+        self.past: set[str] = set()
+        self.proved: set[str] = set()
 
     def resume(self) -> list[Path]:
         """Go on from the newest checkpoint that is whole and serves; return the damaged files that are newer."""
@@ -56,6 +75,70 @@ class Session:
     def unsolved(self) -> int:
         """How many equations of implicit steps and their adjoints were not solved since the reports were at zero."""
         return sum(report.failures.total() + report.backward_failures.total() for report in self.reports)
+
+    @cached_property
+    def looked_at(self) -> Batch:
+        """What the network itself is given of some test images, and their labels."""
+        trainer, device = self.trainer, self.trainer.process.device
+        count = min(LOOKED_AT, trainer.images.test_count)
+        ((pixels, labels),) = trainer.images.testing([torch.arange(count)])
+        return trainer.network.normalise(pixels.to(device)), labels.to(device)
+
+    def equations(self) -> list[WellPosedness]:
+        """What is proved of the equations of the implicit steps, and measured where nothing is."""
+        if not self.reports:
+            return []
+        from stabzoo.diagnostics.wellposed import well_posedness  # imports what explicit networks do not need
+
+        images, _ = self.looked_at
+        return well_posedness(self.trainer.network.network, tuple(images.shape[1:]), images[:SOLVED])
+
+    def troubles(self, equations: Sequence[WellPosedness] = ()) -> list[str]:
+        """What is wrong with the network now and was not an epoch ago, a sentence each.
+
+        Its weights or outputs are not finite; it answers all images alike; its loss was that of equal probabilities for
+        an epoch and the cause was found; or ``equations`` of its implicit steps may have no solution, or several.
+        Learning slowly is no trouble.
+        """
+        texts = list[str]()
+        found = self._failure()
+        if found is not None and found != self.failure:
+            texts.append(self._told(found))
+        elif found is None and self.trainer.progress.diverged:
+            texts.append("the loss is not finite, though in evaluation mode every weight and every output is")
+        self.failure = found
+        past = {s.name: s.abscissa.value for s in equations if s.abscissa and not s.abscissa.value < 1}
+        if named := ", ".join(f"{name} ({value:.3g})" for name, value in past.items() if name not in self.past):
+            texts.append(
+                f"an eigenvalue of w F' has passed 1, by its real part, in {named}: y = b + w F(y) need not have one "
+                "solution there, and its solves may diverge; lower lr or the step size, or raise weight_decay or the "
+                "weight of fixed_point"
+            )
+        proved = {step.name for step in equations if step.proof}
+        if named := ", ".join(sorted(self.proved - proved)):
+            texts.append(f"y = b + w F(y) is no longer proved to have one solution in {named}")
+        self.past, self.proved = set(past), proved
+        return texts
+
+    def _failure(self) -> Failure | None:
+        training, progress = self.trainer.training, self.trainer.progress
+        network, (images, labels) = self.trainer.network.network, self.looked_at
+        found = failure_of(network, images)
+        if found is None and not progress.diverged and at_chance(progress.losses[-1], self.trainer.images.classes):
+            found = stall_of(network, images, labels, scale=training.logit_scale, lr=training.lr)
+        return found
+
+    def _told(self, found: Failure) -> str:
+        match found.kind:
+            case "not finite":
+                return found.cause
+            case "constant":
+                return f"the network is dead, it answers all images alike: {found.cause}; lower lr, or train it anew"
+            case "statistics":
+                return f"in evaluation mode the network answers all images alike: {found.cause}"
+            case _:
+                classes = self.trainer.images.classes
+                return f"the loss was ln({classes}) = {math.log(classes):.4f} for an epoch: {found.cause}"
 
     # what a kind of session adds
 

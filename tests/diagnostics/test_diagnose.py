@@ -66,7 +66,7 @@ def test_a_report_of_a_certified_network(run: Run, tmp_path: Path) -> None:
     assert [state["name"] for state in data["perturbation_growth"]["states"]][:2] == ["input", "stages.0.blocks.0"]
     assert set(data["angles"]) == {"stages.0", "stages.1", "stages.2", "penultimate"}
     page = (tmp_path / "report" / "diagnosis.html").read_text()
-    assert page.count("data:image/png;base64,") == 3
+    assert page.count("data:image/png;base64,") == 5
     assert f"{certified['value']:.4g}" in page
     assert f"{certified['value']:.4g}" in result.out
 
@@ -94,10 +94,10 @@ def test_the_equations_of_implicit_steps() -> None:
     says(found.skipped["condition numbers"], "implicit steps", "not computed")
     assert {proved.proof for proved in found.well_posed} == {"contraction"}
     section = next(s for s in sections(found) if s.title.startswith("Equations"))
-    assert [(row[3], row[6]) for row in section.rows] == [("contraction", "none")] * 7
+    assert [(row[3], row[4], row[7]) for row in section.rows] == [("contraction", "–", "none")] * 7
     assert json.dumps(found.to_dict()["implicit_steps"], allow_nan=False)
     for row in section.rows:  # the solver is no worse than the iteration that is proved to converge
-        assert float(row[5]) <= int(row[4]) + 1
+        assert float(row[6]) <= int(row[5]) + 1
 
 
 def test_any_timm_model_has_a_report(run: Run) -> None:

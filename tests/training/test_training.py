@@ -304,7 +304,7 @@ def test_an_implicit_network_tells_its_solves(run: Run, tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("options", "facts"),
     [
-        ("--recipe nothing", ("no recipe 'nothing'", "cifar, digits, imagenet, mnist")),
+        ("--recipe nothing", ("no recipe 'nothing'", "cifar, digits, digits-stable, imagenet, mnist")),
         ("--set lr=0", ("digits.yaml: lr", "0", "got 0")),
         ("--set speed=9", ("digits.yaml: speed", "unknown")),
         ("--device cuda:99", ("device", "cuda:99")),

@@ -5,6 +5,9 @@ and the smallest singular values of W1 and W2.  It is not a bound: the smallest 
 1 + m1 m2 (W1 = I, W2 = diag(-1, 1) have M = m = 1 and formula 1, and I + W2 W1 is singular).  What is true:
 
 - cond(I + W2 W1) <= (1 + M1 M2) / (1 - M1 M2) where M1 M2 < 1;
+- Lemma 2, with the condition number k of L = I + W2 W1 and not with the formula: a relative perturbation |d| / |y| is
+  |L d| / |L y| <= k |d| / |y| behind the block, and at least 1/k times it.  The paper writes "=" in the proof where it
+  has "<=".  Both bounds are attained, by singular vectors: so with the formula, where it is smaller, they are false;
 - cond(W2 W1) <= M1 M2 / (m1 m2), of the branch without shortcut and activations, where W1 and W2 are square.
 
 So the condition number itself is computed too, of the linear map (activations left out, batch norms in evaluation mode,
@@ -42,7 +45,11 @@ NOT_A_BOUND = "Lemma 1; not a bound of the condition number, in either direction
 
 @dataclass(frozen=True)
 class BlockConditioning:
-    """Formula and truth of one block; ``interval`` is what the formula gives for all smallest singular values."""
+    """Formula and truth of one block; ``interval`` is what the formula gives for all smallest singular values.
+
+    ``amplified`` is the growth of Gaussian noise through the block's linear map, relative to the state's: between 1/k
+    and k by Lemma 2.
+    """
 
     name: str
     formula: Measurement
@@ -51,6 +58,7 @@ class BlockConditioning:
     block_bound: Measurement
     linear: Condition
     jacobian: Condition
+    amplified: Measurement
 
     def to_dict(self) -> dict[str, Any]:
         """JSON-safe."""
@@ -62,6 +70,7 @@ class BlockConditioning:
             "block_bound": self.block_bound.to_dict(),
             "linear": self.linear.to_dict(),
             "jacobian": self.jacobian.to_dict(),
+            "amplified": self.amplified.to_dict(),
         }
 
 
@@ -90,10 +99,13 @@ def block_conditioning(
     step = _newest(block, inputs, history)
     _require_affine(step, y, name or type(block).__name__)
     linear = condition_number(step, y, **options)
+    amplified = _amplified(step, y)
     # A missing skip (its coefficient is 0) makes the formula the one of the paper's base network.
     if skip is None:
         undefined = Measurement(math.nan, "heuristic", "the shortcut is not the identity: Lemma 1 says nothing")
-        return BlockConditioning(name, undefined, (math.nan, math.nan), undefined, undefined, linear, jacobian)
+        return BlockConditioning(
+            name, undefined, (math.nan, math.nan), undefined, undefined, linear, jacobian, amplified
+        )
     largest = smallest = abs(scale)
     low = high = abs(scale)  # smallest from below and largest from above, rounding included
     at, certain, square = y, True, True
@@ -120,7 +132,7 @@ def block_conditioning(
         whole = Measurement((a + high) / (a - high), kind, "(1 + M1 M2) / (1 - M1 M2), of the block's linear map")
     else:
         whole = Measurement(math.inf, kind, f"M1 M2 = {high:.4g} is not below {a:g}: nothing is proved")
-    return BlockConditioning(name, formula, interval, branch, whole, linear, jacobian)
+    return BlockConditioning(name, formula, interval, branch, whole, linear, jacobian, amplified)
 
 
 def module_conditioning(
@@ -172,6 +184,15 @@ def _require_affine(function: Callable[[Tensor], Tensor], y: Tensor, name: str) 
             f"{name}: is not affine without its activation modules (attention, or an activation called as a function), "
             "so it has no linear map; use condition_number for its Jacobian"
         )
+
+
+@torch.no_grad()
+def _amplified(function: Callable[[Tensor], Tensor], y: Tensor) -> Measurement:
+    """(|L d| / |L y|) / (|d| / |y|) for the linear part L of an affine map and Gaussian noise d, drawn with seed 0."""
+    noise = torch.randn(y.shape, generator=torch.Generator().manual_seed(0), dtype=torch.float64).to(y.device)
+    zero = function(torch.zeros_like(y))
+    ratio = (function(noise) - zero).norm() / (function(y) - zero).norm() * y.norm() / noise.norm()
+    return Measurement(float(ratio), "exact", "of one draw of Gaussian noise, at the image's state")
 
 
 def _factors(block: nn.Module) -> tuple[list[nn.Sequential], float | None, float]:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import copy
 import platform
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 import torch
@@ -13,8 +13,12 @@ from torch import nn
 from stabzoo.data.labelled import LabelledImages
 from stabzoo.diagnostics.angles import ClassAngles, layer_angles
 from stabzoo.diagnostics.attack import SensitivityAttack, sensitivity_attack
+from stabzoo.diagnostics.batchnorm import BatchNormEffect, batch_norm_effects
+from stabzoo.diagnostics.bounds.continuous import ContinuousBounds, continuous_bounds
 from stabzoo.diagnostics.bounds.network import ForwardBounds, forward_bounds
 from stabzoo.diagnostics.conditioning.blocks import BlockConditioning, module_conditioning
+from stabzoo.diagnostics.failure import Failure, failure_of
+from stabzoo.diagnostics.features import Answer, FeatureMaps, answers, feature_maps
 from stabzoo.diagnostics.growth import PerturbationGrowth, perturbation_growth
 from stabzoo.diagnostics.layers import LayerNorms, layer_norms
 from stabzoo.diagnostics.wellposed import WellPosedness, well_posedness
@@ -22,6 +26,8 @@ from stabzoo.implicit.step import solver_report
 
 __all__ = ["Diagnosis", "diagnose"]
 
+LOOKED_AT = 64  # images on which a network must not answer all alike
+SOLVED = 4  # images at whose solutions the eigenvalues of implicit steps are measured
 TIGHT = 64  # pixels a side up to which zero-padded norms are enclosed to 1e-6: beyond, a report would take minutes
 
 
@@ -29,8 +35,8 @@ TIGHT = 64  # pixels a side up to which zero-padded norms are enclosed to 1e-6: 
 class Diagnosis:
     """What `diagnose` found; ``skipped`` says why a part is missing.
 
-    ``well_posed`` and ``solves`` are of implicit steps: what is proved of their equations, and how those of the growth
-    measurement ended.
+    Nothing is measured of a network with a ``failure``: numbers of it would be numbers of nothing.  ``well_posed`` and
+    ``solves`` are of implicit steps: what is proved of their equations, and how those of the growth measurement ended.
     """
 
     model: str
@@ -40,13 +46,18 @@ class Diagnosis:
     images: int
     input_size: tuple[int, int, int]
     sigma: float
-    norms: LayerNorms
-    bounds: ForwardBounds
-    attack: SensitivityAttack
-    conditioning: tuple[BlockConditioning, ...]
-    angles: dict[str, ClassAngles]
-    growth: PerturbationGrowth | None
-    skipped: dict[str, str]
+    failure: Failure | None = None
+    norms: LayerNorms | None = None
+    bounds: ForwardBounds | None = None
+    continuous: tuple[ContinuousBounds, ...] = ()
+    attack: SensitivityAttack | None = None
+    conditioning: tuple[BlockConditioning, ...] = ()
+    angles: dict[str, ClassAngles] = field(default_factory=dict)
+    growth: PerturbationGrowth | None = None
+    batch_norms: tuple[BatchNormEffect, ...] = ()
+    features: tuple[FeatureMaps, ...] = ()
+    answers: tuple[Answer, ...] = ()
+    skipped: dict[str, str] = field(default_factory=dict)
     well_posed: tuple[WellPosedness, ...] = ()
     solves: tuple[dict[str, Any], ...] = ()
 
@@ -60,12 +71,17 @@ class Diagnosis:
             "data": self.data,
             "images": self.images,
             "input_size": list(self.input_size),
-            "layer_norms": self.norms.to_dict(),
-            "forward_bounds": self.bounds.to_dict(),
-            "attack": {**self.attack.sensitivity.to_dict(), "evaluations": self.attack.evaluations},
+            "failure": self.failure and self.failure.to_dict(),
+            "layer_norms": self.norms and self.norms.to_dict(),
+            "forward_bounds": self.bounds and self.bounds.to_dict(),
+            "continuous_time": [bounds.to_dict() for bounds in self.continuous],
+            "attack": self.attack and {**self.attack.sensitivity.to_dict(), "evaluations": self.attack.evaluations},
             "conditioning": [block.to_dict() for block in self.conditioning],
             "angles": {layer: angles.to_dict() for layer, angles in self.angles.items()},
             "perturbation_growth": {"sigma": self.sigma, **(self.growth.to_dict() if self.growth else {})},
+            "batch_norms": [effect.to_dict() for effect in self.batch_norms],
+            "features": [layer.to_dict() for layer in self.features],
+            "answers": [answer.to_dict() for answer in self.answers],
             "implicit_steps": [
                 {**proved.to_dict(), "solves": solves}
                 for proved, solves in zip(self.well_posed, self.solves, strict=True)
@@ -100,6 +116,17 @@ def diagnose(
         condition_numbers: Of blocks, at the first image: the slowest part.
         smallest: The smallest singular value of each layer, too.
     """
+    about: dict[str, Any] = {
+        "model": name,
+        "parameters": sum(parameter.numel() for parameter in model.parameters()),
+        "checkpoint": checkpoint,
+        "data": data.name,
+        "images": len(data.images),
+        "input_size": data.input_size,
+        "sigma": sigma,
+    }
+    if (failure := failure_of(model, data.images[:LOOKED_AT])) is not None:
+        return Diagnosis(**about, failure=failure)
     skipped: dict[str, str] = {}
     noise = sigma * data.scale * torch.randn(data.images.shape, generator=torch.Generator().manual_seed(0))
     conditioning: tuple[BlockConditioning, ...] = ()
@@ -120,21 +147,25 @@ def diagnose(
     except ValueError as error:
         skipped["perturbation growth"] = str(error)
     solves = tuple(report.to_dict() for report in reports)
+    features: tuple[FeatureMaps, ...] = ()
+    try:
+        features = tuple(feature_maps(model, data.images[:1], noise[:1]))
+    except ValueError as error:
+        skipped["features"] = str(error)
+    bounds = forward_bounds(model, data.input_size)
     return Diagnosis(
-        model=name,
-        parameters=sum(parameter.numel() for parameter in model.parameters()),
-        checkpoint=checkpoint,
-        data=data.name,
-        images=len(data.images),
-        input_size=data.input_size,
-        sigma=sigma,
+        **about,
         norms=layer_norms(model, data.input_size, tight=max(data.input_size[1:]) <= TIGHT, smallest=smallest),
-        bounds=forward_bounds(model, data.input_size),
+        bounds=bounds,
+        continuous=tuple(continuous_bounds(model, bounds)),
         attack=sensitivity_attack(model, data.images[:8]),
         conditioning=conditioning,
         angles=layer_angles(model, data.images, data.labels),
         growth=growth,
+        batch_norms=tuple(batch_norm_effects(model, data.images, noise)),
+        features=features,
+        answers=tuple(answers(model, data, sigma)),
         skipped=skipped,
-        well_posed=tuple(well_posedness(model, data.input_size)),
+        well_posed=tuple(well_posedness(model, data.input_size, data.images[:SOLVED])),
         solves=solves,
     )

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from stabzoo.diagnostics.angles import MedianAngle
+from stabzoo.diagnostics.bounds.continuous import Size
 from stabzoo.diagnostics.growth import PerturbationGrowth
 from stabzoo.diagnostics.measurement import Measurement
 from stabzoo.diagnostics.report.diagnosis import Diagnosis
@@ -31,12 +32,39 @@ class Section:
 
 def sections(found: Diagnosis) -> list[Section]:
     """Every part of ``found`` that was measured."""
-    parts = [_bounds(found), _implicit(found), _norms(found), _growth(found), _angles(found), _conditioning(found)]
+    parts = [
+        _failure(found),
+        _bounds(found),
+        _continuous(found),
+        _implicit(found),
+        _norms(found),
+        _growth(found),
+        _answers(found),
+        _features(found),
+        _batch_norms(found),
+        _angles(found),
+        _conditioning(found),
+        _lemma2(found),
+    ]
     return [part for part in parts if part is not None]
 
 
-def _bounds(found: Diagnosis) -> Section:
-    bounds, attack = found.bounds, found.attack.sensitivity
+def _failure(found: Diagnosis) -> Section | None:
+    if (failure := found.failure) is None:
+        return None
+    return Section(
+        "This network answers nothing",
+        "Nothing was measured: numbers of a network that has diverged, or that answers all images alike, say nothing. "
+        "Train it anew with a smaller learning rate; `stabzoo train` tells when it happens.",
+        ("what", "where", "cause"),
+        ((failure.kind, failure.module, failure.cause),),
+    )
+
+
+def _bounds(found: Diagnosis) -> Section | None:
+    if (bounds := found.bounds) is None or found.attack is None:
+        return None
+    attack = found.attack.sensitivity
     rows: list[tuple[str, ...]] = [
         (
             step.name,
@@ -63,6 +91,51 @@ def _bounds(found: Diagnosis) -> Section:
     )
 
 
+def _continuous(found: Diagnosis) -> Section | None:
+    if not found.continuous:
+        return None
+    rows = []
+    for run in found.continuous:
+        three, four = run.theorem3, run.theorem4
+        rows.append(
+            (
+                run.name,
+                str(len(run.layers)),
+                _number(run.exponent),
+                _number(run.theorem2.growth),
+                "1" if four else "A2 is not the transpose of A1",
+                _number(run.steps),
+                _size(run.theorem2),
+                _size(three) if three else "A2 is not >= 0",
+                _size(four) if four else "–",
+                _size(run.size),
+            )
+        )
+    return Section(
+        "The residual layers in continuous time",
+        "Zhang and Schaeffer, JMIV 2020, Theorems 1 to 4: the layers of one grid as the differential inclusion -x' "
+        "- A2 relu(A1 x + b1) + b2 in the subdifferential of the indicator of x >= 0, each layer for a time of 1. "
+        "It has one solution (Theorem 1). Sensitivity: exp(sum ||A1|| ||A2||) (Theorem 2, (8)), and 1 where A2 = "
+        "A1^T (Theorem 4, (13)). Size, growth ||x|| + offset: (7) of Theorem 2, (10) of Theorem 3 where A2 >= 0, "
+        "(12) of Theorem 4. They bound the solutions, not the network, whose layers are steps of length 1: what is "
+        "proved of those stands in the columns of the layers. A 1 of Theorem 4 beside more than 1 is a step that "
+        "is too long, ||A||^2 > 2.",
+        (
+            "layers",
+            "time",
+            "sum ||A1|| ||A2||",
+            "sensitivity, Theorem 2",
+            "sensitivity, Theorem 4",
+            "sensitivity, layers",
+            "size, Theorem 2",
+            "size, Theorem 3",
+            "size, Theorem 4",
+            "size, layers",
+        ),
+        tuple(rows),
+    )
+
+
 def _implicit(found: Diagnosis) -> Section | None:
     if not found.well_posed:
         return None
@@ -75,6 +148,7 @@ def _implicit(found: Diagnosis) -> Section | None:
                 _number(proved.weight),
                 _number(proved.weight * proved.lipschitz.value),
                 proved.proof or "not proved",
+                _text(proved.abscissa) if proved.abscissa else "–",
                 str(count) if count else "–",
                 f"{solves['evaluations'] / max(solves['solves'], 1):.1f}",
                 ", ".join(f"{number} {end}" for end, number in failures.items()) or "none",
@@ -82,10 +156,11 @@ def _implicit(found: Diagnosis) -> Section | None:
         )
     return Section(
         "Equations y = b + w f(y) of the implicit steps",
-        "Proved for every b: one solution if w L < 1, L the Lipschitz constant of f; an error of 1e-5 of the first is "
-        "reached after so many fixed-point iterations. Measured: evaluations of f a solve, and how many of the images' "
-        "equations were not solved.",
-        ("step", "w", "w L", "well-posed by", "iterations", "evaluations", "not solved"),
+        "Proved for every b: one solution if w L < 1, L the Lipschitz constant of f; an error of 1e-5 of the first "
+        "is reached after so many fixed-point iterations. Measured: where nothing is proved, the largest real part "
+        "of an eigenvalue of w f' at the solutions of some images, past 1 there need not be one solution; "
+        "evaluations of f a solve, and how many of the images' equations were not solved.",
+        ("step", "w", "w L", "well-posed by", "Re w f'", "iterations", "evaluations", "not solved"),
         tuple(rows),
     )
 
@@ -134,6 +209,103 @@ def _growth(found: Diagnosis) -> Section | None:
     )
 
 
+def _answers(found: Diagnosis) -> Section | None:
+    if not found.answers:
+        return None
+    rows = [
+        (
+            str(answer.image),
+            str(answer.label),
+            answer.noise or "none",
+            f"{answer.probabilities[answer.label]:.4f}",
+            f"{answer.first} ({answer.probabilities[answer.first]:.4f})",
+            f"{answer.second} ({answer.probabilities[answer.second]:.4f})",
+        )
+        for answer in found.answers
+    ]
+    return Section(
+        "Class probabilities under noise",
+        "Softmax of the logits for three images: clean, with Gaussian noise, and with another image added (x + ε "
+        "x0), pixels in [0, 1], clipped. Zhang and Schaeffer, JMIV 2020, Figures 9 and 10.",
+        ("image", "its class", "noise", "probability of its class", "answer", "second"),
+        tuple(rows),
+        lambda: _answers_figure(found),
+    )
+
+
+def _features(found: Diagnosis) -> Section | None:
+    if not found.features:
+        return None
+    rows = [
+        (layer.name, str(layer.channels), str(layer.alive), _number(layer.norm), _number(layer.moved))
+        for layer in found.features
+    ]
+    return Section(
+        "Features along the depth",
+        "Of the first image: channels, those that are not zero, the norm of all, and its relative change under "
+        f"noise of σ = {found.sigma:g}. The picture has the channels of largest norm, each on a scale of its own. "
+        "Zhang and Schaeffer, JMIV 2020, Figures 5 and 6.",
+        ("after", "channels", "not zero", "||x||", "||x-y||/||x||"),
+        tuple(rows),
+        (lambda: _features_figure(found)) if any(layer.maps.numel() for layer in found.features) else None,
+    )
+
+
+def _batch_norms(found: Diagnosis) -> Section | None:
+    if not found.batch_norms:
+        return None
+    rows = []
+    for effect in found.batch_norms:
+        ratio = effect.to_dict()["ratio"]
+        rows.append(
+            (
+                effect.name,
+                f"{effect.holds} of {len(effect.ratio)}",
+                *(_number(ratio[part]) for part in ("min", "median", "max")),
+                _number(float(effect.shrinks.median())),
+            )
+        )
+    return Section(
+        "Batch norm and a relative perturbation",
+        "Lemma 3 of “Understanding ResNet from a discrete dynamical system perspective” has ||BN(y)-BN(x)|| / "
+        "||BN(x)|| <= ||y-x|| / ||x||. As stated it is false: its proof assumes ||BN(x)|| <= ||x||, and a batch "
+        "norm that takes away a large mean shrinks what the perturbation is compared with. Measured here, clean "
+        f"images against noise of σ = {found.sigma:g}: of how many images it is true, and the left side over the "
+        "right.",
+        ("batch norm", "true of", "smallest", "median", "largest", "median ||BN(x)||/||x||"),
+        tuple(rows),
+    )
+
+
+def _lemma2(found: Diagnosis) -> Section | None:
+    if not found.conditioning:
+        return None
+    rows = []
+    for block in found.conditioning:
+        formula, true, seen = block.formula.value, block.linear.value, block.amplified.value
+        false = math.isfinite(formula) and formula < true.value
+        rows.append(
+            (
+                block.name,
+                _interval(formula),
+                _interval(true.value),
+                true.kind,
+                _number(seen),
+                f"false, by up to {_number(true.value / formula)}" if false else "–" if math.isnan(formula) else "true",
+            )
+        )
+    return Section(
+        "Bounds of a relative perturbation by a block",
+        "Lemma 2 of “Understanding ResNet from a discrete dynamical system perspective”: through the linear map L "
+        "of a block a relative perturbation grows by a factor between 1/k and k, k the condition number of L (“=” "
+        "stands in its proof where “<=” is shown). With the true k the bounds hold, and are attained. With the "
+        "paper's formula for k, eq. (2), they are no bounds where it is smaller: some perturbation passes them by "
+        "the factor in the last column. Seen: Gaussian noise at the first image's state.",
+        ("block", "by the formula", "by the condition number", "its kind", "seen", "the formula's"),
+        tuple(rows),
+    )
+
+
 def _angles(found: Diagnosis) -> Section | None:
     if not found.angles:
         return None
@@ -179,6 +351,7 @@ def _conditioning(found: Diagnosis) -> Section | None:
 def _norms_figure(found: Diagnosis) -> Figure:
     from stabzoo.diagnostics.report.figures import layer_norms_figure
 
+    assert found.norms is not None
     return layer_norms_figure(found.norms)
 
 
@@ -199,6 +372,26 @@ def _conditioning_figure(found: Diagnosis) -> Figure:
     from stabzoo.diagnostics.report.figures import conditioning_figure
 
     return conditioning_figure(found.conditioning, "Condition numbers")
+
+
+def _answers_figure(found: Diagnosis) -> Figure:
+    from stabzoo.diagnostics.report.pictures import answers_figure
+
+    return answers_figure(found.answers, "Class probabilities under noise")
+
+
+def _features_figure(found: Diagnosis) -> Figure:
+    from stabzoo.diagnostics.report.pictures import features_figure
+
+    return features_figure(found.answers[0].pixels, found.features, "Features along the depth")
+
+
+def _size(size: Size) -> str:
+    return f"{_number(size.growth)} ||x|| + {_number(size.offset)}"
+
+
+def _interval(k: float) -> str:
+    return "–" if math.isnan(k) else f"{_number(1 / k)} to {_number(k)}"
 
 
 def _degrees(angles: Iterable[MedianAngle]) -> str:

@@ -250,6 +250,8 @@ class _Training:
             f"{evaluation.title} {record.accuracy(evaluation):.1f}" for evaluation in self.wanted.evaluations
         )
         self.progress.finish(key, f"{self.name(key)}: {accuracies}{' (diverged)' if record.diverged else ''}")
+        for text in record.warnings:
+            self.driver.say(f"warning: {self.name(key)}: {text}", style="yellow")
 
     def fail(self, key: str, reason: str, traceback: str = "") -> None:
         """The run is given up."""

@@ -12,6 +12,7 @@ from stabzoo.training.loop import Trained, Trainer
 from stabzoo.training.session import Session
 
 if TYPE_CHECKING:
+    from stabzoo.diagnostics.wellposed import WellPosedness
     from stabzoo.study.execution.observers import Observer
 
 __all__ = ["RunSession"]
@@ -25,6 +26,7 @@ class RunSession(Session):
 
     Attributes:
         seconds: How long it has trained, in all processes that were at it.
+        warnings: What was wrong with the network, and since which epoch.
     """
 
     def __init__(
@@ -37,10 +39,13 @@ class RunSession(Session):
         }
         self.unsolved_so_far = self.counted = 0
         self.seconds, self.last = 0.0, time.perf_counter()
+        self.warnings: list[str] = []
 
     def run(self) -> Trained:
         """Train to the end; the last checkpoint alone stays."""
         trained = super().run()
+        if trained.diverged:
+            self.warn(self.trainer.progress.epoch + 1)
         for old in self.checkpoints.files()[1:]:
             old.unlink(missing_ok=True)
         return trained
@@ -55,9 +60,17 @@ class RunSession(Session):
         for observer in self.observers.values():
             observer.after_epoch(self.trainer.network, epoch)
         self.counted = self.unsolved()  # an observer may count from zero
-        if epoch:
+        equations = self.equations()
+        if not epoch:
+            self.proved = {step.name for step in equations if step.proof}
+        else:
+            self.warn(epoch, equations)
             epochs = self.trainer.training.epochs
             self.folder.report(Progress(epoch=epoch, epochs=epochs, unsolved=self.unsolved_so_far))
+
+    def warn(self, epoch: int, equations: Sequence[WellPosedness] = ()) -> None:
+        """Note what is wrong with the network in ``epoch`` and was not before."""
+        self.warnings += [f"epoch {epoch}: {text}" for text in self.troubles(equations)]
 
     def serves(self, state: dict[str, Any]) -> bool:
         """Whether every observer that must see each epoch was there in the epochs of ``state``."""
@@ -72,6 +85,7 @@ class RunSession(Session):
             "observers": {name: observer.state for name, observer in self.observers.items()},
             "unsolved": self.unsolved_so_far,
             "seconds": self.seconds,
+            "warnings": self.warnings,
         }
 
     def load(self, state: dict[str, Any]) -> None:
@@ -80,3 +94,4 @@ class RunSession(Session):
         for name, observer in self.observers.items():
             observer.state = state["observers"].get(name, observer.state)
         self.unsolved_so_far, self.seconds = state["unsolved"], state["seconds"]
+        self.warnings = state.get("warnings", [])

@@ -98,6 +98,7 @@ def _execute(run: Run, wanted: EvaluationRequest, folder: RunFolder) -> Record:
         parameters=sum(weight.numel() for weight in network.parameters()),
         losses=tuple(trainer.progress.losses),
         diverged=trainer.progress.diverged,
+        warnings=tuple(session.warnings),
         weights_sha256=weights_sha256(network),
         measured=tuple(Measured(evaluation=evaluation, accuracy=value) for evaluation, value in measured),
         diagnosed=tuple(diagnosed),

@@ -38,7 +38,8 @@ class Record(Strict):
     """A finished run: its specification and everything it gave.
 
     ``coefficients`` is None for a network without a scheme; ``losses`` are the mean training losses of the finished
-    epochs; ``cpu`` is the instruction set torch used, which may change the last digits.
+    epochs; ``warnings`` say what was wrong with the network and since which epoch: it died, or an equation of its
+    implicit steps lost its proof; ``cpu`` is the instruction set torch used, which may change the last digits.
     """
 
     run: Run
@@ -46,6 +47,7 @@ class Record(Strict):
     parameters: int
     losses: tuple[float, ...]
     diverged: bool
+    warnings: tuple[str, ...] = ()
     weights_sha256: str
     measured: tuple[Measured, ...]
     diagnosed: tuple[Diagnosed, ...] = ()
