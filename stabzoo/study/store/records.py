@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from pydantic import Field, JsonValue
+from pydantic import Field, JsonValue, PositiveInt
 
 from stabzoo.config import Rational, Strict
 from stabzoo.evaluation.spec import Evaluation
@@ -38,7 +38,8 @@ class Record(Strict):
     """A finished run: its specification and everything it gave.
 
     ``coefficients`` is None for a network without a scheme; ``losses`` are the mean training losses of the finished
-    epochs; ``cpu`` is the instruction set torch used, which may change the last digits.
+    epochs; ``cpu`` is the instruction set torch used, which may change the last digits; ``test_images`` is the number
+    of images that every accuracy was counted on, None in a record from before it was kept.
     """
 
     run: Run
@@ -48,6 +49,7 @@ class Record(Strict):
     diverged: bool
     weights_sha256: str
     measured: tuple[Measured, ...]
+    test_images: PositiveInt | None
     diagnosed: tuple[Diagnosed, ...] = ()
     seconds: float
     cpu: str
