@@ -319,8 +319,8 @@ def test_runs_of_a_gpu_are_found_by_the_study(run: Run, tmp_path: Path) -> None:
 
 def test_diff_has_settings_and_accuracies(run: Run, tmp_path: Path) -> None:
     """A line a setting; means, their difference with its interval, and what that decides."""
-    first = {"λ = -9/5": [90.0, 90.1, 90.2], "λ = 10": [50.0, 55.0, 60.0], "λ = -6/5": [90.0]}
-    second = {"λ = -9/5": [93.6, 93.7, 93.8], "λ = 10": [46.0, 51.0, 56.0], "λ = -6/5": [20.0]}
+    first = {"λ = -9/5": [90.0, 90.1, 90.2], "λ = 10": [50.0, 55.0, 60.0], "(1, 1, 1 | 1)": [90.0]}
+    second = {"λ = -9/5": [93.6, 93.7, 93.8], "λ = 10": [46.0, 51.0, 56.0], "(1, 1, 1 | 1)": [20.0]}
     fill(tmp_path / "a", "quickstart", first)
     fill(tmp_path / "b", "quickstart", second)
     line = f"study diff quickstart quickstart --folder {tmp_path / 'a'} --other {tmp_path / 'b'}"
@@ -336,7 +336,7 @@ def test_diff_has_settings_and_accuracies(run: Run, tmp_path: Path) -> None:
     for label, a, b, verdict in (
         ("λ = -9/5", "90.1±0.1", "93.7±0.1", "higher"),  # by 3.6; their interval is 3.3 below it
         ("λ = 10", "55.0±5.0", "51.0±5.0", "not decided"),
-        ("λ = -6/5", "90.0", "20.0", "not decided"),
+        ("(1, 1, 1 | 1)", "90.0", "20.0", "not decided"),
     ):
         difference = found[label]["difference"]
         text = "-70.0 (no interval: one seed)"

@@ -147,18 +147,24 @@ REVERSED: Table = ([around(70), around(75)], [around(90), around(95)])
 @pytest.mark.parametrize(
     ("tables", "verdict"),
     [
-        ([SEPARATED], "Zero stability predicted performance"),
-        ([SEPARATED, SEPARATED], "Zero stability predicted performance"),
-        ([SEPARATED, SEPARATED, EQUAL], "Zero stability predicted performance on clean images and under 1 of 2 noises"),
-        ([SEPARATED, REVERSED], "Zero stability predicted performance on clean images"),
-        ([EQUAL, SEPARATED], "Zero stability predicted performance under 1 of 1 noises"),
-        ([ON_AVERAGE], "Zero stability predicted performance on average"),
-        ([ON_AVERAGE, EQUAL], "Zero stability predicted performance on average on clean images"),
-        ([ONLY_ON_AVERAGE], "Zero stability predicted performance only on average"),
-        ([EQUAL, EQUAL], "Whether zero stability predicted performance is not decided by these runs"),
-        ([EQUAL, REVERSED], "Zero stability did not predict performance under 1 of 1 noises"),
-        ([REVERSED, REVERSED], "Zero stability did not predict performance"),
-        ([MIXED], "Zero stability did not predict performance"),
+        ([SEPARATED], "Zero stability predicted the performance of these networks"),
+        ([SEPARATED, SEPARATED], "Zero stability predicted the performance of these networks"),
+        (
+            [SEPARATED, SEPARATED, EQUAL],
+            "Zero stability predicted the performance of these networks on clean images and under 1 of 2 noises",
+        ),
+        ([SEPARATED, REVERSED], "Zero stability predicted the performance of these networks on clean images"),
+        ([EQUAL, SEPARATED], "Zero stability predicted the performance of these networks under 1 of 1 noises"),
+        ([ON_AVERAGE], "Zero stability predicted the performance of these networks on average"),
+        ([ON_AVERAGE, EQUAL], "Zero stability predicted the performance of these networks on average on clean images"),
+        ([ONLY_ON_AVERAGE], "Zero stability predicted the performance of these networks only on average"),
+        (
+            [EQUAL, EQUAL],
+            "Whether zero stability predicted the performance of these networks is not decided by these runs",
+        ),
+        ([EQUAL, REVERSED], "Zero stability did not predict the performance of these networks under 1 of 1 noises"),
+        ([REVERSED, REVERSED], "Zero stability did not predict the performance of these networks"),
+        ([MIXED], "Zero stability did not predict the performance of these networks"),
     ],
 )
 def test_sentence_follows_from_the_runs(tables: list[Table], verdict: str):
@@ -178,7 +184,7 @@ def test_sentence_follows_from_the_runs(tables: list[Table], verdict: str):
 def test_the_sentence_is_read_as_a_whole():
     """Once, as it is read."""
     assert answer(comparisons(ON_AVERAGE, REVERSED, EQUAL)) == (
-        "Zero stability predicted performance on average on clean images: zero-stable networks were better on average "
+        "Zero stability predicted the performance of these networks on average on clean images: zero-stable networks were better on average "
         "(each of them: not decided) on clean images (gap +13.8 [+9.2, +18.3]); zero-stable networks were worse on "
         "average under Gaussian σ = 0.2 (gap -20.0 [-24.4, -15.6]); it is not decided by these runs under uniform "
         "[-0.2, 0] (gap +0.0 [-4.8, +4.8])."

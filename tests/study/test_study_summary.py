@@ -162,5 +162,8 @@ def test_networks_that_are_alike_are_ranked() -> None:
         key: record.model_copy(update={"coefficients": UNSTABLE}) if record.run.model == first.model else record
         for key, record in records.items()
     }
-    says(Report.of(study, unstable, ()).sentence, "Zero stability did not predict performance on clean images")
+    says(
+        Report.of(study, unstable, ()).sentence,
+        "Zero stability did not predict the performance of these networks on clean images",
+    )
     assert "cannot be said" in Report.of(study, {}, ()).sentence

@@ -86,14 +86,16 @@ def answer(comparisons: Sequence[Comparison]) -> str:
         groups[outcome(entry)].append(entry)
     average, did_not = groups["average, not each"] + groups["average"], groups["not each"] + groups["not"]
     if groups["each"]:
-        verdict = f"Zero stability predicted performance{_scope(groups['each'], comparisons)}"
+        verdict = f"Zero stability predicted the performance of these networks{_scope(groups['each'], comparisons)}"
     elif average:
         only = "" if groups["average"] else "only "
-        verdict = f"Zero stability predicted performance {only}on average{_scope(average, comparisons)}"
+        verdict = (
+            f"Zero stability predicted the performance of these networks {only}on average{_scope(average, comparisons)}"
+        )
     elif did_not:
-        verdict = f"Zero stability did not predict performance{_scope(did_not, comparisons)}"
+        verdict = f"Zero stability did not predict the performance of these networks{_scope(did_not, comparisons)}"
     else:
-        verdict = "Whether zero stability predicted performance is not decided by these runs"
+        verdict = "Whether zero stability predicted the performance of these networks is not decided by these runs"
     clauses = [
         f"{OUTCOMES[name][1]} {_listed([_place(entry, OUTCOMES[name][2]) for entry in entries])}"
         for name, entries in groups.items()
