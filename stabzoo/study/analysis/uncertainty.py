@@ -24,7 +24,7 @@ from __future__ import annotations
 import math
 import statistics
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from typing import Any, Literal
 
 __all__ = ["LEVEL", "Estimate", "Sample", "Verdict", "contrast", "leader", "least_difference", "wilson"]
@@ -87,9 +87,13 @@ class Estimate:
             return "above"
         return "below" if self.high is not None and self.high < 0 else "not decided"
 
+    def interval(self) -> dict[str, Any]:
+        """Its limits and their level, as JSON-safe values."""
+        return {"low": self.low, "high": self.high, "level": LEVEL, "unknown": self.unknown}
+
     def to_dict(self) -> dict[str, Any]:
         """Everything, as JSON-safe values."""
-        return {**asdict(self), "level": LEVEL, "verdict": self.verdict}
+        return {"value": self.value, **self.interval(), "verdict": self.verdict}
 
 
 def wilson(percent: float, images: int, tail: float = TAIL) -> tuple[float, float]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import textwrap
 from collections.abc import Sequence
 
 from matplotlib.axes import Axes
@@ -24,7 +25,7 @@ _MARGIN = "#3a9a5b"
 def draw(study: Study, rows: Sequence[Row], comparisons: Sequence[Comparison]) -> Figure:
     """Return the figure: accuracies to the right, networks from the top."""
     panels, lines = len(study.evaluations), len(rows)
-    figure = new_figure(max(2.6 + 1.75 * panels, 7.5), 1.7 + 0.6 * lines)
+    figure = new_figure(max(2.6 + 1.85 * panels, 7.5), 1.7 + 0.6 * lines)
     axes: list[Axes] = list(figure.subplots(1, panels, sharey=True, squeeze=False)[0])
     by_evaluation = {comparison.evaluation: comparison for comparison in comparisons}
     for axis, evaluation in zip(axes, study.evaluations, strict=True):
@@ -44,7 +45,7 @@ def draw(study: Study, rows: Sequence[Row], comparisons: Sequence[Comparison]) -
         comparison = by_evaluation.get(evaluation)
         note = ""
         if comparison:
-            note = f"\n{verdicts.verdict_text(comparison)}\n{verdicts.deciding_text(comparison)}"
+            note = f"\n{verdicts.verdict_text(comparison)}\n{_wrapped(verdicts.deciding_text(comparison))}"
             if comparison.margin.verdict == "above":
                 axis.axvspan(comparison.best_unstable, comparison.worst_stable, color=_MARGIN, alpha=0.16, linewidth=0)
         axis.set_title(evaluation.title + note, fontsize=9)
@@ -67,6 +68,12 @@ def draw(study: Study, rows: Sequence[Row], comparisons: Sequence[Comparison]) -
         fontsize=9,
     )
     return figure
+
+
+def _wrapped(text: str) -> str:
+    """Why there is no interval, in lines of its own that fit a panel."""
+    number, bracket, why = text.partition(" (")
+    return "\n".join([number, *textwrap.wrap(f"({why}", 29)]) if bracket else text
 
 
 def _label(row: Row) -> str:

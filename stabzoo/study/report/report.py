@@ -114,7 +114,7 @@ class Report:
                     "evaluation": evaluation.model_dump(mode="json"),
                     "mean": sample.mean,
                     "std": sample.deviation,
-                    "interval": contrast([sample]).to_dict(),
+                    "interval": contrast([sample]).interval(),
                 }
                 for evaluation in self.study.evaluations
                 if (sample := row.sample(evaluation)).values
