@@ -26,6 +26,7 @@ from stabzoo.cli import main
 from stabzoo.study import load_study
 from stabzoo.study.analysis.comparison import rows_of
 from stabzoo.study.analysis.difference import Change, Contrast, changes
+from stabzoo.study.analysis.uncertainty import Sample, wilson
 from stabzoo.study.store.records import Measured, Record
 from stabzoo.study.store.run_folder import Progress, RunFolder
 from stabzoo.study.store.store import DATABASE, Store
@@ -317,26 +318,37 @@ def test_runs_of_a_gpu_are_found_by_the_study(run: Run, tmp_path: Path) -> None:
 
 
 def test_diff_has_settings_and_accuracies(run: Run, tmp_path: Path) -> None:
-    """A line a setting; means, their difference, and whether it is more than the seeds make."""
-    fill(tmp_path / "a", "quickstart", {"λ = -9/5": [90.0, 92.0], "λ = 10": [50.0, 60.0]})
-    fill(tmp_path / "b", "quickstart", {"λ = -9/5": [95.0, 97.0], "λ = 10": [52.0, 62.0]})
+    """A line a setting; means, their difference with its interval, and what that decides."""
+    first = {"λ = -9/5": [90.0, 90.1, 90.2], "λ = 10": [50.0, 55.0, 60.0], "(1, 1, 1 | 1)": [90.0]}
+    second = {"λ = -9/5": [93.6, 93.7, 93.8], "λ = 10": [46.0, 51.0, 56.0], "(1, 1, 1 | 1)": [20.0]}
+    fill(tmp_path / "a", "quickstart", first)
+    fill(tmp_path / "b", "quickstart", second)
     line = f"study diff quickstart quickstart --folder {tmp_path / 'a'} --other {tmp_path / 'b'}"
     status, out, err = run(line)
     assert (status, err) == (0, "")
     (first_line,) = (line for line in out.splitlines() if line.startswith("A: "))
-    says(first_line, "quickstart", tmp_path / "a", "4 of 15 runs")
-    says(out, "settings are the same")
+    says(first_line, "quickstart", tmp_path / "a", "7 of 15 runs")
+    says(out, "settings are the same", "95 % intervals")
+    (entries,) = [json.loads(run(f"{line} --json").out)["accuracies"]]
+    found = {entry["label"]: entry for entry in entries if entry["evaluation"] == "clean"}
     rows = [line.split("  ") for line in out.splitlines()]
     cells = [[cell.strip() for cell in row if cell.strip()] for row in rows]
-    assert ["λ = -9/5", "clean", "91.0±1.4", "96.0±1.4", "+5.0", "yes"] in cells
-    assert ["λ = 10", "clean", "55.0±7.1", "57.0±7.1", "+2.0", "no"] in cells
+    for label, a, b, verdict in (
+        ("λ = -9/5", "90.1±0.1", "93.7±0.1", "higher"),  # by 3.6; their interval is 3.3 below it
+        ("λ = 10", "55.0±5.0", "51.0±5.0", "not decided"),
+        ("(1, 1, 1 | 1)", "90.0", "20.0", "not decided"),
+    ):
+        difference = found[label]["difference"]
+        text = "-70.0 (no interval: one seed)"
+        if difference["low"] is not None:
+            text = f"{difference['value']:+.1f} [{difference['low']:+.1f}, {difference['high']:+.1f}]"
+        assert [label, "clean", a, b, text, verdict] in cells
+    assert found["λ = -9/5"]["first"] == [90.0, 90.1, 90.2]
+    assert found["λ = -9/5"]["difference"]["verdict"] == "above"
+    assert 0 < found["λ = -9/5"]["difference"]["low"] < 0.5
     data = json.loads(run(f"{line} --json").out)
     assert data["settings"] == []
-    assert [entry["finished"] for entry in data["studies"]] == [4, 4]
-    first = data["accuracies"][0]
-    assert (first["label"], first["evaluation"], first["first"]) == ("λ = -9/5", "clean", [90.0, 92.0])
-    assert first["difference"] == pytest.approx(5.0)
-    assert first["exceeds_spread"] is True
+    assert [entry["finished"] for entry in data["studies"]] == [7, 7]
 
 
 def test_diff_of_scales(here: Path, run: Run) -> None:
@@ -354,11 +366,13 @@ def test_diff_of_scales(here: Path, run: Run) -> None:
     assert Change("data.name", "digits", "cifar10") in found
 
 
-def test_a_single_run_has_no_spread() -> None:
-    """And a network without a run no difference."""
-    assert Contrast("a", "clean", (1.0,), (3.0, 4.0)).difference == 2.5
-    assert Contrast("a", "clean", (1.0,), (3.0, 4.0)).exceeds is None
-    assert Contrast("a", "clean", (), (3.0, 4.0)).difference is None
+def test_a_network_without_a_run_has_no_difference() -> None:
+    """And none of one is decided."""
+    one, two, none = (Sample.of_accuracies(values, 540) for values in ((1.0,), (3.0, 4.0), ()))
+    difference = Contrast("a", "clean", one, two).difference
+    assert difference is not None
+    assert (difference.value, difference.verdict) == (2.5, "not decided")
+    assert Contrast("a", "clean", none, two).difference is None
 
 
 # export
@@ -373,12 +387,16 @@ def test_export_is_the_view(here: Path, run: Run, tmp_path: Path) -> None:
         rows, columns = cursor.fetchall(), [column[0] for column in cursor.description]
     with file.open(encoding="utf-8", newline="") as opened:
         read = list(csv.reader(opened))
-    assert read == [columns, *([str(value) for value in row] for row in rows)]
+    assert [row[:-2] for row in read] == [columns, *([str(value) for value in row] for row in rows)]
+    assert read[0][-2:] == ["accuracy_low", "accuracy_high"]
+    for row in (dict(zip(read[0], values, strict=True)) for values in read[1:]):
+        low, high = wilson(float(row["accuracy"]), int(row["test_images"]))
+        assert (float(row["accuracy_low"]), float(row["accuracy_high"])) == (low, high)
     assert Path("results.csv").read_bytes() == file.read_bytes()  # the help's example
     parquet = pytest.importorskip("pyarrow.parquet")
     assert run(f"study export {tmp_path / 'all.parquet'} --study root-scan").status == 0
     table = parquet.read_table(tmp_path / "all.parquet")
-    assert table.column_names == columns
+    assert table.column_names == read[0]
     assert table.column("accuracy").to_pylist() == [row[columns.index("accuracy")] for row in rows]
 
 

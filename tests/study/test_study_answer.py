@@ -1,6 +1,7 @@
 """The study's numbers and its sentence, from made-up runs whose answer is known."""
 
 import io
+import json
 import math
 import warnings
 from pathlib import Path
@@ -15,21 +16,15 @@ from fixtures.records import STABLE, UNSTABLE, make_record
 from stabzoo.plotting.style import saved
 from stabzoo.study import Study, load_study
 from stabzoo.study.analysis.comparison import Comparison, compare, rows_of
-from stabzoo.study.analysis.phrases import (
-    accuracy_text,
-    answer,
-    coefficients_text,
-    correlation_note,
-    moduli_text,
-    proved_text,
-)
+from stabzoo.study.analysis.phrases import accuracy_text, coefficients_text, estimate_text, moduli_text, proved_text
+from stabzoo.study.analysis.verdicts import answer, deciding_text, method_note, outcome, verdict_text
 from stabzoo.study.figures.radius import draw_radii
 from stabzoo.study.report.report import Report
 from stabzoo.study.store.records import Coefficients, Record
 from stabzoo.terminal import numbers
 
 
-def small_study(evaluations: int = 2) -> Study:
+def small_study(evaluations: int = 2, seeds: int = 3) -> Study:
     """A zero-stable, an unstable and a scheme-less network; clean and Gaussian noise."""
     study = load_study("quickstart")
     plain = study.networks[0].model_copy(update={"label": "plain", "model": "resnet18", "args": {}})
@@ -37,83 +32,162 @@ def small_study(evaluations: int = 2) -> Study:
         update={
             "networks": (study.networks[0], study.networks[2], plain),
             "evaluations": study.evaluations[:evaluations],
-            "seeds": (0, 1),
+            "seeds": tuple(range(seeds)),
             "published": (),
         }
     )
 
 
-def comparisons(*accuracies: tuple[list[float], list[float]]) -> list[Comparison]:
-    """Comparisons of made-up runs: for each evaluation, clean first, the stable and the unstable network's accuracies."""
-    study = small_study(len(accuracies))
-    records: dict[str, Record] = {}
-    for network, coefficients, group in ((study.networks[0], STABLE, 0), (study.networks[1], UNSTABLE, 1)):
-        for position, seed in enumerate(study.seeds):
+Table = tuple[list[list[float]], list[list[float]]]
+"""Accuracies under one evaluation: of the zero-stable networks and of the unstable ones, seed by seed."""
+
+
+def comparisons(*tables: Table, images: int | None = 540) -> list[Comparison]:
+    """Comparisons of made-up runs, clean images first."""
+    study, records = small_study(len(tables), seeds=5), dict[str, Record]()
+    groups = [
+        (coefficients, i, n) for i, coefficients in enumerate((STABLE, UNSTABLE)) for n in range(len(tables[0][i]))
+    ]
+    networks = tuple(
+        study.networks[0].model_copy(update={"label": f"{i} {n}", "args": {"width": 4 + 10 * i + n}})
+        for _, i, n in groups
+    )
+    study = study.model_copy(update={"networks": networks})
+    for network, (coefficients, i, n) in zip(networks, groups, strict=True):
+        for seed in range(len(tables[0][i][n])):
             run = study.run(network, seed)
-            values = [pair[group][position] for pair in accuracies]
-            records[run.key] = make_record(run, coefficients, *zip(study.evaluations, values, strict=True))
+            values = [table[i][n][seed] for table in tables]
+            record = make_record(run, coefficients, *zip(study.evaluations, values, strict=True))
+            records[run.key] = record.model_copy(update={"test_images": images})
     rows = rows_of(study, records)
     return [entry for entry in (compare(rows, evaluation) for evaluation in study.evaluations) if entry]
 
 
-SEPARATED = ([97.0, 95.0], [80.0, 70.0])
-ON_AVERAGE = ([90.0, 60.0], [70.0, 20.0])
-EQUAL = ([80.0, 80.0], [80.0, 80.0])
-REVERSED = ([70.0, 80.0], [90.0, 95.0])
+def around(mean: float, spread: float = 0.1) -> list[float]:
+    """Three seeds of this mean and sample standard deviation."""
+    return [mean - spread, mean, mean + spread]
 
 
-def test_margin_and_rank_correlation():
-    """Margin of the worst against the best; four ranks in two groups correlate by at most 2 / sqrt 5."""
-    separated, average, equal, reverse = comparisons(SEPARATED, ON_AVERAGE, EQUAL, REVERSED)
-    assert (separated.margin, average.margin, equal.margin, reverse.margin) == (15, -10, 0, -25)
-    assert separated.correlation == pytest.approx(2 / math.sqrt(5)) == separated.largest_correlation
-    assert average.correlation == pytest.approx(1 / math.sqrt(5))
-    assert equal.correlation == 0
-    assert reverse.correlation == pytest.approx(-2 / math.sqrt(5))
+def test_margin_gap_and_rank_correlation():
+    """Of the networks' means over the seeds; the correlation is of the runs, and of the most it can be with their ties."""
+    (found,) = comparisons(([around(97), around(95)], [around(80), around(70)]))
+    assert (found.gap.value, found.margin.value) == pytest.approx((21, 15))
+    assert (found.stable_mean, found.unstable_mean, found.worst_stable, found.best_unstable) == pytest.approx(
+        (96, 75, 95, 80)
+    )
+    assert found.correlation == found.largest_correlation == pytest.approx(math.sqrt(3 * 36 / 143))
+    (tied,) = comparisons(([[90.0, 80.0]], [[80.0, 80.0]]))
+    assert tied.correlation == tied.largest_correlation == pytest.approx(1 / math.sqrt(3))
+    (equal,) = comparisons(([[80.0, 80.0]], [[80.0, 80.0]]))
+    assert (equal.correlation, equal.gap.value, equal.gap.verdict) == (0, 0, "not decided")
 
 
-RESTRICTIONS = {"not", "only", "clean", "noise", "noises", "average"}
-"""Words of a verdict that restrict it."""
+# With three seeds of deviation 0.1 at 540 images, two networks about 90 % differ when they do by more than 3.3 points: Wilson's
+# limits are 2.4 below the higher and 2.25 above the lower one, and Student's 0.25 about each, added in quadrature.
+ENOUGH, TOO_LITTLE = 3.5, 3.1
 
 
 @pytest.mark.parametrize(
-    ("accuracies", "restrictions"),
+    ("stable", "unstable", "images", "expected"),
     [
-        ([SEPARATED], set()),
-        ([SEPARATED, SEPARATED], set()),
-        ([SEPARATED, SEPARATED, EQUAL], {"clean", "noises"}),
-        ([SEPARATED, REVERSED], {"clean", "only"}),
-        ([EQUAL, SEPARATED], {"noise", "only"}),
-        ([EQUAL, EQUAL], {"not"}),
-        ([REVERSED, REVERSED], {"not"}),
+        ([90 + ENOUGH], [90.0], 540, "each"),
+        ([90 + TOO_LITTLE], [90.0], 540, "open"),
+        ([90 + TOO_LITTLE], [90.0], 720, "each"),  # a third more images
+        ([90.0], [90 + TOO_LITTLE], 540, "open"),
+        ([90.0], [90 + ENOUGH], 540, "not"),
+        ([96.0, 90.0], [90.0, 60.0], 540, "average"),  # the worst and the best are alike
+        ([96.0, 86.0], [93.0, 50.0], 540, "average, not each"),  # the worst is behind the best, but the mean is not
+        ([96.0, 83.0], [96.0, 83.0], 540, "not each"),
+        ([93.0, 90.0], [92.0, 91.0], 540, "open"),
+        ([96.0, 86.0], [93.0, 50.0], 100, "average"),
+        ([96.0, 60.0], [93.0, 92.0], 540, "not"),
     ],
 )
-def test_sentence_follows_from_the_runs(accuracies: list[tuple[list[float], list[float]]], restrictions: set[str]):
-    """Each verdict is given exactly when its rule holds, and every evaluation is accounted for once."""
-    compared = comparisons(*accuracies)
+def test_outcomes_near_their_boundaries(stable: list[float], unstable: list[float], images: int, expected: str):
+    """A little more, or a few more images, and it is decided; a little less, and it is not."""
+    table = [around(mean) for mean in stable], [around(mean) for mean in unstable]
+    (found,) = comparisons(table, images=images)
+    assert outcome(found) == expected
+
+
+@pytest.mark.parametrize(("spread", "expected"), [(1.0, "each"), (1.6, "open")])
+def test_the_spread_over_seeds_decides_too(spread: float, expected: str):
+    """6 points between networks of three seeds, on ever so many images: Student's 2.48 deviations of each."""
+    (found,) = comparisons(([around(96, spread)], [around(90.5, spread)]), images=10**9)
+    assert outcome(found) == expected
+    low = found.margin.low
+    assert low == pytest.approx(5.5 - 4.302653 * spread * math.sqrt(2 / 3), abs=0.01)
+
+
+@pytest.mark.parametrize(
+    ("table", "images", "why"),
+    [
+        (([[95.5]], [[95.0]]), 200, "one seed"),  # one image of 200
+        (([[99.0]], [[10.0]]), 10_000, "one seed"),
+        (([[10.0]], [[99.0]]), 10_000, "one seed"),  # two runs: a rank correlation of -1
+        (([[99.0] * 3, [99.0]], [[10.0] * 3]), 10_000, "one seed"),
+        (([around(99)], [around(10)]), None, "number of test images not recorded"),
+    ],
+)
+def test_what_has_no_interval_is_not_decided(table: Table, images: int | None, why: str):
+    """And the sentence says why."""
+    compared = comparisons(table, images=images)
+    assert outcome(compared[0]) == "open"
+    says(answer(compared), "not decided by these runs", why)
+
+
+SEPARATED: Table = ([around(97), around(95)], [around(80), around(70)])
+ON_AVERAGE: Table = ([around(97), around(80.5)], [around(80), around(70)])
+ONLY_ON_AVERAGE: Table = ([around(97), around(80)], [around(86), around(50)])
+MIXED: Table = ([around(96), around(83)], [around(96), around(83)])
+EQUAL: Table = ([around(80), around(80)], [around(80), around(80)])
+REVERSED: Table = ([around(70), around(75)], [around(90), around(95)])
+
+
+@pytest.mark.parametrize(
+    ("tables", "verdict"),
+    [
+        ([SEPARATED], "Zero stability predicted the performance of these networks"),
+        ([SEPARATED, SEPARATED], "Zero stability predicted the performance of these networks"),
+        (
+            [SEPARATED, SEPARATED, EQUAL],
+            "Zero stability predicted the performance of these networks on clean images and under 1 of 2 noises",
+        ),
+        ([SEPARATED, REVERSED], "Zero stability predicted the performance of these networks on clean images"),
+        ([EQUAL, SEPARATED], "Zero stability predicted the performance of these networks under 1 of 1 noises"),
+        ([ON_AVERAGE], "Zero stability predicted the performance of these networks on average"),
+        ([ON_AVERAGE, EQUAL], "Zero stability predicted the performance of these networks on average on clean images"),
+        ([ONLY_ON_AVERAGE], "Zero stability predicted the performance of these networks only on average"),
+        (
+            [EQUAL, EQUAL],
+            "Whether zero stability predicted the performance of these networks is not decided by these runs",
+        ),
+        ([EQUAL, REVERSED], "Zero stability did not predict the performance of these networks under 1 of 1 noises"),
+        ([REVERSED, REVERSED], "Zero stability did not predict the performance of these networks"),
+        ([MIXED], "Zero stability did not predict the performance of these networks"),
+    ],
+)
+def test_sentence_follows_from_the_runs(tables: list[Table], verdict: str):
+    """Each verdict is given exactly when its rule holds, and every evaluation is accounted for once, by its numbers."""
+    compared = comparisons(*tables)
     sentence = answer(compared)
-    verdict = sentence.partition(": ")[0]
-    says(verdict, "Zero stability", *(["1 of 2"] if len(accuracies) == 3 else []))
-    assert set(verdict.split()) & RESTRICTIONS == restrictions
+    assert sentence.startswith(f"{verdict}: ")
     places = ["on clean images", "under Gaussian σ = 0.2", "under uniform [-0.2, 0]"]
     assert [sentence.count(f"{place} (") for place in places] == [1] * len(compared) + [0] * (3 - len(compared))
     for entry in compared:
-        spelled, short = f"(margin {entry.margin:+.1f} points, rank correlation", f"({entry.margin:+.1f}, "
-        assert spelled in sentence or short in sentence
-    assert sentence.count("rank correlation") == 1
+        assert estimate_text(entry.margin) in sentence or estimate_text(entry.gap) in sentence
+        assert verdict_text(entry).split()[0] in ("predicted", "did", "not")
+        assert deciding_text(entry).split()[0] in ("margin", "gap")
     assert sentence.count(". ") == 0
 
 
-def test_on_average_is_said_as_such():
-    """A rank correlation without separation is neither hidden nor called a prediction of every run."""
-    mixed = ([90.0, 60.0], [59.0, 61.0])
-    compared = comparisons(mixed, REVERSED)
-    compared[0] = Comparison(**{**vars(compared[0]), "correlation": 0.6})
-    sentence = answer(compared)
-    assert sentence == (  # the whole sentence once, as it is read
-        "Zero stability predicted performance only on average: zero-stable runs were better on average, but not one by "
-        "one, on clean images (margin -1.0 points, rank correlation 0.60); zero-stable runs were not clearly better under "
-        "Gaussian σ = 0.2 (-25.0, -0.89)."
+def test_the_sentence_is_read_as_a_whole():
+    """Once, as it is read."""
+    assert answer(comparisons(ON_AVERAGE, REVERSED, EQUAL)) == (
+        "Zero stability predicted the performance of these networks on average on clean images: zero-stable networks were better on average "
+        "(each of them: not decided) on clean images (gap +13.8 [+9.2, +18.3]); zero-stable networks were worse on "
+        "average under Gaussian σ = 0.2 (gap -20.0 [-24.4, -15.6]); it is not decided by these runs under uniform "
+        "[-0.2, 0] (gap +0.0 [-4.8, +4.8])."
     )
 
 
@@ -122,7 +196,19 @@ def test_nothing_is_said_without_both_kinds():
     with warnings.catch_warnings():
         warnings.simplefilter("error")
         assert "cannot be said" in answer([])
-        assert "at most" not in correlation_note([])
+        assert "ank correlation" not in method_note([])
+        says(method_note([]), "95 %", "seeds", "test images")
+
+
+def test_numbers_and_verdicts_are_strict_json():
+    """With the level, and null where there is no interval."""
+    for images in (540, None):
+        (found,) = comparisons(SEPARATED, images=images)
+        read = json.loads(json.dumps(found.to_dict(), allow_nan=False))
+        assert read["margin"]["level"] == 0.95
+        assert (read["margin"]["low"] is None, read["margin"]["verdict"]) == (
+            (images is None), "not decided" if images is None else "above",
+        )  # fmt: skip
 
 
 def test_status_is_proved_from_the_coefficients_not_read():

@@ -1,5 +1,7 @@
 """A study's diagnostics: measured in the workers, kept with the runs, told in tables and sentences that follow from them."""
 
+import math
+import re
 from pathlib import Path
 from typing import Any
 
@@ -8,15 +10,16 @@ import yaml
 from rich.console import Console
 
 from fixtures.messages import says
+from fixtures.records import STABLE, make_record
 from stabzoo.data.loading import load_images
 from stabzoo.data.spec import Digits
 from stabzoo.study import load_study, run_study
 from stabzoo.study.analysis.comparison import Row
-from stabzoo.study.analysis.findings import findings_of
+from stabzoo.study.analysis.findings import Finding, findings_of
 from stabzoo.study.execution.driver import StudyResult
 from stabzoo.study.execution.networks import build
 from stabzoo.study.execution.observers import observers_of
-from stabzoo.study.measures import Angles, Constraints, Sensitivity
+from stabzoo.study.measures import Angles, Constraints, Cost, Curve, Generalization, Sensitivity
 from stabzoo.study.spec import Run
 from stabzoo.study.store.records import Diagnosed
 from stabzoo.training.loop import Progress, Trainer
@@ -172,6 +175,101 @@ def test_sentences_say_what_went_wrong(done: tuple[Path, StudyResult, str]) -> N
     assert constraints.sentence == "Constraints were violated 1 times, first: plain: epoch 1: w: K >= 0."
     assert sensitivity.sentence == "A certified bound was exceeded, of plain: please report this."
     assert sensitivity.rows[0][-2:] == ("refused", "block: why (and 1 more)")
+
+
+def findings(diagnostic: Any, *results: list[dict[str, Any]], images: int = 540) -> Finding:
+    """Of made-up networks ``a``, ``b``, ..., each with what was found of its runs, seed by seed."""
+    study = load_study("quickstart").model_copy(update={"diagnostics": (diagnostic,)})
+    rows = []
+    for name, found in zip("abc", results, strict=False):
+        network = study.networks[0].model_copy(update={"label": name})
+        records = [
+            make_record(study.run(network, seed), STABLE).model_copy(
+                update={"diagnosed": (Diagnosed(diagnostic=diagnostic, result=result),), "test_images": images}
+            )
+            for seed, result in enumerate(found)
+        ]
+        rows.append(Row(network, None, tuple(records)))
+    return findings_of(study, rows)[0]
+
+
+def test_generalization_gaps_are_compared_by_their_intervals() -> None:
+    """Of 0.2 and of 4 points between networks; the training images are given, and add no error."""
+
+    def runs(training: float, test: float) -> list[dict[str, Any]]:
+        return [{"training": training, "test": test + 0.1 * seed} for seed in range(3)]
+
+    kind = Generalization(kind="generalization")
+    says(
+        findings(kind, runs(100, 90), runs(100, 90.2)).sentence, "a comes first", "b comes last", "not decided by these"
+    )
+    far = findings(kind, runs(100, 90), runs(100, 94)).sentence
+    assert far == (
+        "a has the largest generalization gap (9.9 points, +4.0 [+0.8, +7.3] from the next) and b has the smallest (5.9 "
+        "points, +4.0 [+0.8, +7.3] from the next)."
+    )
+    says(findings(kind, runs(100, 90)).sentence, "a is the only network")
+    says(findings(kind, runs(100, 90)[:1], runs(100, 10)[:1]).sentence, "no interval: one seed", "not decided")
+
+
+def test_the_best_in_the_course_of_training_is_decided() -> None:
+    """Between three networks a lead must hold against all others at once: 4 points do, 3.5 are enough for two only."""
+
+    def runs(last: float) -> list[dict[str, Any]]:
+        return [{"history": [50.0, last + 0.1 * seed]} for seed in (-1, 0, 1)]
+
+    kind = Curve(kind="curve")
+    says(findings(kind, runs(90), runs(93.5)).sentence, "In the last epoch b is best (93.5 %, +3.5 [")
+    says(findings(kind, runs(90), runs(93.5), runs(89)).sentence, "b comes first", "whether it is best is not decided")
+    says(findings(kind, runs(90), runs(94.5), runs(89)).sentence, "b is best")
+    assert findings(kind, [{"history": []}]).sentence == "No run has finished an epoch."
+
+
+def test_times_are_compared_by_ratios_with_intervals() -> None:
+    """Of the runs; parameters are the same in all of them, and a single run has no interval."""
+
+    def runs(parameters: int, seconds: list[float]) -> list[dict[str, Any]]:
+        return [{"parameters": parameters, "epochs": [value], "test": 1.0} for value in seconds]
+
+    kind = Cost(kind="cost")
+    found = findings(
+        kind, runs(100, [10.0, 10.1, 9.9]), runs(150, [20.0, 20.2, 19.8]), runs(200, [15.0, 14.0, 16.0])
+    ).sentence
+    says(found, "1.50 to 2.00 times the parameters", "times the training time", "1.00 times the test time of a")
+    slower, faster = re.findall(r"([0-9.]+) \[([0-9.]+), ([0-9.]+)\]", found)[::-1]
+    assert [float(value) for value in slower] == pytest.approx([2.0, 1.93, 2.07], abs=0.011)
+    assert float(faster[1]) < 1.5 < float(faster[2])
+    one = findings(kind, runs(100, [10.0]), runs(150, [20.0])).sentence
+    says(one, "1.50 times the parameters", "2.00 (no interval: one seed) times the training time")
+
+
+def test_angles_rise_or_fall_beyond_the_spread_of_the_seeds() -> None:
+    """From the first epoch to the last; what did not change alike in all seeds is not decided."""
+
+    def runs(*changes: float) -> list[dict[str, Any]]:
+        def angles(within: float, between: float) -> dict[str, Any]:
+            found = {
+                "within": {"0": {"value": math.radians(within)}},
+                "between": {"0,1": {"value": math.radians(between)}},
+            }
+            return {"layers": {"stage": found, "penultimate": found}}
+
+        return [
+            {"history": [{"epoch": i, **angles(40 + c * (i == 2), 50 - 10 * (i == 2) - 0.1 * c)} for i in range(3)]}
+            for c in changes
+        ]
+
+    kind = Angles(kind="angles")
+    decided = findings(kind, runs(4.0, 5.0, 6.0)).sentence
+    says(
+        decided, "in a the angle within classes rose (+5.0 [+2.5, +7.5])", "between them it fell (-10.0 [-10.0, -10.0])"
+    )
+    says(decided, "seeds", "these test images")
+    says(
+        findings(kind, runs(-4.0, 5.0, 6.0)).sentence, "within classes rose or fell, which is not decided by these runs"
+    )
+    says(findings(kind, runs(5.0)).sentence, "not decided by these runs (+5.0 (no interval: one seed))")
+    says(findings(kind, runs(math.nan, 5.0)).sentence, "not defined in every run")
 
 
 def test_observers_follow_their_diagnostics() -> None:

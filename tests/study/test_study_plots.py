@@ -8,11 +8,13 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 
-from fixtures.records import LAYERS, finished
+from fixtures.records import LAYERS, STABLE, UNSTABLE, finished, make_record
 from stabzoo.evaluation.spec import Corruption, Evaluation, Gaussian, Pgd, Uniform
 from stabzoo.plotting.style import saved
 from stabzoo.study import Study, load_study
 from stabzoo.study.analysis.comparison import Row, rows_of
+from stabzoo.study.analysis.uncertainty import contrast
+from stabzoo.study.analysis.verdicts import deciding_text
 from stabzoo.study.figures.angles import draw_angles, draw_angles_by_layer
 from stabzoo.study.figures.curves import draw_curves
 from stabzoo.study.figures.noise import draw_noise, level_of
@@ -55,6 +57,36 @@ def test_levels(evaluation: Evaluation, expected: tuple[str, float] | None) -> N
     """Levels of one kind share an axis; what is no level of anything is left out."""
     found = level_of(evaluation)
     assert (found and (found[0], found[2])) == expected
+
+
+def test_the_overview_draws_intervals_and_verdicts() -> None:
+    """A line of each network's mean with its interval, and the number that decides; the margin where it is above 0."""
+    study = load_study("quickstart", "smoke").model_copy(update={"seeds": (0, 1, 2)})
+    stable, unstable = study.networks
+    records = {
+        (run := study.run(network, seed)).key: make_record(
+            run,
+            coefficients,
+            *((evaluation, mean + 0.1 * seed) for evaluation, mean in zip(study.evaluations, means, strict=True)),
+        )
+        for network, coefficients, means in (
+            (stable, STABLE, [95.0, *[91.0] * (len(study.evaluations) - 1)]),
+            (unstable, UNSTABLE, [80.0, *[90.0] * (len(study.evaluations) - 1)]),
+        )
+        for seed in study.seeds
+    }
+    report = Report.of(study, records, ())
+    axes = panels(report.figures()["plot"])
+    for axis, entry, words in zip(axes, report.comparisons, ("predicted", "not decided"), strict=False):
+        assert axis.get_title().split("\n") == [entry.evaluation.title, words, deciding_text(entry)]
+        drawn = [np.asarray(line.get_xdata()).tolist() for line in axis.lines]
+        for row in report.rows:
+            mean = contrast([row.sample(entry.evaluation)])
+            assert [mean.low, mean.high] in drawn
+    assert [len(axis.patches) for axis in axes[:2]] == [1, 0]
+    single = Report.of(study.model_copy(update={"seeds": (0,)}), records, ()).figures()["plot"]
+    assert "one seed" in panels(single)[0].get_title()
+    assert not any("interval" in text.get_text() for text in single.legends[0].get_texts())
 
 
 def test_noise_curves() -> None:

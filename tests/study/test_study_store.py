@@ -1,5 +1,6 @@
 """The store: a run is either there, whole, or not there."""
 
+import csv
 import os
 import sqlite3
 import subprocess
@@ -12,12 +13,16 @@ import pytest
 from fixtures import ROOT
 from fixtures.messages import raises
 from fixtures.records import edit, whole_record
+from stabzoo.data.spec import Archived, Folder
 from stabzoo.errors import ConfigError
 from stabzoo.evaluation.spec import Constant
 from stabzoo.files import write_atomically
+from stabzoo.study.analysis.uncertainty import wilson
+from stabzoo.study.report.export import export
 from stabzoo.study.store import database
 from stabzoo.study.store.database import MIGRATIONS, TABLES, Database
 from stabzoo.study.store.records import Measured
+from stabzoo.study.store.run_index import RunIndex
 from stabzoo.study.store.store import DATABASE, Store
 
 
@@ -213,8 +218,10 @@ def test_a_database_with_the_table_of_imported_files_works(tmp_path: Path):
         for statement in (*TABLES, "CREATE TABLE imported (path TEXT PRIMARY KEY)", "PRAGMA user_version = 1"):
             connection.execute(statement)
         connection.execute("INSERT INTO imported VALUES ('runs/a.json')")
-    assert Store(tmp_path, read_only=True).load(record.run) is None
+    with raises(ConfigError, tmp_path / DATABASE, "schema 1, of an older stabzoo", "study run"):
+        Store(tmp_path, read_only=True)
     store = Store(tmp_path)
+    assert Store(tmp_path, read_only=True).load(record.run) is None
     store.save(record)
     store.ask("a", "full", [("first", record.run)])
     reader = Store(tmp_path, read_only=True)
@@ -237,6 +244,36 @@ def test_an_older_schema_is_migrated_whole_and_a_newer_one_refused(tmp_path: Pat
     monkeypatch.undo()
     with raises(ConfigError, tmp_path / "results.sqlite", f"schema {now + 1}", "newer"):
         Store(tmp_path)
+
+
+def test_test_images_are_counted_in_a_store_from_before(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    """Where the data tell their number: of digits and CIFAR, not of a folder, whose accuracies then have no interval."""
+    digits = whole_record()
+    data = [Archived(name="cifar10"), Folder(name="folder", path="here")]
+    others = [digits.model_copy(update={"run": digits.run.model_copy(update={"data": each})}) for each in data]
+    with monkeypatch.context() as patch:
+        patch.setattr(database, "MIGRATIONS", [TABLES])
+        Database(tmp_path / DATABASE)
+    with closing(sqlite3.connect(tmp_path / DATABASE)) as connection, connection:
+        for record in (digits, *others):
+            spec = record.run.model_dump_json()
+            connection.execute(
+                "INSERT INTO runs VALUES (?, ?, '', '', ?, 1, 0, 'cpu', 1, NULL, '[]', 0, '', 0, '', '')",
+                (record.run.key, spec, record.run.data.name),
+            )
+            connection.execute(
+                "INSERT INTO measurements (run, evaluation, kind, title, accuracy) VALUES (?, ?, 'clean', 'clean', 90)",
+                (record.run.key, '{"kind": "clean"}'),
+            )
+    store = Store(tmp_path)
+    found = [store.load(record.run) for record in (digits, *others)]
+    assert [record and record.test_images for record in found] == [540, 10_000, None]
+    columns, rows = store.results()
+    assert sorted(str(row[columns.index("test_images")]) for row in rows) == ["10000", "540", "None"]
+    assert export(RunIndex(tmp_path, needed=True), tmp_path / "all.csv") == 3
+    with (tmp_path / "all.csv").open(encoding="utf-8", newline="") as file:
+        limits = {row["test_images"]: row["accuracy_low"] for row in csv.DictReader(file)}
+    assert (limits[""], limits["540"]) == ("", str(wilson(90, 540)[0]))
 
 
 def test_a_file_that_is_no_database_is_named_with_what_to_do(tmp_path: Path):

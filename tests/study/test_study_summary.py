@@ -10,7 +10,8 @@ from fixtures.messages import says
 from fixtures.records import STABLE, UNSTABLE, finished, make_record
 from stabzoo.study import load_study
 from stabzoo.study.analysis.comparison import Agreement
-from stabzoo.study.analysis.phrases import agreement_text, ranking
+from stabzoo.study.analysis.uncertainty import Estimate
+from stabzoo.study.analysis.verdicts import agreement_text, ranking
 from stabzoo.study.report.report import Report
 from stabzoo.study.report.summary import numbers, write_summary
 from stabzoo.study.store.records import Record
@@ -55,60 +56,114 @@ def test_measured_numbers_stand_under_the_published_ones(tmp_path: Path) -> None
     page = (tmp_path / "summary.md").read_text()
     mean = statistics.fmean([50.0, 80.0, 90.0])
     assert f"| ResNet-D 18 | 88.81<br>{mean:.2f} ({mean - 88.81:+.2f}) |" in page
-    says(next(line for line in page.splitlines() if "published order" in line), "mean of last epochs 0 of 28")
+    says(
+        next(line for line in page.splitlines() if "published order" in line),
+        "mean of last epochs 0 of 28",
+        "0 in it, 0 against",
+    )
     assert f"ResNet-D 18,stable_resnet_d18,strong,0.333333,0,mean of last epochs,{mean:.6g}" in numbers(report)
+
+
+Limits = tuple[float, float, float]
+
+UP: Limits = (2.0, 0.1, 3.9)  # all but across 0
+DOWN: Limits = (-2.0, -3.9, -0.1)
+OPEN: Limits = (2.0, -0.1, 4.1)
 
 
 @pytest.mark.parametrize(
     ("gaps", "facts"),
     [
-        (((20, 15),), ("better", "as published")),
-        (((20, 15), (1, 2)), ("better", "every column", "as published")),
-        (((20, 15), (-1, -2)), ("published sign", "every column")),
-        (((20, 15), (-1, 2), (0, 3)), ("another sign", "b and c")),
+        (((UP, 15),), ("are better", "as published")),
+        (((UP, 15), (UP, 2)), ("are better", "every column", "as published")),
+        (((UP, 15), (DOWN, -2)), ("has the published sign", "every column")),
+        (((UP, 15), (DOWN, 2), (UP, -3)), ("published sign in a", "another sign than published in b and c")),
+        (((OPEN, 15),), ("not decided by these runs in a",)),
+        (
+            ((OPEN, -15), (UP, 15), (DOWN, 3)),
+            ("published sign in b", "another sign than published in c", "not decided by these runs in a"),
+        ),
+        (((UP, 0),), ("not decided by these runs in a",)),
         (((None, None), (None, None)), ("published order",)),
     ],
 )
-def test_what_held_is_said(gaps: tuple[tuple[float | None, float | None], ...], facts: tuple[str, ...]) -> None:
-    """The signs of the gaps, each gap, and how many pairs are in order."""
+def test_what_held_is_said(gaps: tuple[tuple[Limits | None, float | None], ...], facts: tuple[str, ...]) -> None:
+    """The signs of the gaps as their intervals decide them, each gap, and how many pairs are in order."""
     columns = "abc"[: len(gaps)]
-    entries = [Agreement(name, 6, 3, there, here) for name, (here, there) in zip(columns, gaps, strict=True)]
-    found = agreement_text(load_study("quickstart").published[0], entries)
-    says(found, *facts, *(f"{name} 3 of 6" for name in columns))
+    entries = [
+        Agreement(name, 6, 3, 2, 1, there, here and Estimate(*here))
+        for name, (here, there) in zip(columns, gaps, strict=True)
+    ]
+    found = agreement_text(entries)
+    says(found, *facts, *(f"{name} 3 of 6 (decided: 2 in it, 1 against it)" for name in columns))
     for name, (here, there) in zip(columns, gaps, strict=True):
         if here is not None:
-            says(found, f"{name} {here:+.1f} (published {there:+.1f})")
-    assert ("every column" in found) == ("every column" in facts)
-    assert ("another sign" in found) == ("another sign" in facts)
-    assert agreement_text(load_study("quickstart").published[0], []) == ""
+            says(found, f"{name} {here[0]:+.1f} [{here[1]:+.1f}, {here[2]:+.1f}] (published {there:+.1f})")
+    for words in ("every column", "another sign", "not decided", "are better"):
+        assert (words in found) == any(words in fact for fact in facts)
+    assert agreement_text([]) == ""
 
 
 def test_what_held_is_read_as_a_whole() -> None:
     """Once, as it stands on the page."""
-    entries = [Agreement("a", 6, 3, 15, 20), Agreement("b", 6, 2, 2, -1)]
-    assert agreement_text(load_study("quickstart").published[0], entries) == (
-        "Zero-stable minus unstable networks has another sign than published in b: a +20.0 (published +15.0), b -1.0 "
-        "(published +2.0). Pairs of networks that come in the published order: a 3 of 6, b 2 of 6."
+    entries = [
+        Agreement("a", 6, 3, 1, 0, 15, Estimate(20, 12, 28)),
+        Agreement("b", 6, 2, 0, 1, 2, Estimate(-1, unknown="one seed")),
+    ]
+    assert agreement_text(entries) == (
+        "Zero-stable minus unstable networks has the published sign in a and has a sign that is not decided by these runs "
+        "in b: a +20.0 [+12.0, +28.0] (published +15.0), b -1.0 (no interval: one seed) (published +2.0). Pairs of "
+        "networks in the published order by their means: a 3 of 6 (decided: 1 in it, 0 against it), b 2 of 6 (decided: 0 "
+        "in it, 1 against it)."
     )
+
+
+def test_pairs_and_gaps_are_decided_by_their_intervals() -> None:
+    """Of three networks with published accuracies: one pair in order beyond its interval, one against it, one open."""
+    study = load_study("zerosnet-table-1").model_copy(update={"seeds": (0, 1, 2)})
+    records: dict[str, Record] = {}
+    for label, mean in (("α = 1.5", 95.0), ("α = 0.7", 96.0), ("α = 1", 94.0), ("α = 2", 40.0)):
+        (network,) = (network for network in study.networks if network.label == label)
+        for seed in study.seeds:
+            run = study.run(network, seed)
+            coefficients = STABLE if label in ("α = 0.7", "α = 1") else UNSTABLE
+            records[run.key] = make_record(run, coefficients, (study.evaluations[0], mean + 0.1 * seed)).model_copy(
+                update={"test_images": 2000}
+            )
+    (found,) = Report.of(study, records, ()).agreements(study.published[0])
+    # published: 79.13 (2), 87.07 (1.5), 93.16 (0.7), 93.19 (1); here 40, 95, 96, 94
+    assert (found.pairs, found.same_order, found.confirmed, found.contradicted) == (6, 4, 3, 1)
+    assert found.gap is not None
+    assert (found.sign, found.gap.verdict, found.gap.value) == ("above", "above", pytest.approx(27.5))
 
 
 def test_networks_that_are_alike_are_ranked() -> None:
     """Where all are zero-stable the answer is which is best; where one is not, it is about zero stability."""
-    study = load_study("forward-stability-table-4", "smoke")
+    study = load_study("forward-stability-table-4", "smoke").model_copy(update={"seeds": (0, 1, 2)})
     records: dict[str, Record] = {}
-    for network, accuracies in zip(study.networks, ((90.0, 30.0), (80.0, 40.0)), strict=True):
-        run = study.run(network, 0)
-        records[run.key] = make_record(run, STABLE, *zip(study.evaluations, accuracies, strict=True))
+    for network, accuracies in zip(study.networks, ((90.0, 32.0), (80.0, 31.0)), strict=True):
+        for seed in study.seeds:
+            run = study.run(network, seed)
+            values = [accuracy + 0.1 * seed for accuracy in accuracies]
+            records[run.key] = make_record(run, STABLE, *zip(study.evaluations, values, strict=True))
     report = Report.of(study, records, ())
     assert (
         report.sentence
         == ranking(report.rows, study.evaluations)
         == (
-            "On clean images ResNet-D 18 is best (90.0 %) and ResNet-S 11 worst (80.0 %); "
-            "under Gaussian σ = 0.05 ResNet-S 11 is best (40.0 %) and ResNet-D 18 worst (30.0 %)."
+            "On clean images ResNet-D 18 is best (90.1 %, +10.0 [+5.8, +14.2] from the next) and ResNet-S 11 is worst "
+            "(80.1 %, +10.0 [+5.8, +14.2] from the next); under Gaussian σ = 0.05 ResNet-D 18 comes first (32.1 %, +1.0 "
+            "[-4.5, +6.5] from the next: whether it is best is not decided by these runs) and ResNet-S 11 comes last "
+            "(31.1 %, +1.0 [-4.5, +6.5] from the next: whether it is worst is not decided by these runs)."
         )
     )
-    key = next(reversed(records))
-    report = Report.of(study, records | {key: records[key].model_copy(update={"coefficients": UNSTABLE})}, ())
-    says(report.sentence, "Zero stability", "clean images only")
+    first = study.networks[0]
+    unstable = {
+        key: record.model_copy(update={"coefficients": UNSTABLE}) if record.run.model == first.model else record
+        for key, record in records.items()
+    }
+    says(
+        Report.of(study, unstable, ()).sentence,
+        "Zero stability did not predict the performance of these networks on clean images",
+    )
     assert "cannot be said" in Report.of(study, {}, ()).sentence

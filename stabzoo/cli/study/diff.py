@@ -11,10 +11,14 @@ from rich.console import Console
 from stabzoo.cli.console import Cell, output, print_json, table
 from stabzoo.cli.study.phrases import count_runs, results_in, value_text
 from stabzoo.study.analysis.difference import Change, Contrast, changes, contrasts
+from stabzoo.study.analysis.phrases import INTERVALS, estimate_text, sample_text
+from stabzoo.study.analysis.uncertainty import Estimate
 from stabzoo.study.spec import FULL, Study, load_study
 from stabzoo.terminal import say
 
 __all__ = ["compare_studies"]
+
+VERDICTS = {"above": "higher", "below": "lower", "not decided": "not decided"}
 
 
 def compare_studies(first: str, second: str, folder: Path | None, other: Path | None, *, as_json: bool) -> None:
@@ -63,23 +67,22 @@ def _show_changes(console: Console, settings: Sequence[Change]) -> None:
 
 
 def _show_contrasts(console: Console, accuracies: Sequence[Contrast]) -> None:
-    shown = [entry for entry in accuracies if entry.first or entry.second]
+    shown = [entry for entry in accuracies if entry.first.values or entry.second.values]
     if not shown:
         say(console, "No network of the same label has a finished run.")
         return
     columns: dict[str, Sequence[Cell]] = {
         "network": [entry.label for entry in shown],
         "evaluation": [entry.evaluation for entry in shown],
-        "A": [_accuracy(entry.first) for entry in shown],
-        "B": [_accuracy(entry.second) for entry in shown],
-        "difference": ["-" if entry.difference is None else f"{entry.difference:+.1f}" for entry in shown],
-        "beyond spread": ["-" if entry.exceeds is None else "yes" if entry.exceeds else "no" for entry in shown],
+        "A": [sample_text(entry.first) for entry in shown],
+        "B": [sample_text(entry.second) for entry in shown],
+        "difference": [_difference_text(entry.difference) for entry in shown],
+        "B is": [VERDICTS[entry.difference.verdict] if entry.difference else "-" for entry in shown],
     }
     table(console, columns)
     say(
         console,
-        "Test accuracy in percent, mean ± standard deviation over the seeds; difference: B minus A; spread: the "
-        "larger of the two deviations.",
+        f"Test accuracy in percent, mean ± standard deviation over the seeds; difference: B minus A. {INTERVALS}",
         style="dim",
     )
 
@@ -96,9 +99,5 @@ def _title(study: Study, folder: Path | None) -> str:
     return f"{study.name}{scale}{f' in {folder}' if folder else ''}"
 
 
-def _accuracy(values: Sequence[float]) -> str:
-    from statistics import fmean, stdev
-
-    if not values:
-        return "no run"
-    return f"{fmean(values):.1f}" + (f"±{stdev(values):.1f}" if len(values) > 1 else "")
+def _difference_text(difference: Estimate | None) -> str:
+    return "-" if difference is None else estimate_text(difference)

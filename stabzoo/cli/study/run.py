@@ -78,7 +78,7 @@ def report_study(name: str, scale: str, folder: Path | None, keep: Path | None) 
 
 def export_results(path: Path, study: str | None, folder: Path | None) -> None:
     """Write the table of all results, or those of one study, as CSV or Parquet."""
-    from stabzoo.study.store.export import export
+    from stabzoo.study.report.export import export
 
     rows = export(RunIndex(folder or RUNS, needed=True), path, study)
     say(output(), f"{path}: {rows} rows")

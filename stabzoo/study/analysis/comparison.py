@@ -1,10 +1,11 @@
-"""From finished runs to numbers: what is proved of each network, and how zero-stable and unstable runs compare."""
+"""From finished runs to numbers: what is proved of each network, and how zero-stable and unstable networks compare."""
 
 from __future__ import annotations
 
+import math
 import statistics
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from typing import Any
 
 from stabzoo.errors import ConfigError, PluginError
@@ -14,11 +15,12 @@ from stabzoo.multistep import LinearMultistep
 from stabzoo.registry.catalogue import catalogue
 from stabzoo.registry.loading import get_scheme, parameter_names, scheme_class
 from stabzoo.stability import StabilityCard, card
-from stabzoo.study.analysis.quantities import measured
+from stabzoo.study.analysis.quantities import accuracies, measured
+from stabzoo.study.analysis.uncertainty import Estimate, Sample, Verdict, contrast, least_difference
 from stabzoo.study.spec import Network, Published, Study
 from stabzoo.study.store.records import Coefficients, Record
 
-__all__ = ["Agreement", "Comparison", "Row", "agreements", "compare", "rows_of"]
+__all__ = ["Agreement", "Comparison", "Row", "agreements", "compare", "rows_of", "spearman"]
 
 
 @dataclass(frozen=True)
@@ -33,14 +35,20 @@ class Row:
         """Accuracies in percent of the finished runs."""
         return [record.accuracy(evaluation) for record in self.records]
 
+    def sample(self, evaluation: Evaluation) -> Sample:
+        """These accuracies, with the number of test images they were counted on."""
+        return accuracies(self.records, evaluation)
+
 
 @dataclass(frozen=True)
 class Comparison:
-    """Zero-stable against unstable runs under one evaluation; accuracies in percent.
+    """Zero-stable against unstable networks under one evaluation; accuracies in percent, means over the seeds.
 
-    ``margin`` is the worst zero-stable run minus the best unstable one: positive when zero stability separates all
-    runs. ``correlation`` is Spearman's, over runs, between zero stability (1 or 0) and accuracy, and 0 when all
-    accuracies are equal; with two values against many it cannot exceed ``largest_correlation``.
+    ``gap`` is the mean of the zero-stable networks minus that of the unstable ones, and ``margin`` the worst
+    zero-stable network minus the best unstable one: positive when zero stability separates all of these networks.
+    What is decided of them, is so by their intervals.  ``correlation`` describes the runs and decides nothing:
+    Spearman's between zero stability (1 or 0) and accuracy, 0 when all accuracies are equal.  With accuracies that tie
+    as these do it cannot exceed ``largest_correlation``.
     """
 
     evaluation: Evaluation
@@ -48,66 +56,87 @@ class Comparison:
     unstable_mean: float
     worst_stable: float
     best_unstable: float
-    margin: float
+    gap: Estimate
+    margin: Estimate
     correlation: float
     largest_correlation: float
+
+    def to_dict(self) -> dict[str, Any]:
+        """Everything, as JSON-safe values."""
+        estimates = {"gap": self.gap.to_dict(), "margin": self.margin.to_dict()}
+        return {**asdict(self), "evaluation": self.evaluation.model_dump(mode="json"), **estimates}
 
 
 @dataclass(frozen=True)
 class Agreement:
     """One column of a published table beside what was measured under the same name.
 
-    Of the ``pairs`` of networks whose published values differ, ``same_order`` come in the same order here, by their
-    means.  ``gap`` is the mean of the zero-stable networks minus that of the unstable ones, published and measured;
-    None unless there are both.
+    Of the ``pairs`` of networks whose published values differ, ``same_order`` come in the same order here by their
+    means, ``confirmed`` are in it and ``contradicted`` against it beyond an interval, each of its own.  ``gap`` is the
+    mean of the zero-stable networks minus that of the unstable ones, published and measured; None unless both are.
     """
 
     column: str
     pairs: int
     same_order: int
+    confirmed: int
+    contradicted: int
     published_gap: float | None
-    gap: float | None
+    gap: Estimate | None
+
+    @property
+    def sign(self) -> Verdict:
+        """Whether the measured gap has the sign of the published one; "not decided" where either has none."""
+        if self.gap is None or not self.published_gap or self.gap.verdict == "not decided":
+            return "not decided"
+        return "above" if (self.gap.verdict == "above") == (self.published_gap > 0) else "below"
+
+    def to_dict(self) -> dict[str, Any]:
+        """Everything, as JSON-safe values."""
+        return {**asdict(self), "gap": self.gap and self.gap.to_dict(), "sign": self.sign}
 
 
 def agreements(study: Study, rows: Sequence[Row], published: Published) -> list[Agreement]:
     """Compare every column of ``published`` that was measured, over the networks that have a value in both."""
     found: list[Agreement] = []
-    means = {
-        row.network.label: {
-            name: statistics.fmean(values) for name, values in measured(study, row.records).items() if values
-        }
-        for row in rows
-    }
+    here = {row.network.label: measured(study, row.records) for row in rows}
     for position, column in enumerate(published.columns):
         both = [
-            (row, mean_of(value), here)
+            (row, mean_of(value), sample)
             for row in rows
             if (value := published.values.get(row.network.label, (None,) * len(published.columns))[position])
             is not None
-            and (here := means[row.network.label].get(column)) is not None
+            and (sample := here[row.network.label].get(column))
+            and sample.values
         ]
         differing = [
-            (there - other, here - mine)
-            for i, (_, there, here) in enumerate(both)
-            for _, other, mine in both[:i]
+            contrast([one], [two]) if there > other else contrast([two], [one])
+            for i, (_, there, one) in enumerate(both)
+            for _, other, two in both[:i]
             if there != other
         ]
         if differing:
-            published_gap, gap = (_gap([(row, (there, here)[which]) for row, there, here in both]) for which in (0, 1))
-            same = sum(there * here > 0 for there, here in differing)
-            found.append(Agreement(column, len(differing), same, published_gap, gap))
+            verdicts = [difference.verdict for difference in differing]
+            decided = (verdicts.count("above"), verdicts.count("below"))
+            stable = [(there, sample) for row, there, sample in both if row.card and row.card.is_zero_stable]
+            unstable = [(there, sample) for row, there, sample in both if row.card and not row.card.is_zero_stable]
+            gaps = (
+                (_mean(stable) - _mean(unstable), contrast([s for _, s in stable], [s for _, s in unstable]))
+                if stable and unstable
+                else (None, None)
+            )
+            same = sum(difference.value > 0 for difference in differing)
+            found.append(Agreement(column, len(differing), same, *decided, *gaps))
     return found
+
+
+def _mean(values: Sequence[tuple[float, Sample]]) -> float:
+    return statistics.fmean(value for value, _ in values)
 
 
 def mean_of(value: tuple[float, float] | float) -> float:
     """A published value without its deviation."""
     return value[0] if isinstance(value, tuple) else value
-
-
-def _gap(values: Sequence[tuple[Row, float]]) -> float | None:
-    stable = [value for row, value in values if row.card and row.card.is_zero_stable]
-    unstable = [value for row, value in values if row.card and not row.card.is_zero_stable]
-    return statistics.fmean(stable) - statistics.fmean(unstable) if stable and unstable else None
 
 
 def rows_of(study: Study, records: dict[str, Record]) -> list[Row]:
@@ -135,30 +164,48 @@ def _proved(network: Network, trained: Coefficients) -> StabilityCard:
 
 
 def compare(rows: Sequence[Row], evaluation: Evaluation) -> Comparison | None:
-    """Compare zero-stable with unstable runs; None unless there is at least one of each."""
-    stable = [value for row in rows if row.card and row.card.is_zero_stable for value in row.accuracies(evaluation)]
-    unstable = [
-        value for row in rows if row.card and not row.card.is_zero_stable for value in row.accuracies(evaluation)
-    ]
+    """Compare zero-stable with unstable networks; None unless there is a finished run of each kind."""
+    proved = [row for row in rows if row.card and row.records]
+    stable = [row.sample(evaluation) for row in proved if row.card and row.card.is_zero_stable]
+    unstable = [row.sample(evaluation) for row in proved if row.card and not row.card.is_zero_stable]
     if not stable or not unstable:
         return None
-    groups = [1] * len(stable) + [0] * len(unstable)
+    runs = [[value for sample in group for value in sample.values] for group in (stable, unstable)]
+    means = [[sample.mean for sample in group] for group in (stable, unstable)]
     return Comparison(
         evaluation,
-        stable_mean=statistics.fmean(stable),
-        unstable_mean=statistics.fmean(unstable),
-        worst_stable=min(stable),
-        best_unstable=max(unstable),
-        margin=min(stable) - max(unstable),
-        correlation=_spearman(groups, stable + unstable),
-        largest_correlation=_spearman(groups, [-position for position in range(len(groups))]),
+        stable_mean=statistics.fmean(means[0]),
+        unstable_mean=statistics.fmean(means[1]),
+        worst_stable=min(means[0]),
+        best_unstable=max(means[1]),
+        gap=contrast(stable, unstable),
+        margin=least_difference(stable, unstable),
+        correlation=spearman(*runs),
+        largest_correlation=_largest_spearman(*runs),
     )
 
 
-def _spearman(groups: Sequence[int], values: Sequence[float]) -> float:
-    if len(set(values)) == 1:  # undefined, and scipy would warn
-        return 0.0
-    from scipy.stats import spearmanr  # slow to import, and every worker process would pay for it
+def spearman(first: Sequence[float], second: Sequence[float]) -> float:
+    """Spearman's rank correlation between being in ``first`` (1 or 0) and the value, by midranks; 0 if all are equal.
 
-    result: Any = spearmanr(groups, values)
-    return float(result.statistic)
+    With a and b values, N = a + b: cov = sum of the ranks of ``first`` - a (N + 1) / 2, divided by
+    sqrt(a b / N * sum (rank - (N + 1) / 2)^2).  Ranks are halves of integers, so that only the last division rounds.
+
+    >>> round(spearman([97, 95], [80, 70]), 4)
+    0.8944
+    """
+    from scipy.stats import rankdata  # slow to import, and every worker process would pay for it
+
+    count, middle = len(first) + len(second), (len(first) + len(second) + 1) / 2
+    ranks: list[float] = rankdata([*first, *second]).tolist()
+    spread = sum((rank - middle) ** 2 for rank in ranks)
+    if not spread:
+        return 0.0
+    covariance = sum(ranks[: len(first)]) - len(first) * middle
+    return covariance / math.sqrt(len(first) * len(second) / count * spread)
+
+
+def _largest_spearman(first: Sequence[float], second: Sequence[float]) -> float:
+    """The largest correlation that these values, ties and all, can have: with the highest of them in ``first``."""
+    values = sorted([*first, *second], reverse=True)
+    return spearman(values[: len(first)], values[len(first) :])

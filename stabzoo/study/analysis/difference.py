@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import statistics
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from typing import Any
 
 from stabzoo.study.analysis.comparison import Row
+from stabzoo.study.analysis.uncertainty import Estimate, Sample, contrast
 from stabzoo.study.spec import Network, Study
 
 __all__ = ["Change", "Contrast", "changes", "contrasts"]
@@ -28,31 +28,23 @@ class Contrast:
 
     label: str
     evaluation: str
-    first: tuple[float, ...]
-    second: tuple[float, ...]
+    first: Sample
+    second: Sample
 
     @property
-    def difference(self) -> float | None:
+    def difference(self) -> Estimate | None:
         """Mean of the second minus mean of the first; None unless both have runs."""
-        return statistics.fmean(self.second) - statistics.fmean(self.first) if self.first and self.second else None
-
-    @property
-    def spread(self) -> float | None:
-        """The larger sample standard deviation over the seeds; None unless both have two runs."""
-        if min(len(self.first), len(self.second)) < 2:
-            return None
-        return max(statistics.stdev(self.first), statistics.stdev(self.second))
-
-    @property
-    def exceeds(self) -> bool | None:
-        """Whether the means differ by more than the spread; None where that cannot be said."""
-        difference, spread = self.difference, self.spread
-        return None if difference is None or spread is None else abs(difference) > spread
+        return contrast([self.second], [self.first]) if self.first.values and self.second.values else None
 
     def to_dict(self) -> dict[str, Any]:
         """Everything, as JSON-safe values."""
-        found = {"difference": self.difference, "spread": self.spread, "exceeds_spread": self.exceeds}
-        return {**asdict(self), **found}
+        return {
+            "label": self.label,
+            "evaluation": self.evaluation,
+            "first": list(self.first.values),
+            "second": list(self.second.values),
+            "difference": self.difference and self.difference.to_dict(),
+        }
 
 
 def changes(first: Study, second: Study) -> list[Change]:
@@ -87,8 +79,8 @@ def contrasts(first: tuple[Study, Sequence[Row]], second: tuple[Study, Sequence[
         Contrast(
             row.network.label,
             evaluation.title,
-            tuple(row.accuracies(evaluation)),
-            tuple(others[row.network.label].accuracies(titled[evaluation.title])),
+            row.sample(evaluation),
+            others[row.network.label].sample(titled[evaluation.title]),
         )
         for row in first[1]
         if row.network.label in others

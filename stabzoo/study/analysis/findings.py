@@ -6,11 +6,14 @@ import math
 import statistics
 from collections import Counter
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from stabzoo.study.analysis.comparison import Row
+from stabzoo.study.analysis.phrases import estimate_text
 from stabzoo.study.analysis.quantities import curve, quantities
+from stabzoo.study.analysis.uncertainty import Estimate, Sample, contrast
+from stabzoo.study.analysis.verdicts import best_text, extremes_text
 from stabzoo.study.measures import Angles, Constraints, Cost, Curve, Diagnostic, Generalization, Sensitivity, Solver
 from stabzoo.study.spec import Study
 
@@ -101,44 +104,65 @@ def _sensitivity(diagnostic: Sensitivity, rows: Sequence[Row]) -> Finding:
 
 
 def angle_history(row: Row, diagnostic: Angles) -> Iterator[tuple[str, list[int], list[float], list[float]]]:
-    """Layer, epochs, and the mean over classes and seeds of the median angles within and between, in degrees."""
+    """Layer, epochs, and the mean over classes and seeds of the median angles within and between, in degrees.
+
+    NaN where no angle of an epoch is finite.
+    """
     results = _results(row, diagnostic)
     for layer in results[0]["history"][0]["layers"]:
         epochs = min((result["history"] for result in results), key=len)
         within, between = (
-            [
-                statistics.fmean(
-                    math.degrees(_number(angle["value"]))
-                    for result in results
-                    for angle in result["history"][position]["layers"][layer][kind].values()
-                    if math.isfinite(_number(angle["value"]))
-                )
-                for position in range(len(epochs))
-            ]
+            [_mean_angle(results, position, layer, kind) for position in range(len(epochs))]
             for kind in ("within", "between")
         )
         yield layer, [entry["epoch"] for entry in epochs], within, between
+
+
+def _mean_angle(results: Sequence[Any], position: int, layer: str, kind: str) -> float:
+    angles = [
+        math.degrees(_number(angle["value"]))
+        for result in results
+        for angle in result["history"][position]["layers"][layer][kind].values()
+        if math.isfinite(_number(angle["value"]))
+    ]
+    return statistics.fmean(angles) if angles else math.nan
 
 
 def _angles(diagnostic: Angles, rows: Sequence[Row]) -> Finding:
     cells, clauses = [], []
     for row in rows:
         label = row.network.label
-        histories = list(angle_history(row, diagnostic))
-        for layer, _, within, between in histories:
+        for layer, _, within, between in angle_history(row, diagnostic):
             gap = [b - w for b, w in zip(between, within, strict=True)]
             cells.append((label, layer, _change(within), _change(between), _change(gap)))
+        runs = [[*angle_history(replace(row, records=(record,)), diagnostic)] for record in row.records]
         # the last feature map, the paper's "before each down-sampling"; pooled vectors follow it
-        _, _, within, between = histories[-2] if len(histories) > 1 else histories[-1]
-        changes = [values[-1] - values[min(1, len(values) - 1)] for values in (within, between)]
-        inside, outside = (f"{'fell' if change < 0 else 'rose'} by {abs(change):.0f}°" for change in changes)
+        last = [histories[-2:][0][2:] for histories in runs]
+        inside, outside = (_turn([angles[kind] for angles in last]) for kind in (0, 1))
         clauses.append(f"in {label} the angle within classes {inside}, between them it {outside}")
     return Finding(
         "Median principal angles of the features of test images in degrees: untrained → first epoch → last epoch",
         ("network", "layer", "within classes", "between classes", "between - within"),
         tuple(cells),
-        f"In the last feature map, from the first epoch to the last: {'; '.join(clauses)}.",
+        f"In the last feature map, from the first epoch to the last: {'; '.join(clauses)} (in degrees, 95 % intervals "
+        "over the seeds, for these test images).",
     )
+
+
+def _turn(histories: Sequence[Sequence[float]]) -> str:
+    """``fell by -12.0 [-14.1, -9.9]``: how an angle has changed in the runs since the first epoch."""
+    changes = [values[-1] - values[min(1, len(values) - 1)] for values in histories]
+    if not all(map(math.isfinite, changes)):
+        return "is not defined in every run"
+    change = contrast([Sample(tuple(changes))])
+    text = estimate_text(change)
+    match change.verdict:
+        case "above":
+            return f"rose ({text})"
+        case "below":
+            return f"fell ({text})"
+        case _:
+            return f"rose or fell, which is not decided by these runs ({text})"
 
 
 def _solver(diagnostic: Solver, rows: Sequence[Row]) -> Finding:
@@ -187,53 +211,68 @@ def _solver(diagnostic: Solver, rows: Sequence[Row]) -> Finding:
 def _generalization(diagnostic: Generalization, rows: Sequence[Row]) -> Finding:
     names = ("training images", "test images", "gap")
     found = {row.network.label: quantities(diagnostic, row.records) for row in rows}
-    gaps = {label: statistics.fmean(values["gap"]) for label, values in found.items()}
-    least, most = min(gaps, key=gaps.__getitem__), max(gaps, key=gaps.__getitem__)
+    gaps = {label: samples["gap"] for label, samples in found.items()}
     return Finding(
         "Generalization gap: accuracy on the training images minus on the test images, in points",
         ("network", *names),
-        tuple((label, *(_mean(values[name]) for name in names)) for label, values in found.items()),
-        f"The generalization gap is between {gaps[least]:.1f} ({least}) and {gaps[most]:.1f} points ({most}).",
+        tuple((label, *(_mean(samples[name].values) for name in names)) for label, samples in found.items()),
+        f"{extremes_text(gaps, ('has the largest generalization gap', 'has the smallest'), 'points')}.",
     )
 
 
 def _curve(diagnostic: Curve, rows: Sequence[Row]) -> Finding:
-    cells, means = [], dict[str, float]()
+    cells, tails = [], dict[str, Sample]()
     for row in rows:
         accuracy = curve(diagnostic, row.records)
-        tail = quantities(diagnostic, row.records)
-        (name,) = tail
+        (tail,) = quantities(diagnostic, row.records).values()
         first, half, last = (f"{accuracy[i]:.1f}" for i in (0, len(accuracy) // 2, -1)) if accuracy else ["–"] * 3
-        mean = _mean(tail[name]) if accuracy else "–"
+        mean = _mean(tail.values) if tail.values else "–"
         cells.append((row.network.label, first, half, *((last, mean) if diagnostic.tail > 1 else (mean,))))
-        means[row.network.label] = statistics.fmean(tail[name]) if accuracy else math.nan
-    best = max(means, key=lambda label: -math.inf if math.isnan(means[label]) else means[label])
+        if tail.values:
+            tails[row.network.label] = tail
     over = f"the mean over the last {diagnostic.tail} epochs" if diagnostic.tail > 1 else "the last epoch"
     return Finding(
         "Test accuracy (%) in the course of training, mean over the seeds",
         ("network", "first epoch", "half-way", "last epoch", *((over,) if diagnostic.tail > 1 else ())),
         tuple(cells),
-        f"Best in {over} is {best}, with {means[best]:.1f} %.",
+        f"In {over} {best_text(tails, '%')}." if tails else "No run has finished an epoch.",
     )
 
 
 def _cost(diagnostic: Cost, rows: Sequence[Row]) -> Finding:
-    names = ("parameters (M)", "training (s)", "test (s)")
     found = {row.network.label: quantities(diagnostic, row.records) for row in rows}
-    means = {label: [statistics.fmean(values[name]) for name in names] for label, values in found.items()}
-    first, *others = means
-    clauses = []
-    for position, name in enumerate(("the parameters", "the training time", "the test time")):
-        if others and means[first][position]:
-            ratios = [means[label][position] / means[first][position] for label in others]
-            least, most = (f"{ratio:.2f}" for ratio in (min(ratios), max(ratios)))
-            clauses.append(f"{least if least == most else f'{least} to {most}'} times {name}")
+    names = {"parameters (M)": "the parameters", "training (s)": "the training time", "test (s)": "the test time"}
+    first, *others = found
+    clauses: list[str] = []
+    for name, text in names.items():
+        if others and all(value > 0 for samples in found.values() for value in samples[name].values):
+            ratios = sorted(
+                (_ratio(found[label][name], found[first][name]) for label in others), key=lambda ratio: ratio.value
+            )
+            texts = dict.fromkeys(_ratio_text(ratio) for ratio in (ratios[0], ratios[-1]))
+            clauses.append(f"{' to '.join(texts)} times {text}")
     return Finding(
         "What the networks cost: trainable parameters, and seconds of training and of one pass over the test images",
         ("network", *names),
-        tuple((label, *(_mean(values[name]) for name in names)) for label, values in found.items()),
-        f"The others have {', '.join(clauses)} of {first}." if clauses else f"{first} is the only network.",
+        tuple((label, *(_mean(samples[name].values) for name in names)) for label, samples in found.items()),
+        f"The others have {', '.join(clauses)} of {first}, with 95 % intervals over the runs."
+        if clauses
+        else f"{first} is the only network.",
     )
+
+
+def _ratio(sample: Sample, other: Sample) -> Estimate:
+    """The ratio of two positive numbers' means, geometric ones over the seeds: a difference of logarithms."""
+    logs = [replace(each, values=tuple(map(math.log, each.values))) for each in (sample, other)]
+    found = contrast([logs[0]], [logs[1]])
+    low, high = (None if limit is None else math.exp(limit) for limit in (found.low, found.high))
+    return Estimate(math.exp(found.value), low, high, found.unknown)
+
+
+def _ratio_text(ratio: Estimate) -> str:
+    if ratio.low is None or ratio.high is None:
+        return f"{ratio.value:.2f} (no interval: {ratio.unknown})"
+    return f"{ratio.value:.2f}" if ratio.low == ratio.high else f"{ratio.value:.2f} [{ratio.low:.2f}, {ratio.high:.2f}]"
 
 
 def _counted(number: int) -> str:

@@ -2,32 +2,33 @@
 
 from __future__ import annotations
 
-import statistics
-from collections.abc import Sequence
 from fractions import Fraction
 
-from stabzoo.evaluation.spec import Clean, Evaluation
+from stabzoo.evaluation.spec import Evaluation
 from stabzoo.stability import StabilityCard
-from stabzoo.study.analysis.comparison import Agreement, Comparison, Row, mean_of
+from stabzoo.study.analysis.comparison import Row, mean_of
 from stabzoo.study.analysis.quantities import measured
+from stabzoo.study.analysis.uncertainty import LEVEL, Estimate, Sample
 from stabzoo.study.spec import FULL, Published, Study
 
 __all__ = [
+    "INTERVALS",
     "accuracy_text",
-    "agreement_text",
-    "answer",
     "coefficients_text",
     "command_text",
-    "correlation_note",
+    "estimate_text",
     "moduli_text",
     "proved_text",
     "published_cells",
     "published_text",
-    "ranking",
+    "sample_text",
 ]
 
-ON_AVERAGE = 0.5
-"""Rank correlation from which zero stability is said to have held on average where it does not separate the runs."""
+INTERVALS = (
+    f"In brackets: {100 * LEVEL:.0f} % intervals over seeds (Student's t) and test images (Wilson's), each for itself, "
+    "about these networks and not about all schemes; of one seed there is none, and nothing is decided."
+)
+"""What the intervals of accuracies are, said once on a page."""
 
 
 def command_text(study: Study) -> str:
@@ -37,10 +38,14 @@ def command_text(study: Study) -> str:
 
 def accuracy_text(row: Row, evaluation: Evaluation) -> str:
     """Mean and sample standard deviation over the runs, in percent: ``97.6±0.4``; no deviation for a single run."""
-    values = row.accuracies(evaluation)
-    if not values:
+    return sample_text(row.sample(evaluation))
+
+
+def sample_text(sample: Sample) -> str:
+    """Mean and sample standard deviation over the seeds: ``97.6±0.4``."""
+    if not sample.values:
         return "no run"
-    return f"{statistics.fmean(values):.1f}" + (f"±{statistics.stdev(values):.1f}" if len(values) > 1 else "")
+    return f"{sample.mean:.1f}" + ("" if sample.deviation is None else f"±{sample.deviation:.1f}")
 
 
 def published_text(value: tuple[float, float] | float | None, places: int = 2) -> str:
@@ -62,10 +67,9 @@ def published_cells(study: Study, row: Row, published: Published) -> list[str]:
     ):
         places = _places(published, position)
         cells.append(published_text(value, places))
-        if values := here.get(column):
-            mean = statistics.fmean(values)
-            text = published_text((mean, statistics.stdev(values)) if len(values) > 1 else mean, places)
-            cells[-1] += f"\n{text}" + ("" if value is None else f" ({mean - mean_of(value):+.{places}f})")
+        if (sample := here.get(column)) and sample.values:
+            text = published_text(sample.mean if sample.deviation is None else (sample.mean, sample.deviation), places)
+            cells[-1] += f"\n{text}" + ("" if value is None else f" ({sample.mean - mean_of(value):+.{places}f})")
     return cells
 
 
@@ -75,26 +79,13 @@ def _places(published: Published, position: int) -> int:
     return 2 if all(value is None or mean_of(value) == round(mean_of(value), 2) for value in values) else 3
 
 
-def agreement_text(published: Published, entries: Sequence[Agreement]) -> str:
-    """Say how the measured numbers compare with a published table; empty where nothing can be compared."""
-    if not entries:
-        return ""
-    gaps = [(e.column, e.gap, e.published_gap) for e in entries if e.gap is not None and e.published_gap is not None]
-    sentences: list[str] = []
-    if gaps:
-        against = [column for column, here, there in gaps if here * there <= 0]
-        everywhere = " in every column" if len(gaps) > 1 else ""
-        if against:
-            verdict = f"Zero-stable minus unstable networks has another sign than published in {_listed(against)}"
-        elif all(there > 0 for _, _, there in gaps):
-            verdict = f"Zero-stable networks are better on average{everywhere}, as published"
-        else:
-            verdict = f"Zero-stable minus unstable networks has the published sign{everywhere}"
-        points = ", ".join(f"{column} {here:+.1f} (published {there:+.1f})" for column, here, there in gaps)
-        sentences.append(f"{verdict}: {points}.")
-    orders = ", ".join(f"{entry.column} {entry.same_order} of {entry.pairs}" for entry in entries)
-    sentences.append(f"Pairs of networks that come in the published order: {orders}.")
-    return " ".join(sentences)
+def estimate_text(estimate: Estimate, places: int = 1) -> str:
+    """A number and its interval, ``+8.3 [+1.4, +15.3]``, or why it has none: ``+0.5 (no interval: one seed)``."""
+    value, *limits = (
+        None if number is None else f"{round(number, places) + 0.0:+.{places}f}"  # adding 0.0 makes -0.0 +0.0
+        for number in (estimate.value, estimate.low, estimate.high)
+    )
+    return f"{value} (no interval: {estimate.unknown})" if estimate.unknown else f"{value} [{limits[0]}, {limits[1]}]"
 
 
 def proved_text(row: Row) -> str:
@@ -126,82 +117,3 @@ def moduli_text(card: StabilityCard) -> str:
     """Moduli of all roots of rho, largest first: ``1, 0.33, 0.33``."""
     moduli = [modulus for modulus, multiplicity in card.root_moduli for _ in range(multiplicity)]
     return ", ".join(f"{float(modulus):.2f}".removesuffix(".00") for modulus in moduli)
-
-
-def answer(comparisons: Sequence[Comparison]) -> str:
-    """Say in one sentence whether zero stability predicted accuracy.
-
-    It *separated* the runs under an evaluation when the margin is positive, it held *on average* when the rank
-    correlation is at least ``ON_AVERAGE``, and otherwise it did not hold. "Predicted performance" without a restriction
-    needs separation everywhere.
-    """
-    if not comparisons:
-        return (
-            "Whether zero stability predicted performance cannot be said: that takes a finished run of a zero-stable "
-            "network and one of an unstable network."
-        )
-    separated = [entry for entry in comparisons if entry.margin > 0]
-    average = [entry for entry in comparisons if entry.margin <= 0 and entry.correlation >= ON_AVERAGE]
-    rest = [entry for entry in comparisons if entry.margin <= 0 and entry.correlation < ON_AVERAGE]
-    clean = any(isinstance(entry.evaluation, Clean) for entry in separated)
-    noise = sum(not isinstance(entry.evaluation, Clean) for entry in separated)
-    if len(separated) == len(comparisons):
-        verdict = "Zero stability predicted performance"
-    elif clean and noise:
-        noises = sum(not isinstance(entry.evaluation, Clean) for entry in comparisons)
-        verdict = f"Zero stability predicted performance on clean images and under {noise} of {noises} noises"
-    elif clean:
-        verdict = "Zero stability predicted performance on clean images only"
-    elif noise:
-        verdict = "Zero stability predicted performance only under noise"
-    elif average:
-        verdict = "Zero stability predicted performance only on average"
-    else:
-        verdict = "Zero stability did not predict performance"
-    groups = [
-        ("every zero-stable run beat every unstable one", separated),
-        ("zero-stable runs were better on average, but not one by one,", average),
-        ("zero-stable runs were not clearly better", rest),
-    ]
-    first = [*separated, *average, *rest][0]
-    clauses = [f"{text} {_listed([_place(e, e is first) for e in entries])}" for text, entries in groups if entries]
-    return f"{verdict}: {'; '.join(clauses)}."
-
-
-def ranking(rows: Sequence[Row], evaluations: Sequence[Evaluation]) -> str:
-    """Say which network is best, and which worst, under each evaluation, by their means over the seeds."""
-    clauses: list[str] = []
-    for evaluation in evaluations:
-        means = {row.network.label: statistics.fmean(values) for row in rows if (values := row.accuracies(evaluation))}
-        best, worst = max(means, key=means.__getitem__), min(means, key=means.__getitem__)
-        clauses.append(
-            f"{_where(evaluation)} {best} is best ({means[best]:.1f} %) and {worst} worst ({means[worst]:.1f} %)"
-        )
-    text = "; ".join(clauses)
-    return f"{text[0].upper()}{text[1:]}."
-
-
-def correlation_note(comparisons: Sequence[Comparison]) -> str:
-    """Say what margin and rank correlation are, and how large the latter can get."""
-    largest = f" With these runs it is at most {comparisons[0].largest_correlation:.2f}." if comparisons else ""
-    return (
-        "Margin: the worst zero-stable run minus the best unstable run. Rank correlation: Spearman's, over all runs, "
-        f"between proved zero stability (1 or 0) and accuracy.{largest}"
-    )
-
-
-def _place(entry: Comparison, spelled_out: bool) -> str:
-    where = _where(entry.evaluation)
-    if spelled_out:
-        return f"{where} (margin {entry.margin:+.1f} points, rank correlation {entry.correlation:.2f})"
-    return f"{where} ({entry.margin:+.1f}, {entry.correlation:.2f})"
-
-
-def _where(evaluation: Evaluation) -> str:
-    if isinstance(evaluation, Clean):
-        return "on clean images" + (f" (top {evaluation.top})" if evaluation.top > 1 else "")
-    return f"under {evaluation.title}"
-
-
-def _listed(parts: Sequence[str]) -> str:
-    return " and ".join([", ".join(parts[:-1]), parts[-1]] if len(parts) > 1 else parts)

@@ -6,22 +6,29 @@ import statistics
 from collections.abc import Sequence
 from typing import Any
 
+from stabzoo.evaluation.spec import Evaluation
+from stabzoo.study.analysis.uncertainty import Sample
 from stabzoo.study.measures import Cost, Curve, Diagnostic, Generalization
 from stabzoo.study.spec import Study
 from stabzoo.study.store.records import Record
 
-__all__ = ["curve", "histories", "measured", "quantities"]
+__all__ = ["accuracies", "curve", "histories", "measured", "quantities"]
 
 
-def measured(study: Study, records: Sequence[Record]) -> dict[str, list[float]]:
+def measured(study: Study, records: Sequence[Record]) -> dict[str, Sample]:
     """The numbers of ``records``, one a run, under their evaluation's title or the diagnostic's name for them."""
-    found = {evaluation.title: [record.accuracy(evaluation) for record in records] for evaluation in study.evaluations}
+    found = {evaluation.title: accuracies(records, evaluation) for evaluation in study.evaluations}
     for diagnostic in study.diagnostics:
         found |= quantities(diagnostic, records)
     return found
 
 
-def quantities(diagnostic: Diagnostic, records: Sequence[Record]) -> dict[str, list[float]]:
+def accuracies(records: Sequence[Record], evaluation: Evaluation) -> Sample:
+    """Accuracies in percent, one a run."""
+    return Sample.of_accuracies([record.accuracy(evaluation) for record in records], _images(records))
+
+
+def quantities(diagnostic: Diagnostic, records: Sequence[Record]) -> dict[str, Sample]:
     """The numbers of one diagnostic, one a run; none for those that give more than numbers.
 
     ``generalization``: training images, test images, gap (percent and points).  ``curve``: mean of last epochs (%), of
@@ -31,20 +38,25 @@ def quantities(diagnostic: Diagnostic, records: Sequence[Record]) -> dict[str, l
     results: list[dict[str, Any]] = [record.found(diagnostic) for record in records]
     match diagnostic:
         case Generalization():
+            training, test = ([result[which] for result in results] for which in ("training", "test"))
+            # the training images are given, not drawn: of the gap only the errors on test images are a sample's
+            errors = Sample.of_accuracies([100 - value for value in test], _images(records))
+            gaps = tuple(one - other for one, other in zip(training, test, strict=True))
             return {
-                "training images": [result["training"] for result in results],
-                "test images": [result["test"] for result in results],
-                "gap": [result["training"] - result["test"] for result in results],
+                "training images": Sample(tuple(training)),
+                "test images": Sample.of_accuracies(test, _images(records)),
+                "gap": Sample(gaps, errors.rate, errors.images),
             }
         case Curve(tail=tail):
             tails = [result["history"][-tail:] for result in results]
+            means = [statistics.fmean(values) for values in tails if values]
             name = "mean of last epochs" if tail > 1 else "last epoch"
-            return {name: [statistics.fmean(values) for values in tails if values]}
+            return {name: Sample.of_accuracies(means, _images(records))}
         case Cost():
             return {
-                "parameters (M)": [result["parameters"] / 1e6 for result in results],
-                "training (s)": [sum(result["epochs"]) for result in results],
-                "test (s)": [result["test"] for result in results],
+                "parameters (M)": Sample(tuple(result["parameters"] / 1e6 for result in results), fixed=True),
+                "training (s)": Sample(tuple(sum(result["epochs"]) for result in results)),
+                "test (s)": Sample(tuple(result["test"] for result in results)),
             }
         case _:
             return {}
@@ -60,3 +72,9 @@ def curve(diagnostic: Curve, records: Sequence[Record]) -> list[float]:
 def histories(diagnostic: Curve, records: Sequence[Record]) -> list[list[float]]:
     """Test accuracy after each epoch, of each run."""
     return [record.found(diagnostic)["history"] for record in records]  # type: ignore[misc]  # pyright: ignore
+
+
+def _images(records: Sequence[Record]) -> int | None:
+    """The number of test images of all of them; None where one does not say."""
+    numbers = [record.test_images for record in records]
+    return min((number for number in numbers if number), default=None) if all(numbers) else None

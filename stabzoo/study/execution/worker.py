@@ -101,6 +101,7 @@ def _execute(run: Run, wanted: EvaluationRequest, folder: RunFolder) -> Record:
         warnings=tuple(session.warnings),
         weights_sha256=weights_sha256(network),
         measured=tuple(Measured(evaluation=evaluation, accuracy=value) for evaluation, value in measured),
+        test_images=images.test_count,
         diagnosed=tuple(diagnosed),
         seconds=session.seconds + time.perf_counter() - started,
         cpu=torch.backends.cpu.get_cpu_capability(),

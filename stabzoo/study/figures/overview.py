@@ -1,8 +1,8 @@
-"""The study's figure: a panel for each evaluation, a line for each network, a dot for each run, and the margin."""
+"""The study's figure: a panel for each evaluation, a line for each network, a dot for each run, and the verdict."""
 
 from __future__ import annotations
 
-import statistics
+import textwrap
 from collections.abc import Sequence
 
 from matplotlib.axes import Axes
@@ -11,8 +11,9 @@ from matplotlib.lines import Line2D
 from matplotlib.patches import Patch
 
 from stabzoo.plotting.style import new_figure
-from stabzoo.study.analysis import phrases
+from stabzoo.study.analysis import phrases, verdicts
 from stabzoo.study.analysis.comparison import Comparison, Row
+from stabzoo.study.analysis.uncertainty import LEVEL, contrast
 from stabzoo.study.figures.style import BLUE, RED, UNPROVED, status_color
 from stabzoo.study.spec import Study
 
@@ -24,7 +25,7 @@ _MARGIN = "#3a9a5b"
 def draw(study: Study, rows: Sequence[Row], comparisons: Sequence[Comparison]) -> Figure:
     """Return the figure: accuracies to the right, networks from the top."""
     panels, lines = len(study.evaluations), len(rows)
-    figure = new_figure(max(2.6 + 1.75 * panels, 7.5), 1.7 + 0.6 * lines)
+    figure = new_figure(max(2.6 + 1.85 * panels, 7.5), 1.7 + 0.6 * lines)
     axes: list[Axes] = list(figure.subplots(1, panels, sharey=True, squeeze=False)[0])
     by_evaluation = {comparison.evaluation: comparison for comparison in comparisons}
     for axis, evaluation in zip(axes, study.evaluations, strict=True):
@@ -36,14 +37,18 @@ def draw(study: Study, rows: Sequence[Row], comparisons: Sequence[Comparison]) -
             places = [line + 0.13 * (run - (len(values) - 1) / 2) for run in range(len(values))]
             axis.plot(values, places, "o", color=color, alpha=0.5, markersize=6, markeredgewidth=0)
             if values:
-                axis.plot([statistics.fmean(values)] * 2, [line - 0.3, line + 0.3], color=color, linewidth=2.2)
+                mean = contrast([row.sample(evaluation)])
+                axis.plot([mean.value] * 2, [line - 0.3, line + 0.3], color=color, linewidth=2.2)
+                if mean.low is not None and mean.high is not None:
+                    ends = [max(0.0, mean.low), min(100.0, mean.high)]
+                    axis.plot(ends, [line + 0.36] * 2, color=color, linewidth=1.2, solid_capstyle="butt")
         comparison = by_evaluation.get(evaluation)
         note = ""
         if comparison:
-            note = f"\nmargin {comparison.margin:+.1f}"
-            if comparison.margin > 0:
+            note = f"\n{verdicts.verdict_text(comparison)}\n{_wrapped(verdicts.deciding_text(comparison))}"
+            if comparison.margin.verdict == "above":
                 axis.axvspan(comparison.best_unstable, comparison.worst_stable, color=_MARGIN, alpha=0.16, linewidth=0)
-        axis.set_title(evaluation.title + note, fontsize=10)
+        axis.set_title(evaluation.title + note, fontsize=9)
         axis.set_xlim(0, 103)
         axis.set_xticks([0, 25, 50, 75, 100])
         axis.set_xlabel("test accuracy (%)", fontsize=9)
@@ -56,13 +61,19 @@ def draw(study: Study, rows: Sequence[Row], comparisons: Sequence[Comparison]) -
         text.set_color(status_color(row))
     figure.suptitle(study.title, fontsize=12, fontweight="bold")
     figure.legend(
-        handles=_legend(rows, any(entry.margin > 0 for entry in comparisons)),
+        handles=_legend(rows, any(entry.margin.verdict == "above" for entry in comparisons)),
         loc="outside lower center",
         ncols=5,
         frameon=False,
         fontsize=9,
     )
     return figure
+
+
+def _wrapped(text: str) -> str:
+    """Why there is no interval, in lines of its own that fit a panel."""
+    number, bracket, why = text.partition(" (")
+    return "\n".join([number, *textwrap.wrap(f"({why}", 29)]) if bracket else text
 
 
 def _label(row: Row) -> str:
@@ -84,6 +95,9 @@ def _legend(rows: Sequence[Row], separated: bool) -> list[Line2D | Patch]:
     entries.append(
         Line2D([], [], marker="|", linestyle="", color="#333333", markersize=11, markeredgewidth=2, label="mean")
     )
+    if any(len(row.records) > 1 for row in rows):
+        label = f"{100 * LEVEL:.0f} % interval of the mean"
+        entries.append(Line2D([], [], color="#333333", linewidth=1.2, label=label))
     if separated:
         entries.append(Patch(color=_MARGIN, alpha=0.16, linewidth=0, label="margin"))
     return entries

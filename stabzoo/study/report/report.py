@@ -5,16 +5,16 @@ from __future__ import annotations
 import base64
 import json
 import platform
-import statistics
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from stabzoo.files import write_atomically
-from stabzoo.study.analysis import phrases
+from stabzoo.study.analysis import phrases, verdicts
 from stabzoo.study.analysis.comparison import Agreement, Comparison, Row, agreements, compare, rows_of
 from stabzoo.study.analysis.findings import Finding, findings_of
+from stabzoo.study.analysis.uncertainty import contrast
 from stabzoo.study.spec import Published, Study
 from stabzoo.study.store.records import Record
 from stabzoo.training.spec import software
@@ -65,9 +65,9 @@ class Report:
         answers = [finding.sentence for finding in self.findings]
         finished = len(self.rows) > 1 and all(row.records for row in self.rows)
         if not self.comparisons and not answers and finished:
-            answers.append(phrases.ranking(self.rows, self.study.evaluations))
+            answers.append(verdicts.ranking(self.rows, self.study.evaluations))
         elif self.comparisons or not answers:
-            answers.append(phrases.answer(self.comparisons))
+            answers.append(verdicts.answer(self.comparisons))
         return " ".join(answers)
 
     def agreements(self, published: Published) -> list[Agreement]:
@@ -87,19 +87,17 @@ class Report:
     def to_dict(self) -> dict[str, Any]:
         """Everything, as JSON-safe values; the same for the same runs."""
         return {
-            "format": 1,
+            "format": 2,
             "sentence": self.sentence,
             "study": self.study.model_dump(mode="json", exclude={"scales"}),
             "networks": [self._network(row) for row in self.rows],
-            "comparisons": [
-                {**asdict(entry), "evaluation": entry.evaluation.model_dump(mode="json")} for entry in self.comparisons
-            ],
+            "comparisons": [entry.to_dict() for entry in self.comparisons],
             "findings": [asdict(finding) for finding in self.findings],
             "published": [
                 {
                     "reference": published.reference,
                     "setting": published.setting,
-                    "columns": [asdict(entry) for entry in self.agreements(published)],
+                    "columns": [entry.to_dict() for entry in self.agreements(published)],
                 }
                 for published in self.study.published
             ],
@@ -114,11 +112,12 @@ class Report:
             "accuracy": [
                 {
                     "evaluation": evaluation.model_dump(mode="json"),
-                    "mean": statistics.fmean(values),
-                    "std": statistics.stdev(values) if len(values) > 1 else None,
+                    "mean": sample.mean,
+                    "std": sample.deviation,
+                    "interval": contrast([sample]).interval(),
                 }
                 for evaluation in self.study.evaluations
-                if (values := row.accuracies(evaluation))
+                if (sample := row.sample(evaluation)).values
             ],
             "runs": [{"key": record.run.key, **record.model_dump(mode="json")} for record in row.records],
         }
@@ -166,6 +165,7 @@ class Report:
             report=self,
             study=self.study,
             phrases=phrases,
+            verdicts=verdicts,
             pictures={name: base64.b64encode(picture).decode() for name, picture in pictures.items()},
             environment=environment(),
         )

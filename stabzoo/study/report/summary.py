@@ -9,7 +9,7 @@ from pathlib import Path
 
 from stabzoo.files import write_atomically
 from stabzoo.stability.enclosure import as_float
-from stabzoo.study.analysis import phrases
+from stabzoo.study.analysis import phrases, verdicts
 from stabzoo.study.analysis.quantities import measured
 from stabzoo.study.report.report import Report, environment
 from stabzoo.study.spec import Published
@@ -41,8 +41,8 @@ def numbers(report: Report) -> str:
         radius = f"{as_float(row.card.parasitic_radius):.6g}" if row.card else ""
         proved = row.card.status if row.card else ""
         for record in row.records:
-            for quantity, values in measured(report.study, [record]).items():
-                for value in values:
+            for quantity, sample in measured(report.study, [record]).items():
+                for value in sample.values:
                     network = (row.network.label, row.network.model, proved, radius)
                     writer.writerow([*network, record.run.seed, quantity, f"{value:.6g}"])
     return text.getvalue()
@@ -67,6 +67,7 @@ def _lines(report: Report, figures: Sequence[str]) -> Iterator[str]:
             for row in report.rows
         ],
     )
+    yield from _comparisons(report)
     for finding in report.findings:
         yield from (f"## {finding.title}", "")
         yield from _table(finding.columns, finding.rows)
@@ -77,6 +78,19 @@ def _lines(report: Report, figures: Sequence[str]) -> Iterator[str]:
     if study.limits:
         yield from ("## Limits", "", *(f"- {limit}" for limit in study.limits), "")
     yield from ("## Environment", "", *(f"- {name}: {value}" for name, value in environment().items()))
+
+
+def _comparisons(report: Report) -> Iterator[str]:
+    if report.comparisons:
+        yield from _table(
+            ("zero stability", *(entry.evaluation.title for entry in report.comparisons)),
+            [
+                ("gap", *(phrases.estimate_text(entry.gap) for entry in report.comparisons)),
+                ("margin", *(phrases.estimate_text(entry.margin) for entry in report.comparisons)),
+                ("verdict", *(verdicts.verdict_text(entry) for entry in report.comparisons)),
+            ],
+        )
+    yield from (verdicts.method_note(report.comparisons), "")
 
 
 def _published(report: Report, published: Published) -> Iterator[str]:
@@ -92,7 +106,7 @@ def _published(report: Report, published: Published) -> Iterator[str]:
     yield from _table(("network", *published.columns), cells)
     if published.same_experiment:
         yield from ("The second lines are measured here, with the difference.", "")
-    if text := phrases.agreement_text(published, report.agreements(published)):
+    if text := verdicts.agreement_text(report.agreements(published)):
         yield from (text, "")
 
 

@@ -8,7 +8,7 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
-from stabzoo.study.analysis import phrases
+from stabzoo.study.analysis import phrases, verdicts
 from stabzoo.study.analysis.findings import Finding
 from stabzoo.study.report.report import Report
 from stabzoo.study.spec import Published
@@ -29,10 +29,9 @@ def show(console: Console, report: Report) -> None:
         console.print(table)
     console.print()
     say(console, report.sentence, style="bold")
-    if report.comparisons:
-        say(console, phrases.correlation_note(report.comparisons), style="dim")
+    say(console, verdicts.method_note(report.comparisons), style="dim")
     for published in report.study.published:
-        if text := phrases.agreement_text(published, report.agreements(published)):
+        if text := verdicts.agreement_text(report.agreements(published)):
             say(console, text)
     if report.study.limits:
         say(console, "\nLimits")

@@ -72,7 +72,22 @@ TABLES = (
     """,
 )
 
-MIGRATIONS: list[tuple[str, ...]] = [TABLES]
+TEST_IMAGES = (
+    "ALTER TABLE runs ADD COLUMN test_images INTEGER",
+    "UPDATE runs SET test_images = json_extract(spec, '$.data.test_images')",  # of digits; no other data has it there
+    "UPDATE runs SET test_images = 10000 WHERE data IN ('cifar10', 'cifar100', 'mnist')",
+    "DROP VIEW results",
+    """
+    CREATE VIEW results AS
+    SELECT study, scale, label, model, args, data, epochs, seed, device, title AS evaluation, accuracy, test_images,
+           diverged, parameters, seconds, recorded, runs.key AS run
+    FROM runs JOIN measurements ON measurements.run = runs.key LEFT JOIN requests ON requests.run = runs.key
+    ORDER BY study, scale, label, seed, measurements.id
+    """,
+)
+"""The number of images that accuracies were counted on; of folders it is not known afterwards."""
+
+MIGRATIONS: list[tuple[str, ...]] = [TABLES, TEST_IMAGES]
 """Statements that make schema version n + 1 of version n; they are only ever added to."""
 
 WAIT = 60  # seconds for another driver's transaction

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from pydantic import Field, JsonValue
+from pydantic import Field, JsonValue, PositiveInt
 
 from stabzoo.config import Rational, Strict
 from stabzoo.evaluation.spec import Evaluation
@@ -39,7 +39,8 @@ class Record(Strict):
 
     ``coefficients`` is None for a network without a scheme; ``losses`` are the mean training losses of the finished
     epochs; ``warnings`` say what was wrong with the network and since which epoch: it died, or an equation of its
-    implicit steps lost its proof; ``cpu`` is the instruction set torch used, which may change the last digits.
+    implicit steps lost its proof; ``cpu`` is the instruction set torch used, which may change the last digits;
+    ``test_images`` is the number of images that every accuracy was counted on, None in a record from before it was kept.
     """
 
     run: Run
@@ -50,6 +51,7 @@ class Record(Strict):
     warnings: tuple[str, ...] = ()
     weights_sha256: str
     measured: tuple[Measured, ...]
+    test_images: PositiveInt | None
     diagnosed: tuple[Diagnosed, ...] = ()
     seconds: float
     cpu: str

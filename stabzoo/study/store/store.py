@@ -110,7 +110,7 @@ class Store:
                 "diverged": bool(row["diverged"]),
                 "measured": [{"evaluation": json.loads(entry), "accuracy": value} for entry, value in measured],
                 "diagnosed": [{"diagnostic": json.loads(e), "result": json.loads(found)} for e, found in diagnosed],
-                **{name: row[name] for name in ("parameters", "weights_sha256", "seconds", "cpu")},
+                **{name: row[name] for name in ("parameters", "weights_sha256", "test_images", "seconds", "cpu")},
             }
             record = Record.model_validate_json(json.dumps(content))
         except (ValueError, TypeError):  # pydantic's and JSON's errors are ValueErrors
@@ -137,6 +137,7 @@ def _write(connection: sqlite3.Connection, record: Record) -> None:
         "losses": _compact(content["losses"]),
         "diverged": int(record.diverged),
         "weights_sha256": record.weights_sha256,
+        "test_images": record.test_images,
         "seconds": record.seconds,
         "cpu": record.cpu,
         "recorded": datetime.now(timezone.utc).isoformat(timespec="seconds"),
