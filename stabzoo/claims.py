@@ -1,24 +1,24 @@
 """The claims of every ``registry.yaml``, recomputed: order, stability, condition, certificate, every model's scheme.
 
 `scheme_reports` and `model_reports` say what is proved of everything in the catalogue; `check_claims` compares it with
-what is claimed.  Only claims about networks with weights (`certified`) import torch.
+what is claimed.  Only claims about networks with weights (`certified`) and models that are built on trial import torch.
 """
 
 from __future__ import annotations
 
 import warnings
-from collections.abc import Callable, Iterable, Mapping
-from dataclasses import dataclass
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass, replace
 from typing import Any
 
 from stabzoo.discretization import Discretization
-from stabzoo.errors import ConfigError, PluginError, PluginWarning
+from stabzoo.errors import SHOWN, ConfigError, PluginError, PluginWarning, enumeration
 from stabzoo.multistep import LinearMultistep
 from stabzoo.registry.catalogue import Catalogue, catalogue
 from stabzoo.registry.conditions import Condition, parse_condition
 from stabzoo.registry.discovery import Plugin
 from stabzoo.registry.guard import failure_text, plugin_code
-from stabzoo.registry.loading import get_scheme, parameter_names, scheme_class
+from stabzoo.registry.loading import get_scheme, one_command, parameter_names, scheme_class
 from stabzoo.registry.schema import ModelConfig, SchemeClaim
 from stabzoo.schemes import LearnableMultistep
 from stabzoo.stability import StabilityCard, card, is_zero_stable, verify_certificate
@@ -35,13 +35,13 @@ __all__ = [
     "plugin_problems",
     "prove",
     "scheme_reports",
+    "tried",
 ]
 
 STIFF: dict[str, Callable[[StabilityCard], bool]] = {
     "A-stable": lambda proved: proved.is_A_stable,
     "L-stable": lambda proved: proved.is_L_stable,
 }
-SHOWN = 3  # counterexamples or names that a message has at most
 
 
 @dataclass(frozen=True)
@@ -151,6 +151,7 @@ def prove(name: str, parameters: Mapping[str, Any] | None = None) -> tuple[Discr
         return scheme, card(scheme)
 
 
+@one_command()
 def scheme_reports() -> list[SchemeReport]:
     """Return what is claimed and proved of every scheme of the catalogue; a broken plugin's schemes are among them."""
     reports: list[SchemeReport] = []
@@ -164,6 +165,7 @@ def scheme_reports() -> list[SchemeReport]:
     return reports
 
 
+@one_command()
 def model_reports() -> list[ModelReport]:
     """Return what is proved of the scheme of every model of the catalogue; broken models are among them."""
     proved: dict[tuple[str, str], tuple[StabilityCard | None, str | None]] = {}  # most models share a scheme
@@ -179,14 +181,35 @@ def model_reports() -> list[ModelReport]:
     return reports
 
 
+def tried(reports: Sequence[ModelReport]) -> list[ModelReport]:
+    """The same reports; that of the smallest model of each kind says why it cannot be built, if it cannot.
+
+    Of one kind are models that differ in their depth and width alone.
+    """
+    from stabzoo.zoo import why_not_built  # imports torch
+
+    kinds: dict[tuple[Any, ...], ModelReport] = {}
+    for report in reports:
+        config = report.config
+        kind = config.scheme, config.form, config.block, len(config.layers), repr(config.parameters)
+        if report.error is None and (kind not in kinds or config.depth < kinds[kind].config.depth):
+            kinds[kind] = report
+    smallest = {report.name for report in kinds.values()}
+    return [
+        replace(report, error=why_not_built(report.name, report.config)) if report.name in smallest else report
+        for report in reports
+    ]
+
+
+@one_command()
 def check_claims() -> Claims:
     """Recompute every claim of every plugin.
 
     Of each scheme: order, stability and certificate with its default parameters, its conditions (of zero, A- and
     L-stability) at every value of `Condition.probes`, exactly, and what is certified of its networks.  Of each model:
-    its scheme exists and takes its parameters.
+    its scheme exists and takes its parameters, and the smallest of each kind can be built.
     """
-    schemes, models = tuple(check_scheme(report) for report in scheme_reports()), model_reports()
+    schemes, models = tuple(check_scheme(report) for report in scheme_reports()), tried(model_reports())
     problems = plugin_problems()
     for check in schemes:
         problems += [f"{check.report.plugin}: scheme {check.report.name!r} {text}" for text in check.false_claims]
@@ -206,7 +229,7 @@ def model_problems(reports: Iterable[ModelReport]) -> list[str]:
         if report.error is not None:
             names.setdefault((str(report.plugin), report.error), []).append(report.name)
     return [
-        f"{plugin}: model{'s' if len(broken) > 1 else ''} {_enumeration(broken)} cannot be built: {reason}"
+        f"{plugin}: model{'s' if len(broken) > 1 else ''} {enumeration(broken)} cannot be built: {reason}"
         for (plugin, reason), broken in names.items()
     ]
 
@@ -310,11 +333,6 @@ def _stiff_verdict(name: str) -> Callable[[LinearMultistep], bool]:
 
 def _not(holds: bool) -> str:
     return "" if holds else "not "
-
-
-def _enumeration(names: list[str]) -> str:
-    more = f" and {len(names) - SHOWN} more" if len(names) > SHOWN else ""
-    return ", ".join(names[:SHOWN]) + more
 
 
 def _order_text(order: int | None) -> str:

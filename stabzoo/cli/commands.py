@@ -14,7 +14,9 @@ from stabzoo.cli.study.commands import study
 
 __all__ = ["app"]
 
-EXAMPLES = """Examples:
+EXAMPLES = """With --traceback, any command also shows where in its code a plugin has failed.
+
+Examples:
   stabzoo list 'zerosnet*' --status strong
   stabzoo show zerosnet --set lam=3 --plot lambda3.png
   stabzoo analyze --alpha 1/3 5/9 1/9 --beta 16/9
@@ -108,7 +110,8 @@ def analyze(
 def check(*, as_json: Json = False) -> int:
     """Recompute every claim; exit with 1 if one is false.
 
-    Of each scheme: order, stability, condition and certificate; of each model: its scheme takes its parameters.
+    Of each scheme: order, stability, condition and certificate; of each model: its scheme takes its parameters, and one
+    of its kind can be built.
 
     Example: stabzoo check
     """
@@ -119,7 +122,7 @@ def check(*, as_json: Json = False) -> int:
 
 @app.command(help_epilogue="")
 def doctor(*, as_json: Json = False) -> int:
-    """Examine the installation and every plugin; exit with 1 if one is broken.
+    """Examine the installation and every plugin, build every model; exit with 1 if one is broken.
 
     Example: stabzoo doctor
     """
