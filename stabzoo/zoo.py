@@ -1,6 +1,8 @@
 """Registration with timm: one entry function a model, so that ``timm.create_model("zerosnet56_opt")`` works.
 
-The entry functions are in a module of their own, `ENTRIES`, where no name of a model meets one of stabzoo's. timm and the network are imported by the functions that need them: this module is called while timm is being imported,
+The entry functions are in a module of their own, `ENTRIES`, where no name of a model meets one of stabzoo's.
+
+timm and the network are imported by the functions that need them: this module is called while timm is being imported,
 which may be because the network is.
 """
 
@@ -213,8 +215,8 @@ def _unregister(name: str) -> None:
 def refresh() -> None:
     """Look for plugins anew: after an installation or removal while the process runs.
 
-    Models and schemes of a plugin that is gone are unknown from then on; code of one that is gone, of another version or
-    edited is forgotten and imported anew.  Networks that exist go on working.
+    Models and schemes of a plugin that is gone are unknown from then on; code of one that is gone, edited or of another
+    version is forgotten and imported anew.  Networks that exist go on working.
     """
     known = catalogue().plugins if catalogue.cache_info().currsize else ()
     before = {plugin.module: plugin.distribution for plugin in known if not plugin.is_ours}

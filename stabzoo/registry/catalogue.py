@@ -13,6 +13,7 @@ import difflib
 import keyword
 import os
 import pkgutil
+import sys
 import warnings
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -23,7 +24,6 @@ from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
-import stabzoo
 from stabzoo.config import load_yaml, validate
 from stabzoo.errors import ConfigError, PluginError, PluginWarning, enumeration
 from stabzoo.registry.discovery import Plugin, folder_of, installation_problems, installed_plugins
@@ -41,14 +41,15 @@ __all__ = [
     "unknown_name",
 ]
 
+PACKAGE = Path(__file__).parent.parent
+
 STRICT = {"1": True, "true": True, "yes": True, "on": True, "0": False, "false": False, "no": False, "off": False}
 
 
 def _top_level_registry() -> Path:
     """Our ``registry.yaml``: in the installed package, or at the top of the checkout of an editable installation."""
-    package = Path(__file__).parent.parent
-    shipped = package / "registry.yaml"
-    return shipped if shipped.is_file() else package.parent / "registry.yaml"
+    shipped = PACKAGE / "registry.yaml"
+    return shipped if shipped.is_file() else PACKAGE.parent / "registry.yaml"
 
 
 def _registry_path(plugin: Plugin) -> Path:
@@ -207,10 +208,9 @@ def is_reserved(name: str) -> bool:
 
 @cache
 def _our_names() -> frozenset[str]:
-    submodules = {module.name for module in pkgutil.iter_modules(stabzoo.__path__)}
-    return frozenset(
-        {*stabzoo.__all__, *submodules, "default_cfgs"}
-    )  # the last one is timm's, in every module of models
+    submodules = {module.name for module in pkgutil.iter_modules([str(PACKAGE)])}
+    of_timm = "default_cfgs"  # in every module of models
+    return frozenset({*sys.modules["stabzoo"].__all__, *submodules, of_timm})
 
 
 def unknown_name(kind: str, name: str, known: list[str]) -> ConfigError:

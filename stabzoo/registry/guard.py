@@ -31,8 +31,8 @@ class OutOfTime(BaseException):
 
 
 _here = threading.local()
-"""Of this thread: ``running``, whether a plugin's code is; ``interrupted``, whether the user has pressed Ctrl-C meanwhile,
-None where that cannot be known."""
+"""Of this thread: ``running``, whether a plugin's code is; ``interrupted``, whether the user has pressed Ctrl-C since it
+was begun, None where that cannot be known."""
 
 
 @contextlib.contextmanager
@@ -79,7 +79,7 @@ def _limited(seconds: float) -> Iterator[None]:
 
 @contextlib.contextmanager
 def _noted_interrupts() -> Iterator[None]:
-    """Tell Ctrl-C, for which Python calls a handler of the main thread, from a `KeyboardInterrupt` of the code inside."""
+    """Tell Ctrl-C, for which Python calls a handler in the main thread, from a `KeyboardInterrupt` of the code."""
 
     def note(number: int, frame: FrameType | None) -> None:
         _here.interrupted = True
