@@ -15,7 +15,7 @@ from stabzoo.discretization import Discretization
 from stabzoo.errors import SHOWN, ConfigError, PluginError, PluginWarning, enumeration
 from stabzoo.multistep import LinearMultistep
 from stabzoo.registry.catalogue import Catalogue, catalogue
-from stabzoo.registry.conditions import Condition, parse_condition
+from stabzoo.registry.conditions import SeveralParametersError, parse_condition
 from stabzoo.registry.discovery import Plugin
 from stabzoo.registry.guard import failure_text, plugin_code
 from stabzoo.registry.loading import get_scheme, one_command, parameter_names, scheme_class
@@ -32,10 +32,10 @@ __all__ = [
     "check_scheme",
     "model_problems",
     "model_reports",
+    "on_trial",
     "plugin_problems",
     "prove",
     "scheme_reports",
-    "tried",
 ]
 
 STIFF: dict[str, Callable[[StabilityCard], bool]] = {
@@ -181,7 +181,7 @@ def model_reports() -> list[ModelReport]:
     return reports
 
 
-def tried(reports: Sequence[ModelReport]) -> list[ModelReport]:
+def on_trial(reports: Sequence[ModelReport]) -> list[ModelReport]:
     """The same reports; that of the smallest model of each kind says why it cannot be built, if it cannot.
 
     Of one kind are models that differ in their depth and width alone.
@@ -209,7 +209,7 @@ def check_claims() -> Claims:
     L-stability) at every value of `Condition.probes`, exactly, and what is certified of its networks.  Of each model:
     its scheme exists and takes its parameters, and the smallest of each kind can be built.
     """
-    schemes, models = tuple(check_scheme(report) for report in scheme_reports()), tried(model_reports())
+    schemes, models = tuple(check_scheme(report) for report in scheme_reports()), on_trial(model_reports())
     problems = plugin_problems()
     for check in schemes:
         problems += [f"{check.report.plugin}: scheme {check.report.name!r} {text}" for text in check.false_claims]
@@ -248,8 +248,8 @@ def check_scheme(report: SchemeReport) -> SchemeCheck:
     false_claims, checks, values, refused = list(report.false_claims), 3, 0, 0
     if not verify_certificate(report.card.method, report.card.certificate):
         false_claims.append("the certificate of its root condition does not verify")
-    if condition := report.claim.parsed_condition():
-        claimed = f"claims zero stability exactly when {report.claim.condition}"
+    if condition := report.claim.condition:
+        claimed = f"claims zero stability exactly when {condition}"
         values, refused, found = _check_condition(report, condition, claimed, "zero-stable", is_zero_stable)
         checks += max(values, 1)
         false_claims += found
@@ -257,7 +257,7 @@ def check_scheme(report: SchemeReport) -> SchemeCheck:
         tried, found = 1, []
         if isinstance(claimed, str):
             tried, _, found = _check_condition(
-                report, parse_condition(claimed), f"claims {name} exactly when {claimed}", name, _stiff_verdict(name)
+                report, claimed, f"claims {name} exactly when {claimed}", name, _stiff_verdict(name)
             )
         checks += max(tried, 1)
         false_claims += found
@@ -285,12 +285,16 @@ def _check_certificates(report: SchemeReport) -> list[str]:
 
 def _check_condition(
     report: SchemeReport,
-    condition: Condition,
+    text: str,
     claimed: str,
     adjective: str,
     verdict: Callable[[LinearMultistep], bool],
 ) -> tuple[int, int, list[str]]:
     """Return how many values were checked, how many the scheme refused, and what is wrong, at most one sentence."""
+    try:
+        condition = parse_condition(text)
+    except SeveralParametersError as error:
+        return 0, 0, [f"{claimed}, which cannot be checked: {error}"]
     accepted = parameter_names(scheme_class(report.name))
     if condition.parameter not in accepted:
         takes = f"its parameters: {', '.join(accepted)}" if accepted else "it has no parameters"

@@ -137,7 +137,7 @@ def _guarded(network: type[nn.Module], where: str) -> Callable[..., nn.Module]:
             return network(**arguments)
         except (ConfigError, PluginError, MemoryError):
             raise
-        except Exception as error:
+        except (Exception, SystemExit) as error:
             if type(error).__name__ == "OutOfMemoryError":  # torch's
                 raise
             raise PluginError(f"{where} cannot be built: {failure_text(error)}") from error
@@ -147,10 +147,12 @@ def _guarded(network: type[nn.Module], where: str) -> Callable[..., nn.Module]:
 
 def why_not_built(name: str, config: ModelConfig) -> str | None:
     """What is wrong with a model, from building it on the meta device under guard; None if nothing is."""
+    import torch
+
     plugin = catalogue().models[name][0]
     try:
-        with plugin_code(f"{plugin}: model {name!r}", passes=(ConfigError,)):
-            build_model(name, config, device="meta")
+        with plugin_code(f"{plugin}: model {name!r}", passes=(ConfigError,)), torch.device("meta"):
+            build_model(name, config)
     except (ConfigError, PluginError) as error:
         return failure_text(error.__cause__) if error.__cause__ else str(error).removeprefix(f"model {name!r}: ")
     return None

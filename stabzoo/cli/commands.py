@@ -122,7 +122,7 @@ def check(*, as_json: Json = False) -> int:
 
 @app.command(help_epilogue="")
 def doctor(*, as_json: Json = False) -> int:
-    """Examine the installation and every plugin, build every model; exit with 1 if one is broken.
+    """Examine the installation and every plugin, and build a model of each kind; exit with 1 if one is broken.
 
     Example: stabzoo doctor
     """
@@ -139,6 +139,7 @@ def new_plugin(
     explicit: Annotated[bool, option("An explicit multistep scheme: the default.")] = False,
     implicit: Annotated[bool, option("An implicit multistep scheme.")] = False,
     block: Annotated[bool, option("A scheme with a step of its own, of two stages.")] = False,
+    models: Annotated[str | None, option("No scheme, but further models of this one.")] = None,
     alpha: Annotated[
         tuple[str, ...], numbers("Weights of the past states, newest first; by default of a known scheme.")
     ] = (),
@@ -157,6 +158,7 @@ def new_plugin(
         explicit=explicit,
         implicit=implicit,
         block=block,
+        models=models,
         alpha=alpha,
         beta=beta,
         beta_next=beta_next,

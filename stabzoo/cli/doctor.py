@@ -13,13 +13,12 @@ from typing import Any
 
 from rich.text import Text
 
-from stabzoo.claims import ModelReport, model_problems
+from stabzoo.claims import ModelReport, model_problems, on_trial
 from stabzoo.cli.console import complain, output, print_json, show_traceback, table
 from stabzoo.errors import PluginError, PluginWarning
 from stabzoo.registry.catalogue import catalogue
 from stabzoo.registry.discovery import Plugin
 from stabzoo.registry.loading import load_plugin
-from stabzoo.zoo import why_not_built
 
 __all__ = ["examine"]
 
@@ -33,7 +32,7 @@ class Examined:
 
     Attributes:
         seconds: Of the import.
-        building: Seconds in which all of its models were built, on the meta device.
+        building: Seconds in which a model of each kind was built, on the meta device.
         problems: One sentence each.
     """
 
@@ -138,9 +137,7 @@ def _examine(plugin: Plugin) -> Examined:
         try:
             schemes = len(load_plugin(plugin.name))
             seconds = time.perf_counter() - started
-            problems += model_problems(
-                ModelReport(name, plugin, config, error=why_not_built(name, config)) for name, config in models.items()
-            )
+            problems += model_problems(on_trial([ModelReport(name, plugin, config) for name, config in models.items()]))
             building = time.perf_counter() - started - seconds
         except PluginError as error:
             seconds = time.perf_counter() - started

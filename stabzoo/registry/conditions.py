@@ -9,7 +9,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from fractions import Fraction
 
-__all__ = ["Condition", "parse_condition"]
+__all__ = ["Condition", "SeveralParametersError", "parse_condition"]
 
 COMPARE: dict[type[ast.cmpop], Callable[[Fraction, Fraction], bool]] = {
     ast.Eq: operator.eq,
@@ -22,6 +22,10 @@ LONGEST = 500
 """Characters of a condition, and so a bound of the digits of its numbers."""
 
 GRAMMAR = "expected comparisons of one parameter with numbers, joined by 'and' / 'or', e.g. 'lam <= -1 or lam > 1/3'"
+
+
+class SeveralParametersError(ValueError):
+    """A condition in more parameters than one: nothing is wrong with it but that it cannot be checked."""
 
 
 @dataclass(frozen=True)
@@ -57,7 +61,7 @@ def parse_condition(text: str) -> Condition:
     """Parse a condition.
 
     Raises:
-        ValueError: ``text`` is not one; the message states the grammar.
+        ValueError: ``text`` is not one; the message states the grammar. SeveralParametersError: it has several.
     """
     if len(text) > LONGEST:
         raise ValueError(f"not a condition: {text[:40]!r}...; expected at most {LONGEST} characters, got {len(text)}")
@@ -87,9 +91,14 @@ def parse_condition(text: str) -> Condition:
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # of Python's, about what may be a mistake in a program
-            holds = build(ast.parse(text.strip(), mode="eval").body)
+            tree = ast.parse(text.strip(), mode="eval").body
+        if len(several := {node.id for node in ast.walk(tree) if isinstance(node, ast.Name)}) > 1:
+            raise SeveralParametersError(f"a condition in {', '.join(sorted(several))}; {GRAMMAR}")
+        holds = build(tree)
         if len(names) != 1 or not bounds:
             raise ValueError
+    except SeveralParametersError:
+        raise
     except (ValueError, KeyError, SyntaxError, RecursionError, MemoryError):
         raise ValueError(f"not a condition: {text!r}; {GRAMMAR}") from None
     return Condition(names.pop(), tuple(sorted(bounds)), holds)

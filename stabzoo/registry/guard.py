@@ -31,8 +31,8 @@ class OutOfTime(BaseException):
 
 
 _here = threading.local()
-"""Of this thread: ``running``, whether a plugin's code is; ``interrupted``, whether the user has pressed Ctrl-C since it
-was begun, None where that cannot be known."""
+"""Of this thread: ``running``, whether a plugin's code is; ``interrupted``, whether Ctrl-C has been pressed meanwhile,
+None where that cannot be known."""
 
 
 @contextlib.contextmanager
