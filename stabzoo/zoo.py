@@ -79,10 +79,9 @@ def build_model(name: str, config: ModelConfig, pretrained: bool = False, **kwar
     from stabzoo.networks.staged import FeatureGetter
 
     try:
-        network, plugin = _network(name, config)
+        network, arguments, plugin = _network(name, config)
     except ConfigError as error:
         raise ConfigError(f"model {name!r}: {error}") from None
-    arguments = inspect.signature(network).parameters
     options = [argument for argument in arguments if argument not in FROM_CONFIG]
     builder = inspect.signature(build_model_with_cfg).parameters.values()
     known = {*options, *FEATURES, *(p.name for p in builder if p.kind is not p.VAR_KEYWORD)}
@@ -115,8 +114,8 @@ def build_model(name: str, config: ModelConfig, pretrained: bool = False, **kwar
     )
 
 
-def _network(name: str, config: ModelConfig) -> tuple[type[nn.Module], Plugin]:
-    """The class of a model's network, and the plugin that provides it."""
+def _network(name: str, config: ModelConfig) -> tuple[type[nn.Module], list[str], Plugin]:
+    """The class of a model's network, its arguments, and the plugin that provides it."""
     from torch import nn
 
     scheme = scheme_class(config.scheme)
@@ -125,8 +124,19 @@ def _network(name: str, config: ModelConfig) -> tuple[type[nn.Module], Plugin]:
         network: Any = scheme.network()
         if not (isinstance(network, type) and issubclass(network, nn.Module)):
             raise TypeError(f"network() must return a class of torch modules, got {network!r:.80}")
-        inspect.signature(network)
-    return network, plugin
+        return network, _arguments(network), plugin
+
+
+def _arguments(network: type[nn.Module]) -> list[str]:
+    """The names of what a class is created with; what it hands on as ``**kwargs`` is what its base class takes."""
+    names: dict[str, None] = {}
+    for cls in network.__mro__:
+        if "__init__" in vars(cls):
+            parameters = inspect.signature(vars(cls)["__init__"]).parameters.values()
+            names |= dict.fromkeys(p.name for p in parameters if p.kind in (p.POSITIONAL_OR_KEYWORD, p.KEYWORD_ONLY))
+            if not any(p.kind is p.VAR_KEYWORD for p in parameters):
+                break
+    return list(names)
 
 
 def _guarded(network: type[nn.Module], where: str) -> Callable[..., nn.Module]:

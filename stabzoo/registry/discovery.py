@@ -109,7 +109,10 @@ def _title(distribution: Distribution) -> str:
 
 def folder_of(distribution: Distribution) -> str:
     """Where the installer has written what it has installed: the ``.dist-info`` folder."""
-    return str(getattr(distribution, "_path", None) or distribution.locate_file(""))
+    try:
+        return str(getattr(distribution, "_path", None) or distribution.locate_file(""))
+    except Exception:  # of a finder of its own
+        return f"the distribution {_title(distribution)}"
 
 
 def installation_problems(distribution: Distribution) -> Iterable[tuple[str, bool]]:

@@ -61,7 +61,7 @@ def plugin_code(where: str, *, passes: tuple[type[Exception], ...] = ()) -> Iter
     except (PluginError, *passes):
         raise
     except BaseException as error:  # SystemExit, or whatever it defines
-        if isinstance(error, KeyboardInterrupt) and _here.interrupted is not False:
+        if isinstance(error, KeyboardInterrupt) and getattr(_here, "interrupted", None) is not False:
             raise KeyboardInterrupt(f"{where}: interrupted") from error
         raise PluginError(f"{where}: {failure_text(error)}") from error
 

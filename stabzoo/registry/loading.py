@@ -78,13 +78,13 @@ def load_plugin(plugin_name: str) -> dict[str, type[Discretization]]:
     try:
         with plugin_code(f"{plugin} failed to load"):
             found = _discretizations(plugin)
+            _sources[package] = _files(package)
+        return found
     except PluginError as error:
         unload(package, kept=before)
         if failures is not None:
             failures[plugin_name] = error
         raise
-    _sources[package] = _files(package)
-    return found
 
 
 def _files(package: str) -> dict[Path, tuple[int, int]]:
@@ -96,7 +96,14 @@ def _files(package: str) -> dict[Path, tuple[int, int]]:
 
 def edited_packages() -> set[str]:
     """The packages of plugins whose files are not those that were imported."""
-    return {package for package, files in _sources.items() if package in sys.modules and _files(package) != files}
+    return {package for package, files in _sources.items() if package in sys.modules and _is_edited(package, files)}
+
+
+def _is_edited(package: str, files: dict[Path, tuple[int, int]]) -> bool:
+    try:
+        return _files(package) != files
+    except OSError:  # gone meanwhile
+        return True
 
 
 def unload(package: str, *, kept: Iterable[str] = ()) -> None:

@@ -54,13 +54,16 @@ def test_messages_are_harmless_without_the_command_line_too(kind: type[Exception
     harmless(str(kind(EVIL)))
 
 
-def test_a_console_keeps_its_own_styles() -> None:
+def test_a_console_keeps_its_own_styles(monkeypatch: pytest.MonkeyPatch) -> None:
     """Colours are written, others' are not."""
+    monkeypatch.setenv("FORCE_COLOR", "1")
+    monkeypatch.setenv("TERM", "xterm")
+    monkeypatch.delenv("NO_COLOR", raising=False)
     console = new_console(80)
-    console.file, console._force_terminal = io.StringIO(), True
+    console.file = io.StringIO()
     console.print(f"x{EVIL}", style="red")
     written = console.file.getvalue()
-    assert "\x1b[31m" in written.replace("\x1b[0m", "")
+    assert "\x1b[31m" in written
     harmless(written.replace("\x1b[31m", "").replace("\x1b[0m", ""))
     assert r"\x1b]0;owned" in written
 

@@ -368,7 +368,11 @@ def test_strict_that_is_neither(run: Run, monkeypatch: pytest.MonkeyPatch, text:
 def test_a_failure_is_remembered_no_longer_than_a_command(install: Install, run: Run, tmp_path: Path) -> None:
     """Within one the code is imported once, whatever is asked of it; afterwards it is tried again."""
     needed, log = tmp_path / "needed", tmp_path / "log"
-    code = f"open({str(log)!r}, 'a').write('x')\nopen({str(needed)!r})\n" + dedent(GOOD_CODE)
+    code = (
+        "from pathlib import Path\n"
+        f"log = Path({str(log)!r})\nlog.write_text(log.read_text() + 'x')\nPath({str(needed)!r}).read_text()\n"
+    ) + dedent(GOOD_CODE)
+    log.touch()
     models = "".join(f", m{i}: {{scheme: leapfrog, depth: 20, width: {i}}}" for i in range(1, 5))
     install(code=code, registry=GOOD_REGISTRY.replace("depth: 20}}", f"depth: 20}}{models}}}"))
     with raises(PluginError, PLUGIN, "FileNotFoundError"):
@@ -489,6 +493,21 @@ def test_stages_that_do_not_fit_the_form(install: Install, run: Run) -> None:
     examined = run("doctor --json")
     assert examined.status == 1
     says(examined.out, "st_c", "st_d", "st_e", "ValueError", "unknown scheme 'nothere'")
+
+
+def test_a_network_with_keyword_arguments_is_called_as_its_base_class_is(install: Install) -> None:
+    """With the form and the kind of blocks, which it hands on."""
+    body = "Base = super().network()\n            class Net(Base):\n                def __init__(self, *args, **kwargs):\n                    super().__init__(*args, **kwargs)\n            return Net"
+    registry = GOOD_REGISTRY.replace(
+        "20}}",
+        "20}, b29: {scheme: leapfrog, depth: 29, block: bottleneck}, i18: {scheme: leapfrog, depth: 18, form: imagenet}}",
+    )
+    install(code=NETWORK.format(method="@classmethod\n        def network(cls):", body=body), registry=registry)
+    stabzoo.refresh()
+    networks: list[Any] = [timm.create_model(name, device="meta", in_chans=1) for name in ("leapfrog20", "b29", "i18")]
+    assert [network.num_features for network in networks] == [64, 256, 512]
+    with raises(ConfigError, "unknown parameter 'wdth'", "norm", "drop_path_rate"):
+        timm.create_model("leapfrog20", wdth=3)
 
 
 def test_an_argument_that_a_network_refuses_is_in_the_message() -> None:
