@@ -276,11 +276,11 @@ def _check_certificates(report: SchemeReport) -> list[str]:
 
     shallowest = min(models, key=lambda name: models[name].depth)
     try:
-        return unproved_certificates(shallowest, report.claim.certified)
-    except Exception as error:  # of the plugin's network
-        return [
-            f"claims certified {', '.join(report.claim.certified)}; {shallowest} has no bounds: {failure_text(error)}"
-        ]
+        with plugin_code(f"{report.plugin}: model {shallowest!r}"):
+            return unproved_certificates(shallowest, report.claim.certified)
+    except PluginError as error:
+        reason = failure_text(error.__cause__ or error)
+        return [f"claims certified {', '.join(report.claim.certified)}; {shallowest} has no bounds: {reason}"]
 
 
 def _check_condition(

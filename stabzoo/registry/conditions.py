@@ -92,8 +92,10 @@ def parse_condition(text: str) -> Condition:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # of Python's, about what may be a mistake in a program
             tree = ast.parse(text.strip(), mode="eval").body
-        if len(several := {node.id for node in ast.walk(tree) if isinstance(node, ast.Name)}) > 1:
-            raise SeveralParametersError(f"a condition in {', '.join(sorted(several))}; {GRAMMAR}")
+        nodes = list(ast.walk(tree))
+        called = [node.func for node in nodes if isinstance(node, ast.Call)]
+        if len(several := {node.id for node in nodes if isinstance(node, ast.Name) and node not in called}) > 1:
+            raise SeveralParametersError(f"a condition in {', '.join(sorted(several))}: {text!r}; {GRAMMAR}")
         holds = build(tree)
         if len(names) != 1 or not bounds:
             raise ValueError
