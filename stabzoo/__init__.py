@@ -108,7 +108,7 @@ _PUBLIC = {
     "verify_certificate": "stability",
 }
 
-__all__ = [  # timm appends the names of the models; a literal, for type checkers
+__all__ = [  # a literal, for type checkers
     "NOT_DECIDED",
     "ConfigError",
     "ConvergenceWarning",
@@ -164,8 +164,6 @@ __all__ = [  # timm appends the names of the models; a literal, for type checker
     "validate",
     "verify_certificate",
 ]
-
-default_cfgs: dict[str, Any] = {}  # timm looks here for the pretrained_cfg of each model
 
 
 def __getattr__(name: str) -> Any:

@@ -1,24 +1,24 @@
 """The claims of every ``registry.yaml``, recomputed: order, stability, condition, certificate, every model's scheme.
 
 `scheme_reports` and `model_reports` say what is proved of everything in the catalogue; `check_claims` compares it with
-what is claimed.  Only claims about networks with weights (`certified`) import torch.
+what is claimed.  Only claims about networks with weights (`certified`) and models that are built on trial import torch.
 """
 
 from __future__ import annotations
 
 import warnings
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from fnmatch import fnmatchcase
 from typing import Any
 
 from stabzoo.discretization import Discretization
-from stabzoo.errors import ConfigError, PluginError, PluginWarning
+from stabzoo.errors import ConfigError, PluginError, PluginWarning, enumeration
 from stabzoo.methods import NOT_DECIDED, NotDecided, OwnNetwork, OwnStep
 from stabzoo.registry.catalogue import Catalogue, catalogue, unknown_name
 from stabzoo.registry.discovery import Plugin
 from stabzoo.registry.guard import failure_text, plugin_code
-from stabzoo.registry.loading import get_scheme
+from stabzoo.registry.loading import get_scheme, one_command
 from stabzoo.registry.proofs import ConditionCheck, check_condition
 from stabzoo.registry.schema import ModelConfig, SchemeClaim
 from stabzoo.schemes import LearnableMultistep
@@ -35,6 +35,7 @@ __all__ = [
     "condition_claims",
     "model_problems",
     "model_reports",
+    "on_trial",
     "order_text",
     "plugin_problems",
     "prove",
@@ -45,7 +46,6 @@ STIFF: dict[str, Callable[[StabilityCard], bool | NotDecided]] = {
     "A-stable": lambda proved: proved.is_A_stable,
     "L-stable": lambda proved: proved.is_L_stable,
 }
-SHOWN = 3  # counterexamples or names that a message has at most
 
 
 @dataclass(frozen=True)
@@ -161,6 +161,7 @@ def prove(name: str, parameters: Mapping[str, Any] | None = None) -> tuple[Discr
         return scheme, card(scheme)
 
 
+@one_command()
 def scheme_reports() -> list[SchemeReport]:
     """Return what is claimed and proved of every scheme of the catalogue; a broken plugin's schemes are among them."""
     reports: list[SchemeReport] = []
@@ -174,6 +175,7 @@ def scheme_reports() -> list[SchemeReport]:
     return reports
 
 
+@one_command()
 def model_reports() -> list[ModelReport]:
     """Return what is proved of the scheme of every model of the catalogue; broken models are among them."""
     proved: dict[tuple[str, str], tuple[StabilityCard | None, str | None]] = {}  # most models share a scheme
@@ -189,12 +191,34 @@ def model_reports() -> list[ModelReport]:
     return reports
 
 
+def on_trial(reports: Sequence[ModelReport]) -> list[ModelReport]:
+    """The same reports; that of the smallest model of each kind says why it cannot be built, if it cannot.
+
+    Of one kind are models that differ in their depth and width alone.
+    """
+    from stabzoo.zoo import why_not_built  # imports torch
+
+    kinds: dict[tuple[Any, ...], ModelReport] = {}
+    for report in reports:
+        config = report.config
+        kind = config.scheme, config.form, config.block, len(config.layers), repr(config.parameters)
+        if report.error is None and (kind not in kinds or config.depth < kinds[kind].config.depth):
+            kinds[kind] = report
+    smallest = {report.name for report in kinds.values()}
+    return [
+        replace(report, error=why_not_built(report.name, report.config)) if report.name in smallest else report
+        for report in reports
+    ]
+
+
+@one_command()
 def check_claims(patterns: Sequence[str] = ()) -> Claims:
     """Recompute every claim of every plugin, or those about the schemes whose names fit ``patterns`` and their models.
 
     Of each scheme: order, stability and certificate with its default parameters, its conditions (of zero, A- and
     L-stability) at all values of their parameter (see `check_condition`), and what is certified of its networks.  Of
-    each model: its scheme exists and takes its parameters.
+    each model: its scheme exists and takes its parameters; without patterns, also that the smallest of each kind can be
+    built.
 
     Raises:
         ConfigError: no scheme has a name that fits a pattern.
@@ -209,6 +233,8 @@ def check_claims(patterns: Sequence[str] = ()) -> Claims:
         reports = [report for report in reports if any(fnmatchcase(report.name, pattern) for pattern in patterns)]
         chosen = {report.name for report in reports}
         models, problems = [model for model in models if model.config.scheme in chosen], []
+    else:
+        models = on_trial(models)
     schemes = tuple(check_scheme(report) for report in reports)
     for check in schemes:
         problems += [f"{check.report.plugin}: scheme {check.report.name!r} {text}" for text in check.false_claims]
@@ -228,7 +254,7 @@ def model_problems(reports: Iterable[ModelReport]) -> list[str]:
         if report.error is not None:
             names.setdefault((str(report.plugin), report.error), []).append(report.name)
     return [
-        f"{plugin}: model{'s' if len(broken) > 1 else ''} {_enumeration(broken)} cannot be built: {reason}"
+        f"{plugin}: model{'s' if len(broken) > 1 else ''} {enumeration(broken)} cannot be built: {reason}"
         for (plugin, reason), broken in names.items()
     ]
 
@@ -269,11 +295,11 @@ def _check_certificates(report: SchemeReport) -> list[str]:
 
     shallowest = min(models, key=lambda name: models[name].depth)
     try:
-        return unproved_certificates(shallowest, report.claim.certified)
-    except Exception as error:  # of the plugin's network
-        return [
-            f"claims certified {', '.join(report.claim.certified)}; {shallowest} has no bounds: {failure_text(error)}"
-        ]
+        with plugin_code(f"{report.plugin}: model {shallowest!r}"):
+            return unproved_certificates(shallowest, report.claim.certified)
+    except PluginError as error:
+        reason = failure_text(error.__cause__ or error)
+        return [f"claims certified {', '.join(report.claim.certified)}; {shallowest} has no bounds: {reason}"]
 
 
 def condition_claims(claim: SchemeClaim) -> dict[Property, bool | str]:
@@ -289,11 +315,6 @@ def _stiff_claims(claim: SchemeClaim) -> dict[Property, bool | str]:
 
 def _not(holds: bool | NotDecided) -> str:
     return "" if holds else "not "
-
-
-def _enumeration(names: list[str]) -> str:
-    more = f" and {len(names) - SHOWN} more" if len(names) > SHOWN else ""
-    return ", ".join(names[:SHOWN]) + more
 
 
 def order_text(order: int | str | NotDecided | None) -> str:

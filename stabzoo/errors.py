@@ -1,12 +1,35 @@
-"""The errors and warnings of stabzoo, and how a value is quoted in one line."""
+"""The errors and warnings of stabzoo, and how a value or foreign text is quoted in one."""
 
 from __future__ import annotations
 
-__all__ = ["ConfigError", "PluginError", "PluginWarning", "UnknownParameterError"]
+__all__ = ["ConfigError", "PluginError", "PluginWarning", "UnknownParameterError", "printable"]
+
+OBEYED = {"Cc", "Cf", "Cs", "Zl", "Zp"}
+"""Unicode categories of what a terminal obeys instead of showing it: controls, ESC among them, formats (bidirectional
+ones and those without width), surrogates, and separators of lines."""
+
+
+def printable(text: str) -> str:
+    r"""``text`` with everything that a terminal would obey written as its escape, but for newlines and tabs.
+
+    Whatever stabzoo prints, and every message of its errors and warnings, has gone through here: the names, titles and
+    sentences in them may be a stranger's.
+
+    >>> print(printable("\x1b]0;owned\a \u202etxt"))
+    \x1b]0;owned\x07 \u202etxt
+    """
+    if text.isprintable():
+        return text
+    from unicodedata import category  # few texts need it
+
+    return "".join(c if c in "\n\t" or category(c) not in OBEYED else ascii(c)[1:-1] for c in text)
 
 
 class ConfigError(ValueError):
     """A file or a parameter is not what stabzoo accepts; the message says where, why and what to do."""
+
+    def __init__(self, message: str = "") -> None:
+        super().__init__(printable(message))
 
 
 LONGEST_LINE = 600
@@ -27,12 +50,28 @@ def quoted(value: object, length: int = 80) -> str:
         return f"a {type(value).__name__} that cannot be written"
 
 
+SHOWN = 3
+"""Names or counterexamples that a message has at most."""
+
+
+def enumeration(names: list[str]) -> str:
+    """The first `SHOWN` names, and how many more there are."""
+    more = f" and {len(names) - SHOWN} more" if len(names) > SHOWN else ""
+    return ", ".join(names[:SHOWN]) + more
+
+
 class PluginError(RuntimeError):
     """A plugin is broken; the message names it."""
+
+    def __init__(self, message: str = "") -> None:
+        super().__init__(printable(message))
 
 
 class PluginWarning(UserWarning):
     """A plugin, or a part of one, is left out; the message names it."""
+
+    def __init__(self, message: str = "") -> None:
+        super().__init__(printable(message))
 
 
 class UnknownParameterError(ConfigError, TypeError):

@@ -1,4 +1,4 @@
-"""The terminal: lines, progress bars, and tables that fit its width."""
+"""The terminal: lines, progress bars, and tables that fit its width; nothing foreign is obeyed by it."""
 
 from __future__ import annotations
 
@@ -7,15 +7,41 @@ from types import TracebackType
 from typing import TYPE_CHECKING
 
 from rich.box import SIMPLE_HEAD
-from rich.console import Console
+from rich.console import Console, ConsoleOptions, ConsoleRenderable, RenderHook
 from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
+from rich.segment import Segment
 from rich.table import Table
 from rich.text import Text
+
+from stabzoo.errors import printable
 
 if TYPE_CHECKING:
     from typing_extensions import Self
 
-__all__ = ["Bar", "numbers", "say", "titled_table"]
+__all__ = ["Bar", "new_console", "numbers", "say", "titled_table"]
+
+
+def new_console(width: int | None = None) -> Console:
+    """A console on standard output that takes text as it is: ``y[n]`` is no markup, and ESC no command."""
+    console = Console(width=width, markup=False, emoji=False, highlight=False)
+    console.push_render_hook(_Disarm())
+    return console
+
+
+class _Disarm(RenderHook):
+    """Makes everything that is printed `printable`, but for rich's own controls and styles."""
+
+    def process_renderables(self, renderables: list[ConsoleRenderable]) -> list[ConsoleRenderable]:
+        return [_Disarmed(renderable) for renderable in renderables]
+
+
+class _Disarmed:
+    def __init__(self, renderable: ConsoleRenderable) -> None:
+        self.renderable = renderable
+
+    def __rich_console__(self, console: Console, options: ConsoleOptions) -> Iterator[Segment]:
+        for segment in console.render(self.renderable, options):
+            yield segment if segment.control else Segment(printable(segment.text), segment.style)
 
 
 def say(console: Console, text: str, style: str = "") -> None:

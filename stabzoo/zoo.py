@@ -1,5 +1,7 @@
 """Registration with timm: one entry function a model, so that ``timm.create_model("zerosnet56_opt")`` works.
 
+The entry functions are in a module of their own, `ENTRIES`, where no name of a model meets one of stabzoo's.
+
 timm and the network are imported by the functions that need them: this module is called while timm is being imported,
 which may be because the network is.
 """
@@ -10,18 +12,26 @@ import importlib
 import inspect
 import sys
 from collections.abc import Callable
+from types import ModuleType
 from typing import TYPE_CHECKING, Any
 
-from stabzoo.errors import ConfigError, UnknownParameterError, quoted
+from stabzoo.errors import ConfigError, PluginError, UnknownParameterError, quoted
 from stabzoo.registry.catalogue import catalogue, report
-from stabzoo.registry.discovery import installed_plugins
-from stabzoo.registry.loading import forget, get_scheme, scheme_class
+from stabzoo.registry.discovery import Plugin, installed_plugins
+from stabzoo.registry.guard import failure_text, plugin_code
+from stabzoo.registry.loading import edited_packages, forget, get_scheme, scheme_class, unload
 from stabzoo.registry.schema import MAX_WIDTH, ModelConfig
 
 if TYPE_CHECKING:
     from torch import nn
 
-__all__ = ["build_model", "refresh", "register_models"]
+__all__ = ["ENTRIES", "build_model", "refresh", "register_models", "why_not_built"]
+
+ENTRIES = ModuleType("stabzoo.zoo.stabzoo", "The entry functions of all models, and what timm looks for beside them.")
+"""timm calls a module by the last part of its name: ``timm.list_models(module="stabzoo")``."""
+
+ENTRIES.default_cfgs, ENTRIES.__all__ = {}, []  # type: ignore[attr-defined]
+sys.modules[ENTRIES.__name__] = ENTRIES
 
 FROM_CONFIG = ("self", "scheme", "layers", "form", "bottleneck")  # arguments of the network that are not options
 FEATURES = ("features_only", "out_indices", "feature_cls", "pruned")  # keywords that timm's builder takes out itself
@@ -69,10 +79,9 @@ def build_model(name: str, config: ModelConfig, pretrained: bool = False, **kwar
     from stabzoo.networks.staged import FeatureGetter
 
     try:
-        network = scheme_class(config.scheme).network()
+        network, arguments, plugin = _network(name, config)
     except ConfigError as error:
         raise ConfigError(f"model {name!r}: {error}") from None
-    arguments = inspect.signature(network).parameters
     options = [argument for argument in arguments if argument not in FROM_CONFIG]
     builder = inspect.signature(build_model_with_cfg).parameters.values()
     known = {*options, *FEATURES, *(p.name for p in builder if p.kind is not p.VAR_KEYWORD)}
@@ -92,8 +101,9 @@ def build_model(name: str, config: ModelConfig, pretrained: bool = False, **kwar
         )
     shape = {"form": config.form, "bottleneck": config.block == "bottleneck"}
     given |= {key: value for key, value in shape.items() if key in arguments}
+    where = f"{plugin}: model {name!r}{' with ' if kwargs else ''}{', '.join(kwargs)}"
     return build_model_with_cfg(
-        network,
+        _guarded(network, where),
         name,
         pretrained,
         pretrained_filter_fn=checkpoint_filter_fn,
@@ -104,6 +114,60 @@ def build_model(name: str, config: ModelConfig, pretrained: bool = False, **kwar
     )
 
 
+def _network(name: str, config: ModelConfig) -> tuple[type[nn.Module], list[str], Plugin]:
+    """The class of a model's network, its arguments, and the plugin that provides it."""
+    from torch import nn
+
+    scheme = scheme_class(config.scheme)
+    plugin = catalogue().schemes[config.scheme][0]
+    with plugin_code(f"{plugin}: model {name!r}", passes=(ConfigError,)):
+        network: Any = scheme.network()
+        if not (isinstance(network, type) and issubclass(network, nn.Module)):
+            raise TypeError(f"network() must return a class of torch modules, got {network!r:.80}")
+        return network, _arguments(network), plugin
+
+
+def _arguments(network: type[nn.Module]) -> list[str]:
+    """The names of what a class is created with; what it hands on as ``**kwargs`` is what its base class takes."""
+    names: dict[str, None] = {}
+    for cls in network.__mro__:
+        if "__init__" in vars(cls):
+            parameters = inspect.signature(vars(cls)["__init__"]).parameters.values()
+            names |= dict.fromkeys(p.name for p in parameters if p.kind in (p.POSITIONAL_OR_KEYWORD, p.KEYWORD_ONLY))
+            if not any(p.kind is p.VAR_KEYWORD for p in parameters):
+                break
+    return list(names)
+
+
+def _guarded(network: type[nn.Module], where: str) -> Callable[..., nn.Module]:
+    """``network``, whose failures name its plugin; without a limit of time, which a large one may need."""
+
+    def build(**arguments: Any) -> nn.Module:
+        try:
+            return network(**arguments)
+        except (ConfigError, PluginError, MemoryError):
+            raise
+        except (Exception, SystemExit) as error:
+            if type(error).__name__ == "OutOfMemoryError":  # torch's
+                raise
+            raise PluginError(f"{where} cannot be built: {failure_text(error)}") from error
+
+    return build
+
+
+def why_not_built(name: str, config: ModelConfig) -> str | None:
+    """What is wrong with a model, from building it on the meta device under guard; None if nothing is."""
+    import torch
+
+    plugin = catalogue().models[name][0]
+    try:
+        with plugin_code(f"{plugin}: model {name!r}", passes=(ConfigError,)), torch.device("meta"):
+            build_model(name, config)
+    except (ConfigError, PluginError) as error:
+        return failure_text(error.__cause__) if error.__cause__ else str(error).removeprefix(f"model {name!r}: ")
+    return None
+
+
 def entrypoint(name: str, config: ModelConfig) -> Callable[..., nn.Module]:
     """The entry function of one model."""
 
@@ -111,7 +175,7 @@ def entrypoint(name: str, config: ModelConfig) -> Callable[..., nn.Module]:
         return build_model(name, config, pretrained, **kwargs)
 
     create.__name__ = create.__qualname__ = name
-    create.__module__ = "stabzoo"
+    create.__module__ = ENTRIES.__name__
     create.__doc__ = f"{config.scheme}, depth {config.depth}, {config.form} form, {config.block} blocks."
     return create
 
@@ -139,11 +203,10 @@ def register_models() -> None:
             del models[name]
             report(plugin, f"the model name {name!r} is taken by {owner}; this one is left out")
             continue
-        namespace = sys.modules["stabzoo"]  # where timm looks for the configurations, and appends the names
-        namespace.default_cfgs.update(generate_default_cfgs({name: pretrained_cfg(config)}))
+        ENTRIES.default_cfgs.update(generate_default_cfgs({name: pretrained_cfg(config)}))
         function = entrypoint(name, config)
-        setattr(namespace, name, function)
-        register_model(function)
+        setattr(ENTRIES, name, function)
+        register_model(function)  # which appends the name to ENTRIES.__all__
         _registered[name] = config
 
 
@@ -155,18 +218,17 @@ def _unregister(name: str) -> None:
         getattr(_registry, f"_model_{table}").pop(name, None)
     _registry._module_to_models["stabzoo"].discard(name)
     _registry._model_has_pretrained.discard(name)
-    namespace = sys.modules["stabzoo"]
-    namespace.default_cfgs.pop(name, None)
-    namespace.__all__.remove(name)
-    delattr(namespace, name)
+    ENTRIES.default_cfgs.pop(name, None)
+    ENTRIES.__all__.remove(name)
+    delattr(ENTRIES, name)
     del _registered[name]
 
 
 def refresh() -> None:
     """Look for plugins anew: after an installation or removal while the process runs.
 
-    Models and schemes of a plugin that is gone are unknown from then on; code of one that is gone or of another version
-    is forgotten and imported anew.  Networks that exist go on working.
+    Models and schemes of a plugin that is gone are unknown from then on; code of one that is gone, edited or of another
+    version is forgotten and imported anew.  Networks that exist go on working.
     """
     known = catalogue().plugins if catalogue.cache_info().currsize else ()
     before = {plugin.module: plugin.distribution for plugin in known if not plugin.is_ours}
@@ -174,8 +236,8 @@ def refresh() -> None:
     forget()
     # forgotten before the catalogue is read: a module that is loaded is found where it was
     now = {plugin.module: plugin.distribution for plugin, _ in installed_plugins()}
-    for changed in (module for module, distribution in before.items() if now.get(module) != distribution):
-        for loaded in [name for name in sys.modules if name == changed or name.startswith(f"{changed}.")]:
-            del sys.modules[loaded]
+    changed = {module.partition(".")[0] for module, distribution in before.items() if now.get(module) != distribution}
+    for package in changed | edited_packages():
+        unload(package)
     if "timm" in sys.modules:
         register_models()

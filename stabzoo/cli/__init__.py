@@ -12,7 +12,9 @@ from typing import Any
 from cyclopts.exceptions import CycloptsError
 
 from stabzoo.cli.commands import app
+from stabzoo.cli.console import TRACEBACK, complain, show_traceback
 from stabzoo.errors import ConfigError, PluginError, PluginWarning
+from stabzoo.registry.loading import one_command
 
 __all__ = ["main"]
 
@@ -31,17 +33,22 @@ def main(arguments: Sequence[str] | None = None) -> int:
             reconfigure(errors="replace")  # a locale without the letters of a name is no reason to fail
     # a leading space, which numbers may have, keeps -1/3 from being taken for an option as -3 is not
     tokens = [f" {t}" if NEGATIVE_RATIO.fullmatch(t) else t for t in (sys.argv[1:] if arguments is None else arguments)]
-    with warnings.catch_warnings():
+    TRACEBACK.set("--traceback" in tokens)
+    tokens = [token for token in tokens if token != "--traceback"]
+    with one_command(), warnings.catch_warnings():
         warnings.simplefilter("always", PluginWarning)
         warnings.showwarning = _show_warning
         try:
             status = app(tokens)
             sys.stdout.flush()
             return status or 0
-        except (ConfigError, PluginError, CycloptsError) as error:
+        except PluginError as error:
+            show_traceback(error)
             return _fail(str(error))
-        except KeyboardInterrupt:
-            _fail("interrupted")
+        except (ConfigError, CycloptsError) as error:
+            return _fail(str(error))
+        except KeyboardInterrupt as error:
+            _fail(str(error) or "interrupted")
             return 130
         except BrokenPipeError:
             _abandon_stdout()
@@ -52,13 +59,13 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 
 def _fail(message: str) -> int:
-    sys.stderr.write(f"stabzoo: {message}\n")
+    complain(message)
     return 2
 
 
 def _show_warning(message: Warning | str, category: type[Warning], *_: Any, **__: Any) -> None:
     kind = "" if issubclass(category, PluginWarning) else f"{category.__name__}: "
-    sys.stderr.write(f"stabzoo: warning: {kind}{message}\n")
+    complain(f"warning: {kind}{message}")
 
 
 def _abandon_stdout() -> None:

@@ -14,7 +14,9 @@ from stabzoo.cli.study.commands import study
 
 __all__ = ["app"]
 
-EXAMPLES = """Examples:
+EXAMPLES = """With --traceback, any command also shows where in its code a plugin has failed.
+
+Examples:
   stabzoo list 'zerosnet*' --status strong
   stabzoo show zerosnet --set lam=3 --plot lambda3.png
   stabzoo analyze --alpha 1/3 5/9 1/9 --beta 16/9
@@ -117,8 +119,8 @@ def check(
 ) -> int:
     """Recompute every claim; exit with 1 if one is false.
 
-    Of each scheme: order, stability, conditions and certificate; of each model: its scheme takes its parameters. Only
-    what is certified of networks needs torch.
+    Of each scheme: order, stability, conditions and certificate; of each model: its scheme takes its parameters, and
+    one of its kind can be built. Given names of schemes, nothing is built: only what is certified needs torch.
 
     Example: stabzoo check 'zerosnet*'
     """
@@ -129,7 +131,7 @@ def check(
 
 @app.command(help_epilogue="")
 def doctor(*, as_json: Json = False) -> int:
-    """Examine the installation and every plugin; exit with 1 if one is broken.
+    """Examine the installation and every plugin, and build a model of each kind; exit with 1 if one is broken.
 
     Example: stabzoo doctor
     """
@@ -146,6 +148,7 @@ def new_plugin(
     explicit: Annotated[bool, option("An explicit multistep scheme: the default.")] = False,
     implicit: Annotated[bool, option("An implicit multistep scheme.")] = False,
     block: Annotated[bool, option("A scheme with a step of its own, of two stages.")] = False,
+    models: Annotated[str | None, option("No scheme, but further models of this one.")] = None,
     alpha: Annotated[
         tuple[str, ...], numbers("Weights of the past states, newest first; by default of a known scheme.")
     ] = (),
@@ -164,6 +167,7 @@ def new_plugin(
         explicit=explicit,
         implicit=implicit,
         block=block,
+        models=models,
         alpha=alpha,
         beta=beta,
         beta_next=beta_next,

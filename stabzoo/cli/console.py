@@ -5,7 +5,9 @@ from __future__ import annotations
 import json
 import math
 import sys
+import traceback
 from collections.abc import Mapping, Sequence
+from contextvars import ContextVar
 from decimal import Context, Decimal
 from fractions import Fraction
 from typing import Any, Literal, TypeAlias
@@ -15,23 +17,59 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
+from stabzoo.errors import PluginError, printable
 from stabzoo.methods import NOT_DECIDED, NotDecided
+from stabzoo.registry.catalogue import is_strict
 from stabzoo.stability.enclosure import Enclosure, Real, as_float
 from stabzoo.stability.root_condition import rational_text
+from stabzoo.terminal import new_console
 
-__all__ = ["STYLES", "brief", "decimal", "full", "output", "print_json", "status_text", "table"]
+__all__ = [
+    "STYLES",
+    "TRACEBACK",
+    "brief",
+    "complain",
+    "decimal",
+    "full",
+    "output",
+    "print_json",
+    "show_traceback",
+    "status_text",
+    "table",
+]
 
 Cell: TypeAlias = str | Text
 
 SHORT, LONG = 12, 80  # characters that an exact number may have in a table, and by itself
 PIPE_WIDTH = 100_000  # a pipe has no width: one record, one line
+TRACEBACK: ContextVar[bool] = ContextVar("traceback", default=False)
+"""Whether the command was given ``--traceback``."""
+
+CALLERS = {"stabzoo", "importlib", "pluggy", "pydantic"}
+"""What lies between a command and the code of a plugin."""
+
 STYLES = {"strong": "green", "weak": "yellow", "unstable": "red", "broken": "bold red"}
 
 
 def output() -> Console:
     """A console on standard output that takes text as it is: ``y[n]`` is no markup and ``:smile:`` no emoji."""
-    width = None if sys.stdout.isatty() else PIPE_WIDTH
-    return Console(width=width, markup=False, emoji=False, highlight=False)
+    return new_console(None if sys.stdout.isatty() else PIPE_WIDTH)
+
+
+def complain(message: str) -> None:
+    """Write one message to standard error."""
+    sys.stderr.write(f"stabzoo: {printable(message)}\n")
+
+
+def show_traceback(error: PluginError) -> None:
+    """With ``--traceback``, or under STABZOO_STRICT, write to standard error where in its code a plugin has failed."""
+    if not (TRACEBACK.get() or is_strict()):
+        return
+    cause = error.__cause__ or error
+    place = cause.__traceback__
+    while place and place.tb_next and place.tb_frame.f_globals.get("__name__", "").partition(".")[0] in CALLERS:
+        place = place.tb_next
+    sys.stderr.write(printable("".join(traceback.format_exception(type(cause), cause, place))))
 
 
 def print_json(data: Any) -> None:

@@ -13,7 +13,8 @@ from typing import Any
 
 from rich.text import Text
 
-from stabzoo.cli.console import output, print_json, table
+from stabzoo.claims import ModelReport, model_problems, on_trial
+from stabzoo.cli.console import complain, output, print_json, show_traceback, table
 from stabzoo.errors import PluginError, PluginWarning
 from stabzoo.registry.catalogue import catalogue
 from stabzoo.registry.discovery import Plugin
@@ -27,7 +28,13 @@ IMPORTED = ("torch", "torchvision", "timm")  # the ones that fail at import when
 
 @dataclass(frozen=True)
 class Examined:
-    """A plugin, and how its code was imported: ``seconds`` on top of stabzoo, torch and timm; ``problems`` if any."""
+    """A plugin, what it has, and how long its code took: all of it on top of stabzoo, torch and timm.
+
+    Attributes:
+        seconds: Of the import.
+        building: Seconds in which a model of each kind was built, on the meta device.
+        problems: One sentence each.
+    """
 
     name: str
     distribution: str
@@ -36,6 +43,7 @@ class Examined:
     schemes: int
     models: int
     seconds: float
+    building: float
     problems: list[str]
 
 
@@ -67,6 +75,7 @@ def examine(*, as_json: bool) -> int:
         "schemes": [str(entry.schemes) for entry in found],
         "models": [str(entry.models) for entry in found],
         "import (s)": [f"{entry.seconds:.2f}" for entry in found],
+        "models (s)": [f"{entry.building:.2f}" for entry in found],
     }
     table(console, columns, expendable=("module", "distribution"))
     console.print()
@@ -118,23 +127,30 @@ def _accelerators() -> dict[str, Any]:
 
 
 def _examine(plugin: Plugin) -> Examined:
+    """Import a plugin and build its models; its name is said before, as its code may end the process."""
+    complain(f"examining {plugin}")
     problems = [f"{plugin}: {problem}" for problem in plugin.problems]
-    seconds, schemes = 0.0, 0
+    models = {name: config for name, (owner, config) in catalogue().models.items() if owner is plugin}
+    seconds, building, schemes = 0.0, 0.0, 0
     if plugin.registry is not None:
         started = time.perf_counter()
-        loaded = load_plugin(plugin.name)
-        seconds = time.perf_counter() - started
-        if isinstance(loaded, PluginError):
-            problems.append(str(loaded))
-        else:
-            schemes = len(loaded)
+        try:
+            schemes = len(load_plugin(plugin.name))
+            seconds = time.perf_counter() - started
+            problems += model_problems(on_trial([ModelReport(name, plugin, config) for name, config in models.items()]))
+            building = time.perf_counter() - started - seconds
+        except PluginError as error:
+            seconds = time.perf_counter() - started
+            show_traceback(error)
+            problems.append(str(error))
     return Examined(
         name=plugin.name,
         distribution=plugin.distribution,
         module=plugin.module,
         state="broken" if problems else "ok",
         schemes=schemes,
-        models=sum(owner is plugin for owner, _ in catalogue().models.values()),
+        models=len(models),
         seconds=seconds,
+        building=building,
         problems=problems,
     )

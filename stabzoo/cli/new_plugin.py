@@ -19,6 +19,7 @@ def write_new_plugin(
     explicit: bool,
     implicit: bool,
     block: bool,
+    models: str | None,
     alpha: Sequence[str],
     beta: Sequence[str],
     beta_next: str | None,
@@ -29,11 +30,17 @@ def write_new_plugin(
     Raises:
         ConfigError: More than one kind, coefficients that are none or not of the kind, a name or folder that is taken.
     """
-    given: dict[Kind, bool] = {"explicit": explicit, "implicit": implicit, "block": block}
+    given: dict[Kind, bool] = {
+        "explicit": explicit,
+        "implicit": implicit,
+        "block": block,
+        "models": models is not None,
+    }
     kinds: list[Kind] = [kind for kind, is_given in given.items() if is_given]
     if len(kinds) > 1:
         raise ConfigError(
-            f"expected one of --explicit, --implicit and --block; got {' and '.join(f'--{kind}' for kind in kinds)}"
+            f"expected one of {', '.join(f'--{kind}' for kind in given)}; "
+            f"got {' and '.join(f'--{kind}' for kind in kinds)}"
         )
     kind: Kind = kinds[0] if kinds else ("explicit" if beta_next is None else "implicit")
     method = None
@@ -44,7 +51,7 @@ def write_new_plugin(
             method = LinearMultistep(alpha, beta, beta_next or 0)
         except ValueError as error:
             raise ConfigError(f"the coefficients: {error}") from None
-    plugin = NewPlugin(name, kind, method)
+    plugin = NewPlugin(name, kind, method, models)
     written = write_plugin(plugin, folder)
     console = output()
     for path in plugin.files():

@@ -3,36 +3,53 @@
 A plugin that is broken costs its own models only, is named in every message, and stays listed.
 
 Environment:
-    STABZOO_STRICT: ``1`` turns a broken plugin's warning into an error.
+    STABZOO_STRICT: ``1``, ``true``, ``yes`` or ``on`` turns a broken plugin's warning into an error; ``0``, ``false``,
+        ``no`` or ``off`` does not.
 """
 
 from __future__ import annotations
 
 import difflib
+import keyword
 import os
+import pkgutil
+import sys
 import warnings
+from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import cache
+from importlib.machinery import ModuleSpec
 from importlib.metadata import Distribution
 from importlib.util import find_spec
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any
 
 from stabzoo.config import load_yaml, validate
-from stabzoo.errors import ConfigError, PluginError, PluginWarning
-from stabzoo.registry.discovery import Plugin, installation_problems, installed_plugins
+from stabzoo.errors import ConfigError, PluginError, PluginWarning, enumeration
+from stabzoo.registry.discovery import Plugin, folder_of, installation_problems, installed_plugins
+from stabzoo.registry.guard import failure_text, plugin_code
 from stabzoo.registry.schema import ModelConfig, Registry, SchemeClaim
 
-__all__ = ["Catalogue", "catalogue", "list_models", "list_schemes", "report", "unknown_name"]
+__all__ = [
+    "Catalogue",
+    "catalogue",
+    "is_reserved",
+    "is_strict",
+    "list_models",
+    "list_schemes",
+    "report",
+    "unknown_name",
+]
 
-T = TypeVar("T")
+PACKAGE = Path(__file__).parent.parent
+
+STRICT = {"1": True, "true": True, "yes": True, "on": True, "0": False, "false": False, "no": False, "off": False}
 
 
 def _top_level_registry() -> Path:
     """Our ``registry.yaml``: in the installed package, or at the top of the checkout of an editable installation."""
-    package = Path(__file__).parent.parent
-    shipped = package / "registry.yaml"
-    return shipped if shipped.is_file() else package.parent / "registry.yaml"
+    shipped = PACKAGE / "registry.yaml"
+    return shipped if shipped.is_file() else PACKAGE.parent / "registry.yaml"
 
 
 def _registry_path(plugin: Plugin) -> Path:
@@ -44,8 +61,7 @@ def _registry_path(plugin: Plugin) -> Path:
         spec = find_spec(top) if all(part.isidentifier() for part in (top, *rest)) else None
     except (ImportError, ValueError, AttributeError) as error:
         raise ConfigError(f"its package {plugin.module!r} cannot be found ({error}); is it installed?") from None
-    folders = [Path(folder, *rest) for folder in (spec.submodule_search_locations if spec else None) or ()]
-    folder = next((folder for folder in folders if folder.is_dir()), None)
+    folder = next((folder for folder in _folders(spec, rest) if folder.is_dir()), None)
     if folder is None:
         raise ConfigError(
             f"its package {plugin.module!r} cannot be found; the entry point must name an installed package"
@@ -56,6 +72,19 @@ def _registry_path(plugin: Plugin) -> Path:
             f"{path} is missing; ship registry.yaml beside __init__.py (with setuptools: as package-data)"
         )
     return path
+
+
+def _folders(spec: ModuleSpec | None, below: list[str]) -> Iterator[Path]:
+    """Where the files of a package may be, on the disk or in an archive: `zipfile.Path` reads as `Path` does."""
+    archive = getattr(spec and spec.loader, "archive", None)
+    for location in (spec and spec.submodule_search_locations) or ():
+        if archive is None:
+            yield Path(location, *below)
+        else:
+            from zipfile import Path as ZipPath
+
+            inside = Path(location, *below).relative_to(archive).as_posix()
+            yield ZipPath(archive, f"{inside}/")  # type: ignore[misc]  # pyright: ignore
 
 
 @cache
@@ -84,10 +113,22 @@ class Catalogue:
     models: dict[str, tuple[Plugin, ModelConfig]]
 
 
+def is_strict() -> bool:
+    """Whether what is wrong with a plugin is an error.
+
+    Raises:
+        ConfigError: ``STABZOO_STRICT`` is neither yes nor no.
+    """
+    text = os.environ.get("STABZOO_STRICT", "").strip()
+    if text and text.lower() not in STRICT:
+        raise ConfigError(f"STABZOO_STRICT: expected {', '.join(STRICT)}; got {text!r:.40}")
+    return STRICT[text.lower()] if text else False
+
+
 def report(plugin: Plugin, problem: str) -> None:
     """Keep a problem with a plugin, and warn about it (or raise, under ``STABZOO_STRICT=1``)."""
     plugin.problems.append(problem)
-    if os.environ.get("STABZOO_STRICT") == "1":
+    if is_strict():
         raise PluginError(f"{plugin}: {problem}")
     warnings.warn(f"{plugin}: {problem}", PluginWarning, stacklevel=3)
 
@@ -95,6 +136,7 @@ def report(plugin: Plugin, problem: str) -> None:
 @cache
 def catalogue() -> Catalogue:
     """Read every plugin's registry; no plugin is imported."""
+    is_strict()  # a wrong setting is told although no plugin is broken
     plugins: list[Plugin] = []
     schemes: dict[str, tuple[Plugin, SchemeClaim]] = {}
     models: dict[str, tuple[Plugin, ModelConfig]] = {}
@@ -106,33 +148,69 @@ def catalogue() -> Catalogue:
         if earlier := next((p for p in plugins[:-1] if p.name == plugin.name), None):
             report(plugin, f"the plugin name {plugin.name!r} is taken by {earlier}; this one is left out")
             continue
-        if not plugin.is_ours and not _is_usable(plugin, distribution):
-            continue
-        try:
-            plugin.registry = _read_registry(plugin)
-        except ConfigError as error:
-            report(plugin, str(error))
-            continue
-        _own("scheme", plugin, plugin.registry.schemes, schemes)
-        _own("model", plugin, plugin.registry.expanded_models(), models)
+        for problem in _read(plugin, distribution):
+            report(plugin, problem)
+        if plugin.registry is not None:
+            _own(plugin, plugin.registry, schemes, models)
     return Catalogue(tuple(plugins), schemes, models)
 
 
-def _own(kind: str, plugin: Plugin, provided: dict[str, T], owners: dict[str, tuple[Plugin, T]]) -> None:
-    """Enter what ``plugin`` provides; a name that has an owner stays with it."""
-    for name, value in provided.items():
-        if name in owners:
-            report(plugin, f"the {kind} {name!r} is already provided by {owners[name][0]}; this one is left out")
+def _read(plugin: Plugin, distribution: Distribution) -> list[str]:
+    """Read the registry of a plugin that is for this stabzoo, and return what is wrong, whatever its files hold."""
+    problems: list[str] = []
+    try:
+        with plugin_code(str(plugin)):
+            found = [] if plugin.is_ours else list(installation_problems(distribution))
+            problems += [problem for problem, _ in found]
+            if all(usable for _, usable in found):
+                try:
+                    plugin.registry = _read_registry(plugin)
+                except ConfigError as error:
+                    problems.append(str(error))
+    except PluginError as error:
+        reason = failure_text(error.__cause__ or error)
+        problems.append(f"{folder_of(distribution)}: what is installed cannot be read ({reason}); install it anew")
+    return problems
+
+
+def _own(
+    plugin: Plugin,
+    registry: Registry,
+    schemes: dict[str, tuple[Plugin, SchemeClaim]],
+    models: dict[str, tuple[Plugin, ModelConfig]],
+) -> None:
+    """Enter what ``plugin`` provides; a name that has an owner stays with it.
+
+    Models of a scheme that stays with another go with it: they would be built from the other's coefficients.
+    """
+    expanded = registry.expanded_models()
+    for name, claim in registry.schemes.items():
+        if name in schemes:
+            lost = [model for model, config in expanded.items() if config.scheme == name]
+            out = f"this one is left out{f' with its models {enumeration(lost)}' if lost else ''}"
+            report(plugin, f"the scheme {name!r} is already provided by {schemes[name][0]}; {out}")
+            expanded = {model: config for model, config in expanded.items() if config.scheme != name}
         else:
-            owners[name] = plugin, value
+            schemes[name] = plugin, claim
+    for name, config in expanded.items():
+        if is_reserved(name):
+            report(plugin, f"the model name {name!r} is reserved, by Python or by stabzoo; this one is left out")
+        elif name in models:
+            report(plugin, f"the model {name!r} is already provided by {models[name][0]}; this one is left out")
+        else:
+            models[name] = plugin, config
 
 
-def _is_usable(plugin: Plugin, distribution: Distribution) -> bool:
-    """Report what is wrong with the installation, and return whether the plugin can be used in spite of it."""
-    found = list(installation_problems(distribution))
-    for problem, _ in found:
-        report(plugin, problem)
-    return all(usable for _, usable in found)
+def is_reserved(name: str) -> bool:
+    """Whether a name is a keyword of Python, or one that stabzoo or a module of it has."""
+    return keyword.iskeyword(name) or name in _our_names()
+
+
+@cache
+def _our_names() -> frozenset[str]:
+    submodules = {module.name for module in pkgutil.iter_modules([str(PACKAGE)])}
+    of_timm = "default_cfgs"  # in every module of models
+    return frozenset({*sys.modules["stabzoo"].__all__, *submodules, of_timm})
 
 
 def unknown_name(kind: str, name: str, known: list[str]) -> ConfigError:

@@ -10,7 +10,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from fractions import Fraction
 
-__all__ = ["Condition", "parse_condition"]
+__all__ = ["Condition", "SeveralParametersError", "parse_condition"]
 
 COMPARE: dict[type[ast.cmpop], Callable[[Fraction, Fraction], bool]] = {
     ast.Eq: operator.eq,
@@ -26,6 +26,10 @@ GRAMMAR = (
     "expected comparisons of one parameter, or of two, with numbers, joined by 'and' / 'or', "
     "e.g. 'lam <= -1 or lam > 1/3'"
 )
+
+
+class SeveralParametersError(ValueError):
+    """A condition in more parameters than two: nothing is wrong with it but that it cannot be checked."""
 
 
 @dataclass(frozen=True)
@@ -68,7 +72,8 @@ def parse_condition(text: str) -> Condition:
     """Parse a condition.
 
     Raises:
-        ValueError: ``text`` is not one; the message states the grammar.
+        ValueError: ``text`` is not one; the message states the grammar. SeveralParametersError: it has
+            more than two parameters.
     """
     if len(text) > LONGEST:
         raise ValueError(f"not a condition: {text[:40]!r}...; expected at most {LONGEST} characters, got {len(text)}")
@@ -102,9 +107,16 @@ def parse_condition(text: str) -> Condition:
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # of Python's, about what may be a mistake in a program
-            holds = build(ast.parse(text.strip(), mode="eval").body)
+            tree = ast.parse(text.strip(), mode="eval").body
+        nodes = list(ast.walk(tree))
+        called = [node.func for node in nodes if isinstance(node, ast.Call)]
+        if len(several := {node.id for node in nodes if isinstance(node, ast.Name) and node not in called}) > 2:
+            raise SeveralParametersError(f"a condition in {', '.join(sorted(several))}: {text!r}; {GRAMMAR}")
+        holds = build(tree)
         if len(names) not in (1, 2) or not bounds:
             raise ValueError
+    except SeveralParametersError:
+        raise
     except (ValueError, KeyError, SyntaxError, RecursionError, MemoryError):
         raise ValueError(f"not a condition: {text!r}; {GRAMMAR}") from None
     return Condition(tuple(names), tuple(sorted(bounds)), holds)

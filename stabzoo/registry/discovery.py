@@ -17,10 +17,10 @@ from stabzoo.errors import PluginWarning
 from stabzoo.registry.guard import failure_text
 from stabzoo.registry.schema import Registry
 
-__all__ = ["Plugin", "installation_problems", "installed_plugins"]
+__all__ = ["Plugin", "folder_of", "installation_problems", "installed_plugins"]
 
 GROUP = "stabzoo"
-UNKNOWN = "unknown"  # the name of a distribution without METADATA
+UNKNOWN = "unknown"  # the name of a distribution without METADATA that can be read
 OURS = "stabzoo"  # the distribution whose plugins are read first and whose claims stand in the top-level registry.yaml
 
 
@@ -45,7 +45,7 @@ class Plugin:
     @property
     def is_ours(self) -> bool:
         """Whether it comes with stabzoo."""
-        return self.distribution.split()[0] == OURS
+        return self.distribution.rpartition(" ")[0] == OURS
 
     def __str__(self) -> str:
         return f"plugin {self.name!r} ({self.distribution})"
@@ -60,8 +60,8 @@ def installed_plugins() -> list[tuple[Plugin, Distribution]]:
     first: dict[str, int] = {}
     for number, distribution in enumerate(distributions()):
         for plugin in _plugins_of(distribution):
-            name = re.sub(r"[-_.]+", "-", plugin.distribution.split()[0]).lower()
-            if first.setdefault(name, number) == number or name == UNKNOWN:
+            name = re.sub(r"[-_.]+", "-", plugin.distribution.rpartition(" ")[0]).lower()
+            if first.setdefault(name, number) == number or not name:
                 found.setdefault((plugin.name, plugin.module, plugin.distribution), (plugin, distribution))
     order = sorted(found, key=lambda key: (not found[key][0].is_ours, key))
     wanted = os.environ.get("STABZOO_PLUGINS")
@@ -76,27 +76,43 @@ def installed_plugins() -> list[tuple[Plugin, Distribution]]:
 def _plugins_of(distribution: Distribution) -> Iterable[Plugin]:
     """The plugins that a distribution declares; it is not ours to say what is wrong with one that declares none."""
     try:
-        points = list(distribution.entry_points.select(group=GROUP))
+        points = [(str(point.name), str(point.value)) for point in distribution.entry_points.select(group=GROUP)]
     except Exception as error:  # a damaged file raises whatever its text leads to
-        try:
-            declares = f"[{GROUP}]" in (distribution.read_text("entry_points.txt") or "")
-        except Exception:
+        if not _declares(distribution, error):
             return []
-        problem = f"its entry_points.txt cannot be read ({failure_text(error)}); install it anew"
-        return [Plugin("?", "", _title(distribution), problems=[problem])] if declares else []
-    return [Plugin(point.name, point.value, _title(distribution)) for point in points]
+        where = f"{folder_of(distribution)}: its entry_points.txt"
+        problem = f"{where} cannot be read ({failure_text(error)}); install it anew"
+        return [Plugin("?", "", _title(distribution), problems=[problem])]
+    return [Plugin(name, value, _title(distribution)) for name, value in points]
+
+
+def _declares(distribution: Distribution, error: Exception) -> bool:
+    """Whether an ``entry_points.txt`` that cannot be read, for the reason given, has a section of ours all the same."""
+    try:
+        damaged = isinstance(error, UnicodeDecodeError)
+        text = bytes(error.object) if damaged else (distribution.read_text("entry_points.txt") or "").encode()
+    except Exception:
+        return False
+    return f"[{GROUP}]".encode() in text
 
 
 def _title(distribution: Distribution) -> str:
+    """``"stabzoo-leapfrog 9.0"``."""
     try:
-        return f"{distribution.name} {distribution.version}" if _has_name(distribution) else UNKNOWN
+        metadata = distribution.metadata
+        # without METADATA, removed in part, there is no name, and to ask for it warns from Python 3.12 on
+        name = "Name" in metadata and " ".join(metadata["Name"].split())
+        return f"{name} {metadata['Version']}" if name else UNKNOWN
     except Exception:  # damaged
         return UNKNOWN
 
 
-def _has_name(distribution: Distribution) -> bool:
-    """False without METADATA: removed in part.  To ask for the name all the same warns from Python 3.12 on."""
-    return "Name" in distribution.metadata
+def folder_of(distribution: Distribution) -> str:
+    """Where the installer has written what it has installed: the ``.dist-info`` folder."""
+    try:
+        return str(getattr(distribution, "_path", None) or distribution.locate_file(""))
+    except Exception:  # of a finder of its own
+        return f"the distribution {_title(distribution)}"
 
 
 def installation_problems(distribution: Distribution) -> Iterable[tuple[str, bool]]:
@@ -113,10 +129,15 @@ def installation_problems(distribution: Distribution) -> Iterable[tuple[str, boo
         if not requirement.specifier.contains(ours := version(OURS), prereleases=True):
             needed = f"needs {OURS}{requirement.specifier}, got {ours}"
             yield f"{needed}; install a {OURS} and a {distribution.name} that fit one another", False
-    if not _has_name(distribution):
+    if _title(distribution) == UNKNOWN:
         return  # which others are the same one cannot be told
     folder = str(distribution.locate_file(""))
-    beside = {other.version for other in distributions(name=distribution.name, path=[folder])}
-    if len(beside) > 1:
-        versions = " and ".join(sorted(beside))
-        yield f"versions {versions} are both in {folder}; uninstall {distribution.name} until none is left", True
+    versions: set[str] = set()
+    for other in distributions(name=distribution.name, path=[folder]):
+        if (title := _title(other)) == UNKNOWN:
+            yield f"{folder_of(other)} has no METADATA: an interrupted upgrade has left it behind; remove it", True
+        else:
+            versions.add(title.rpartition(" ")[2])
+    if len(versions) > 1:
+        both = " and ".join(sorted(versions))
+        yield f"versions {both} are both in {folder}; uninstall {distribution.name} until none is left", True

@@ -30,12 +30,17 @@ class OutOfTime(BaseException):
     """Raised in the plugin's code; no `Exception`, which that code may well catch."""
 
 
-_here = threading.local()  # .running: whether a plugin's code is running in this thread
+_here = threading.local()
+"""Of this thread: ``running``, whether a plugin's code is; ``interrupted``, whether Ctrl-C has been pressed meanwhile,
+None where that cannot be known."""
 
 
 @contextlib.contextmanager
 def plugin_code(where: str, *, passes: tuple[type[Exception], ...] = ()) -> Iterator[None]:
     """Run a plugin's code inside: whatever it raises is a `PluginError`, except what ``passes`` and Ctrl-C.
+
+    A `KeyboardInterrupt` that the plugin raises by itself is a failure like any other; the user's own comes out as one
+    that says what it has interrupted.
 
     Standard output is turned to standard error, and the code is stopped after the limit.  In the main thread the limit
     is an alarm, which also ends waiting; in another thread, and where the process has an alarm of its own, a second
@@ -47,25 +52,50 @@ def plugin_code(where: str, *, passes: tuple[type[Exception], ...] = ()) -> Iter
 
     Raises:
         PluginError: the code failed. ConfigError: the limit in the environment is no number of seconds.
+        KeyboardInterrupt: Ctrl-C was pressed.
     """
     limited = contextlib.nullcontext() if getattr(_here, "running", False) else _limited(_seconds())
     try:
         with limited:
             yield
-    except (PluginError, KeyboardInterrupt, *passes):
+    except (PluginError, *passes):
         raise
     except BaseException as error:  # SystemExit, or whatever it defines
+        if isinstance(error, KeyboardInterrupt) and getattr(_here, "interrupted", None) is not False:
+            raise KeyboardInterrupt(f"{where}: interrupted") from error
         raise PluginError(f"{where}: {failure_text(error)}") from error
 
 
 @contextlib.contextmanager
 def _limited(seconds: float) -> Iterator[None]:
     _here.running = True
+    limit = _alarm(seconds) if _alarm_is_free() else _watchdog(seconds)
     try:
-        with contextlib.redirect_stdout(sys.stderr), _alarm(seconds) if _alarm_is_free() else _watchdog(seconds):
+        with contextlib.redirect_stdout(sys.stderr), _noted_interrupts(), limit:
             yield
     finally:
         _here.running = False
+
+
+@contextlib.contextmanager
+def _noted_interrupts() -> Iterator[None]:
+    """Tell Ctrl-C, for which Python calls a handler in the main thread, from a `KeyboardInterrupt` of the code."""
+
+    def note(number: int, frame: FrameType | None) -> None:
+        _here.interrupted = True
+        signal.default_int_handler(number, frame)
+
+    in_main = threading.current_thread() is threading.main_thread()
+    if not in_main or signal.getsignal(signal.SIGINT) is not signal.default_int_handler:
+        _here.interrupted = None if in_main else False
+        yield
+        return
+    _here.interrupted = False
+    signal.signal(signal.SIGINT, note)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
 def failure_text(error: BaseException) -> str:

@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+import contextlib
 import importlib
-from collections.abc import Iterable
+import sys
+from collections.abc import Iterable, Iterator
+from contextvars import ContextVar
 from functools import cache
 from itertools import islice
+from pathlib import Path
 from typing import Any
 
 import pluggy
@@ -20,30 +24,93 @@ from stabzoo.registry.catalogue import catalogue, list_schemes, our_sections, un
 from stabzoo.registry.discovery import GROUP, Plugin
 from stabzoo.registry.guard import plugin_code
 
-__all__ = ["forget", "get_scheme", "load_plugin", "parameter_names", "scheme_class"]
+__all__ = [
+    "edited_packages",
+    "forget",
+    "get_scheme",
+    "load_plugin",
+    "one_command",
+    "parameter_names",
+    "scheme_class",
+    "unload",
+]
 
 MAX_SCHEMES = 1000  # of a plugin
 CONTRACT = [member for member in vars(Discretization) if not member.startswith("_")]
 
 
-@cache
-def load_plugin(plugin_name: str) -> dict[str, type[Discretization]] | PluginError:
-    """The discretizations of a plugin, or why there are none: broken code is imported once, not once a scheme."""
-    plugin = next(p for p in catalogue().plugins if p.name == plugin_name and p.registry is not None)
+_failures: ContextVar[dict[str, PluginError] | None] = ContextVar("failures", default=None)
+"""By plugin, of the command that runs."""
+
+_sources: dict[str, dict[Path, tuple[int, int]]] = {}
+"""By package, its files as they were when it was imported."""
+
+
+@contextlib.contextmanager
+def one_command() -> Iterator[None]:
+    """Remember inside which plugins have failed: their code is imported once, not once a scheme.
+
+    Outside it is tried whenever it is asked for: what has failed for want of a file or of time may work by then.
+    """
+    if _failures.get() is not None:
+        yield
+        return
+    token = _failures.set({})
     try:
-        return _import(plugin)
-    except PluginError as error:
-        return error
+        yield
+    finally:
+        _failures.reset(token)
 
 
-def _import(plugin: Plugin) -> dict[str, type[Discretization]]:
-    """Import a plugin's code and ask it for its discretizations.
+@cache
+def load_plugin(plugin_name: str) -> dict[str, type[Discretization]]:
+    """The discretizations of a plugin, by name; its code is imported.
 
     Raises:
         PluginError: naming the plugin, whatever its code did.
     """
-    with plugin_code(f"{plugin} failed to load"):
-        return _discretizations(plugin)
+    failures = _failures.get()
+    if failures and plugin_name in failures:
+        raise failures[plugin_name].with_traceback(None)
+    plugin = next(p for p in catalogue().plugins if p.name == plugin_name and p.registry is not None)
+    package = plugin.module.partition(".")[0]
+    before = set(sys.modules)
+    try:
+        with plugin_code(f"{plugin} failed to load"):
+            found = _discretizations(plugin)
+            _sources[package] = _files(package)
+        return found
+    except PluginError as error:
+        unload(package, kept=before)
+        if failures is not None:
+            failures[plugin_name] = error
+        raise
+
+
+def _files(package: str) -> dict[Path, tuple[int, int]]:
+    """When the modules of an imported package were last changed, and their sizes."""
+    files = [file for folder in getattr(sys.modules[package], "__path__", ()) for file in Path(folder).rglob("*.py")]
+    states = ((file, file.stat()) for file in files if file.is_file())
+    return {file: (state.st_mtime_ns, state.st_size) for file, state in states}
+
+
+def edited_packages() -> set[str]:
+    """The packages of plugins whose files are not those that were imported."""
+    return {package for package, files in _sources.items() if package in sys.modules and _is_edited(package, files)}
+
+
+def _is_edited(package: str, files: dict[Path, tuple[int, int]]) -> bool:
+    try:
+        return _files(package) != files
+    except OSError:  # gone meanwhile
+        return True
+
+
+def unload(package: str, *, kept: Iterable[str] = ()) -> None:
+    """Have a package, and all in it but what is ``kept``, imported anew when it is asked for."""
+    for name in [name for name in sys.modules if name == package or name.startswith(f"{package}.")]:
+        if name not in kept:
+            del sys.modules[name]
 
 
 def _discretizations(plugin: Plugin) -> dict[str, type[Discretization]]:
@@ -99,10 +166,7 @@ def scheme_class(name: str) -> type[Discretization]:
     owners = catalogue().schemes
     if name not in owners:
         raise unknown_name("scheme", name, list_schemes())
-    loaded = load_plugin(owners[name][0].name)
-    if isinstance(loaded, PluginError):
-        raise loaded
-    return loaded[name]
+    return load_plugin(owners[name][0].name)[name]
 
 
 def parameter_names(scheme: type[Discretization]) -> list[str]:
@@ -147,3 +211,5 @@ def forget() -> None:
     """Forget what was discovered and loaded, without discovering anew; modules stay imported."""
     for cached in (catalogue, load_plugin, our_sections):
         cached.cache_clear()
+    if failures := _failures.get():
+        failures.clear()

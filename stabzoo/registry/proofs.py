@@ -11,7 +11,7 @@ from itertools import product
 from stabzoo.errors import PluginError
 from stabzoo.methods import NOT_DECIDED, Method, NotDecided, method_of
 from stabzoo.multistep import LinearMultistep
-from stabzoo.registry.conditions import Condition, parse_condition
+from stabzoo.registry.conditions import Condition, SeveralParametersError, parse_condition
 from stabzoo.registry.discovery import Plugin
 from stabzoo.registry.guard import failure_text, plugin_code
 from stabzoo.registry.loading import get_scheme, parameter_names, scheme_class
@@ -80,7 +80,11 @@ class ConditionCheck:
 
 def check_condition(plugin: Plugin, scheme: str, condition: str, name: Property) -> ConditionCheck:
     """Compare the condition with the exact set of values at which the scheme has the property."""
-    parsed, claimed = parse_condition(condition), f"claims {TITLES[name]} exactly when {condition}"
+    claimed = f"claims {TITLES[name]} exactly when {condition}"
+    try:
+        parsed = parse_condition(condition)
+    except SeveralParametersError as error:
+        return ConditionCheck(name, condition, 0, 0, false_claim=f"{claimed}, which cannot be checked: {error}")
     accepted = parameter_names(scheme_class(scheme))
     if unknown := [parameter for parameter in parsed.parameters if parameter not in accepted]:
         takes = f"its parameters: {', '.join(accepted)}" if accepted else "it has no parameters"

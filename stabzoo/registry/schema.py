@@ -11,6 +11,7 @@ leapfrog:                                            # the plugin's name
 
 from __future__ import annotations
 
+import contextlib
 import re
 from collections.abc import Iterator
 from typing import Annotated, Any, Literal, TypeAlias
@@ -18,7 +19,7 @@ from typing import Annotated, Any, Literal, TypeAlias
 from pydantic import Field, ValidationInfo, field_validator, model_validator
 
 from stabzoo.config import Strict
-from stabzoo.registry.conditions import Condition, parse_condition
+from stabzoo.registry.conditions import Condition, SeveralParametersError, parse_condition
 
 __all__ = ["ModelConfig", "Registry", "SchemeClaim"]
 
@@ -62,11 +63,16 @@ class SchemeClaim(Strict):
     @classmethod
     def _condition_parses(cls, value: bool | str | None) -> bool | str | None:
         if isinstance(value, str):
-            parse_condition(value)
+            with contextlib.suppress(SeveralParametersError):  # costs the claim, which `stabzoo check` says
+                parse_condition(value)
         return value
 
     def parsed_condition(self) -> Condition | None:
-        """The condition as a predicate over exact parameters."""
+        """The condition as a predicate over exact parameters.
+
+        Raises:
+            SeveralParametersError: it is one in several parameters.
+        """
         return None if self.condition is None else parse_condition(self.condition)
 
 
@@ -165,7 +171,7 @@ NAME = re.compile(r"[a-z][a-z0-9_]*")
 class Registry(Strict):
     """What one plugin provides."""
 
-    schemes: dict[str, SchemeClaim]
+    schemes: dict[str, SchemeClaim] = Field(default_factory=dict)
     models: dict[str, ModelConfig] = Field(default_factory=dict)
     families: dict[str, Family] = Field(default_factory=dict)
 

@@ -5,21 +5,27 @@ from __future__ import annotations
 import os
 import subprocess
 import sys
+from collections.abc import Callable
 from pathlib import Path
+from typing import Any, get_args
 
 import pytest
+import timm
 import yaml
 
+import stabzoo
 from fixtures.commands import Run
 from fixtures.messages import raises, refuses, says
 from stabzoo.errors import ConfigError
 from stabzoo.multistep import LinearMultistep
-from stabzoo.scaffold import NewPlugin, distribution, write_plugin
+from stabzoo.registry.catalogue import catalogue
+from stabzoo.scaffold import Kind, NewPlugin, distribution, write_plugin
 
 WRITTEN = {
     "adams": [],
     "zig_zag_2": ["--implicit"],
     "stages": ["--block"],
+    "wide": ["--models", "zerosnet_opt"],
     "growing": ["--alpha", "3", "-1", "--beta", "1"],  # unstable and not consistent: claimed so
 }
 
@@ -37,6 +43,7 @@ def test_what_is_written_passes_its_own_tests(tmp_path: Path) -> None:
         "stabzoo-adams",
         "stabzoo-growing",
         "stabzoo-stages",
+        "stabzoo-wide",
         "stabzoo-zig-zag-2",
     ]
     pip = [sys.executable, "-m", "pip", "install", "--quiet", "--disable-pip-version-check", "--no-deps", "--no-build-isolation"]  # fmt: skip
@@ -49,7 +56,7 @@ def test_what_is_written_passes_its_own_tests(tmp_path: Path) -> None:
         text=True,
     )
     assert done.returncode == 0, done.stdout[-3000:] + done.stderr[-1000:]
-    assert " 88 passed" in f" {done.stdout.splitlines()[-1]}"
+    assert " 90 passed" in f" {done.stdout.splitlines()[-1]}"
 
 
 def test_the_command_says_what_it_wrote(run: Run, tmp_path: Path) -> None:
@@ -75,7 +82,16 @@ def test_the_command_says_what_it_wrote(run: Run, tmp_path: Path) -> None:
         ("zerosnet", ("name 'zerosnet'", "by plugin 'zerosnet' (stabzoo 0.1.0)")),
         ("trapezoidal", ("name 'trapezoidal'", "scheme", "plugin 'theta' (stabzoo 0.1.0)")),
         ("preresnet", ("name 'preresnet'", "model preresnet20", "by plugin 'euler' (stabzoo 0.1.0)")),
-        ("mine --explicit --block", ("--explicit, --implicit and --block", "got --explicit and --block")),
+        *(
+            (name, (f"name '{name}'", "Python's", "stabzoo's", "installed"))
+            for name in ("torch", "class", "json", "match", "card", "study", "numpy", "default_cfgs", "pytest")
+        ),
+        ("implicit_multistep", ("name 'implicit_multistep'", "class")),
+        ("explicit_multistep --block", ("name 'explicit_multistep'", "class")),
+        ("mine --explicit --block", ("--explicit, --implicit, --block, --models", "got --explicit and --block")),
+        ("mine --models zerosnt", ("scheme 'zerosnt'", "zerosnet")),
+        ("mine --models euler --block", ("got --block and --models",)),
+        ("mine --models euler --alpha 1 --beta 1", ("models", "coefficients", "--alpha and --beta")),
         ("mine --beta 1", ("--beta and --beta-next", "--alpha")),
         ("mine --alpha one", ("coefficients", "alpha", "'one'")),
         ("mine --alpha 1 --beta 1 2", ("coefficients", "betas", "alphas (1)", "got 2", "zeros")),
@@ -92,6 +108,31 @@ def test_what_is_refused(
     monkeypatch.chdir(tmp_path)
     refuses(run(f"new-plugin {arguments}"), *facts)
     assert list(tmp_path.iterdir()) == []
+
+
+def test_models_alone_need_no_code(run: Run, tmp_path: Path, install: Callable[..., Path]) -> None:
+    """Of a scheme in the usual network, and of one with a network of its own; what is written is built."""
+    for name, scheme, models in (
+        ("wide", "zerosnet_opt", {"wide20": (3, 3, 3), "wide32": (5, 5, 5)}),
+        ("wide_2", "resnet_s", {"wide_2_11": (3, 3, 3), "wide_2_20": (6, 6, 6)}),
+    ):
+        assert run(f"new-plugin {name} --models {scheme} --folder {tmp_path}").status == 0
+        package = tmp_path / f"stabzoo-{name.replace('_', '-')}" / f"stabzoo_{name}"
+        assert len(package.joinpath("__init__.py").read_text().splitlines()) == 1
+        install(name, (package / "__init__.py").read_text(), (package / "registry.yaml").read_text())
+        stabzoo.refresh()
+        assert {model: catalogue().models[model][1].layers for model in models} == models
+        network: Any = timm.create_model(next(iter(models)), device="meta")
+        assert (network.scheme.name, network.feature_info[0]["num_chs"]) == (scheme, 32)
+    plugin = NewPlugin("mine", "models", scheme="euler")
+    assert plugin.command == "stabzoo new-plugin mine --models euler"
+
+
+def test_a_folder_of_the_name_is_no_package(run: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """One without code, which Python could import, but nobody does."""
+    (tmp_path / "leapfrog").mkdir()
+    monkeypatch.syspath_prepend(str(tmp_path))
+    assert NewPlugin("leapfrog").package == "stabzoo_leapfrog"
 
 
 def test_an_existing_folder_is_left_alone(run: Run, tmp_path: Path) -> None:
@@ -135,4 +176,4 @@ def test_the_command_that_is_written_down_gives_the_same_files() -> None:
     assert plugin.command == "stabzoo new-plugin mine --implicit --alpha 1/2 1/2 --beta 1/4 --beta-next 1"
     again = NewPlugin("mine", "implicit", LinearMultistep(("1/2", "1/2"), ("1/4",), 1))
     assert plugin.files() == again.files()
-    assert set(distribution.DEFAULTS) == set(distribution.FORMULAS)
+    assert set(distribution.DEFAULTS) == set(distribution.FORMULAS) == {*get_args(Kind)} - {"models"}

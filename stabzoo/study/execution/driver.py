@@ -22,7 +22,7 @@ from stabzoo.study.spec import Network, Run, Study
 from stabzoo.study.store.records import Record
 from stabzoo.study.store.run_folder import RunFolder
 from stabzoo.study.store.store import Store
-from stabzoo.terminal import say
+from stabzoo.terminal import new_console, say
 
 __all__ = ["ATTEMPTS", "StudyResult", "run_study"]
 
@@ -85,7 +85,7 @@ def run_study(
     if workers is not None and workers < 1:
         raise ConfigError(f"workers: expected at least 1, got {workers}")
     try:
-        driver = _Driver(study, Store(store or folder), console or Console(), data, device)
+        driver = _Driver(study, Store(store or folder), console or new_console(), data, device)
         return driver.study_result(folder, engine, workers, scheduler)
     except BrokenPipeError:  # of the output, whose reader is gone
         raise
