@@ -30,7 +30,7 @@ from stabzoo.errors import ConfigError, quoted, shortened
 from stabzoo.files import open_regular
 from stabzoo.multistep import exact
 
-__all__ = ["FileName", "Rational", "Seed", "Strict", "explain", "load_json", "load_yaml", "validate"]
+__all__ = ["FileName", "Rational", "Seed", "Strict", "explain", "file_name", "load_json", "load_yaml", "validate"]
 
 
 Rational = Annotated[
@@ -240,7 +240,7 @@ def load_json(path: Path, most: int = 2**28) -> Any:
     except (ValueError, RecursionError) as error:  # of a UTF-8 or JSON error, or of a list in a list in a list ...
         if isinstance(error, ConfigError):
             raise
-        raise ConfigError(f"{path}: is damaged ({error})") from None
+        raise ConfigError(f"{path}: is damaged ({error}); restore it from a copy, or remove its folder") from None
 
 
 def _no_number(text: str) -> None:
@@ -255,7 +255,12 @@ def _content(path: Path, most: int) -> bytes:
     return content
 
 
-def _file_name(text: str) -> str:
+def file_name(text: str) -> str:
+    """``text``, which is to become the name of a file or a folder.
+
+    Raises:
+        ValueError: it is a path, hidden, too long, or has letters that are not seen.
+    """
     if not text or not text.isprintable() or text != text.strip() or text[0] == "." or {"/", "\\"} & {*text}:
         raise ValueError(
             f"expected a name that a file can have, of letters, digits, spaces, -, _ and dots; got {quoted(text)}"
@@ -268,7 +273,7 @@ def _file_name(text: str) -> str:
 MAX_NAME = 150
 """Bytes of a `FileName`; file systems take 255, and something is put before or behind it."""
 
-FileName = Annotated[str, AfterValidator(_file_name)]
+FileName = Annotated[str, AfterValidator(file_name)]
 """A pydantic field for a name that becomes a file's or a folder's: no path, nothing hidden, nothing invisible."""
 
 Seed = Annotated[int, Field(ge=0, lt=2**32)]

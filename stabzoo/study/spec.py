@@ -20,7 +20,7 @@ from pydantic import (
     model_validator,
 )
 
-from stabzoo.config import Seed, Strict, explain, load_yaml, validate
+from stabzoo.config import FileName, Seed, Strict, explain, load_yaml, validate
 from stabzoo.data.spec import Data, check_augmentation
 from stabzoo.errors import ConfigError
 from stabzoo.evaluation.spec import Evaluation, Structured
@@ -133,7 +133,7 @@ class Study(Strict):
     ``scales`` are smaller forms of it, by name; `at` gives one of them, and ``scale`` says which one this is.
     """
 
-    name: str
+    name: FileName
     scale: str = FULL
     title: str
     description: str
@@ -145,7 +145,7 @@ class Study(Strict):
     diagnostics: tuple[Diagnostic, ...] = ()
     published: tuple[Published, ...] = ()
     limits: tuple[str, ...] = ()
-    scales: dict[Annotated[str, Field(pattern="^[a-z][a-z0-9-]*$")], Scale] = Field(default_factory=dict)
+    scales: dict[Annotated[str, Field(pattern="^[a-z][a-z0-9-]*$", max_length=50)], Scale] = Field(default_factory=dict)
 
     @property
     def folder_name(self) -> str:

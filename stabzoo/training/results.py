@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import math
 import statistics
 from collections.abc import Sequence
@@ -17,7 +16,7 @@ from safetensors.torch import load
 from torch import Tensor
 from torch.nn import functional
 
-from stabzoo.config import Strict, load_yaml, validate
+from stabzoo.config import Strict, load_json, load_yaml, validate
 from stabzoo.data.images import ImageDataset
 from stabzoo.data.loading import load_images
 from stabzoo.data.spec import Archived, Data, Digits
@@ -25,6 +24,7 @@ from stabzoo.errors import ConfigError
 from stabzoo.evaluation.accuracy import iter_logits, num_correct, training_accuracy
 from stabzoo.evaluation.perturbations import perturbations
 from stabzoo.evaluation.spec import Clean, Constant, Evaluation, Fgsm, Gaussian, Pgd, Uniform
+from stabzoo.files import open_regular
 from stabzoo.networks.checkpoints import fit_weights
 from stabzoo.training.networks import network_of
 from stabzoo.training.normalized import NormalizedModel
@@ -90,16 +90,17 @@ def load_trained(folder: Path) -> tuple[Job, dict[str, Tensor]]:
         ConfigError: it has left nothing, or its files are damaged.
     """
     try:
-        job = validate(Job, json.loads((folder / "job.json").read_bytes()), str(folder / "job.json"))
-        return job, load((folder / "weights.safetensors").read_bytes())
+        job = validate(Job, load_json(folder / "job.json"), str(folder / "job.json"))
+        with open_regular(folder / "weights.safetensors") as file:
+            content = file.read()
     except OSError as error:
         raise ConfigError(
             f"{error.filename}: cannot be read ({error.strerror or error}); expected the folder of a training that "
             "`stabzoo train` has finished"
         ) from None
-    except (ValueError, SafetensorError) as error:
-        if isinstance(error, ConfigError):
-            raise
+    try:
+        return job, load(content)
+    except (SafetensorError, KeyError, ValueError) as error:
         raise ConfigError(f"{folder}: a file of this training is damaged ({error}); train it again") from None
 
 

@@ -9,6 +9,7 @@ from typing import Annotated, Any, Literal
 
 from pydantic import (
     Field,
+    JsonValue,
     NonNegativeFloat,
     NonNegativeInt,
     PositiveFloat,
@@ -116,7 +117,7 @@ class Job(Strict):
     """
 
     model: str
-    args: dict[str, Any]
+    args: dict[str, JsonValue]
     data: Data
     training: Training
     seed: int
