@@ -1,8 +1,28 @@
-"""The errors and warnings of stabzoo, and how a value is quoted in one line."""
+"""The errors and warnings of stabzoo, and how a value or foreign text is quoted in one."""
 
 from __future__ import annotations
 
-__all__ = ["ConfigError", "PluginError", "PluginWarning", "UnknownParameterError"]
+__all__ = ["ConfigError", "PluginError", "PluginWarning", "UnknownParameterError", "printable"]
+
+OBEYED = {"Cc", "Cf", "Cs", "Zl", "Zp"}
+"""Unicode categories of what a terminal obeys instead of showing it: controls, ESC among them, formats (bidirectional
+ones and those without width), surrogates, and separators of lines."""
+
+
+def printable(text: str) -> str:
+    r"""``text`` with everything that a terminal would obey written as its escape, but for newlines and tabs.
+
+    Whatever stabzoo prints, and every message of its errors and warnings, has gone through here: the names, titles and
+    sentences in them may be a stranger's.
+
+    >>> print(printable("\x1b]0;owned\a \u202etxt"))
+    \x1b]0;owned\x07 \u202etxt
+    """
+    if text.isprintable():
+        return text
+    from unicodedata import category  # few texts need it
+
+    return "".join(c if c in "\n\t" or category(c) not in OBEYED else ascii(c)[1:-1] for c in text)
 
 
 class ConfigError(ValueError):

@@ -44,7 +44,7 @@ class Network(Strict):
     The input channels and the number of classes come from the data and are not written here.
     """
 
-    label: Annotated[str, Field(min_length=1)]
+    label: Annotated[str, Field(min_length=1, max_length=200)]
     model: Annotated[str, Field(min_length=1)]
     args: dict[str, JsonValue] = Field(default_factory=dict)
 

@@ -148,7 +148,7 @@ class Report:
 
         figures = self.figures()
         pictures = {name: saved(figure, "png", self.study.title) for name, figure in figures.items()}
-        results = json.dumps(self.to_dict(), indent=1, allow_nan=False, ensure_ascii=False) + "\n"
+        results = json.dumps(self.to_dict(), indent=1, allow_nan=False) + "\n"
         page = self._page(pictures).encode()
         for name, content in zip(REPORT_FILES, (page, pictures["plot"], results.encode()), strict=True):
             write_atomically(folder / name, content)
