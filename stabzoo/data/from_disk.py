@@ -155,8 +155,8 @@ class DiskDataset(ImageDataset):
                     pixels, labels = found
                     done, deaths = done + 1, 0
                     yield to_unit_interval(pixels), labels
-            except RuntimeError as error:
-                if not (how := _death(error)):
+            except (RuntimeError, OSError, EOFError) as error:
+                if not (loader.num_workers and (how := _death(error))):
                     raise
                 deaths += 1
                 if deaths == DEATHS:
@@ -180,8 +180,10 @@ def _started(loader: DataLoader[Any]) -> Iterator[Any]:
     return found
 
 
-def _death(error: RuntimeError) -> str | None:
+def _death(error: Exception) -> str | None:
     """How a process that decodes has ended; None where the error is another."""
+    if not isinstance(error, RuntimeError):  # of the pipe to it: its own errors come as `_Unreadable`
+        return f"a process that reads images has ended ({error or type(error).__name__})"
     match = re.match(r"DataLoader worker \(pid(?:\(s\))? ([\d, ]+)\) (.*)", str(error))
     return f"the process {match[1]} that reads images {match[2].rstrip('. ')}" if match else None
 

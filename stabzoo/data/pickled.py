@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import math
 import pickletools
+import warnings
 from dataclasses import dataclass
 from typing import Any, TypeAlias
 
@@ -68,13 +69,15 @@ class _Machine:
 
     def run(self, content: bytes) -> Value:
         """Carry out the operations of ``content`` to the end."""
-        for operation, argument, _ in pickletools.genops(content):
-            try:
-                if operation.name == "STOP":
-                    return self.pop()
-                self.carry_out(operation.name, argument)
-            except (LookupError, AttributeError, TypeError) as error:
-                raise ValueError(f"its operation {operation.name} does not fit ({error})") from None
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # of odd letters in text that is refused
+            for operation, argument, _ in pickletools.genops(content):
+                try:
+                    if operation.name == "STOP":
+                        return self.pop()
+                    self.carry_out(operation.name, argument)
+                except (LookupError, AttributeError, TypeError) as error:
+                    raise ValueError(f"its operation {operation.name} does not fit ({error})") from None
         raise ValueError("it ends too early")
 
     def pop(self) -> Any:
