@@ -35,7 +35,7 @@ def literal(text: str) -> str:
     >>> literal("5 $ or \x1b")
     '5 \\$ or \\x1b'
     """
-    return printable(text).replace("$", r"\$")
+    return printable(text).replace("\t", r"\t").replace("$", r"\$")
 
 
 def saved(figure: Figure, kind: str, title: str | None = None) -> bytes:
