@@ -25,12 +25,24 @@ from pydantic import (
     ValidationError,
     WithJsonSchema,
 )
+from pydantic_core import to_json
 
 from stabzoo.errors import ConfigError, quoted, shortened
 from stabzoo.files import open_regular
 from stabzoo.multistep import exact
 
-__all__ = ["FileName", "Rational", "Seed", "Strict", "explain", "file_name", "load_json", "load_yaml", "validate"]
+__all__ = [
+    "FileName",
+    "Rational",
+    "Seed",
+    "Strict",
+    "explain",
+    "file_name",
+    "json_text",
+    "load_json",
+    "load_yaml",
+    "validate",
+]
 
 
 Rational = Annotated[
@@ -241,6 +253,18 @@ def load_json(path: Path, most: int = 2**28) -> Any:
         if isinstance(error, ConfigError):
             raise
         raise ConfigError(f"{path}: is damaged ({error}); restore it from a copy, or remove its folder") from None
+
+
+def json_text(data: Any, indent: int) -> str:
+    r"""``data`` as JSON that everybody can read: ASCII, with null for a number that is not finite.
+
+    What JSON has no type for is written as its text.
+
+    >>> print(json_text({"loss": float("nan"), "label": "\u202e\u03bb", "lam": Fraction(1, 3)}, 0))
+    {"loss":null,"label":"\u202e\u03bb","lam":"1/3"}
+    """
+    text = to_json(data, indent=indent or None, inf_nan_mode="null", fallback=str).decode()
+    return text if text.isascii() else re.sub(r"[^\x00-\x7f]+", lambda found: json.dumps(found[0])[1:-1], text)
 
 
 def _no_number(text: str) -> None:

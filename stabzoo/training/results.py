@@ -26,6 +26,7 @@ from stabzoo.evaluation.perturbations import perturbations
 from stabzoo.evaluation.spec import Clean, Constant, Evaluation, Fgsm, Gaussian, Pgd, Uniform
 from stabzoo.files import open_regular
 from stabzoo.networks.checkpoints import fit_weights
+from stabzoo.training.checkpoint import Checkpoints
 from stabzoo.training.networks import network_of
 from stabzoo.training.normalized import NormalizedModel
 from stabzoo.training.spec import Job
@@ -74,9 +75,14 @@ def conditions(path: Path | None, data: Data) -> tuple[Evaluation, ...]:
 
 @dataclass(frozen=True)
 class Evaluated:
-    """Numbers of several networks trained alike, one each: percentages, but for the negative log-likelihood."""
+    """Numbers of several networks trained alike, one each: percentages, but for the negative log-likelihood.
+
+    ``diverged`` are the folders of those whose training diverged: what is measured of them is not what they were
+    trained for.
+    """
 
     numbers: dict[str, list[float]]
+    diverged: tuple[Path, ...] = ()
 
     def rows(self) -> list[tuple[str, str]]:
         """What was measured, with mean and standard deviation over the networks."""
@@ -116,6 +122,7 @@ def evaluate(
             condition needs is missing.
     """
     numbers: dict[str, list[float]] = {}
+    diverged: list[Path] = []
     first: Job | None = None
     for folder in folders:
         job, weights = load_trained(folder)
@@ -130,9 +137,18 @@ def evaluate(
         network = network_of(job, images)
         fit_weights(network.network, weights, str(folder / "weights.safetensors"), job.model)
         network = network.to(device).eval()
-        for name, value in _measure(network, images, conditions(asked, job.data)).items():
+        found = _measure(network, images, conditions(asked, job.data))
+        if _diverged(folder) or not all(map(math.isfinite, found.values())):
+            diverged.append(folder)
+        for name, value in found.items():
             numbers.setdefault(name, []).append(value)
-    return Evaluated(numbers)
+    return Evaluated(numbers, tuple(diverged))
+
+
+def _diverged(folder: Path) -> bool:
+    """Whether the training in ``folder`` ended at a loss that was not finite, as its last checkpoint says."""
+    state, _ = Checkpoints(folder).newest()
+    return bool(state and state["progress"]["diverged"])
 
 
 def _measure(network: NormalizedModel, images: ImageDataset, evaluations: Sequence[Evaluation]) -> dict[str, float]:

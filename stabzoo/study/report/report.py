@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import base64
-import json
 import platform
 import statistics
 from collections.abc import Sequence
@@ -11,6 +10,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from stabzoo.config import json_text
 from stabzoo.files import write_atomically
 from stabzoo.study.analysis import phrases
 from stabzoo.study.analysis.comparison import Agreement, Comparison, Row, agreements, compare, rows_of
@@ -148,7 +148,7 @@ class Report:
 
         figures = self.figures()
         pictures = {name: saved(figure, "png", self.study.title) for name, figure in figures.items()}
-        results = json.dumps(self.to_dict(), indent=1, allow_nan=False) + "\n"
+        results = json_text(self.to_dict(), indent=1) + "\n"
         page = self._page(pictures).encode()
         for name, content in zip(REPORT_FILES, (page, pictures["plot"], results.encode()), strict=True):
             write_atomically(folder / name, content)

@@ -4,15 +4,20 @@ from __future__ import annotations
 
 import json
 import sqlite3
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from datetime import datetime, timezone
+from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
+from pydantic import TypeAdapter
+
 from stabzoo.errors import ConfigError
+from stabzoo.evaluation.spec import Evaluation
+from stabzoo.study.measures import Diagnostic
 from stabzoo.study.spec import Run
 from stabzoo.study.store.database import Database
-from stabzoo.study.store.records import DamagedRecordError, Record
+from stabzoo.study.store.records import Coefficients, DamagedRecordError, Record
 from stabzoo.study.store.run_folder import KEY
 
 __all__ = ["DATABASE", "Store"]
@@ -131,19 +136,24 @@ class Store:
     ) -> Record | DamagedRecordError:
         try:
             content = {
-                "run": json.loads(row["spec"]),
-                "coefficients": row["coefficients"] and json.loads(row["coefficients"]),
+                "run": run if row["spec"] == run.model_dump_json() else Run.model_validate_json(row["spec"]),
+                "coefficients": row["coefficients"] and _coefficients(row["coefficients"]),
                 "losses": json.loads(row["losses"]),
                 "diverged": bool(row["diverged"]),
-                "measured": [{"evaluation": json.loads(entry), "accuracy": value} for entry, value in measured],
-                "diagnosed": [{"diagnostic": json.loads(e), "result": json.loads(found)} for e, found in diagnosed],
+                "measured": [{"evaluation": _evaluation(entry), "accuracy": value} for entry, value in measured],
+                "diagnosed": [{"diagnostic": _diagnostic(e), "result": json.loads(found)} for e, found in diagnosed],
                 **{name: row[name] for name in ("parameters", "weights_sha256", "seconds", "cpu")},
             }
-            record = Record.model_validate_json(json.dumps(content))
+            record = Record.model_validate(content)
         except (ValueError, TypeError, RecursionError):  # pydantic's and JSON's errors are ValueErrors
             return DamagedRecordError(f"run {run.key} in {self.path} is damaged")
         return record if record.run == run else DamagedRecordError(f"run {run.key} in {self.path} holds another run")
 
+
+# what many runs have in common is read once
+_coefficients = lru_cache(1024)(Coefficients.model_validate_json)
+_evaluation: Callable[[str], Evaluation] = lru_cache(1024)(TypeAdapter(Evaluation).validate_json)
+_diagnostic: Callable[[str], Diagnostic] = lru_cache(1024)(TypeAdapter(Diagnostic).validate_json)
 
 _SELECT = "SELECT {} FROM {} WHERE run IN (SELECT value FROM json_each(?)) ORDER BY id"
 
