@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import hashlib
 import json
-from functools import cached_property
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
@@ -95,7 +94,7 @@ class Run(Strict):
     device: Literal["cpu", "cuda"] = "cpu"
     software: dict[str, str]
 
-    @cached_property
+    @property
     def key(self) -> str:
         """Sixteen hexadecimal digits of the SHA-256 of the run, as canonical JSON."""
         # without the training's defaults: an option that a later version adds leaves the keys of earlier runs alone
