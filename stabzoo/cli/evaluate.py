@@ -25,7 +25,7 @@ def evaluate_trained(
         raise ConfigError("evaluate: expected the folder of a finished training, e.g. runs/zerosnet20_opt-digits-0")
     found = evaluate(folders, conditions, root, this_process(device).device, workers_of(workers))
     if as_json:
-        print_json({**found.numbers, "diverged": [str(folder) for folder in found.diverged]})
+        print_json({"diverged": [folder in found.diverged for folder in folders], **found.numbers})
         return int(bool(found.diverged))
     names, values = zip(*found.rows(), strict=True)
     networks = "network" if len(folders) == 1 else f"{len(folders)} networks, mean ± standard deviation"
