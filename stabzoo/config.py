@@ -6,13 +6,17 @@ that every mistake is reported the same way: where it stands, what was expected,
 
 from __future__ import annotations
 
+import json
+import math
+import re
 from collections.abc import Mapping
 from fractions import Fraction
 from pathlib import Path
-from typing import Annotated, Any, TypeVar, get_args
+from typing import Annotated, Any, ClassVar, TypeVar, get_args
 
 import yaml
 from pydantic import (
+    AfterValidator,
     BaseModel,
     BeforeValidator,
     ConfigDict,
@@ -21,11 +25,24 @@ from pydantic import (
     ValidationError,
     WithJsonSchema,
 )
+from pydantic_core import to_json
 
 from stabzoo.errors import ConfigError, quoted, shortened
+from stabzoo.files import open_regular
 from stabzoo.multistep import exact
 
-__all__ = ["Rational", "Seed", "Strict", "explain", "load_yaml", "validate"]
+__all__ = [
+    "FileName",
+    "Rational",
+    "Seed",
+    "Strict",
+    "explain",
+    "file_name",
+    "json_text",
+    "load_json",
+    "load_yaml",
+    "validate",
+]
 
 
 Rational = Annotated[
@@ -38,9 +55,11 @@ Rational = Annotated[
 
 
 class Strict(BaseModel):
-    """A frozen pydantic model that refuses unknown keys."""
+    """A frozen pydantic model that refuses unknown keys and numbers that are not finite."""
 
-    model_config = ConfigDict(extra="forbid", frozen=True, arbitrary_types_allowed=True, validate_default=True)
+    model_config = ConfigDict(
+        extra="forbid", frozen=True, arbitrary_types_allowed=True, validate_default=True, allow_inf_nan=False
+    )
 
 
 Model = TypeVar("Model", bound=BaseModel)
@@ -109,82 +128,109 @@ def validate(model: type[Model], data: Any, source: str) -> Model:
 
 MAX_BYTES, MAX_DEPTH, MAX_VALUES = 2**20, 50, 100_000  # of a YAML file
 
+# What plain text in a YAML file is, as the core schema of YAML 1.2 (section 10.3.2) has it.  PyYAML knows version 1.1,
+# so it is asked for the tree alone, and text that 1.1 takes for a number or a switch and 1.2 for something else is
+# refused: one of two readers would be wrong about it in silence.
+NULL = re.compile(r"~|null|Null|NULL|")
+SWITCH = re.compile(r"true|True|TRUE|false|False|FALSE")
+INTEGER = re.compile(r"[-+]?(0|[1-9][0-9]*)|0x[0-9a-fA-F]+")
+DECIMAL = re.compile(r"[-+]?(\.[0-9]+|[0-9]+(\.[0-9]*)?)([eE][-+]?[0-9]+)?")
+NOT_FINITE = re.compile(r"[-+]?\.(?i:inf)|\.(?i:nan)")
+AMBIGUOUS = re.compile(
+    r"(?i:yes|no|on|off)|=|<<"
+    r"|[-+]?0[0-9_]+|[-+]?0b[01_]+|0o[0-7]+"  # 010, octal or not, and binary
+    r"|[-+]?[0-9][0-9_]*_[0-9_]*(\.[0-9_]*)?"  # 1_000
+    r"|[-+]?[0-9][0-9_]*(:[0-5]?[0-9])+(\.[0-9_]*)?"  # 1:30 is 90
+)
+PLAIN, STANDARD = "plain", "tag:yaml.org,2002:"
+
 
 class _Loader(yaml.CSafeLoader if yaml.__with_libyaml__ else yaml.SafeLoader):  # pyright: ignore
-    """YAML's safe loader; a key written twice is an error instead of a silent choice."""
+    """Of which the tree of nodes is taken; plain text without a tag has the tag `PLAIN`."""
+
+    yaml_implicit_resolvers: ClassVar[dict[Any, Any]] = {None: [(PLAIN, re.compile(""))]}
 
 
-def _mapping(loader: Any, node: yaml.MappingNode) -> dict[Any, Any]:
-    loader.flatten_mapping(node)
-    keys = [loader.construct_object(key, deep=True) for key, _ in node.value]
-    seen: set[str | int] = set()
-    for position, key in enumerate(keys):
-        if not isinstance(key, str | int):
-            raise yaml.constructor.ConstructorError(
-                None, None, f"a key must be a name, got {key!r}", node.value[position][0].start_mark
-            )
-        if key in seen:
-            raise yaml.constructor.ConstructorError(
-                None, None, f"the key {key!r} is written twice", node.value[position][0].start_mark
-            )
-        seen.add(key)
-    return {key: loader.construct_object(value, deep=True) for key, (_, value) in zip(keys, node.value, strict=True)}
+class _Values:
+    """The values of a tree of YAML nodes, aliases written out."""
+
+    def __init__(self) -> None:
+        self.count = 0
+
+    def of(self, node: yaml.Node, levels: int = 1) -> Any:
+        """The value of ``node``, which is ``levels`` deep in the file.
+
+        Raises:
+            yaml.MarkedYAMLError: with the place and what is wrong there.
+        """
+        self.count += 1
+        if self.count > MAX_VALUES or levels > MAX_DEPTH:
+            limit = f"{MAX_VALUES} values" if self.count > MAX_VALUES else f"{MAX_DEPTH} levels"
+            raise _refusal(node, f"more than {limit}, aliases written out; is an alias a part of what it stands for?")
+        if isinstance(node, yaml.ScalarNode):
+            return _scalar(node)
+        kind = "seq" if isinstance(node, yaml.SequenceNode) else "map"
+        if node.tag != STANDARD + kind:
+            raise _refusal(node, f"the tag {node.tag!r} is none that is read here; write the value without it")
+        if isinstance(node, yaml.SequenceNode):
+            return [self.of(part, levels + 1) for part in node.value]
+        found: dict[str | int, Any] = {}
+        for key_node, value_node in node.value:
+            key = _scalar(key_node) if isinstance(key_node, yaml.ScalarNode) else f"a {key_node.id}"
+            if not isinstance(key_node, yaml.ScalarNode) or not isinstance(key, str | int):
+                raise _refusal(key_node, f"a key must be a name, got {key!r}")
+            if key in found:
+                raise _refusal(key_node, f"the key {quoted(key)} is written twice")
+            found[key] = self.of(value_node, levels + 1)
+        return found
 
 
-_Loader.add_constructor(yaml.resolver.BaseResolver.DEFAULT_MAPPING_TAG, _mapping)
+def _scalar(node: yaml.ScalarNode) -> str | int | float | bool | None:
+    """Text, quoted or tagged as such, as it is; plain text as the core schema reads it."""
+    text, tag = node.value, node.tag
+    if tag == STANDARD + "str":
+        return text
+    if tag != PLAIN:
+        raise _refusal(node, f"the tag {tag!r} is none that is read here; write the value without it")
+    if NULL.fullmatch(text):
+        return None
+    if SWITCH.fullmatch(text):
+        return text in ("true", "True", "TRUE")
+    if INTEGER.fullmatch(text):
+        return int(text, 0)
+    if AMBIGUOUS.fullmatch(text):
+        raise _refusal(
+            node,
+            f"{text} is one thing in YAML 1.1 and another in 1.2; write a decimal number, true or false, or quote it",
+        )
+    if not (decimal := DECIMAL.fullmatch(text)) and not NOT_FINITE.fullmatch(text):
+        return text
+    value = float(text) if decimal else math.nan
+    if not math.isfinite(value) or (value == 0 and re.match(r"[-+.0]*[1-9]", text)):
+        raise _refusal(node, f"expected a finite number, and no smaller than the least float, got {quoted(text)}")
+    return value
 
 
-def _within_limits(root: yaml.Node | None) -> None:
-    """Refuse documents that are too deep, or too large once their aliases are written out (a "YAML bomb").
-
-    Raises:
-        yaml.YAMLError: with the place and the limit.
-    """
-    sizes: dict[int, tuple[int, int]] = {}  # values and levels of a node with all below it, aliases written out
-    above: set[int] = set()
-    waiting = [root] if root is not None else []
-    while waiting:
-        node = waiting[-1]
-        parts = node.value if isinstance(node, yaml.CollectionNode) else []
-        children = [child for part in parts for child in (part if isinstance(part, tuple) else (part,))]
-        if id(node) in sizes:  # an alias, done elsewhere
-            waiting.pop()
-        elif id(node) in above:  # its children are done
-            waiting.pop()
-            above.remove(id(node))
-            below = [sizes[id(child)] for child in children]
-            values, levels = 1 + sum(size for size, _ in below), 1 + max((level for _, level in below), default=0)
-            if values > MAX_VALUES or levels > MAX_DEPTH:
-                limit = f"{MAX_VALUES} values" if values > MAX_VALUES else f"{MAX_DEPTH} levels"
-                raise yaml.MarkedYAMLError(None, None, f"more than {limit}, aliases written out", node.start_mark)
-            sizes[id(node)] = values, levels
-        else:
-            above.add(id(node))
-            if any(id(child) in above for child in children):
-                raise yaml.MarkedYAMLError(None, None, "an alias of what it is a part of", node.start_mark)
-            waiting += children
+def _refusal(node: yaml.Node, problem: str) -> yaml.MarkedYAMLError:
+    return yaml.MarkedYAMLError(None, None, shortened(problem), node.start_mark)
 
 
 def load_yaml(path: Path) -> Mapping[str, Any]:
-    """Read a YAML mapping, safely.
+    """Read a YAML mapping, safely: of plain text as YAML 1.2 has it, of finite numbers, no key written twice.
 
     Raises:
         ConfigError: when the file is missing, unreadable, larger than `MAX_BYTES`, not YAML, deeper than `MAX_DEPTH`,
             of more than `MAX_VALUES` values, or not a mapping; the message has the file and the line.
     """
     try:
-        with path.open("rb") as file:
-            content = file.read(MAX_BYTES + 1)
-        if len(content) > MAX_BYTES:
-            raise ConfigError(f"{path}: expected at most {MAX_BYTES} bytes; is this a file of settings?")
-        text = content.decode()
+        text = _content(path, MAX_BYTES).decode()
     except OSError as error:
         raise ConfigError(f"{path}: cannot be read ({error.strerror or error}); expected a YAML file there") from None
     except UnicodeDecodeError as error:
         raise ConfigError(f"{path}: not UTF-8 text (byte {error.start}); expected a YAML file") from None
     try:
-        _within_limits(yaml.compose(text, Loader=_Loader))
-        data = yaml.load(text, Loader=_Loader)
+        node = yaml.compose(text, Loader=_Loader)
+        data = None if node is None else _Values().of(node)
     except (yaml.YAMLError, RecursionError, ValueError) as error:
         mark = getattr(error, "problem_mark", None)
         where = f", line {mark.line + 1}" if mark else ""
@@ -193,5 +239,65 @@ def load_yaml(path: Path) -> Mapping[str, Any]:
         raise ConfigError(f"{path}: expected a mapping of names to values at the top, got {type(data).__name__}")
     return data
 
+
+def load_json(path: Path, most: int = 2**28) -> Any:
+    """Read a JSON file of finite numbers that stabzoo has written.
+
+    Raises:
+        OSError: it cannot be read.
+        ConfigError: it is larger than ``most`` bytes, or not JSON.
+    """
+    try:
+        return json.loads(_content(path, most), parse_constant=_no_number)
+    except (ValueError, RecursionError) as error:  # of a UTF-8 or JSON error, or of a list in a list in a list ...
+        if isinstance(error, ConfigError):
+            raise
+        raise ConfigError(f"{path}: is damaged ({error}); restore it from a copy, or remove its folder") from None
+
+
+def json_text(data: Any, indent: int) -> str:
+    r"""``data`` as JSON that everybody can read: ASCII, with null for a number that is not finite.
+
+    What JSON has no type for is written as its text.
+
+    >>> print(json_text({"loss": float("nan"), "label": "\u202e\u03bb", "lam": Fraction(1, 3)}, 0))
+    {"loss":null,"label":"\u202e\u03bb","lam":"1/3"}
+    """
+    text = to_json(data, indent=indent or None, inf_nan_mode="null", fallback=str).decode()
+    return text if text.isascii() else re.sub(r"[^\x00-\x7f]+", lambda found: json.dumps(found[0])[1:-1], text)
+
+
+def _no_number(text: str) -> None:
+    raise ValueError(f"expected finite numbers, got {text}")
+
+
+def _content(path: Path, most: int) -> bytes:
+    with open_regular(path) as file:
+        content = file.read(most + 1)
+    if len(content) > most:
+        raise ConfigError(f"{path}: expected at most {most} bytes; is this the file that was meant?")
+    return content
+
+
+def file_name(text: str) -> str:
+    """``text``, which is to become the name of a file or a folder.
+
+    Raises:
+        ValueError: it is a path, hidden, too long, or has letters that are not seen.
+    """
+    if not text or not text.isprintable() or text != text.strip() or text[0] == "." or {"/", "\\"} & {*text}:
+        raise ValueError(
+            f"expected a name that a file can have, of letters, digits, spaces, -, _ and dots; got {quoted(text)}"
+        )
+    if len(text.encode()) > MAX_NAME:
+        raise ValueError(f"expected at most {MAX_NAME} bytes, got {len(text.encode())}: {quoted(text)}")
+    return text
+
+
+MAX_NAME = 150
+"""Bytes of a `FileName`; file systems take 255, and something is put before or behind it."""
+
+FileName = Annotated[str, AfterValidator(file_name)]
+"""A pydantic field for a name that becomes a file's or a folder's: no path, nothing hidden, nothing invisible."""
 
 Seed = Annotated[int, Field(ge=0, lt=2**32)]

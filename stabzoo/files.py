@@ -1,29 +1,50 @@
-"""Files: written as a whole or not at all, and locked against other processes."""
+"""Files: written as a whole or not at all, read only where they are files, and locked against other processes."""
 
 from __future__ import annotations
 
+import errno
 import fcntl
 import os
-import tempfile
+import secrets
+import stat
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import BinaryIO
 
-__all__ = ["exclusive", "write_atomically"]
+__all__ = ["exclusive", "is_locked", "open_regular", "write_atomically"]
+
+SAFELY = os.O_CLOEXEC | os.O_NOFOLLOW | os.O_NONBLOCK  # non-blocking: to open a FIFO waits for its other end otherwise
+NEW = 0o666  # less the umask
 
 
 def write_atomically(path: Path, content: bytes) -> None:
-    """Write ``content`` so that ``path`` is, at any moment and after a crash, the old file or the whole new one."""
-    descriptor, temporary = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
+    """Write ``content`` so that ``path`` is, at any moment and after a crash, the old file or the whole new one.
+
+    A new file has the permissions that the umask leaves.
+    """
+    temporary = path.with_name(f".{path.name}.{secrets.token_hex(8)}")
+    descriptor = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL | SAFELY, NEW)
     try:
         with os.fdopen(descriptor, "wb") as file:
             file.write(content)
             file.flush()
             os.fsync(file.fileno())
-        os.chmod(temporary, 0o644)  # mkstemp's 0600 would keep a shared folder's other readers out
         os.replace(temporary, path)
     finally:
-        Path(temporary).unlink(missing_ok=True)
+        temporary.unlink(missing_ok=True)
+
+
+def open_regular(path: Path, *, follow: bool = True) -> BinaryIO:
+    """Open a file for reading; what would be waited for or never ends (a FIFO, a device) is refused.
+
+    With ``follow`` false a link is refused, too.
+
+    Raises:
+        OSError: it is not a regular file, or cannot be read; also for a name that no file can have.
+    """
+    flags = os.O_RDONLY | SAFELY
+    return os.fdopen(_open(path, flags & ~os.O_NOFOLLOW if follow else flags), "rb")
 
 
 @contextmanager
@@ -31,12 +52,52 @@ def exclusive(file: Path) -> Iterator[bool]:
     """Hold the lock on ``file`` inside; False where another process has it.
 
     It is a lock of the process, not of the open file, which processes that decode images would inherit and may outlive
-    it with; it goes with the process, however that ends.
+    it with; it goes with the process, however that ends.  The file is made where there is none, and never changed.
+
+    Raises:
+        OSError: it is a link, not a regular file, or cannot be opened.
     """
-    with file.open("w") as opened:
-        try:
-            fcntl.lockf(opened, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except (BlockingIOError, PermissionError):  # POSIX allows both
-            yield False
-            return
-        yield True
+    descriptor = _open(file, os.O_RDWR | os.O_CREAT | SAFELY)
+    try:
+        yield _take(descriptor, fcntl.LOCK_EX)
+    finally:
+        os.close(descriptor)
+
+
+def is_locked(file: Path) -> bool:
+    """Whether some process holds the lock on ``file``, without making or changing it.
+
+    Not to be asked by the process that does: a process loses its lock when it closes the file.
+    """
+    try:
+        descriptor = _open(file, os.O_RDONLY | SAFELY)
+    except OSError:  # nobody of ours locks what is missing, a link or a directory
+        return False
+    try:
+        return not _take(descriptor, fcntl.LOCK_SH)
+    finally:
+        os.close(descriptor)
+
+
+def _open(path: Path, flags: int) -> int:
+    """The descriptor of a regular file.
+
+    Raises:
+        OSError: it is none.
+    """
+    try:
+        descriptor = os.open(path, flags, NEW)
+    except ValueError as error:  # a NUL in its name, or a letter that the file system cannot have
+        raise OSError(errno.EINVAL, str(error), str(path)) from None
+    if not stat.S_ISREG(os.fstat(descriptor).st_mode):
+        os.close(descriptor)
+        raise OSError(errno.EINVAL, "not a regular file", str(path))
+    return descriptor
+
+
+def _take(descriptor: int, kind: int) -> bool:
+    try:
+        fcntl.lockf(descriptor, kind | fcntl.LOCK_NB)
+    except (BlockingIOError, PermissionError):  # POSIX allows both
+        return False
+    return True

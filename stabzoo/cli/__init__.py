@@ -28,6 +28,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
     is wrong, or something cannot be read or written; 130: interrupted; 141: the reader of the output is gone.  What is
     wrong is one message on standard error.
     """
+    if sys.stderr is None:  # closed by the caller
+        sys.stderr = open(os.devnull, "w")  # noqa: SIM115 -- to the end of the process
+    if sys.stdout is None:
+        return _fail("standard output is closed; redirect it, e.g. > /dev/null")
     for stream in (sys.stdout, sys.stderr):
         if (reconfigure := getattr(stream, "reconfigure", None)) is not None:
             reconfigure(errors="replace")  # a locale without the letters of a name is no reason to fail

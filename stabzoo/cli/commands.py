@@ -265,14 +265,16 @@ def evaluate(
     workers: Workers = None,
     device: Annotated[str, option("cpu or cuda; by default cpu.")] = "cpu",
     as_json: Json = False,
-) -> None:
-    """Measure what trained networks are worth, under noise and attack too.
+) -> int:
+    """Measure what trained networks are worth; exit with 1 if one diverged.
+
+    Under noise and attack too.
 
     Example: stabzoo evaluate runs/zerosnet20_opt-digits-0 runs/zerosnet20_opt-digits-1
     """
     from stabzoo.cli.evaluate import evaluate_trained
 
-    evaluate_trained(folders, conditions=conditions, root=root, workers=workers, device=device, as_json=as_json)
+    return evaluate_trained(folders, conditions=conditions, root=root, workers=workers, device=device, as_json=as_json)
 
 
 @app.command(help_epilogue="")

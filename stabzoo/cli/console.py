@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import math
 import sys
 import traceback
@@ -17,6 +16,7 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
+from stabzoo.config import json_text
 from stabzoo.errors import PluginError, printable
 from stabzoo.methods import NOT_DECIDED, NotDecided
 from stabzoo.registry.catalogue import is_strict
@@ -74,7 +74,7 @@ def show_traceback(error: PluginError) -> None:
 
 def print_json(data: Any) -> None:
     """Print one JSON document."""
-    sys.stdout.write(json.dumps(data, indent=2, default=str) + "\n")
+    sys.stdout.write(json_text(data, indent=2) + "\n")
 
 
 def table(

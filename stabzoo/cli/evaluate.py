@@ -6,6 +6,7 @@ from pathlib import Path
 
 from stabzoo.cli.console import output, print_json, table
 from stabzoo.errors import ConfigError
+from stabzoo.terminal import say
 from stabzoo.training.process import this_process, workers_of
 from stabzoo.training.results import evaluate
 
@@ -14,8 +15,8 @@ __all__ = ["evaluate_trained"]
 
 def evaluate_trained(
     folders: tuple[Path, ...], *, conditions: Path | None, root: Path, workers: int | None, device: str, as_json: bool
-) -> None:
-    """Print accuracy, gap, calibration, and accuracy under noise and attack.
+) -> int:
+    """Print accuracy, gap, calibration, and accuracy under noise and attack; return 1 if a training has diverged.
 
     Raises:
         ConfigError: no folder is given, or one is none of a finished training.
@@ -24,11 +25,14 @@ def evaluate_trained(
         raise ConfigError("evaluate: expected the folder of a finished training, e.g. runs/zerosnet20_opt-digits-0")
     found = evaluate(folders, conditions, root, this_process(device).device, workers_of(workers))
     if as_json:
-        print_json(found.numbers)
-        return
+        print_json({"diverged": [folder in found.diverged for folder in folders], **found.numbers})
+        return int(bool(found.diverged))
     names, values = zip(*found.rows(), strict=True)
     networks = "network" if len(folders) == 1 else f"{len(folders)} networks, mean ± standard deviation"
     table(output(), {"": names, networks: values}, ())
     output().print(
         "Percent, but for the negative log-likelihood. Under an attack: an upper bound, which stronger ones may lower."
     )
+    for folder in found.diverged:
+        say(output(), f"{folder}: its training diverged, at a loss that was not finite.", style="red")
+    return int(bool(found.diverged))

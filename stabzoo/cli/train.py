@@ -12,7 +12,7 @@ import torch
 from stabzoo.cli.arguments.datasets import dataset_of, recipe_of, short_name
 from stabzoo.cli.arguments.settings import parse_settings
 from stabzoo.cli.console import output
-from stabzoo.config import validate
+from stabzoo.config import file_name, validate
 from stabzoo.data.loading import fetch
 from stabzoo.errors import ConfigError
 from stabzoo.training.job import train_job
@@ -72,7 +72,7 @@ def train_model(
         "processes": process.world,
         "software": software(),
     }
-    folder = folder or Path("runs") / f"{name}-{short_name(images)}-{seed}"
+    folder = folder or _folder_of(f"{name}-{short_name(images)}-{seed}")
     decoders = workers_of(workers, int(os.environ.get("LOCAL_WORLD_SIZE", "1")))
     trackers = [open_tracker(tracker, folder) for tracker in dict.fromkeys(log)] if process.rank == 0 else []
     try:
@@ -87,6 +87,14 @@ def train_model(
     if trained.diverged:
         output().print("The loss was not finite: the training diverged.", style="yellow")
     return int(trained.diverged)
+
+
+def _folder_of(training: str) -> Path:
+    """Where a training of this name is kept."""
+    try:
+        return Path("runs") / file_name(training)
+    except ValueError as error:
+        raise ConfigError(f"folder: {error}; give one with --folder") from None
 
 
 def _number(value: Any) -> Any:

@@ -13,6 +13,7 @@ from torchvision import datasets
 from torchvision.datasets.utils import download_and_extract_archive, download_url
 
 from stabzoo.errors import ConfigError
+from stabzoo.files import open_regular
 
 __all__ = ["ARCHIVES", "Archive", "download", "read_published"]
 
@@ -71,7 +72,8 @@ def read_published(name: str, root: Path, file: str, md5: str | None) -> bytes:
     path = root / archive.folder / file
     cure = f"get it with --download, or unpack {archive.title}'s archive so that {archive.folder} lies in {root}"
     try:
-        content = path.read_bytes()
+        with open_regular(path) as opened:
+            content = opened.read()
     except OSError as error:
         raise ConfigError(
             f"{path}: cannot be read ({error.strerror or error}); expected a file of {archive.title}: {cure}"

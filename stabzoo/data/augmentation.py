@@ -90,8 +90,8 @@ class Augmentation:
         draws = np.random.default_rng((*self._key, index))
         flipped = bool(draws.random() < 0.5)
         for _ in range(ATTEMPTS):
-            area = width * height * draws.uniform(*self.area)
-            aspect = math.exp(draws.uniform(*map(math.log, self.aspect)))
+            area = width * height * draws.uniform(self.area[0], self.area[1])
+            aspect = math.exp(draws.uniform(math.log(self.aspect[0]), math.log(self.aspect[1])))
             w, h = round(math.sqrt(area * aspect)), round(math.sqrt(area / aspect))
             if 0 < w <= width and 0 < h <= height:
                 top, left = draws.integers(0, height - h + 1), draws.integers(0, width - w + 1)

@@ -1,54 +1,39 @@
-"""CIFAR's python batches, read without executing what a pickle may ask for.
+"""CIFAR's python batches, parsed without executing what a pickle may ask for.
 
 Source: https://www.cs.toronto.edu/~kriz/cifar.html (``cifar-10-python.tar.gz``, ``cifar-100-python.tar.gz``).
 """
 
 from __future__ import annotations
 
-import io
-import pickle
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import torch
 from torch import Tensor
 
 from stabzoo.data.archives import ARCHIVES, read_published
+from stabzoo.data.pickled import read_pickled
 from stabzoo.errors import ConfigError
 
 __all__ = ["load_cifar"]
 
-HARMLESS = {  # all that an array of bytes in a pickle, of Python 2 or 3, needs
-    ("numpy", "dtype"),
-    ("numpy", "ndarray"),
-    ("numpy.core.multiarray", "_reconstruct"),
-    ("numpy._core.multiarray", "_reconstruct"),
-    ("numpy.core.numeric", "_frombuffer"),
-    ("numpy._core.numeric", "_frombuffer"),
-    ("_codecs", "encode"),
-}
-
-
-class _ArraysOnly(pickle.Unpickler):
-    """An unpickler that builds arrays, strings and containers, and calls nothing else."""
-
-    def find_class(self, module: str, name: str) -> Any:
-        if (module, name) not in HARMLESS:
-            raise pickle.UnpicklingError(f"it asks for {module}.{name}, which no CIFAR batch needs")
-        return super().find_class(module.replace("numpy.core", "numpy._core"), name)
-
 
 def _batch(path: Path, content: bytes, labels_key: bytes, classes: int) -> tuple[np.ndarray, list[int]]:
     try:
-        batch = _ArraysOnly(io.BytesIO(content), encoding="bytes").load()
-        pixels, labels = np.asarray(batch[b"data"]), [int(label) for label in batch[labels_key]]
-    except Exception as error:  # a damaged pickle raises whatever its bytes lead to
-        raise ConfigError(f"{path}: not a batch of CIFAR-{classes} ({type(error).__name__}: {error})") from None
-    if pixels.dtype != np.uint8 or pixels.ndim != 2 or pixels.shape != (len(labels), 3072):
+        batch = read_pickled(content)
+    except ValueError as error:
+        raise ConfigError(f"{path}: not a batch of CIFAR-{classes} ({error})") from None
+    pixels, labels = batch.get(b"data"), batch.get(labels_key)
+    if not isinstance(pixels, np.ndarray) or not isinstance(labels, list | np.ndarray):
         raise ConfigError(
-            f"{path}: expected uint8 pixels of shape ({len(labels)}, 3072), got {pixels.dtype} {pixels.shape}"
+            f"{path}: not a batch of CIFAR-{classes}: expected an array 'data' and a list {labels_key.decode()!r}, got "
+            f"{', '.join(sorted(map(repr, batch)))[:200] or 'nothing'}"
         )
+    if pixels.shape != (len(labels), 3072):
+        raise ConfigError(f"{path}: expected pixels of shape ({len(labels)}, 3072), got {pixels.shape}")
+    if not all(isinstance(label, int | np.integer) for label in labels):
+        raise ConfigError(f"{path}: expected whole numbers for labels")
+    labels = [int(label) for label in labels]
     if labels and not 0 <= min(labels) <= max(labels) < classes:
         raise ConfigError(f"{path}: expected labels from 0 to {classes - 1}, got {min(labels)} to {max(labels)}")
     return pixels, labels

@@ -6,6 +6,11 @@ was read before changes a pixel.
 
 from __future__ import annotations
 
+import math
+import re
+import signal
+import threading
+import warnings
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -16,23 +21,26 @@ import torch
 from PIL import Image
 from torch import Tensor
 from torch.utils.data import DataLoader, Dataset
-from torchvision.datasets.folder import IMG_EXTENSIONS, make_dataset
 from torchvision.transforms import InterpolationMode
 from torchvision.transforms import functional as transform
 
 from stabzoo.data.augmentation import Augmentation
+from stabzoo.data.image_files import EXTENSIONS, decode, files_of_classes, links_in_a_circle
 from stabzoo.data.images import Batch, ImageDataset, to_unit_interval
 from stabzoo.data.spec import Folder, ReadFromDisk, Timm
 from stabzoo.errors import ConfigError
+from stabzoo.files import open_regular
 
 __all__ = ["DiskDataset", "fetch_timm", "open_folder", "open_timm"]
 
 BILINEAR = InterpolationMode.BILINEAR
 STREAMS = ("tfds/", "wds/", "hfids/")
+DEATHS = 3
+"""Of processes that decode, at the same batch, before it is given up."""
 
 
 class Samples(Protocol):
-    """Images by their number, not decoded yet, with their labels."""
+    """Images by their number, decoded when they are asked for, with their labels."""
 
     def __len__(self) -> int: ...
     def __getitem__(self, index: int) -> tuple[Image.Image, int]: ...
@@ -51,7 +59,8 @@ class _Files:
 
     def __getitem__(self, index: int) -> tuple[Image.Image, int]:
         path, label = self.entries[index]
-        return Image.open(path), label
+        with open_regular(Path(path)) as file:
+            return decode(file), label
 
     def where(self, index: int) -> str:
         return self.entries[index][0]
@@ -68,8 +77,14 @@ class _TimmSamples:
     def __getitem__(self, index: int) -> tuple[Image.Image, int]:
         # not through timm's own data set, which takes the next image where one cannot be read
         reader = getattr(self.dataset, "reader", None)
-        stream, label = self.dataset[index][:2] if reader is None else reader[index][:2]
-        return (stream if isinstance(stream, Image.Image) else Image.open(stream)), int(label)
+        path = Path(self.where(index))
+        if path.exists() and not path.is_file():  # which it would wait for
+            raise OSError("not a regular file")
+        found, label = self.dataset[index][:2] if reader is None else reader[index][:2]
+        if isinstance(found, Image.Image):
+            return found.convert("RGB"), int(label)
+        with found:
+            return decode(found), int(label)
 
     def where(self, index: int) -> str:
         try:
@@ -123,18 +138,54 @@ class DiskDataset(ImageDataset):
 
     def _read(self, samples: Samples, parts: Sequence[Tensor], augmentation: Augmentation | None) -> Iterator[Batch]:
         windows = augmentation if augmentation and augmentation.resizes else None
-        loader = DataLoader(
-            _Decoded(samples, self.data, self.classes, windows),
-            batch_sampler=[part.tolist() for part in parts],
-            num_workers=min(self.workers, len(parts)),
-            collate_fn=_together,
-            generator=torch.Generator().manual_seed(0),  # it would draw from the global stream otherwise
-        )
-        for found in loader:
-            if isinstance(found, _Unreadable):
-                raise ConfigError(found.reason)
-            pixels, labels = found
-            yield to_unit_interval(pixels), labels
+        decoded = _Decoded(samples, self.data, self.classes, windows)
+        done = deaths = 0
+        while done < len(parts):
+            loader = DataLoader(
+                decoded,
+                batch_sampler=[part.tolist() for part in parts[done:]],
+                num_workers=min(self.workers, len(parts) - done),
+                collate_fn=_together,
+                generator=torch.Generator().manual_seed(0),  # it would draw from the global stream otherwise
+            )
+            try:
+                for found in _started(loader):
+                    if isinstance(found, _Unreadable):
+                        raise ConfigError(found.reason)
+                    pixels, labels = found
+                    done, deaths = done + 1, 0
+                    yield to_unit_interval(pixels), labels
+            except (RuntimeError, OSError, EOFError) as error:
+                if not (loader.num_workers and (how := _death(error))):
+                    raise
+                deaths += 1
+                if deaths == DEATHS:
+                    raise ConfigError(
+                        f"data: {how}, {DEATHS} times at the same images; is there too little memory? try again with "
+                        "fewer --workers"
+                    ) from None
+                warnings.warn(f"{how}; it is started again", RuntimeWarning, stacklevel=2)
+
+
+def _started(loader: DataLoader[Any]) -> Iterator[Any]:
+    """The batches of ``loader``; a process of it that dies is told where the next batch is asked for.
+
+    torch's handler of SIGCHLD would raise in the middle of whatever the main thread is at.
+    """
+    if threading.current_thread() is not threading.main_thread():
+        return iter(loader)
+    handler = signal.getsignal(signal.SIGCHLD)
+    found = iter(loader)
+    signal.signal(signal.SIGCHLD, handler)
+    return found
+
+
+def _death(error: Exception) -> str | None:
+    """How a process that decodes has ended; None where the error is another."""
+    if not isinstance(error, RuntimeError):  # of the pipe to it: its own errors come as `_Unreadable`
+        return f"a process that reads images has ended ({error or type(error).__name__})"
+    match = re.match(r"DataLoader worker \(pid(?:\(s\))? ([\d, ]+)\) (.*)", str(error))
+    return f"the process {match[1]} that reads images {match[2].rstrip('. ')}" if match else None
 
 
 @dataclass(frozen=True)
@@ -155,8 +206,7 @@ class _Decoded(Dataset[Any]):
         """Pixels (3, size, size), bytes, and the label."""
         try:
             image, label = self.samples[index]
-            with image:
-                image = image.convert("RGB")
+            pixels = self._cut(image, index)
         except Exception as error:  # a damaged file raises whatever its bytes lead to
             text = str(error) or type(error).__name__
             return _Unreadable(
@@ -166,12 +216,16 @@ class _Decoded(Dataset[Any]):
             return _Unreadable(
                 f"{self.samples.where(index)}: expected a label from 0 to {self.classes - 1}, got {label}"
             )
-        return torch.from_numpy(np.array(self._cut(image, index))).permute(2, 0, 1), label
+        return torch.from_numpy(np.array(pixels)).permute(2, 0, 1), label
 
     def _cut(self, image: Any, index: int) -> Any:
         size = [self.data.size, self.data.size]
         if self.windows is None:
-            image = transform.resize(image, [round(self.data.size / self.data.crop)], BILINEAR)
+            shorter = round(self.data.size / self.data.crop)
+            longer = shorter * max(image.size) // min(image.size)
+            if shorter * longer > (Image.MAX_IMAGE_PIXELS or math.inf):
+                raise ValueError(f"of {image.width}x{image.height} pixels it would be resized to {shorter}x{longer}")
+            image = transform.resize(image, [shorter], BILINEAR)
             return transform.center_crop(image, size)
         window = self.windows.window(index, image.width, image.height)
         image = transform.resized_crop(image, window.top, window.left, window.height, window.width, size, BILINEAR)
@@ -223,13 +277,12 @@ def _classes(folder: Path, path: Path) -> list[str]:
 
 
 def _files(folder: Path, classes: list[str]) -> _Files:
-    numbers = {name: i for i, name in enumerate(classes)}
-    entries = make_dataset(str(folder), numbers, IMG_EXTENSIONS, allow_empty=True)
+    entries = files_of_classes(folder, classes)
     filled = {label for _, label in entries}
-    for name, label in numbers.items():
+    for label, name in enumerate(classes):
         if label not in filled:
             raise ConfigError(
-                f"{folder / name}: expected an image of this class, found none ({', '.join(IMG_EXTENSIONS)}); "
+                f"{folder / name}: expected an image of this class, found none ({', '.join(EXTENSIONS)}); "
                 "put its images there, or remove the folder"
             )
     return _Files(entries)
@@ -273,6 +326,10 @@ def _timm_split(data: Timm, root: Path, split: str, *, download: bool) -> Any:
     try:
         if not data.dataset.lower().startswith(("torch/", "hfds/")) and not path.exists():
             raise FileNotFoundError(f"there is no {path}")
+        if path.exists() and not (path.is_file() or path.is_dir()):
+            raise OSError(f"{path} is neither a folder nor a regular file")
+        if not data.dataset and (links := links_in_a_circle(path)):
+            raise OSError(f"{links[0]} leads to a folder that is read already; remove it")
         return create_dataset(data.dataset, str(path), split=split, download=download)
     except Exception as error:  # every data set has its own ways
         missing = isinstance(error, ImportError)

@@ -15,6 +15,7 @@ from torch import Tensor
 from stabzoo.data.images import ImageDataset, to_unit_interval
 from stabzoo.errors import ConfigError
 from stabzoo.evaluation.spec import CORRUPTIONS, Corruption
+from stabzoo.files import open_regular
 
 __all__ = ["CorruptedImages"]
 
@@ -55,6 +56,7 @@ class CorruptedImages:
 
 def _mapped(path: Path, shape: tuple[int, ...]) -> np.ndarray:
     try:
+        open_regular(path).close()
         array = np.load(path, mmap_mode="r", allow_pickle=False)
     except OSError as error:
         raise ConfigError(

@@ -9,9 +9,10 @@ from pathlib import Path
 from pickle import UnpicklingError
 from typing import Any
 
-from torch import Tensor, nn
+from torch import Tensor, nn, strided
 
 from stabzoo.errors import ConfigError
+from stabzoo.files import open_regular
 from stabzoo.registry.guard import failure_text
 
 __all__ = ["checkpoint_filter_fn", "fit_weights", "read_weights"]
@@ -109,6 +110,7 @@ def read_weights(path: Path) -> dict[str, Any]:
 
     expected = f"{path}: expected a checkpoint of tensors only (.safetensors, .pt, .pth)"
     try:
+        open_regular(path).close()
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # of torch's, about kinds of pickles
             state = load_state_dict(str(path), device="cpu", weights_only=True)
@@ -159,4 +161,8 @@ def _shape(state: Mapping[str, Any], key: str) -> tuple[int, ...] | str:
     if key not in state:
         return "nothing"
     value = state[key]
-    return tuple(value.shape) if isinstance(value, Tensor) else f"a {type(value).__name__}"
+    if not isinstance(value, Tensor):
+        return f"a {type(value).__name__}"
+    if value.is_nested or value.is_quantized or value.is_meta or value.layout != strided or value.is_complex():
+        return f"a tensor of another kind ({'nested' if value.is_nested else value.layout}, {value.dtype})"
+    return tuple(value.shape)

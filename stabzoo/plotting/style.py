@@ -11,10 +11,10 @@ import matplotlib as mpl
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from stabzoo.errors import ConfigError
+from stabzoo.errors import ConfigError, printable
 from stabzoo.files import write_atomically
 
-__all__ = ["new_figure", "plain", "saved", "write_figure"]
+__all__ = ["literal", "new_figure", "plain", "saved", "write_figure"]
 
 BLUE, RED, ORANGE, GREEN, BLACK, GREY = "#1f5fa8", "#c2352b", "#d98200", "#2e8b57", "#222222", "#9a9a9a"
 COLORS = (BLUE, RED, GREEN, ORANGE, "#6a4c93", "#0f8b8d", "#b5547f", "#6b6b6b")
@@ -29,6 +29,15 @@ def new_figure(width: float, height: float) -> Figure:
     return Figure(figsize=(width, height), dpi=160, layout="constrained")
 
 
+def literal(text: str) -> str:
+    r"""Foreign text as it is put into a figure: what is not seen as its escape, and no formulas between $ signs.
+
+    >>> literal("5 $ or \x1b")
+    '5 \\$ or \\x1b'
+    """
+    return printable(text).replace("\t", r"\t").replace("$", r"\$")
+
+
 def saved(figure: Figure, kind: str, title: str | None = None) -> bytes:
     """The figure's file of ``kind`` png, svg or pdf.
 
@@ -36,7 +45,7 @@ def saved(figure: Figure, kind: str, title: str | None = None) -> bytes:
     """
     content = io.BytesIO()
     with mpl.rc_context({"svg.hashsalt": "stabzoo", "pdf.fonttype": 42}):
-        figure.savefig(content, format=kind, metadata=UNDATED[kind] | ({"Title": title} if title else {}))
+        figure.savefig(content, format=kind, metadata=UNDATED[kind] | ({"Title": printable(title)} if title else {}))
     return content.getvalue()
 
 

@@ -20,7 +20,7 @@ from pydantic import (
     model_validator,
 )
 
-from stabzoo.config import Seed, Strict, explain, load_yaml, validate
+from stabzoo.config import FileName, Seed, Strict, explain, load_yaml, validate
 from stabzoo.data.spec import Data, check_augmentation
 from stabzoo.errors import ConfigError
 from stabzoo.evaluation.spec import Evaluation, Structured
@@ -45,7 +45,7 @@ class Network(Strict):
     settings that replace those of the study, where a paper does not train all networks alike.
     """
 
-    label: Annotated[str, Field(min_length=1)]
+    label: Annotated[str, Field(min_length=1, max_length=200)]
     model: Annotated[str, Field(min_length=1)]
     args: dict[str, JsonValue] = Field(default_factory=dict)
     training: dict[str, Any] = Field(default_factory=dict)
@@ -137,7 +137,7 @@ class Study(Strict):
     ``scales`` are smaller forms of it, by name; `at` gives one of them, and ``scale`` says which one this is.
     """
 
-    name: str
+    name: FileName
     scale: str = FULL
     title: str
     description: str
@@ -149,7 +149,7 @@ class Study(Strict):
     diagnostics: tuple[Diagnostic, ...] = ()
     published: tuple[Published, ...] = ()
     limits: tuple[str, ...] = ()
-    scales: dict[Annotated[str, Field(pattern="^[a-z][a-z0-9-]*$")], Scale] = Field(default_factory=dict)
+    scales: dict[Annotated[str, Field(pattern="^[a-z][a-z0-9-]*$", max_length=50)], Scale] = Field(default_factory=dict)
 
     @property
     def folder_name(self) -> str:

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -16,7 +17,7 @@ from safetensors import SafetensorError
 from safetensors.torch import load, save
 from torch import Tensor
 
-from stabzoo.files import write_atomically
+from stabzoo.files import open_regular, write_atomically
 
 __all__ = ["Checkpoints", "pack", "unpack"]
 
@@ -80,23 +81,27 @@ class Checkpoints:
         content = save(tensors, {_STATE: json.dumps(packed)})
         path = self.folder / f"checkpoint-{step:09d}-{_digest(content)}.safetensors"
         write_atomically(path, content)
-        for old in (
-            *self.files()[KEPT:],
-            *self.folder.glob(".checkpoint-*"),
-        ):  # the latter of processes killed in a save
-            old.unlink(missing_ok=True)
+        killed = self.folder.glob(".checkpoint-*")  # of processes killed in a save
+        for old in (*self.files()[KEPT:], *killed):
+            with suppress(OSError):  # what is no file is none of ours
+                old.unlink()
         return path
 
     def newest(self) -> tuple[Any, list[Path]]:
-        """The newest whole checkpoint's state, None if there is none; and the damaged files that are newer."""
+        """The newest whole checkpoint's state, None if there is none; and the newer files that are not.
+
+        These are damaged, or cannot be opened.
+        """
         damaged: list[Path] = []
         for path in self.files():
-            content = path.read_bytes()
-            if path.stem.endswith(_digest(content)):
-                try:
+            try:
+                with open_regular(path, follow=False) as file:
+                    content = file.read()
+                if path.stem.endswith(_digest(content)):
                     return unpack(json.loads(_metadata(content)[_STATE]), load(content)), damaged
-                except (SafetensorError, KeyError, ValueError):  # a file of somebody else's with the digest in its name
-                    pass
+            # it cannot be opened, or it is somebody else's with the digest in its name
+            except (OSError, SafetensorError, LookupError, ValueError, TypeError, RecursionError):
+                pass
             damaged.append(path)
         return None, damaged
 

@@ -14,6 +14,7 @@ import torch
 from rich.console import Console
 from safetensors.torch import save
 
+from stabzoo.config import load_json
 from stabzoo.data.loading import load_images
 from stabzoo.errors import ConfigError
 from stabzoo.evaluation.accuracy import iter_logits, num_correct
@@ -193,11 +194,10 @@ def _same_job(job: Job, folder: Path, *, write: bool) -> None:
         if write:
             write_atomically(path, json.dumps(mine, indent=1).encode() + b"\n")
         return
-    try:
-        theirs = json.loads(path.read_bytes())
-        differing = [key for key in mine if theirs.get(key) != mine[key]]
-    except (ValueError, AttributeError):
-        raise ConfigError(f"{path}: is damaged; use another --folder, or remove this one") from None
+    theirs = load_json(path)
+    if not isinstance(theirs, dict):
+        raise ConfigError(f"{path}: is damaged; use another --folder, or remove this one")
+    differing = [key for key in mine if theirs.get(key) != mine[key]]
     if differing:
         key = differing[0]
         raise ConfigError(

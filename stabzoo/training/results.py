@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import math
 import statistics
 from collections.abc import Sequence
@@ -17,7 +16,7 @@ from safetensors.torch import load
 from torch import Tensor
 from torch.nn import functional
 
-from stabzoo.config import Strict, load_yaml, validate
+from stabzoo.config import Strict, load_json, load_yaml, validate
 from stabzoo.data.images import ImageDataset
 from stabzoo.data.loading import load_images
 from stabzoo.data.spec import Archived, Data, Digits
@@ -25,7 +24,9 @@ from stabzoo.errors import ConfigError
 from stabzoo.evaluation.accuracy import iter_logits, num_correct, training_accuracy
 from stabzoo.evaluation.perturbations import perturbations
 from stabzoo.evaluation.spec import Clean, Constant, Evaluation, Fgsm, Gaussian, Pgd, Uniform
+from stabzoo.files import open_regular
 from stabzoo.networks.checkpoints import fit_weights
+from stabzoo.training.checkpoint import Checkpoints
 from stabzoo.training.networks import network_of
 from stabzoo.training.normalized import NormalizedModel
 from stabzoo.training.spec import Job
@@ -74,9 +75,14 @@ def conditions(path: Path | None, data: Data) -> tuple[Evaluation, ...]:
 
 @dataclass(frozen=True)
 class Evaluated:
-    """Numbers of several networks trained alike, one each: percentages, but for the negative log-likelihood."""
+    """Numbers of several networks trained alike, one each: percentages, but for the negative log-likelihood.
+
+    ``diverged`` are the folders of those whose training diverged: what is measured of them is not what they were
+    trained for.
+    """
 
     numbers: dict[str, list[float]]
+    diverged: tuple[Path, ...] = ()
 
     def rows(self) -> list[tuple[str, str]]:
         """What was measured, with mean and standard deviation over the networks."""
@@ -90,16 +96,17 @@ def load_trained(folder: Path) -> tuple[Job, dict[str, Tensor]]:
         ConfigError: it has left nothing, or its files are damaged.
     """
     try:
-        job = validate(Job, json.loads((folder / "job.json").read_bytes()), str(folder / "job.json"))
-        return job, load((folder / "weights.safetensors").read_bytes())
+        job = validate(Job, load_json(folder / "job.json"), str(folder / "job.json"))
+        with open_regular(folder / "weights.safetensors") as file:
+            content = file.read()
     except OSError as error:
         raise ConfigError(
             f"{error.filename}: cannot be read ({error.strerror or error}); expected the folder of a training that "
             "`stabzoo train` has finished"
         ) from None
-    except (ValueError, SafetensorError) as error:
-        if isinstance(error, ConfigError):
-            raise
+    try:
+        return job, load(content)
+    except (SafetensorError, KeyError, ValueError) as error:
         raise ConfigError(f"{folder}: a file of this training is damaged ({error}); train it again") from None
 
 
@@ -115,6 +122,7 @@ def evaluate(
             condition needs is missing.
     """
     numbers: dict[str, list[float]] = {}
+    diverged: list[Path] = []
     first: Job | None = None
     for folder in folders:
         job, weights = load_trained(folder)
@@ -129,9 +137,18 @@ def evaluate(
         network = network_of(job, images)
         fit_weights(network.network, weights, str(folder / "weights.safetensors"), job.model)
         network = network.to(device).eval()
-        for name, value in _measure(network, images, conditions(asked, job.data)).items():
+        found = _measure(network, images, conditions(asked, job.data))
+        if _diverged(folder) or not all(map(math.isfinite, found.values())):
+            diverged.append(folder)
+        for name, value in found.items():
             numbers.setdefault(name, []).append(value)
-    return Evaluated(numbers)
+    return Evaluated(numbers, tuple(diverged))
+
+
+def _diverged(folder: Path) -> bool:
+    """Whether the training in ``folder`` ended at a loss that was not finite, as its last checkpoint says."""
+    state, _ = Checkpoints(folder).newest()
+    return bool(state and state["progress"]["diverged"])
 
 
 def _measure(network: NormalizedModel, images: ImageDataset, evaluations: Sequence[Evaluation]) -> dict[str, float]:

@@ -9,6 +9,7 @@ from typing import Annotated, Any, Literal, TypeAlias
 
 from pydantic import (
     Field,
+    JsonValue,
     NonNegativeFloat,
     NonNegativeInt,
     PositiveFloat,
@@ -141,7 +142,7 @@ class Job(Strict):
     """
 
     model: str
-    args: dict[str, Any]
+    args: dict[str, JsonValue]
     data: Data
     training: Training
     seed: int

@@ -467,9 +467,13 @@ def test_a_damaged_or_older_database_is_named(run: Run, tmp_path: Path) -> None:
     assert (tmp_path / DATABASE).read_bytes() == b""
 
 
-def test_a_damaged_run_is_missing(run: Run, tmp_path: Path) -> None:
-    """As it is when the study is done again."""
+def test_a_damaged_run_is_said_to_be(run: Run, tmp_path: Path) -> None:
+    """It is done again when the study is; it is not missing."""
     fill(tmp_path, "quickstart", {"λ = -9/5": [97.0, 98.0]})
     edit(tmp_path, "UPDATE runs SET losses = 'x' WHERE seed = 1")
     (entry,) = json.loads(run(f"study status quickstart --json --folder {tmp_path}").out)["studies"]
-    assert (entry["finished"], entry["missing"]) == (1, 14)
+    assert (entry["finished"], entry["damaged"], entry["missing"]) == (1, 1, 13)
+    (damaged,) = [each for each in entry["runs"] if each["state"] == "damaged"]
+    says(damaged["reason"], damaged["key"], "damaged")
+    says(run(f"study status quickstart --folder {tmp_path}").out, "damaged", damaged["key"])
+    says(run(f"study report quickstart --folder {tmp_path}").out, "14 of 15", "1 of them damaged")

@@ -7,6 +7,7 @@ import subprocess
 import sys
 from contextlib import closing
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -21,7 +22,7 @@ from stabzoo.study.analysis.uncertainty import wilson
 from stabzoo.study.report.export import export
 from stabzoo.study.store import database
 from stabzoo.study.store.database import MIGRATIONS, TABLES, Database
-from stabzoo.study.store.records import Measured
+from stabzoo.study.store.records import DamagedRecordError, Measured, Record
 from stabzoo.study.store.run_index import RunIndex
 from stabzoo.study.store.store import DATABASE, Store
 
@@ -63,7 +64,7 @@ def test_a_damaged_run_is_detected_and_replaced(column: str, tmp_path: Path):
     store.save(record)
     store.save(other)
     edit(tmp_path, f"UPDATE runs SET {column} = x'ff00' WHERE key = ?", record.run.key)
-    with raises(ValueError, f"run {record.run.key}", store.path, "damaged"):
+    with raises(DamagedRecordError, f"run {record.run.key}", store.path, "damaged"):
         store.load(record.run)
     assert store.load(other.run) == other
     assert store.save(record) == record
@@ -75,7 +76,7 @@ def test_record_under_another_runs_key_is_detected(tmp_path: Path):
     store, record, other = Store(tmp_path), whole_record(), whole_record(seed=1)
     store.save(record)
     edit(tmp_path, "UPDATE runs SET spec = ?", other.run.model_dump_json())
-    with raises(ValueError, "another run"):
+    with raises(DamagedRecordError, "another run"):
         store.load(record.run)
 
 
@@ -279,9 +280,110 @@ def test_test_images_are_counted_in_a_store_from_before(tmp_path: Path, monkeypa
 def test_a_file_that_is_no_database_is_named_with_what_to_do(tmp_path: Path):
     """And left as it is."""
     (tmp_path / "results.sqlite").write_bytes(b"no database at all " * 100)
-    with raises(ConfigError, tmp_path / "results.sqlite", "damaged", "move it"):
+    with raises(ConfigError, tmp_path / "results.sqlite", "damaged", "restore", "remove"):
         Store(tmp_path)
     assert (tmp_path / "results.sqlite").read_bytes().startswith(b"no database")
+
+
+@pytest.mark.parametrize("table", ["runs", "measurements", "diagnoses", "requests"])
+def test_a_damaged_page_is_said_and_nothing_is_written(table: str, tmp_path: Path):
+    """Of whatever table: whoever reads it says so, and a driver begins nothing that it could not record."""
+    store = Store(tmp_path)
+    for seed in range(3):
+        store.save(whole_record(seed))
+    store.ask("a", "full", [("first", whole_record(seed).run) for seed in range(3)])
+    with closing(sqlite3.connect(store.path)) as connection:
+        (page,) = connection.execute("SELECT rootpage FROM sqlite_master WHERE name = ?", (table,)).fetchone()
+        (size,) = connection.execute("PRAGMA page_size").fetchone()
+    content = bytearray(store.path.read_bytes())
+    content[(page - 1) * size : (page - 1) * size + 200] = b"\xff" * 200
+    store.path.write_bytes(content)
+    with raises(ConfigError, store.path, "damaged", "restore", "remove"):
+        Store(tmp_path)
+    if table == "diagnoses":  # of which there are none: nobody reads that page
+        return
+    reader = Store(tmp_path, read_only=True)
+    look = reader.asked if table == "requests" else lambda: reader.load(whole_record().run)
+    with raises(ConfigError, store.path, "damaged", "restore", "remove"):
+        look()
+    assert store.path.read_bytes() == content
+
+
+@pytest.mark.parametrize("wal", [False, True])
+@pytest.mark.parametrize(
+    ("statements", "facts"),
+    [
+        (("CREATE TABLE songs (name TEXT)",), ("songs",)),
+        (("PRAGMA application_id = 252006675", "CREATE TABLE runs (key TEXT)", "CREATE TABLE measurements (run TEXT)"), ("252006675",)),
+        (("CREATE TABLE runs (key TEXT)", "PRAGMA user_version = 7"), ("runs",)),
+        (("PRAGMA application_id = 1",), ("application_id 1",)),
+    ],
+)  # fmt: skip
+def test_another_programs_database_is_left_as_it_is(
+    statements: tuple[str, ...], facts: tuple[str, ...], wal: bool, tmp_path: Path
+):
+    """Not a byte of it changes, and no file appears beside it."""
+    path = tmp_path / DATABASE
+    with closing(sqlite3.connect(path, isolation_level=None)) as connection:
+        if wal:
+            connection.execute("PRAGMA journal_mode = WAL")
+        for statement in statements:
+            connection.execute(statement)
+    before = path.read_bytes()
+    for read_only in (False, True):
+        with raises(ConfigError, path, "another program", *facts):
+            Database(path, read_only=read_only)
+    assert path.read_bytes() == before
+    assert [file.name for file in tmp_path.iterdir()] == [DATABASE]
+
+
+def test_a_database_has_our_name(tmp_path: Path):
+    """Also one that an earlier stabzoo made, and an empty file."""
+    with closing(sqlite3.connect(tmp_path / DATABASE)) as connection:
+        for statement in (*TABLES, "PRAGMA user_version = 1"):
+            connection.execute(statement)
+    (tmp_path / "empty").mkdir()
+    (tmp_path / "empty" / DATABASE).touch()
+    for folder in (tmp_path, tmp_path / "empty", tmp_path / "new"):
+        Store(folder)
+        assert (folder / DATABASE).read_bytes()[68:72] == b"szoo"
+        Store(folder)
+
+
+@pytest.mark.parametrize("kind", ["fifo", "folder", "device"])
+def test_what_is_no_file_is_not_opened_as_a_database(kind: str, tmp_path: Path):
+    """SQLite would wait for a FIFO."""
+    path = tmp_path / DATABASE
+    {"fifo": lambda: os.mkfifo(path), "folder": path.mkdir, "device": lambda: path.symlink_to("/dev/zero")}[kind]()
+    with raises(ConfigError, path, "open"):
+        Store(tmp_path)
+
+
+@pytest.mark.parametrize("runs", [1, 40])
+def test_many_runs_are_read_at_one_look(runs: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    """One connection and a query a table, whatever their number; what is damaged is among them."""
+    store, records = Store(tmp_path), [whole_record(seed) for seed in range(runs)]
+    for record in records:
+        store.save(record)
+    edit(tmp_path, "UPDATE runs SET losses = 'x' WHERE seed = 0")
+    asked: list[str] = []
+    connections: list[object] = []
+    connect = sqlite3.connect
+
+    def watched(*arguments: Any, **options: Any) -> sqlite3.Connection:
+        connection = connect(*arguments, **options)
+        connections.append(connection)
+        connection.set_trace_callback(asked.append)
+        return connection
+
+    reader = Store(tmp_path, read_only=True)
+    monkeypatch.setattr(sqlite3, "connect", watched)
+    found = reader.load_all([record.run for record in records])
+    assert len(connections) == 1
+    assert len([statement for statement in asked if statement.startswith("SELECT")]) == 3
+    assert isinstance(found.pop(records[0].run.key), DamagedRecordError)
+    assert list(found.values()) == records[1:]
+    assert all(isinstance(record, Record) for record in found.values())
 
 
 def test_a_full_disk_loses_nothing(tmp_path: Path):

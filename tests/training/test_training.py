@@ -2,6 +2,8 @@
 
 import copy
 import csv
+import hashlib
+import json
 import os
 import subprocess
 import sys
@@ -102,8 +104,21 @@ def test_a_torn_checkpoint_is_passed_over(tmp_path: Path) -> None:
         newest.write_bytes(torn)
         state, damaged = checkpoints.newest()
         assert (state["step"], damaged) == (2, [newest])
-    second.write_bytes(b"")
-    assert checkpoints.newest() == (None, [newest, second])
+    newest.unlink()
+    stranger = b"[" * 100_000
+    name = f"checkpoint-000000003-{hashlib.sha256(stranger).hexdigest()[:16]}.safetensors"
+    for odd in (Path.mkdir, os.mkfifo, lambda path: path.symlink_to(second), lambda path: path.write_bytes(stranger)):
+        newest = tmp_path / name
+        odd(newest)
+        state, damaged = checkpoints.newest()  # what cannot be opened is not waited for
+        assert (state["step"], damaged) == (2, [newest])
+        newest.rmdir() if newest.is_dir() else newest.unlink()
+    newest.mkdir()
+    checkpoints.save(4, {"step": 4})
+    assert checkpoints.newest()[0]["step"] == 4
+    for file in checkpoints.files():
+        file.write_bytes(b"") if file.is_file() else file.rmdir()
+    assert checkpoints.newest()[0] is None
 
 
 # going on
@@ -396,3 +411,19 @@ def test_two_processes_train_as_one(run: Run, tmp_path: Path) -> None:
     (two / "weights.safetensors").unlink()
     in_two_processes(two)
     assert (two / "weights.safetensors").read_bytes() == whole
+
+
+def test_an_evaluation_says_what_diverged(run: Run, tmp_path: Path) -> None:
+    """And its status is 1; its JSON has null for what is no number, and the other trainings their numbers."""
+    settings = "--size 8 --arg width=4 --set batch_size=512 --set schedule=cosine --threads 1"
+    for name, lr, status in (("good", 0.01, 0), ("bad", 1e30, 1)):
+        line = f"train zerosnet20_opt {settings} --set epochs=2 --set lr={lr} --folder {tmp_path / name}"
+        assert run(line).status == status
+    found = run(f"evaluate {tmp_path / 'good'} --json")
+    assert (found.status, json.loads(found.out, parse_constant=pytest.fail)["diverged"]) == (0, [False])
+    found = run(f"evaluate {tmp_path / 'bad'}")
+    assert found.status == 1
+    says(found.out, tmp_path / "bad", "diverged")
+    found = run(f"evaluate {tmp_path / 'bad'} --json")
+    told = json.loads(found.out, parse_constant=pytest.fail)
+    assert (found.status, told["diverged"]) == (1, [True])

@@ -48,8 +48,13 @@ def report_study(name: str, scale: str, folder: Path | None, keep: Path | None) 
     study, console = load_study(name, scale), output()
     place, store = _places(study, folder)
     index = RunIndex(store, needed=True)
-    records, runs = index.records(study), index.status(study).runs
-    missing = f"{len(runs) - len(records)} of {len(runs)} runs are missing in {index.path}; {command_text(study)}"
+    records, status = index.look(study)
+    runs = status.runs
+    damaged = status.count("damaged")
+    missing = (
+        f"{len(runs) - len(records)} of {len(runs)} runs are missing in {index.path}"
+        f"{f', {damaged} of them damaged' if damaged else ''}; {command_text(study)}"
+    )
     if not records:
         say(console, f"{missing} trains them")
         return 1

@@ -11,13 +11,23 @@ from rich.text import Text
 from stabzoo.cli.console import Cell, output, print_json, table
 from stabzoo.cli.study.phrases import results_in
 from stabzoo.study.spec import FULL, load_study
-from stabzoo.study.store.run_index import RunIndex, RunState, StudyStatus
+from stabzoo.study.store.run_index import RunIndex, RunState, State, StudyStatus
 from stabzoo.terminal import say
 
 __all__ = ["show_status"]
 
 
-STATES = {"finished": "green", "running": "blue", "failed": "red", "missing": "dim"}
+STATES: dict[State, str] = {
+    "finished": "green",
+    "running": "blue",
+    "failed": "red",
+    "damaged": "red",
+    "missing": "dim",
+}
+
+
+MOST_ROWS = 500
+"""Runs that are listed; of more, those that are finished are counted only."""
 
 
 def show_status(name: str | None, scale: str | None, folder: Path | None, *, as_json: bool) -> None:
@@ -36,22 +46,32 @@ def show_status(name: str | None, scale: str | None, folder: Path | None, *, as_
         "study": [status.study for status in statuses],
         "scale": [status.scale for status in statuses],
         "runs": [str(len(status.runs)) for status in statuses],
-        **{state: [str(status.count(state) or "-") for status in statuses] for state in STATES},
+        **{
+            state: [str(status.count(state) or "-") for status in statuses]
+            for state in STATES
+            if state != "damaged" or any(status.count(state) for status in statuses)
+        },
     }
     table(console, columns)
     begun = [
         (status, run)
         for status in statuses
         for run in status.runs
-        if name or run.state in ("running", "failed") or (run.state == "missing" and run.epoch)
+        if name or run.state in ("running", "failed", "damaged") or (run.state == "missing" and run.epoch)
     ]
     _show_runs(console, begun)
 
 
 def _show_runs(console: Console, rows: Sequence[tuple[StudyStatus, RunState]]) -> None:
-    if not rows:
-        return
-    console.print()
+    listed = rows if len(rows) <= MOST_ROWS else [row for row in rows if row[1].state != "finished"][:MOST_ROWS]
+    if listed:
+        console.print()
+        _list_runs(console, listed)
+    if len(listed) < len(rows):
+        say(console, f"\nNot listed, see --json: {len(rows) - len(listed)} runs", style="dim")
+
+
+def _list_runs(console: Console, rows: Sequence[tuple[StudyStatus, RunState]]) -> None:
     columns: dict[str, Sequence[Cell]] = {
         "study": [status.study for status, _ in rows],
         "scale": [status.scale for status, _ in rows],
@@ -74,6 +94,8 @@ def _state_text(run: RunState) -> str:
             return f"running, {epoch} done" if run.epoch else "running"
         case "failed":
             return f"failed: {run.reason}"
+        case "damaged":
+            return f"damaged, is done again: {run.reason}"
         case "missing":
             if run.epoch and run.epoch == run.epochs:
                 return "missing, trained but not all is measured"

@@ -2,12 +2,17 @@
 
 from __future__ import annotations
 
+import math
 import os
 import time
 from collections import Counter
-from concurrent.futures import FIRST_COMPLETED, Executor, Future, wait
+from collections.abc import Sequence
+from concurrent.futures import Executor, Future
+from contextlib import suppress
 from dataclasses import dataclass
+from itertools import islice
 from pathlib import Path
+from queue import Empty, SimpleQueue
 from typing import Literal, TypeAlias
 
 from rich.console import Console
@@ -19,7 +24,7 @@ from stabzoo.study.execution.worker import EvaluationRequest, RunFailed, RunLock
 from stabzoo.study.report.report import REPORT_FILES, Failure, Report
 from stabzoo.study.report.terminal import show
 from stabzoo.study.spec import Network, Run, Study
-from stabzoo.study.store.records import Record
+from stabzoo.study.store.records import DamagedRecordError, Record
 from stabzoo.study.store.run_folder import RunFolder
 from stabzoo.study.store.store import Store
 from stabzoo.terminal import new_console, say
@@ -31,6 +36,9 @@ ATTEMPTS = 3
 
 POLL = 0.25
 """Seconds between two looks at how far the runs are."""
+
+LOOKS = 256
+"""Runs that are looked at each time: no more for a study of many."""
 
 Device: TypeAlias = Literal["cpu", "cuda"]
 Runs: TypeAlias = dict[str, tuple[Network, Run]]
@@ -115,9 +123,7 @@ class _Driver:
         folder.mkdir(parents=True, exist_ok=True)
         asked = [(network.label, run) for network, run in self.runs.values()]
         self.store.ask(self.study.name, self.study.scale, asked)
-        for _, run in asked:
-            if record := self.recorded(run):
-                self.records[run.key] = record
+        self.records = self.recorded([run for _, run in asked])
         if missing := {key: entry for key, entry in self.runs.items() if key not in self.records}:
             try:
                 self.train(missing, engine, workers, scheduler)
@@ -127,8 +133,8 @@ class _Driver:
                 raise
         else:
             self.say(f"All {len(self.runs)} runs are in {self.store.path} already; nothing to train.")
-        order = [(network.label, run.seed) for network, run in self.runs.values()]
-        self.failures.sort(key=lambda failure: order.index((failure.label, failure.seed)))
+        order = {(network.label, run.seed): i for i, (network, run) in enumerate(self.runs.values())}
+        self.failures.sort(key=lambda failure: order[failure.label, failure.seed])
         report = Report.of(self.study, self.records, self.failures)
         report.write(folder)
         show(self.console, report)
@@ -141,14 +147,15 @@ class _Driver:
         """Print a line."""
         say(self.console, text, style=style)
 
-    def recorded(self, run: Run) -> Record | None:
-        """The run's record, if it has all that is asked for now; a damaged one is announced."""
-        try:
-            record = self.store.load(run)
-        except ValueError as error:
-            self.say(f"{error}; this run is done again", style="yellow")
-            return None
-        return record if record and record.holds(self.study.evaluations, self.study.diagnostics) else None
+    def recorded(self, runs: Sequence[Run]) -> dict[str, Record]:
+        """The records of those that have all that is asked for now, by their keys; a damaged one is announced."""
+        found: dict[str, Record] = {}
+        for key, record in self.store.load_all(runs).items():
+            if isinstance(record, DamagedRecordError):
+                self.say(f"{record}; this run is done again", style="yellow")
+            elif record.holds(self.study.evaluations, self.study.diagnostics):
+                found[key] = record
+        return found
 
     def train(
         self, missing: Runs, engine: Literal["local", "dask"], workers: int | None, scheduler: str | None
@@ -181,24 +188,30 @@ class _Training:
         self.work = driver.work.absolute()  # the processes of a cluster may have another current folder
         self.attempts: Counter[str] = Counter()
         self.pending: dict[Future[Record | RunFailed | RunLocked], str] = {}
-        self.elsewhere: set[str] = set()
+        self.done: SimpleQueue[Future[Record | RunFailed | RunLocked]] = SimpleQueue()
+        self.elsewhere: dict[str, None] = {}  # the one that was not looked at for longest first
 
     def finish(self) -> None:
         """Wait for all of them."""
         for key in self.runs:
             self.submit(key)
+        looked = -math.inf
         while self.pending or self.elsewhere:
-            if self.pending:
-                done, _ = wait(self.pending, timeout=POLL, return_when=FIRST_COMPLETED)
-                for future in done:
-                    self.settle(self.pending.pop(future), future)
-            else:
-                time.sleep(POLL)
-            for key in list(self.elsewhere):
-                self.look_elsewhere(key)
-            for key in {*self.pending.values(), *self.elsewhere}:
-                if found := self.folder(key).progress():
-                    self.progress.epoch(key, found.epoch, found.unsolved)
+            with suppress(Empty):
+                future = self.done.get(timeout=POLL)
+                self.settle(self.pending.pop(future), future)
+            if time.monotonic() - looked >= POLL:
+                self.look()
+                looked = time.monotonic()
+
+    def look(self) -> None:
+        """See how far the first `LOOKS` runs are; those are executed first that were submitted first."""
+        for key in list(islice(self.elsewhere, LOOKS)):
+            del self.elsewhere[key]
+            self.look_elsewhere(key)
+        for key in (*islice(self.pending.values(), LOOKS), *islice(self.elsewhere, LOOKS)):
+            if found := self.folder(key).progress():
+                self.progress.epoch(key, found.epoch, found.unsolved)
 
     def folder(self, key: str) -> RunFolder:
         """Where the run is trained."""
@@ -212,7 +225,9 @@ class _Training:
     def submit(self, key: str) -> None:
         """Have the run done."""
         self.folder(key).fail(None)
-        self.pending[self.executor.submit(execute, self.runs[key][1], self.wanted, self.work)] = key
+        future = self.executor.submit(execute, self.runs[key][1], self.wanted, self.work)
+        self.pending[future] = key
+        future.add_done_callback(self.done.put)
 
     def settle(self, key: str, future: Future[Record | RunFailed | RunLocked]) -> None:
         """Take what came of a call."""
@@ -232,15 +247,15 @@ class _Training:
             case RunFailed(reason=reason, traceback=traceback):
                 self.fail(key, reason, traceback)
             case RunLocked():
-                self.elsewhere.add(key)
+                self.elsewhere[key] = None
 
     def look_elsewhere(self, key: str) -> None:
-        """See whether another driver has finished the run, or has left it."""
-        if record := self.driver.recorded(self.runs[key][1]):
-            self.elsewhere.discard(key)
+        """See whether another driver is still at the run, has finished it, or has left it."""
+        if self.folder(key).locked():
+            self.elsewhere[key] = None
+        elif record := self.driver.recorded([self.runs[key][1]]).get(key):
             self.succeed(key, record)
-        elif not self.folder(key).locked():
-            self.elsewhere.discard(key)
+        else:
             self.submit(key)
 
     def succeed(self, key: str, record: Record) -> None:

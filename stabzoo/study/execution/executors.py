@@ -5,12 +5,10 @@ Importing this module imports neither torch nor Dask.
 
 from __future__ import annotations
 
-import logging
 import os
-import signal
 from collections.abc import Callable, Iterator
 from concurrent.futures import BrokenExecutor, Executor, Future
-from contextlib import ExitStack, contextmanager, suppress
+from contextlib import ExitStack, contextmanager
 from typing import TYPE_CHECKING, Any, Literal, ParamSpec, TypeVar
 
 from stabzoo.errors import ConfigError
@@ -18,7 +16,7 @@ from stabzoo.study.execution.pool import ProcessExecutor, WorkerDied
 from stabzoo.training.spec import software
 
 if TYPE_CHECKING:
-    from distributed import Client, SpecCluster
+    from distributed import Client
 
 __all__ = ["Device", "Engine", "open_executor", "worker_died"]
 
@@ -28,8 +26,6 @@ Engine = Literal["local", "dask"]
 Device = Literal["cpu", "cuda"]
 
 SECONDS = 10  # to reach a scheduler
-QUIET = logging.CRITICAL  # a death is told by who reads the future
-DEATHS = 3  # of the processes that were at a call, after which Dask here starts it no more
 
 
 @contextmanager
@@ -39,8 +35,9 @@ def open_executor(
     """An executor of ``engine``; leaving the context drops the calls that wait.
 
     ``local``: ``workers`` processes of one thread.  ``dask``: as many workers of one thread in a cluster on this
-    machine, or those of the cluster whose ``scheduler`` has that address (``workers`` does not matter then).  Calls in
-    progress end with the processes here; on a cluster that was there before they go on to their end.
+    machine, which nobody else can reach, or those of the cluster whose ``scheduler`` has that address (``workers``
+    does not matter then).  Calls in progress end with the processes here; on a cluster that was there before they go
+    on to their end.
 
     With ``device="cuda"`` the process number i on this machine sees GPU i modulo their number, and no other; to a
     cluster that was there before, each call asks for one of the resource ``GPU`` of a worker.
@@ -59,11 +56,14 @@ def open_executor(
             executor.shutdown(cancel_futures=True)
         return
     try:
-        import distributed  # noqa: F401
+        from stabzoo.study.execution.private_cluster import private_cluster
+
+        gpus = _visible_gpus() if device == "cuda" and scheduler is None else []
+        opened = ExitStack()
+        client = opened.enter_context(private_cluster(workers, gpus) if scheduler is None else _joined(scheduler))
     except ImportError as error:
         raise ConfigError(f"engine dask: {error}; pip install 'stabzoo[dask]'") from None
-    opened = _local_cluster(workers, device) if scheduler is None else _joined(scheduler)
-    with opened as client:
+    with opened:
         executor = DaskExecutor(client, {"GPU": 1} if device == "cuda" else {})
         try:
             yield executor
@@ -129,45 +129,6 @@ class DaskExecutor(Executor):
             for future in list(self._futures):
                 future.cancel()
         self._executor.shutdown(wait=wait)
-
-
-@contextmanager
-def _local_cluster(workers: int, device: Device) -> Iterator[Client]:
-    """A client of a new cluster of ``workers`` processes on this machine, which end with this process."""
-    import dask
-    from distributed import Client, Nanny, Scheduler, SpecCluster
-
-    settings = {
-        "distributed.worker.daemon": False,  # a daemon may have no children, which decode images
-        "distributed.scheduler.allowed-failures": DEATHS - 1,
-    }
-    quiet = {"host": "127.0.0.1", "dashboard": False}
-    one = {**quiet, "nthreads": 1, "memory_limit": 0, "silence_logs": QUIET}  # 0: no limit, none is killed
-    devices = _visible_gpus() if device == "cuda" else []
-    specs = [{**one, **_of_gpu(devices[i % len(devices)])} if devices else one for i in range(workers)]
-    with dask.config.set(settings), ExitStack() as stack:
-        cluster = SpecCluster(
-            scheduler={"cls": Scheduler, "options": {**quiet, "port": 0}},
-            workers={i: {"cls": Nanny, "options": options} for i, options in enumerate(specs)},
-            silence_logs=QUIET,  # pyright: ignore[reportArgumentType] of its default, False
-        )
-        stack.callback(_end, cluster)
-        yield stack.enter_context(Client(cluster, set_as_default=False))
-
-
-def _of_gpu(device: str) -> dict[str, Any]:
-    """Options of a worker that sees this GPU only."""
-    return {"env": {"CUDA_VISIBLE_DEVICES": device}, "resources": {"GPU": 1}}
-
-
-def _end(cluster: SpecCluster) -> None:
-    """End a cluster without waiting for what its workers are at."""
-    for nanny in cluster.workers.values():
-        nanny.auto_restart = False
-        if nanny.pid:
-            with suppress(ProcessLookupError):
-                os.kill(nanny.pid, signal.SIGKILL)
-    cluster.close()
 
 
 @contextmanager

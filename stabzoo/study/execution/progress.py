@@ -20,13 +20,15 @@ class RunProgress(Bar):
         self._runs, self._done, self._epochs = runs, done, epochs
         self._trained: dict[str, int] = {}  # epochs by the key of the run
         self._unsolved: dict[str, int] = {}  # equations by the key of the run
+        self._completed = self._total_unsolved = 0
         self._task = self._bar.add_task("", total=sum(epochs.values()), runs=f"{done}/{runs}", unsolved="")
 
     def epoch(self, key: str, epoch: int, unsolved: int = 0) -> None:
         """The run ``key`` has trained ``epoch`` epochs, in which ``unsolved`` equations were not solved."""
+        self._total_unsolved += unsolved - self._unsolved.get(key, 0)
         self._unsolved[key] = unsolved
-        if total := sum(self._unsolved.values()):
-            self._bar.update(self._task, unsolved=f", {total} equations not solved")
+        if self._total_unsolved:
+            self._bar.update(self._task, unsolved=f", {self._total_unsolved} equations not solved")
         self._set(key, epoch)
 
     def finish(self, key: str, line: str) -> None:
@@ -37,5 +39,6 @@ class RunProgress(Bar):
             say(self._console, f"[{self._done}/{self._runs}] {line}")
 
     def _set(self, key: str, epochs: int) -> None:
+        self._completed += epochs - self._trained.get(key, 0)
         self._trained[key] = epochs
-        self._bar.update(self._task, completed=sum(self._trained.values()), runs=f"{self._done}/{self._runs}")
+        self._bar.update(self._task, completed=self._completed, runs=f"{self._done}/{self._runs}")

@@ -8,7 +8,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 
-from stabzoo.plotting.style import new_figure, plain
+from stabzoo.plotting.style import literal, new_figure, plain
 from stabzoo.study.analysis.comparison import Row
 from stabzoo.study.analysis.findings import angle_history
 from stabzoo.study.figures.style import BLUE, RED
@@ -26,7 +26,7 @@ def draw_angles(study: Study, rows: Sequence[Row]) -> Figure | None:
     for axis, (row, diagnostic) in axes:
         layer, epochs, within, between = ([*angle_history(row, diagnostic)][-2:])[0]  # the last feature map
         _draw(axis, epochs, within, between)
-        axis.set_title(f"{row.network.label}\n{layer}", fontsize=10)
+        axis.set_title(literal(f"{row.network.label}\n{layer}"), fontsize=10)
         axis.set_xlabel("epoch", fontsize=9)
         axis.xaxis.set_major_locator(MaxNLocator(integer=True))
     axes[-1][0].legend(frameon=False, fontsize=9)
@@ -44,7 +44,7 @@ def draw_angles_by_layer(study: Study, rows: Sequence[Row]) -> Figure | None:
         ]
         names = [layer for layer, _, _ in layers]
         _draw(axis, range(len(names)), [angle for _, angle, _ in layers], [angle for _, _, angle in layers])
-        axis.set_title(f"{row.network.label}, last epoch", fontsize=10)
+        axis.set_title(literal(f"{row.network.label}, last epoch"), fontsize=10)
         axis.set_xticks(range(len(names)), names, rotation=40, ha="right", fontsize=8)
     axes[-1][0].legend(frameon=False, fontsize=9)
     return figure

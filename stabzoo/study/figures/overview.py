@@ -10,7 +10,7 @@ from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 from matplotlib.patches import Patch
 
-from stabzoo.plotting.style import new_figure
+from stabzoo.plotting.style import literal, new_figure
 from stabzoo.study.analysis import phrases, verdicts
 from stabzoo.study.analysis.comparison import Comparison, Row
 from stabzoo.study.analysis.uncertainty import LEVEL, contrast
@@ -48,18 +48,18 @@ def draw(study: Study, rows: Sequence[Row], comparisons: Sequence[Comparison]) -
             note = f"\n{verdicts.verdict_text(comparison)}\n{_wrapped(verdicts.deciding_text(comparison))}"
             if comparison.margin.verdict == "above":
                 axis.axvspan(comparison.best_unstable, comparison.worst_stable, color=_MARGIN, alpha=0.16, linewidth=0)
-        axis.set_title(evaluation.title + note, fontsize=9)
+        axis.set_title(literal(evaluation.title + note), fontsize=9)
         axis.set_xlim(0, 103)
         axis.set_xticks([0, 25, 50, 75, 100])
         axis.set_xlabel("test accuracy (%)", fontsize=9)
         axis.tick_params(axis="x", labelsize=8.5)
         axis.tick_params(axis="y", length=0)
         axis.spines[["top", "right", "left"]].set_visible(False)
-    axes[0].set_yticks(range(lines), [_label(row) for row in rows], fontsize=9)
+    axes[0].set_yticks(range(lines), [literal(_label(row)) for row in rows], fontsize=9)
     axes[0].set_ylim(lines - 0.5, -0.5)
     for text, row in zip(axes[0].get_yticklabels(), rows, strict=True):
         text.set_color(status_color(row))
-    figure.suptitle(study.title, fontsize=12, fontweight="bold")
+    figure.suptitle(literal(study.title), fontsize=12, fontweight="bold")
     figure.legend(
         handles=_legend(rows, any(entry.margin.verdict == "above" for entry in comparisons)),
         loc="outside lower center",

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 
 from matplotlib.figure import Figure
 
-from stabzoo.plotting.style import COLORS, LINES, MARKERS, new_figure, plain
+from stabzoo.plotting.style import COLORS, LINES, MARKERS, literal, new_figure, plain
 from stabzoo.stability.enclosure import as_float
 from stabzoo.study.analysis.comparison import Row
 from stabzoo.study.figures.style import BLUE
@@ -40,7 +40,7 @@ def draw_radii(study: Study, rows: Sequence[Row]) -> Figure | None:
                 [radius for radius, _ in points],
                 [statistics.fmean(runs) for runs in values],
                 [statistics.stdev(runs) if len(runs) > 1 else 0.0 for runs in values],
-                label=evaluation.title if len(lines) == 1 else f"{model}, {evaluation.title}",
+                label=literal(evaluation.title if len(lines) == 1 else f"{model}, {evaluation.title}"),
                 color=COLORS[i % len(COLORS)],
                 marker=MARKERS[(i + j) % len(MARKERS)],
                 linestyle=LINES[j % len(LINES)],
@@ -54,7 +54,7 @@ def draw_radii(study: Study, rows: Sequence[Row]) -> Figure | None:
     axis.set_ylim(0, 103)
     axis.set_xlabel("parasitic radius (largest root but 1); zero-stable up to 1")
     axis.set_ylabel(f"test accuracy (%){', mean and standard deviation' if len(study.seeds) > 1 else ''}")
-    axis.set_title(study.title, fontsize=11, fontweight="bold")
+    axis.set_title(literal(study.title), fontsize=11, fontweight="bold")
     plain(axis)
     if len(axis.containers) <= INSIDE:
         axis.legend(frameon=False, fontsize=9)

@@ -11,7 +11,7 @@ import matplotlib as mpl
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 
-from stabzoo.plotting.style import BLUE, COLORS, LINES, MARKERS, RED
+from stabzoo.plotting.style import BLUE, COLORS, LINES, MARKERS, RED, literal
 from stabzoo.study.analysis.comparison import Row
 
 __all__ = ["BLUE", "RED", "UNPROVED", "Style", "height_of_legend", "status_color", "styles", "titled"]
@@ -29,7 +29,7 @@ class Style:
 
     def line(self, label: str) -> Line2D:
         """Its entry of a legend."""
-        return Line2D([], [], label=label, markersize=4, linewidth=1.6, **vars(self))
+        return Line2D([], [], label=literal(label), markersize=4, linewidth=1.6, **vars(self))
 
 
 def status_color(row: Row) -> str:
@@ -65,7 +65,7 @@ def styles(rows: Sequence[Row]) -> dict[str, Style]:
 def titled(figure: Figure, title: str, rows: Sequence[Row]) -> None:
     """Put the title above all panels and a legend of the networks right of them."""
     width = figure.get_size_inches()[0]
-    figure.suptitle(textwrap.fill(title, round(9 * width)), fontsize=11, fontweight="bold", x=0.01, ha="left")
+    figure.suptitle(textwrap.fill(literal(title), round(9 * width)), fontsize=11, fontweight="bold", x=0.01, ha="left")
     entries = [style.line(label) for label, style in styles(rows).items()]
     figure.legend(handles=entries, loc="outside right lower", frameon=False, fontsize=8, handlelength=3)
 

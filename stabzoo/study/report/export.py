@@ -4,16 +4,17 @@ from __future__ import annotations
 
 import csv
 import io
-from collections.abc import Sequence
+import re
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any
 
-from stabzoo.errors import ConfigError
+from stabzoo.errors import ConfigError, printable
 from stabzoo.files import write_atomically
 from stabzoo.study.analysis.uncertainty import wilson
 from stabzoo.study.store.run_index import RunIndex
 
-__all__ = ["export"]
+__all__ = ["csv_text", "export"]
 
 
 def export(holdings: RunIndex, path: Path, study: str | None = None) -> int:
@@ -39,7 +40,7 @@ def export(holdings: RunIndex, path: Path, study: str | None = None) -> int:
     if not rows:
         raise ConfigError(f"{holdings.path}: has no results yet; do a study first: stabzoo study run NAME")
     columns, rows = _with_intervals(columns, rows)
-    write_atomically(path, _csv(columns, rows) if path.suffix == ".csv" else _parquet(columns, rows))
+    write_atomically(path, csv_text(columns, rows).encode() if path.suffix == ".csv" else _parquet(columns, rows))
     return len(rows)
 
 
@@ -49,12 +50,28 @@ def _with_intervals(columns: list[str], rows: Sequence[Sequence[Any]]) -> tuple[
     return [*columns, "accuracy_low", "accuracy_high"], [(*row, *pair) for row, pair in zip(rows, limits, strict=True)]
 
 
-def _csv(columns: Sequence[str], rows: Sequence[Sequence[Any]]) -> bytes:
+def csv_text(columns: Sequence[str], rows: Iterable[Sequence[Any]]) -> str:
+    """A table as CSV.
+
+    Text that a spreadsheet would take for a formula has an apostrophe before it, and what is not seen is written as
+    its escape: labels and titles may be a stranger's.
+    """
     text = io.StringIO()
     writer = csv.writer(text, lineterminator="\n")
     writer.writerow(columns)
-    writer.writerows(rows)
-    return text.getvalue().encode()
+    writer.writerows([_cell(value) for value in row] for row in rows)
+    return text.getvalue()
+
+
+FORMULA = re.compile(r"\s*[=+\-@]")
+NUMBER = re.compile(r"[-+]?[0-9.]+(e[-+]?[0-9]+)?")
+
+
+def _cell(value: Any) -> Any:
+    if not isinstance(value, str):
+        return value
+    before = "'" if FORMULA.match(value) and not NUMBER.fullmatch(value) else ""
+    return before + printable(value).replace("\t", r"\t")
 
 
 def _parquet(columns: Sequence[str], rows: Sequence[Sequence[Any]]) -> bytes:

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import base64
-import json
 import platform
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from stabzoo.config import json_text
 from stabzoo.files import write_atomically
 from stabzoo.study.analysis import phrases, verdicts
 from stabzoo.study.analysis.comparison import Agreement, Comparison, Row, agreements, compare, rows_of
@@ -24,6 +24,7 @@ if TYPE_CHECKING:
 
 __all__ = ["REPORT_FILES", "Failure", "Report"]
 
+DIVERGED = "diverged: the loss overflowed, and training stopped there"
 REPORT_FILES = ("report.html", "plot.png", "results.json")
 """What `Report.write` leaves in a study's folder."""
 
@@ -75,13 +76,13 @@ class Report:
         return agreements(self.study, self.rows, published)
 
     @property
-    def diverged(self) -> list[str]:
-        """Label and seed of the runs whose loss overflowed."""
+    def troubles(self) -> list[str]:
+        """Label and seed of the runs that diverged, died or lost a proof while training, and which of these."""
         return [
-            f"{row.network.label}, seed {record.run.seed}"
+            f"{row.network.label}, seed {record.run.seed}: {text}"
             for row in self.rows
             for record in row.records
-            if record.diverged
+            for text in (*record.warnings, *([DIVERGED] if record.diverged else []))
         ]
 
     def to_dict(self) -> dict[str, Any]:
@@ -147,7 +148,7 @@ class Report:
 
         figures = self.figures()
         pictures = {name: saved(figure, "png", self.study.title) for name, figure in figures.items()}
-        results = json.dumps(self.to_dict(), indent=1, allow_nan=False, ensure_ascii=False) + "\n"
+        results = json_text(self.to_dict(), indent=1) + "\n"
         page = self._page(pictures).encode()
         for name, content in zip(REPORT_FILES, (page, pictures["plot"], results.encode()), strict=True):
             write_atomically(folder / name, content)

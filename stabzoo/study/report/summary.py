@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
-import csv
-import io
+import re
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
+from stabzoo.errors import printable
 from stabzoo.files import write_atomically
 from stabzoo.stability.enclosure import as_float
 from stabzoo.study.analysis import phrases, verdicts
 from stabzoo.study.analysis.quantities import measured
+from stabzoo.study.report.export import csv_text
 from stabzoo.study.report.report import Report, environment
 from stabzoo.study.spec import Published
 
@@ -34,9 +35,10 @@ def write_summary(report: Report, folder: Path) -> None:
 
 def numbers(report: Report) -> str:
     """Every number of every finished run as CSV, one a line; accuracies in percent, named by their evaluation."""
-    text = io.StringIO()
-    writer = csv.writer(text, lineterminator="\n")
-    writer.writerow(COLUMNS)
+    return csv_text(COLUMNS, _numbers(report))
+
+
+def _numbers(report: Report) -> Iterator[tuple[object, ...]]:
     for row in report.rows:
         radius = f"{as_float(row.card.parasitic_radius):.6g}" if row.card else ""
         proved = row.card.status if row.card else ""
@@ -44,8 +46,7 @@ def numbers(report: Report) -> str:
             for quantity, sample in measured(report.study, [record]).items():
                 for value in sample.values:
                     network = (row.network.label, row.network.model, proved, radius)
-                    writer.writerow([*network, record.run.seed, quantity, f"{value:.6g}"])
-    return text.getvalue()
+                    yield (*network, record.run.seed, quantity, f"{value:.6g}")
 
 
 def summary(report: Report, figures: Sequence[str] = ()) -> str:
@@ -55,7 +56,7 @@ def summary(report: Report, figures: Sequence[str] = ()) -> str:
 
 def _lines(report: Report, figures: Sequence[str]) -> Iterator[str]:
     study = report.study
-    yield from (f"# {study.title}", "", study.description, "", f"**{report.sentence}**", "")
+    yield from (f"# {_text(study.title)}", "", _text(study.description), "", f"**{_text(report.sentence)}**", "")
     yield from ("```", phrases.command_text(study), "```", "")
     yield from ("## Measured", "")
     seeds = f", mean ± standard deviation over {len(study.seeds)} seeds" if len(study.seeds) > 1 else ""
@@ -69,14 +70,16 @@ def _lines(report: Report, figures: Sequence[str]) -> Iterator[str]:
     )
     yield from _comparisons(report)
     for finding in report.findings:
-        yield from (f"## {finding.title}", "")
+        yield from (f"## {_text(finding.title)}", "")
         yield from _table(finding.columns, finding.rows)
     for published in study.published:
         yield from _published(report, published)
     for name in figures:
         yield from (f"![{name}]({name}.png)", "")
+    if report.troubles:
+        yield from ("## Troubled runs", "", *(f"- {_text(trouble)}" for trouble in report.troubles), "")
     if study.limits:
-        yield from ("## Limits", "", *(f"- {limit}" for limit in study.limits), "")
+        yield from ("## Limits", "", *(f"- {_text(limit)}" for limit in study.limits), "")
     yield from ("## Environment", "", *(f"- {name}: {value}" for name, value in environment().items()))
 
 
@@ -94,20 +97,14 @@ def _comparisons(report: Report) -> Iterator[str]:
 
 
 def _published(report: Report, published: Published) -> Iterator[str]:
-    yield from ("## Published", "", f"{published.reference}. {published.setting}.", "")
+    yield from ("## Published", "", _text(f"{published.reference}. {published.setting}."), "")
     rows = [row for row in report.rows if row.network.label in published.values]
-    cells = [
-        (
-            row.network.label,
-            *(cell.replace("\n", "<br>") for cell in phrases.published_cells(report.study, row, published)),
-        )
-        for row in rows
-    ]
+    cells = [(row.network.label, *phrases.published_cells(report.study, row, published)) for row in rows]
     yield from _table(("network", *published.columns), cells)
     if published.same_experiment:
         yield from ("The second lines are measured here, with the difference.", "")
     if text := verdicts.agreement_text(report.agreements(published)):
-        yield from (text, "")
+        yield from (_text(text), "")
 
 
 def _table(head: Sequence[str], rows: Sequence[Sequence[str]]) -> Iterator[str]:
@@ -119,4 +116,24 @@ def _table(head: Sequence[str], rows: Sequence[Sequence[str]]) -> Iterator[str]:
 
 
 def _row(cells: Sequence[str]) -> str:
-    return f"| {' | '.join(cell.replace('|', chr(92) + '|') for cell in cells)} |"
+    return f"| {' | '.join(_cell(cell) for cell in cells)} |"
+
+
+def _cell(text: str) -> str:
+    return "<br>".join(_text(line).replace("|", r"\|") for line in text.split("\n"))
+
+
+MARKUP = re.compile(r"[\\`*~]|(?<!\w)_|_(?!\w)|\](?=[(\[:])|&(?=#?\w+;)")
+BEGINNING = re.compile(r"(#+|[-+>=]+|\d+[.)])(?=\s|$)|>")
+
+
+def _text(text: str) -> str:
+    r"""Text that Markdown shows as it is, in one line: labels and titles may be a stranger's.
+
+    >>> _text("[a](javascript:x) <b>\n# *c*")
+    '[a\\](javascript:x) &lt;b> # \\*c\\*'
+    """
+    line = MARKUP.sub(lambda found: f"\\{found[0]}", " ".join(printable(text).split())).replace("<", "&lt;")
+    if begins := BEGINNING.match(line):  # a heading, an item, a quotation
+        line = f"{line[: begins.end() - 1]}\\{line[begins.end() - 1 :]}"
+    return line

@@ -33,6 +33,8 @@ def show(console: Console, report: Report) -> None:
     for published in report.study.published:
         if text := verdicts.agreement_text(report.agreements(published)):
             say(console, text)
+    for trouble in report.troubles:
+        say(console, trouble, style="yellow")
     if report.study.limits:
         say(console, "\nLimits")
         for limit in report.study.limits:

@@ -9,6 +9,7 @@ from contextlib import closing, contextmanager
 from pathlib import Path
 
 from stabzoo.errors import ConfigError
+from stabzoo.files import open_regular
 
 __all__ = ["MIGRATIONS", "Database"]
 
@@ -87,8 +88,14 @@ TEST_IMAGES = (
 )
 """The number of images that accuracies were counted on; of folders it is not known afterwards."""
 
-MIGRATIONS: list[tuple[str, ...]] = [TABLES, TEST_IMAGES]
+WARNINGS = ("ALTER TABLE runs ADD COLUMN warnings TEXT NOT NULL DEFAULT '[]'",)
+"""What was wrong with the network while it was trained; nobody looked before."""
+
+MIGRATIONS: list[tuple[str, ...]] = [TABLES, TEST_IMAGES, WARNINGS]
 """Statements that make schema version n + 1 of version n; they are only ever added to."""
+
+APPLICATION_ID = int.from_bytes(b"szoo", "big")
+"""What a database of stabzoo has in its header, so that no other is written to."""
 
 WAIT = 60  # seconds for another driver's transaction
 
@@ -106,15 +113,19 @@ class Database:
     writes is waited for.
 
     Raises:
-        ConfigError: the file is damaged, of a newer stabzoo, or cannot be read or written, or with ``read_only`` is of
-            an older one; so does all that is done with it.
+        ConfigError: the file is damaged, another program's, of a newer stabzoo, or cannot be read or written, or with
+            ``read_only`` is of an older one; so does all that is done with it.
     """
 
     def __init__(self, path: Path, *, read_only: bool = False) -> None:
         self.path = path
         self._file = path.absolute()  # the process may go to another folder between two transactions
         self._read_only = read_only
+        if not read_only:
+            self._examine()
         with self.transaction() as connection:
+            if read_only:
+                self._recognise(connection)
             (version,) = connection.execute("PRAGMA user_version").fetchone()
             if version > len(MIGRATIONS):
                 raise ConfigError(
@@ -131,6 +142,42 @@ class Database:
                     connection.execute(statement)
             if version < len(MIGRATIONS):
                 connection.execute(f"PRAGMA user_version = {len(MIGRATIONS)}")
+            if not read_only:
+                connection.execute(f"PRAGMA application_id = {APPLICATION_ID}")
+
+    def _examine(self) -> None:
+        """Make sure, before anything is written, that a file that is there is whole and a database of stabzoo."""
+        try:
+            with open_regular(self._file) as file:
+                empty = not file.read(1)
+        except FileNotFoundError:
+            return
+        except OSError as error:
+            raise ConfigError(f"{self.path}: unable to open ({error.strerror or error})") from None
+        if empty:
+            return
+        try:
+            with closing(sqlite3.connect(_to_look(self._file), timeout=WAIT, uri=True)) as connection:
+                self._recognise(connection)
+                (found,) = connection.execute("PRAGMA quick_check(1)").fetchone()
+        except sqlite3.Error as error:
+            raise ConfigError(f"{self.path}: {_explained(str(error))}") from error
+        if found != "ok":
+            raise ConfigError(f"{self.path}: {_damaged(' '.join(found.split()))}")
+
+    def _recognise(self, connection: sqlite3.Connection) -> None:
+        """Refuse a database of another program; one without a name is taken if it is new, or has the tables of a store.
+
+        Raises:
+            ConfigError: with what to do.
+        """
+        (application,) = connection.execute("PRAGMA application_id").fetchone()
+        tables = {name for (name,) in connection.execute("SELECT name FROM sqlite_master WHERE type = 'table'")}
+        if application != APPLICATION_ID and (application or (tables and not tables >= {"runs", "measurements"})):
+            raise ConfigError(
+                f"{self.path}: is a database of another program (application_id {application}, tables "
+                f"{', '.join(sorted(tables))[:200] or 'none'}), and left as it is; use another --folder"
+            )
 
     @contextmanager
     def transaction(self) -> Iterator[sqlite3.Connection]:
@@ -170,16 +217,25 @@ def _to_read(path: Path) -> str:
     return f"{path.as_uri()}?{options}"
 
 
+def _to_look(path: Path) -> str:
+    # nothing is written, not even an index of the log: where there is no log nobody writes
+    return f"{path.as_uri()}?mode=ro{'' if path.with_name(f'{path.name}-wal').exists() else '&immutable=1'}"
+
+
+def _damaged(reason: str) -> str:
+    return (
+        f"is damaged ({reason}); restore it from a copy, or remove it with its -wal file and do the studies again: "
+        "trainings that have finished are kept beside it"
+    )
+
+
 def _explained(reason: str) -> str:
     if "full" in reason or "disk I/O" in reason:
         return (
             f"cannot be written ({reason}); what was recorded before is kept: make room and run the same command again"
         )
-    if "malformed" in reason or "not a database" in reason:
-        return (
-            f"is damaged ({reason}); move it and its -wal file away, and run the study again, or put a copy in its "
-            "place"
-        )
+    if any(word in reason for word in ("malformed", "not a database", "decode", "no such table", "no such column")):
+        return _damaged(reason)
     if "locked" in reason:
         return f"another process has been writing for {WAIT} s ({reason}); try again when it has ended"
     return f"cannot be used ({reason})"

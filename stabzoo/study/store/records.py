@@ -9,7 +9,11 @@ from stabzoo.evaluation.spec import Evaluation
 from stabzoo.study.measures import Diagnostic
 from stabzoo.study.spec import Run
 
-__all__ = ["Coefficients", "Diagnosed", "Measured", "Record"]
+__all__ = ["Coefficients", "DamagedRecordError", "Diagnosed", "Measured", "Record"]
+
+
+class DamagedRecordError(RuntimeError):
+    """What is recorded of a run cannot be read, or is another run's; the run is done again when its study is."""
 
 
 class Coefficients(Strict):

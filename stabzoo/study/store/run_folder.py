@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -9,9 +10,15 @@ from pathlib import Path
 from pydantic import NonNegativeInt, ValidationError
 
 from stabzoo.config import Strict
-from stabzoo.files import exclusive, write_atomically
+from stabzoo.errors import ConfigError
+from stabzoo.files import exclusive, is_locked, open_regular, write_atomically
 
-__all__ = ["Progress", "RunFolder"]
+__all__ = ["KEY", "Progress", "RunFolder"]
+
+KEY = re.compile("[0-9a-f]{16}")
+"""What the key of a run is, which names its folder; a key from a database may be anything."""
+
+LONGEST = 2**16  # bytes of a file that tells how a run stands
 
 
 class Progress(Strict):
@@ -26,10 +33,18 @@ class RunFolder:
     """``root``/``key``, of the run with that key.
 
     It is kept when the run is finished, with its last checkpoint: what is asked of the network later needs no training.
+    Links are not followed from it, so that a folder from a stranger reaches no other.
+
+    Raises:
+        ConfigError: the key is none, or the folder is a link.
     """
 
     def __init__(self, root: Path, key: str) -> None:
+        if not KEY.fullmatch(key):
+            raise ConfigError(f"{root}: expected the key of a run, 16 hexadecimal digits, got {key!r:.80}")
         self.path = root / key
+        if self.path.is_symlink():
+            raise ConfigError(f"{self.path}: is a link; expected the folder of a run; remove it")
 
     @contextmanager
     def lock(self) -> Iterator[bool]:
@@ -40,15 +55,12 @@ class RunFolder:
 
     def locked(self) -> bool:
         """Whether some process trains the run now.  Not to be asked by the process that does."""
-        if not self.path.is_dir():
-            return False
-        with self.lock() as mine:
-            return not mine
+        return is_locked(self.path / ".lock")
 
     def progress(self) -> Progress | None:
         """How far the run is; None before its first epoch."""
         try:
-            return Progress.model_validate_json((self.path / "progress.json").read_bytes())
+            return Progress.model_validate_json(self._content("progress.json"))
         except (OSError, ValidationError):
             return None
 
@@ -59,9 +71,13 @@ class RunFolder:
     def failure(self) -> str | None:
         """Why the run was given up the last time; None where it was not."""
         try:
-            return (self.path / "failure.txt").read_text(encoding="utf-8")
+            return self._content("failure.txt").decode(errors="replace")
         except OSError:
             return None
+
+    def _content(self, name: str) -> bytes:
+        with open_regular(self.path / name, follow=False) as file:
+            return file.read(LONGEST)
 
     def fail(self, reason: str | None) -> None:
         """Say why the run was given up, or with None that it is tried again."""

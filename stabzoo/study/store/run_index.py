@@ -5,15 +5,19 @@ from __future__ import annotations
 from dataclasses import asdict, dataclass
 from functools import cached_property
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, get_args
 
 from stabzoo.errors import ConfigError
 from stabzoo.study.spec import FULL, Network, Run, Study, load_study, shipped_studies
-from stabzoo.study.store.records import Record
+from stabzoo.study.store.records import DamagedRecordError, Record
 from stabzoo.study.store.run_folder import RunFolder
 from stabzoo.study.store.store import DATABASE, Store
 
-__all__ = ["RunIndex", "RunState", "StudyStatus"]
+__all__ = ["RunIndex", "RunState", "State", "StudyStatus"]
+
+
+State = Literal["finished", "running", "failed", "damaged", "missing"]
+"""``damaged``: it has finished, but what is recorded of it cannot be read; it is done again when its study is."""
 
 
 @dataclass(frozen=True)
@@ -26,7 +30,7 @@ class RunState:
     label: str
     seed: int | None
     key: str
-    state: Literal["finished", "running", "failed", "missing"]
+    state: State
     epoch: int | None = None
     epochs: int | None = None
     reason: str | None = None
@@ -46,7 +50,7 @@ class StudyStatus:
 
     def to_dict(self) -> dict[str, Any]:
         """Everything, as JSON-safe values."""
-        counts = {state: self.count(state) for state in ("finished", "running", "failed", "missing")}
+        counts = {state: self.count(state) for state in get_args(State)}
         return {"study": self.study, "scale": self.scale, **counts, "runs": [asdict(run) for run in self.runs]}
 
 
@@ -72,40 +76,44 @@ class RunIndex:
         return self.store.asked() if self.store else {}
 
     @cached_property
-    def seeds(self) -> dict[str, int]:
+    def seeds(self) -> dict[str, int | None]:
         """The seeds of all finished runs, by their keys."""
         return self.store.seeds() if self.store else {}
 
     def runs(self, study: Study) -> dict[str, tuple[Network, Run]]:
         """The runs of ``study``, by their keys, on the device that it was last done on here."""
-        on_gpu = _runs(study, "cuda") if (study.name, study.scale) in self.asked else {}
-        asked = self.asked.get((study.name, study.scale), ())
-        return on_gpu if any(key in on_gpu for _, key in asked) else _runs(study, "cpu")
+        asked = {key for _, key in self.asked.get((study.name, study.scale), ())}
+        runs = _runs(study, "cpu")
+        if asked and not asked & runs.keys():
+            on_gpu = _runs(study, "cuda")
+            return on_gpu if asked & on_gpu.keys() else runs
+        return runs
 
     def records(self, study: Study) -> dict[str, Record]:
         """The finished runs of ``study``, by their keys: those of which all is measured that it asks for."""
-        found: dict[str, Record] = {}
-        if self.store is None or not self.seeds:
-            return found
-        for key, (_, run) in self.runs(study).items():
-            if key not in self.seeds:
-                continue
-            try:
-                record = self.store.load(run)
-            except ValueError:  # damaged: the run is done again when the study is
-                continue
-            if record and record.holds(study.evaluations, study.diagnostics):
-                found[key] = record
-        return found
+        return self.look(study)[0]
 
     def status(self, study: Study) -> StudyStatus:
         """How the runs of ``study`` stand."""
-        records = self.records(study)
+        return self.look(study)[1]
+
+    def look(self, study: Study) -> tuple[dict[str, Record], StudyStatus]:
+        """Both, from one look at the database."""
+        runs = self.runs(study)
+        recorded = [run for key, (_, run) in runs.items() if key in self.seeds]
+        found = self.store.load_all(recorded) if self.store and recorded else {}
+        records = {
+            key: record
+            for key, record in found.items()
+            if isinstance(record, Record) and record.holds(study.evaluations, study.diagnostics)
+        }
         states = [
-            self._state(network.label, run.seed, key, key in records)
-            for key, (network, run) in self.runs(study).items()
+            RunState(network.label, run.seed, key, "damaged", reason=str(damaged))
+            if isinstance(damaged := found.get(key), DamagedRecordError)
+            else self._state(network.label, run.seed, key, key in records)
+            for key, (network, run) in runs.items()
         ]
-        return StudyStatus(study.name, study.scale, tuple(states))
+        return records, StudyStatus(study.name, study.scale, tuple(states))
 
     def statuses(self) -> list[StudyStatus]:
         """How the runs of all studies stand that were done here, as they were then."""
@@ -125,10 +133,7 @@ class RunIndex:
             return RunState(label, seed, key, "finished")
         folder = RunFolder(self.path.parent / "work", key)
         progress, reason = folder.progress(), folder.failure()
-        try:
-            running = folder.locked()
-        except OSError:  # the lock is a file that is opened for writing
-            running = False
+        running = folder.locked()
         state = "running" if running else "failed" if reason else "missing"
         done = (progress.epoch, progress.epochs) if progress else (None, None)
         return RunState(label, seed, key, state, *done, reason=None if running else reason)

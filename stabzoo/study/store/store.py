@@ -4,14 +4,21 @@ from __future__ import annotations
 
 import json
 import sqlite3
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from datetime import datetime, timezone
+from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
+from pydantic import TypeAdapter
+
+from stabzoo.errors import ConfigError
+from stabzoo.evaluation.spec import Evaluation
+from stabzoo.study.measures import Diagnostic
 from stabzoo.study.spec import Run
 from stabzoo.study.store.database import Database
-from stabzoo.study.store.records import Record
+from stabzoo.study.store.records import Coefficients, DamagedRecordError, Record
+from stabzoo.study.store.run_folder import KEY
 
 __all__ = ["DATABASE", "Store"]
 
@@ -40,10 +47,17 @@ class Store:
         """The record of ``run``, or None when it has not finished.
 
         Raises:
-            ValueError: when it is damaged or another run's.
+            DamagedRecordError: it cannot be read, or is another run's.
+        """
+        return _whole(self.load_all([run]).get(run.key))
+
+    def load_all(self, runs: Iterable[Run]) -> dict[str, Record | DamagedRecordError]:
+        """The records of those of ``runs`` that have finished, by their keys in this order, or why one cannot be read.
+
+        It is one connection and one look at each table, whatever the number of runs.
         """
         with self._database.transaction() as connection:
-            return self._read(connection, run)
+            return self._read(connection, runs)
 
     def save(self, record: Record) -> Record:
         """Write ``record`` to the disk, for good, and return it with what was measured of the same weights before.
@@ -51,11 +65,8 @@ class Store:
         Where all of it was recorded before, that stays, and is returned.
         """
         with self._database.transaction() as connection:
-            try:
-                earlier = self._read(connection, record.run)
-            except ValueError:
-                earlier = None
-            if earlier and earlier.weights_sha256 == record.weights_sha256:
+            earlier = self._read(connection, [record.run]).get(record.run.key)
+            if isinstance(earlier, Record) and earlier.weights_sha256 == record.weights_sha256:
                 if earlier.holds(record.evaluations, tuple(entry.diagnostic for entry in record.diagnosed)):
                     return earlier  # another driver was first
                 besides = tuple(entry for entry in earlier.measured if entry.evaluation not in record.evaluations)
@@ -79,14 +90,21 @@ class Store:
         found: dict[tuple[str, str], list[tuple[str, str]]] = {}
         with self._database.transaction() as connection:
             rows = connection.execute("SELECT study, scale, label, run FROM requests ORDER BY rowid")
-            for study, scale, label, key in rows:
+            for row in rows:
+                study, scale, label, key = row
+                if not all(isinstance(entry, str) for entry in row) or not KEY.fullmatch(key):
+                    raise ConfigError(
+                        f"{self.path}: is damaged (requests has the run {key!r:.80}, which is no key); restore it from "
+                        "a copy, or remove it"
+                    )
                 found.setdefault((study, scale), []).append((label, key))
         return found
 
-    def seeds(self) -> dict[str, int]:
-        """The seeds of all finished runs, by their keys."""
+    def seeds(self) -> dict[str, int | None]:
+        """The seeds of all finished runs, by their keys; None where it cannot be read."""
         with self._database.transaction() as connection:
-            return dict(connection.execute("SELECT key, seed FROM runs").fetchall())
+            found = connection.execute("SELECT key, seed FROM runs").fetchall()
+            return {key: seed if isinstance(seed, int) else None for key, seed in found}
 
     def results(self) -> tuple[list[str], list[tuple[Any, ...]]]:
         """Columns and rows of the view ``results``, one row for each study, run and evaluation."""
@@ -94,30 +112,57 @@ class Store:
             found = connection.execute("SELECT * FROM results")
             return [column[0] for column in found.description], [tuple(row) for row in found]
 
-    def _read(self, connection: sqlite3.Connection, run: Run) -> Record | None:
-        row = connection.execute("SELECT * FROM runs WHERE key = ?", (run.key,)).fetchone()
-        if row is None:
-            return None
-        measured = connection.execute(
-            "SELECT evaluation, accuracy FROM measurements WHERE run = ? ORDER BY id", (run.key,)
-        )
-        diagnosed = connection.execute("SELECT diagnostic, result FROM diagnoses WHERE run = ? ORDER BY id", (run.key,))
+    def _read(self, connection: sqlite3.Connection, runs: Iterable[Run]) -> dict[str, Record | DamagedRecordError]:
+        asked = {run.key: run for run in runs}
+        keys = json.dumps(list(asked))
+        measured: dict[str, list[Any]] = {}
+        for key, entry, value in connection.execute(
+            _SELECT.format("run, evaluation, accuracy", "measurements"), [keys]
+        ):
+            measured.setdefault(key, []).append((entry, value))
+        diagnosed: dict[str, list[Any]] = {}
+        for key, entry, found in connection.execute(_SELECT.format("run, diagnostic, result", "diagnoses"), [keys]):
+            diagnosed.setdefault(key, []).append((entry, found))
+        found = connection.execute("SELECT * FROM runs WHERE key IN (SELECT value FROM json_each(?))", [keys])
+        rows = {row["key"]: row for row in found}
+        return {
+            key: self._record(run, rows[key], measured.get(key, []), diagnosed.get(key, []))
+            for key, run in asked.items()
+            if key in rows
+        }
+
+    def _record(
+        self, run: Run, row: sqlite3.Row, measured: list[Any], diagnosed: list[Any]
+    ) -> Record | DamagedRecordError:
         try:
             content = {
-                "run": json.loads(row["spec"]),
-                "coefficients": row["coefficients"] and json.loads(row["coefficients"]),
+                "run": run if row["spec"] == run.model_dump_json() else Run.model_validate_json(row["spec"]),
+                "coefficients": row["coefficients"] and _coefficients(row["coefficients"]),
                 "losses": json.loads(row["losses"]),
                 "diverged": bool(row["diverged"]),
-                "measured": [{"evaluation": json.loads(entry), "accuracy": value} for entry, value in measured],
-                "diagnosed": [{"diagnostic": json.loads(e), "result": json.loads(found)} for e, found in diagnosed],
+                "warnings": json.loads(row["warnings"]),
+                "measured": [{"evaluation": _evaluation(entry), "accuracy": value} for entry, value in measured],
+                "diagnosed": [{"diagnostic": _diagnostic(e), "result": json.loads(found)} for e, found in diagnosed],
                 **{name: row[name] for name in ("parameters", "weights_sha256", "test_images", "seconds", "cpu")},
             }
-            record = Record.model_validate_json(json.dumps(content))
-        except (ValueError, TypeError):  # pydantic's and JSON's errors are ValueErrors
-            raise ValueError(f"run {run.key} in {self.path} is damaged") from None
-        if record.run != run:
-            raise ValueError(f"run {run.key} in {self.path} holds another run")
-        return record
+            record = Record.model_validate(content)
+        except (ValueError, TypeError, RecursionError):  # pydantic's and JSON's errors are ValueErrors
+            return DamagedRecordError(f"run {run.key} in {self.path} is damaged")
+        return record if record.run == run else DamagedRecordError(f"run {run.key} in {self.path} holds another run")
+
+
+# what many runs have in common is read once
+_coefficients = lru_cache(1024)(Coefficients.model_validate_json)
+_evaluation: Callable[[str], Evaluation] = lru_cache(1024)(TypeAdapter(Evaluation).validate_json)
+_diagnostic: Callable[[str], Diagnostic] = lru_cache(1024)(TypeAdapter(Diagnostic).validate_json)
+
+_SELECT = "SELECT {} FROM {} WHERE run IN (SELECT value FROM json_each(?)) ORDER BY id"
+
+
+def _whole(found: Record | DamagedRecordError | None) -> Record | None:
+    if isinstance(found, DamagedRecordError):
+        raise found
+    return found
 
 
 def _write(connection: sqlite3.Connection, record: Record) -> None:
@@ -136,6 +181,7 @@ def _write(connection: sqlite3.Connection, record: Record) -> None:
         "coefficients": content["coefficients"] and _compact(content["coefficients"]),
         "losses": _compact(content["losses"]),
         "diverged": int(record.diverged),
+        "warnings": _compact(content["warnings"]),
         "weights_sha256": record.weights_sha256,
         "test_images": record.test_images,
         "seconds": record.seconds,

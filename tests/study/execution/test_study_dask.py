@@ -27,6 +27,7 @@ from stabzoo.errors import ConfigError
 from stabzoo.study import load_study, run_study
 from stabzoo.study.execution import executors
 from stabzoo.study.execution.executors import open_executor, worker_died
+from stabzoo.study.execution.private_cluster import private_cluster
 from stabzoo.study.store.run_folder import RunFolder
 
 EPOCHS = 12
@@ -83,7 +84,7 @@ def test_deaths_of_workers_and_the_end_of_a_local_cluster(tmp_path: Path, capfd:
         assert error is not None
         assert worker_died(error)
         says(str(error), "3 times", "worker")
-        assert re.search(r"tcp://127\.0\.0\.1:\d+", str(error))
+        assert re.search(r"tls://127\.0\.0\.1:\d+", str(error))
         raises = executor.submit(int, "no number").exception(timeout=PATIENCE)
         assert isinstance(raises, ValueError)
         assert not worker_died(raises)
@@ -94,6 +95,42 @@ def test_deaths_of_workers_and_the_end_of_a_local_cluster(tmp_path: Path, capfd:
     assert all(future.cancelled() for future in waiting)
     process.wait(timeout=PATIENCE)
     assert capfd.readouterr() == ("", "")
+
+
+STRANGER = """
+import sys
+from distributed import Client
+from distributed.security import Security
+for security in (None, Security.temporary()):
+    try:
+        client = Client(sys.argv[1], security=security, timeout=5)
+        print("RAN", client.run(lambda: 1))
+    except Exception as error:
+        print(type(error).__name__)
+"""
+
+
+def test_nobody_else_reaches_a_cluster_of_this_machine():
+    """Without its key nothing is executed, in the clear or with another key; no port is open beyond this machine."""
+    with private_cluster(1) as client:
+        assert client.submit(process_id).result(timeout=PATIENCE) != os.getpid()
+        address = client.scheduler.address
+        line = [sys.executable, "-c", STRANGER, address]
+        told = subprocess.run(line, capture_output=True, text=True, check=True, timeout=PATIENCE).stdout.split()
+        assert len(told) == 2
+        assert "RAN" not in told
+        one, *workers = psutil.Process().children(recursive=True)
+        listening = [
+            (process, found.laddr)
+            for process in (psutil.Process(), one, *workers)
+            for found in process.net_connections()
+            if found.status == psutil.CONN_LISTEN
+        ]
+        assert {found.ip for _, found in listening} == {"127.0.0.1"}
+        assert 8787 not in [found.port for _, found in listening]
+        assert len(listening) == 3  # scheduler, nanny, worker: no pages
+        scratch = client.run(lambda dask_worker: dask_worker.local_directory)
+        assert all(Path(folder).parents[1].stat().st_mode & 0o077 == 0 for folder in scratch.values())
 
 
 @pytest.mark.parametrize("engine", ["local", "dask"])
@@ -141,6 +178,7 @@ def test_missing_gpu_and_missing_dask(monkeypatch: pytest.MonkeyPatch):
     for engine in ("local", "dask"):
         with raises(ConfigError, "torch", "no GPU"), open_executor(engine, 1, device="cuda"):
             pass
+    monkeypatch.delitem(sys.modules, private_cluster.__module__)
     monkeypatch.setitem(sys.modules, "distributed", None)
     with raises(ConfigError, "pip install 'stabzoo[dask]'"), open_executor("dask", 1):
         pass

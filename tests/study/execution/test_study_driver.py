@@ -15,7 +15,8 @@ from collections.abc import Iterator
 from concurrent.futures import Executor, Future
 from contextlib import closing, contextmanager
 from pathlib import Path
-from typing import Any, TypeAlias
+from types import SimpleNamespace
+from typing import Any, TypeAlias, cast
 
 import pytest
 import yaml
@@ -28,6 +29,7 @@ from stabzoo.study import StudyResult, load_study, run_study
 from stabzoo.study.execution import driver
 from stabzoo.study.execution.driver import ATTEMPTS
 from stabzoo.study.execution.pool import ProcessExecutor, WorkerDied
+from stabzoo.study.execution.progress import RunProgress
 from stabzoo.study.execution.worker import RunFailed, RunLocked
 from stabzoo.study.store.records import Record
 from stabzoo.study.store.run_folder import RunFolder
@@ -434,3 +436,29 @@ def test_closed_output_is_not_taken_for_an_unusable_folder(done: Done):
 
     with pytest.raises((BrokenPipeError, SystemExit)):
         run_study(load_study(done[0]), done[1], 1, Console(file=Closed()))
+
+
+@pytest.mark.parametrize("seeds", [30, 90])
+def test_a_look_at_the_runs_is_as_long_for_many(seeds: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    """So many files are read and databases opened, whatever waits; those are looked at that are executed first."""
+    monkeypatch.setattr(driver, "LOOKS", 10)
+    looks: list[str] = []
+    monkeypatch.setattr(RunFolder, "progress", lambda folder: looks.append(folder.path.name))
+    study = load_study("quickstart", "smoke").model_copy(update={"seeds": tuple(range(seeds))})
+    runs = {
+        run.key: (network, run) for network in study.networks for run in (study.run(network, s) for s in study.seeds)
+    }
+    executor = SimpleNamespace(submit=lambda *_: Future())
+    owner: Any = SimpleNamespace(study=study, data=tmp_path, work=tmp_path)
+    training = driver._Training(owner, cast(Executor, executor), cast(RunProgress, None), runs)
+    for key in runs:
+        training.submit(key)
+    training.look()
+    assert looks == list(runs)[:10]
+    for future in list(training.pending)[:5]:
+        training.elsewhere[training.pending.pop(future)] = None
+    locked: list[str] = []
+    monkeypatch.setattr(RunFolder, "locked", lambda folder: locked.append(folder.path.name) or True)
+    training.look()
+    assert locked == list(runs)[:5]
+    assert len(looks) == 10 + 15

@@ -168,7 +168,7 @@ def test_a_device_is_part_of_the_run() -> None:
 
 def test_what_a_folder_tells(tmp_path: Path) -> None:
     """Nothing before it is there; what is damaged is nothing; a failure until it is tried again."""
-    folder = RunFolder(tmp_path, "key")
+    folder = RunFolder(tmp_path, "0123456789abcdef")
     assert (folder.progress(), folder.failure(), folder.locked()) == (None, None, False)
     folder.fail("no luck")
     assert folder.failure() == "no luck"
