@@ -17,7 +17,7 @@ from pathlib import Path
 
 import numpy as np
 
-from stabzoo.multistep import LinearMultistep
+from stabzoo.methods.multistep import LinearMultistep
 from stabzoo.stability import card, certify, is_zero_stable, product_growth, stability_region, sweep, verify_certificate
 
 CASES = json.loads((Path(__file__).parents[1] / "tests" / "stability" / "root_condition.json").read_text())["cases"]

@@ -33,7 +33,7 @@ if TYPE_CHECKING:
     from stabzoo.implicit.settings import SolverSettings
     from stabzoo.implicit.step import ImplicitStep, solver_report
     from stabzoo.methods import OneLeg, RungeKutta, Splitting, TruncatedSolve
-    from stabzoo.multistep import NOT_DECIDED, LinearMultistep
+    from stabzoo.methods.multistep import NOT_DECIDED, LinearMultistep
     from stabzoo.networks.checkpoints import checkpoint_filter_fn
     from stabzoo.networks.staged import Shape, StagedNetwork
     from stabzoo.registry.catalogue import list_models, list_schemes
@@ -63,9 +63,9 @@ _PUBLIC = {
     "ImplicitStep": "implicit.step",
     "Kernel": "diagnostics.bounds.joint",
     "LearnableMultistep": "schemes",
-    "LinearMultistep": "multistep",
+    "LinearMultistep": "methods",
     "Measurement": "diagnostics.measurement",
-    "NOT_DECIDED": "multistep",
+    "NOT_DECIDED": "methods",
     "OneLeg": "methods",
     "Rational": "config",
     "ReluStep": "diagnostics.bounds.joint",

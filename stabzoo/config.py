@@ -29,7 +29,7 @@ from pydantic_core import to_json
 
 from stabzoo.errors import ConfigError, quoted, shortened
 from stabzoo.files import open_regular
-from stabzoo.multistep import exact
+from stabzoo.methods.multistep import exact
 
 __all__ = [
     "FileName",

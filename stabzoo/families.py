@@ -12,7 +12,7 @@ from collections.abc import Callable, Mapping, Sequence
 from fractions import Fraction
 from itertools import chain
 
-from stabzoo.multistep import MAX_STEPS, LinearMultistep
+from stabzoo.methods.multistep import MAX_STEPS, LinearMultistep
 
 __all__ = ["adams_bashforth", "adams_moulton", "bdf", "milne_simpson", "named_method", "nystrom", "ssp"]
 

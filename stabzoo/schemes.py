@@ -19,7 +19,7 @@ from stabzoo.config import Strict
 from stabzoo.discretization import AtDownsampling
 from stabzoo.implicit.settings import SolverSettings
 from stabzoo.methods import Method, OneLeg, RungeKutta, TruncatedSolve
-from stabzoo.multistep import BACKWARD_EULER, EULER, LinearMultistep, Number
+from stabzoo.methods.multistep import BACKWARD_EULER, EULER, LinearMultistep, Number
 
 if TYPE_CHECKING:
     from torch import nn

@@ -7,7 +7,7 @@ from fractions import Fraction
 
 from stabzoo.cli.console import brief, decimal, full
 from stabzoo.methods import NOT_DECIDED, NotDecided, OneLeg, OwnStep
-from stabzoo.multistep import LinearMultistep
+from stabzoo.methods.multistep import LinearMultistep
 from stabzoo.stability import Certificate, Root, StabilityCard
 from stabzoo.stability.enclosure import Enclosure, Real
 from stabzoo.stability.properties.waves import WaveError

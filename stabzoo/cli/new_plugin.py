@@ -7,7 +7,7 @@ from pathlib import Path
 
 from stabzoo.cli.console import output
 from stabzoo.errors import ConfigError
-from stabzoo.multistep import LinearMultistep
+from stabzoo.methods.multistep import LinearMultistep
 from stabzoo.scaffold import Kind, NewPlugin, write_plugin
 
 __all__ = ["write_new_plugin"]

@@ -7,7 +7,7 @@ from pathlib import Path
 
 from stabzoo.cli.console import full, output, print_json, table
 from stabzoo.errors import ConfigError
-from stabzoo.multistep import exact
+from stabzoo.methods.multistep import exact
 from stabzoo.stability.enclosure import real_to_json
 from stabzoo.stability.oscillator import SCHEMES
 from stabzoo.stability.root_condition import rational_text

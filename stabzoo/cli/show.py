@@ -21,7 +21,7 @@ from stabzoo.cli.console import STYLES, brief, full, output, print_json
 from stabzoo.discretization import Discretization
 from stabzoo.errors import ConfigError, PluginError
 from stabzoo.families import named_method
-from stabzoo.multistep import HasCoefficients, LinearMultistep
+from stabzoo.methods.multistep import HasCoefficients, LinearMultistep
 from stabzoo.registry.catalogue import catalogue, unknown_name
 from stabzoo.registry.discovery import Plugin
 from stabzoo.registry.guard import plugin_code

@@ -16,7 +16,7 @@ from stabzoo.implicit.report import BlockReport, SolveReport
 from stabzoo.implicit.settings import TRACED_ITERATIONS, SolverSettings
 from stabzoo.implicit.solve import solve
 from stabzoo.implicit.solvers.problem import per_sample
-from stabzoo.multistep import LinearMultistep
+from stabzoo.methods.multistep import LinearMultistep
 
 __all__ = ["ImplicitStep", "off_the_record", "solver_report"]
 

@@ -8,16 +8,17 @@ here is exact; importing it needs neither numpy nor FLINT.
 from __future__ import annotations
 
 from stabzoo.methods.method import Method, method_of
+from stabzoo.methods.multistep import NOT_DECIDED, LinearMultistep, NotDecided
 from stabzoo.methods.one_leg import OneLeg
 from stabzoo.methods.own_step import OwnNetwork, OwnStep
 from stabzoo.methods.runge_kutta import RungeKutta
 from stabzoo.methods.splitting import Splitting
 from stabzoo.methods.stability_function import StabilityFunction
 from stabzoo.methods.truncated import TruncatedSolve
-from stabzoo.multistep import NOT_DECIDED, NotDecided
 
 __all__ = [
     "NOT_DECIDED",
+    "LinearMultistep",
     "Method",
     "NotDecided",
     "OneLeg",

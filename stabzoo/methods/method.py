@@ -6,9 +6,9 @@ from collections.abc import Callable, Sequence
 from fractions import Fraction
 from typing import Any, ClassVar, Protocol, runtime_checkable
 
+from stabzoo.methods.multistep import HasCoefficients, LinearMultistep, NotDecided, State
 from stabzoo.methods.own_step import OwnNetwork, OwnStep
 from stabzoo.methods.stability_function import StabilityFunction
-from stabzoo.multistep import HasCoefficients, LinearMultistep, NotDecided, State
 
 __all__ = ["HasMethod", "Method", "method_of"]
 

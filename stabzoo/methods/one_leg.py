@@ -6,7 +6,7 @@ from collections.abc import Callable, Sequence
 from fractions import Fraction
 from typing import ClassVar
 
-from stabzoo.multistep import FIXED_POINT_ITERATIONS, LinearMultistep, State, combination, combination_text
+from stabzoo.methods.multistep import FIXED_POINT_ITERATIONS, LinearMultistep, State, combination, combination_text
 
 __all__ = ["OneLeg"]
 

@@ -6,7 +6,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import ClassVar
 
-from stabzoo.multistep import NOT_DECIDED, LinearMultistep, NotDecided, State
+from stabzoo.methods.multistep import NOT_DECIDED, LinearMultistep, NotDecided, State
 
 __all__ = ["OwnNetwork", "OwnStep"]
 

@@ -8,9 +8,7 @@ from fractions import Fraction
 from math import factorial, prod
 from typing import ClassVar
 
-from stabzoo.methods.stability_function import StabilityFunction
-from stabzoo.methods.trees import Tree, density, trees
-from stabzoo.multistep import (
+from stabzoo.methods.multistep import (
     FIXED_POINT_ITERATIONS,
     LinearMultistep,
     Number,
@@ -19,6 +17,8 @@ from stabzoo.multistep import (
     exact_sequence,
     sum_text,
 )
+from stabzoo.methods.stability_function import StabilityFunction
+from stabzoo.methods.trees import Tree, density, trees
 
 __all__ = ["MAX_STAGES", "RungeKutta"]
 

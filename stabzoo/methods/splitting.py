@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from fractions import Fraction
 from typing import ClassVar
 
-from stabzoo.multistep import EULER, NOT_DECIDED, LinearMultistep, NotDecided, State
+from stabzoo.methods.multistep import EULER, NOT_DECIDED, LinearMultistep, NotDecided, State
 
 __all__ = ["Splitting"]
 

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from fractions import Fraction
 from typing import TYPE_CHECKING
 
-from stabzoo.multistep import sum_text
+from stabzoo.methods.multistep import sum_text
 
 if TYPE_CHECKING:
     from flint import fmpq_poly

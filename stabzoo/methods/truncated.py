@@ -7,9 +7,9 @@ from dataclasses import dataclass
 from fractions import Fraction
 from typing import ClassVar
 
+from stabzoo.methods.multistep import NOT_DECIDED, LinearMultistep, NotDecided, State, combination
 from stabzoo.methods.one_leg import OneLeg
 from stabzoo.methods.stability_function import StabilityFunction
-from stabzoo.multistep import NOT_DECIDED, LinearMultistep, NotDecided, State, combination
 
 __all__ = ["TruncatedSolve"]
 

@@ -21,7 +21,7 @@ from torch import Tensor, nn
 
 from stabzoo.discretization import Discretization
 from stabzoo.errors import ConfigError
-from stabzoo.multistep import EULER
+from stabzoo.methods.multistep import EULER
 from stabzoo.networks.checkpoints import checkpoint_filter_fn
 from stabzoo.networks.staged import Shape, StagedNetwork
 from stabzoo.networks.step_check import check_step

@@ -19,7 +19,7 @@ from stabzoo.networks.checkpoints import checkpoint_filter_fn
 
 if TYPE_CHECKING:
     from stabzoo.implicit.report import BlockReport
-    from stabzoo.multistep import LinearMultistep
+    from stabzoo.methods.multistep import LinearMultistep
     from stabzoo.stability import StabilityCard
     from stabzoo.stability.growth import ProductGrowth
 

@@ -11,7 +11,7 @@ import torch
 from torch import Tensor, nn
 
 from stabzoo.methods import RungeKutta
-from stabzoo.multistep import LinearMultistep
+from stabzoo.methods.multistep import LinearMultistep
 
 __all__ = ["LearnableStep", "MultistepStep", "RungeKuttaStep"]
 

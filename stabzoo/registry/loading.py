@@ -19,7 +19,7 @@ from stabzoo import hookspecs
 from stabzoo.config import validate
 from stabzoo.discretization import Discretization
 from stabzoo.errors import ConfigError, PluginError, UnknownParameterError
-from stabzoo.multistep import LinearMultistep
+from stabzoo.methods.multistep import LinearMultistep
 from stabzoo.registry.catalogue import catalogue, list_schemes, our_sections, unknown_name
 from stabzoo.registry.discovery import GROUP, Plugin
 from stabzoo.registry.guard import plugin_code

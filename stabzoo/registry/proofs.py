@@ -10,7 +10,7 @@ from itertools import product
 
 from stabzoo.errors import PluginError
 from stabzoo.methods import NOT_DECIDED, Method, NotDecided, method_of
-from stabzoo.multistep import LinearMultistep
+from stabzoo.methods.multistep import LinearMultistep
 from stabzoo.registry.conditions import Condition, SeveralParametersError, parse_condition
 from stabzoo.registry.discovery import Plugin
 from stabzoo.registry.guard import failure_text, plugin_code

@@ -22,7 +22,7 @@ from jinja2 import Environment, PackageLoader, StrictUndefined
 
 from stabzoo.errors import ConfigError
 from stabzoo.methods import RungeKutta
-from stabzoo.multistep import LinearMultistep
+from stabzoo.methods.multistep import LinearMultistep
 from stabzoo.registry.catalogue import catalogue, is_reserved, list_schemes, unknown_name
 from stabzoo.registry.loading import get_scheme
 from stabzoo.registry.schema import ModelConfig

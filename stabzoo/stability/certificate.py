@@ -21,7 +21,7 @@ from fractions import Fraction
 from math import gcd, lcm
 from typing import Literal, TypeAlias, cast, get_args
 
-from stabzoo.multistep import LinearMultistep, Number
+from stabzoo.methods.multistep import LinearMultistep, Number
 from stabzoo.stability.root_condition import (
     alpha_of,
     cleared,

@@ -9,7 +9,7 @@ from decimal import Context, Decimal
 from fractions import Fraction
 from typing import TYPE_CHECKING, TypeAlias
 
-from stabzoo.multistep import NOT_DECIDED, NotDecided
+from stabzoo.methods.multistep import NOT_DECIDED, NotDecided
 from stabzoo.stability.root_condition import rational_text
 
 if TYPE_CHECKING:

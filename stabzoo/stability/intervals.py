@@ -20,8 +20,8 @@ from fractions import Fraction
 from itertools import pairwise
 from typing import TYPE_CHECKING
 
+from stabzoo.methods.multistep import LinearMultistep
 from stabzoo.methods.stability_function import StabilityFunction, flint_polynomial
-from stabzoo.multistep import LinearMultistep
 from stabzoo.stability.enclosure import Enclosure, Real, rational_square_root
 from stabzoo.stability.locus import Critical, Locus, critical_values, isolate, polynomial, value_at
 from stabzoo.stability.root_condition import cleared, reduced, satisfies_root_condition

@@ -17,7 +17,7 @@ from functools import lru_cache
 from itertools import pairwise
 from typing import TYPE_CHECKING, TypeVar
 
-from stabzoo.multistep import LinearMultistep
+from stabzoo.methods.multistep import LinearMultistep
 from stabzoo.stability.enclosure import Enclosure, Exact
 from stabzoo.stability.roots import complex_roots, integer_polynomial, trace_polynomial
 

@@ -19,7 +19,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from fractions import Fraction
 
-from stabzoo.multistep import LinearMultistep, Number, exact
+from stabzoo.methods.multistep import LinearMultistep, Number, exact
 from stabzoo.stability.enclosure import Enclosure, rational_square_root
 
 __all__ = ["SCHEMES", "Propagator", "oscillator_propagator", "verlet_propagator"]

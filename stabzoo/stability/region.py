@@ -8,7 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from stabzoo.methods import StabilityFunction
-from stabzoo.multistep import LinearMultistep
+from stabzoo.methods.multistep import LinearMultistep
 
 Span: TypeAlias = tuple[float, float]
 

@@ -25,7 +25,7 @@ from itertools import accumulate
 from math import gcd, lcm
 from typing import TYPE_CHECKING
 
-from stabzoo.multistep import HasCoefficients, LinearMultistep, Number, exact_sequence
+from stabzoo.methods.multistep import HasCoefficients, LinearMultistep, Number, exact_sequence
 
 if TYPE_CHECKING:
     from flint import fmpz_poly

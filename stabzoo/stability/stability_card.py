@@ -10,7 +10,7 @@ from functools import cached_property
 from typing import TYPE_CHECKING, Literal, TypeAlias, TypeVar
 
 from stabzoo.methods import Method, OneLeg, StabilityFunction, TruncatedSolve, method_of
-from stabzoo.multistep import NOT_DECIDED, HasCoefficients, LinearMultistep, NotDecided, meant
+from stabzoo.methods.multistep import NOT_DECIDED, HasCoefficients, LinearMultistep, NotDecided, meant
 from stabzoo.stability.certificate import Certificate, certify
 from stabzoo.stability.enclosure import Enclosure, Exact, Real, as_float, decided, largest, midpoint, real_to_json
 from stabzoo.stability.root_condition import rational_text

@@ -11,7 +11,7 @@ from typing import Literal, TypeAlias
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from stabzoo.multistep import MAX_STEPS, exact
+from stabzoo.methods.multistep import MAX_STEPS, exact
 from stabzoo.stability.root_condition import is_zero_stable_integer
 
 Floats: TypeAlias = NDArray[np.float64]

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 from stabzoo.claims import SchemeReport, check_scheme, prove
 from stabzoo.discretization import Discretization
 from stabzoo.implicit.settings import SolverSettings
-from stabzoo.multistep import LinearMultistep
+from stabzoo.methods.multistep import LinearMultistep
 from stabzoo.registry.catalogue import catalogue
 from stabzoo.registry.discovery import Plugin
 from stabzoo.registry.loading import get_scheme, parameter_names, scheme_class

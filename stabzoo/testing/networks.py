@@ -11,7 +11,7 @@ import torch
 from torch import Tensor, nn
 
 from stabzoo.methods import OwnStep, method_of
-from stabzoo.multistep import BACKWARD_EULER, EULER
+from stabzoo.methods.multistep import BACKWARD_EULER, EULER
 from stabzoo.testing.checks import STAGES, WIDTH, NotApplicable, Subject
 from stabzoo.testing.steps import LOOSE, Reference
 

@@ -14,7 +14,7 @@ from torch import Tensor, nn
 from stabzoo.discretization import Discretization
 from stabzoo.implicit.settings import SolverSettings
 from stabzoo.methods import NOT_DECIDED, Method, OwnStep, method_of
-from stabzoo.multistep import LinearMultistep
+from stabzoo.methods.multistep import LinearMultistep
 from stabzoo.registry.loading import get_scheme, parameter_names
 from stabzoo.schemes import LearnableMultistep
 from stabzoo.testing.checks import NotApplicable, Subject

@@ -462,13 +462,13 @@ def test_plots(run: Run, tmp_path: Path) -> None:
 
 def test_numbers_are_as_exact_as_their_room_allows() -> None:
     """Exact, certified digits, bounds, and never a whole number that it is not."""
-    third, over = stabzoo.multistep.exact("1/3"), stabzoo.multistep.exact("1.000000000000001")
+    third, over = stabzoo.methods.multistep.exact("1/3"), stabzoo.methods.multistep.exact("1.000000000000001")
     assert [brief(third), full(third)] == ["1/3", "1/3 (0.333333)"]
     assert [brief(over), brief(None), brief(float("inf"))] == ["~1 + 1e-15", "-", "infinite"]
-    assert brief(stabzoo.multistep.exact("123456789/1000000007")) == "~0.12346"
-    assert full(Enclosure(third, third + stabzoo.multistep.exact("1e-20"))) == "0.333333333333 (certified)"
+    assert brief(stabzoo.methods.multistep.exact("123456789/1000000007")) == "~0.12346"
+    assert full(Enclosure(third, third + stabzoo.methods.multistep.exact("1e-20"))) == "0.333333333333 (certified)"
     assert full(Enclosure(third, 2 * third)) == "between 0.333333333333 and 0.666666666667"
-    assert full(stabzoo.multistep.exact("1e-100")).startswith("~1e-100 (exact with --json, ")
+    assert full(stabzoo.methods.multistep.exact("1e-100")).startswith("~1e-100 (exact with --json, ")
     assert [full(None), full(float("inf")), full(third * 3)] == ["-", "infinite", "1"]
 
 

@@ -17,7 +17,7 @@ import stabzoo
 from fixtures.commands import Run
 from fixtures.messages import raises, refuses, says
 from stabzoo.errors import ConfigError
-from stabzoo.multistep import LinearMultistep
+from stabzoo.methods.multistep import LinearMultistep
 from stabzoo.registry.catalogue import catalogue
 from stabzoo.scaffold import Kind, NewPlugin, distribution, write_plugin
 

@@ -7,7 +7,7 @@ from timm.data import resolve_data_config
 from timm.optim import create_optimizer_v2
 
 import stabzoo
-from stabzoo.multistep import LinearMultistep
+from stabzoo.methods.multistep import LinearMultistep
 
 FAMILIES = ["preresnet20", "lmresnet20", "lmresnet20_shared", "multistep20", "zerosnet20", "zerosnet20_opt", "zerosnet20_tra", "zerosnet164_opt",
             "preresnet18", "zerosnet50_opt", "stable_resnet_d18", "stable_resnet_s11", "stable_resnet_s11_cert", "postresnet20",

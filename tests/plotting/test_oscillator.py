@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from fixtures.commands import Run
 from fixtures.messages import raises, says
-from stabzoo.multistep import LinearMultistep
+from stabzoo.methods.multistep import LinearMultistep
 from stabzoo.stability.enclosure import Enclosure
 from stabzoo.stability.oscillator import SCHEMES, Propagator, oscillator_propagator, verlet_propagator
 

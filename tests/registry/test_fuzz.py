@@ -19,7 +19,7 @@ import stabzoo
 from fixtures import ROOT
 from stabzoo.config import load_yaml, validate
 from stabzoo.errors import ConfigError
-from stabzoo.multistep import LinearMultistep
+from stabzoo.methods.multistep import LinearMultistep
 from stabzoo.registry.schema import Registry
 from stabzoo.study import shipped_studies
 from stabzoo.study.spec import Study

@@ -16,7 +16,7 @@ from fixtures.commands import Run
 from fixtures.messages import raises, says
 from stabzoo.config import load_yaml, validate
 from stabzoo.errors import ConfigError
-from stabzoo.multistep import exact
+from stabzoo.methods.multistep import exact
 from stabzoo.registry.conditions import parse_condition
 from stabzoo.registry.schema import ModelConfig, Registry
 

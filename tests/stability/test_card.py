@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 
 from fixtures.messages import raises, says
 from fixtures.methods import zerosnet
-from stabzoo.multistep import LinearMultistep
+from stabzoo.methods.multistep import LinearMultistep
 from stabzoo.stability import Enclosure, card, verify_certificate
 from stabzoo.stability.enclosure import as_float
 
@@ -259,7 +259,7 @@ def test_a_scheme_that_contradicts_itself_has_no_card():
 def test_verdicts_import_neither_numpy_nor_torch():
     """A verdict imports no FLINT either; the whole card imports FLINT alone."""
     code = (
-        "import sys; from stabzoo.stability import card; from stabzoo.multistep import LinearMultistep;"
+        "import sys; from stabzoo.stability import card; from stabzoo.methods.multistep import LinearMultistep;"
         "c = card(LinearMultistep((0, 1), (2,))); assert c.status == 'weak'; assert 'flint' not in sys.modules;"
         "c.to_dict(); assert 'flint' in sys.modules; assert not {'numpy', 'torch', 'matplotlib'} & set(sys.modules)"
     )

@@ -11,7 +11,7 @@ import stabzoo
 from fixtures.commands import Run
 from fixtures.messages import raises, says
 from stabzoo.families import adams_bashforth, adams_moulton, bdf, milne_simpson, named_method, nystrom, ssp
-from stabzoo.multistep import LinearMultistep
+from stabzoo.methods.multistep import LinearMultistep
 from stabzoo.stability import as_float, card
 
 TABLE: dict[str, tuple[str, str, str]] = {  # alpha, beta, beta_next; Hairer, Norsett, Wanner I, III.1, and nodepy

@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 
 from fixtures.messages import raises, says
 from fixtures.methods import zerosnet
-from stabzoo.multistep import LinearMultistep
+from stabzoo.methods.multistep import LinearMultistep
 from stabzoo.stability import Enclosure, card, growth_curve, is_zero_stable, product_growth
 from stabzoo.stability.enclosure import as_float
 

@@ -9,7 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from fixtures.methods import zerosnet
-from stabzoo.multistep import LinearMultistep
+from stabzoo.methods.multistep import LinearMultistep
 from stabzoo.stability import Enclosure, card
 from stabzoo.stability.enclosure import as_float
 from stabzoo.stability.intervals import imaginary_interval, is_A_stable, real_interval

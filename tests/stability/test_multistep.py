@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 
 from fixtures.messages import raises
 from fixtures.methods import zerosnet
-from stabzoo.multistep import MAX_DIGITS, MAX_STEPS, HasCoefficients, LinearMultistep, exact, meant
+from stabzoo.methods.multistep import MAX_DIGITS, MAX_STEPS, HasCoefficients, LinearMultistep, exact, meant
 from stabzoo.stability import card
 
 

@@ -12,7 +12,7 @@ import pytest
 
 from fixtures.methods import zerosnet
 from stabzoo.methods import NOT_DECIDED, OneLeg, RungeKutta
-from stabzoo.multistep import LinearMultistep
+from stabzoo.methods.multistep import LinearMultistep
 from stabzoo.stability import Enclosure, card
 from stabzoo.stability.root_condition import satisfies_root_condition
 

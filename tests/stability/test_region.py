@@ -5,7 +5,7 @@ from fractions import Fraction
 import numpy as np
 import pytest
 
-from stabzoo.multistep import LinearMultistep
+from stabzoo.methods.multistep import LinearMultistep
 from stabzoo.stability import boundary_locus, card, stability_region
 from stabzoo.stability.root_condition import satisfies_root_condition
 

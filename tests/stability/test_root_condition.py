@@ -10,7 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from fixtures.messages import raises
-from stabzoo.multistep import LinearMultistep
+from stabzoo.methods.multistep import LinearMultistep
 from stabzoo.stability import Certificate, card, certify, is_zero_stable, verify_certificate
 from stabzoo.stability.root_condition import satisfies_root_condition
 

@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from fixtures.commands import Run
 from fixtures.messages import says
 from stabzoo import claims
-from stabzoo.multistep import LinearMultistep
+from stabzoo.methods.multistep import LinearMultistep
 from stabzoo.stability import card
 
 Install = Callable[..., Path]

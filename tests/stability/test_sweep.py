@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 
 from fixtures.messages import raises
-from stabzoo.multistep import MAX_STEPS, exact
+from stabzoo.methods.multistep import MAX_STEPS, exact
 from stabzoo.stability import is_zero_stable, sweep
 
 

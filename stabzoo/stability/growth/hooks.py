@@ -16,7 +16,7 @@ from __future__ import annotations
 from fractions import Fraction
 from math import prod
 
-from stabzoo.multistep import LinearMultistep
+from stabzoo.methods.multistep import LinearMultistep
 from stabzoo.stability.enclosure import Enclosure
 from stabzoo.stability.root_condition import integer_rho
 from stabzoo.stability.roots import roots

@@ -11,7 +11,7 @@ from __future__ import annotations
 import math
 from fractions import Fraction
 
-from stabzoo.multistep import LinearMultistep
+from stabzoo.methods.multistep import LinearMultistep
 from stabzoo.stability.enclosure import Enclosure, Exact, Real
 from stabzoo.stability.growth.hooks import hook_bound
 from stabzoo.stability.growth.search import refined

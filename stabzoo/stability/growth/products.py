@@ -12,7 +12,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from fractions import Fraction
 
-from stabzoo.multistep import HasCoefficients
+from stabzoo.methods.multistep import HasCoefficients
 from stabzoo.stability.enclosure import Exact, as_float, short
 from stabzoo.stability.root_condition import rational_text
 
@@ -78,7 +78,7 @@ def growth_curve(methods: Sequence[HasCoefficients]) -> tuple[Fraction, ...]:
     Its maximum is the norm of `product_growth`, whose arguments and errors it has. Where it falls again, what blocks
     amplify later blocks damp.
 
-    >>> from stabzoo.multistep import LinearMultistep
+    >>> from stabzoo.methods.multistep import LinearMultistep
     >>> [str(g) for g in growth_curve([LinearMultistep((2,), (1,)), LinearMultistep(("1/2",), (1,))])]
     ['2', '1']
 

@@ -27,7 +27,7 @@ from fractions import Fraction
 from itertools import product
 from typing import TYPE_CHECKING
 
-from stabzoo.multistep import LinearMultistep
+from stabzoo.methods.multistep import LinearMultistep
 from stabzoo.stability.enclosure import Enclosure
 from stabzoo.stability.roots import complex_roots, integer_polynomial
 

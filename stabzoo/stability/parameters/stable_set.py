@@ -9,7 +9,7 @@ from fractions import Fraction
 from itertools import pairwise
 from typing import TYPE_CHECKING, Literal, TypeAlias
 
-from stabzoo.multistep import HasCoefficients, LinearMultistep, NotDecided
+from stabzoo.methods.multistep import HasCoefficients, LinearMultistep, NotDecided
 from stabzoo.stability.parameters.at_root import MethodAt
 from stabzoo.stability.parameters.coefficients import Coefficients, recover, to_flint
 from stabzoo.stability.parameters.critical import a_stability_critical
@@ -148,7 +148,7 @@ def stable_set(
         ValueError: the proof would take too long (see `LARGEST`), or a coefficient is too large at a value it needs.
 
     Example:
-        >>> from stabzoo.multistep import LinearMultistep
+        >>> from stabzoo.methods.multistep import LinearMultistep
         >>> stable_set(lambda s: LinearMultistep((1 - s * s, s * s), (1,))).text("s")
         '-1 <= s <= 1'
     """

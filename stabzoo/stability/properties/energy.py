@@ -19,7 +19,7 @@ from __future__ import annotations
 from fractions import Fraction
 from math import comb
 
-from stabzoo.multistep import LinearMultistep
+from stabzoo.methods.multistep import LinearMultistep
 
 Matrix = tuple[tuple[Fraction, ...], ...]
 
@@ -31,7 +31,7 @@ def energy_matrix(method: LinearMultistep) -> Matrix | None:
     finds one for all A-stable methods of one step, and where the Bernstein coefficients of N are not negative.
 
     Example:
-        >>> from stabzoo.multistep import LinearMultistep
+        >>> from stabzoo.methods.multistep import LinearMultistep
         >>> bdf2 = LinearMultistep(("4/3", "-1/3"), (0, 0), "2/3")
         >>> [[str(g) for g in row] for row in energy_matrix(bdf2)]
         [['1/4', '-1/2'], ['-1/2', '5/4']]

@@ -17,7 +17,7 @@ from fractions import Fraction
 from itertools import pairwise
 from typing import TYPE_CHECKING
 
-from stabzoo.multistep import LinearMultistep
+from stabzoo.methods.multistep import LinearMultistep
 from stabzoo.stability.enclosure import Enclosure, Real, largest
 from stabzoo.stability.locus import Locus, isolate, polynomial, value_at, value_at_ball
 
@@ -33,7 +33,7 @@ def sector_angle(method: LinearMultistep, real_interval: Real) -> Fraction | Enc
     A-stable methods have 90. None if it is not A(0)-stable: `real_interval`, which the caller knows, is finite.
 
     Example:
-        >>> from stabzoo.multistep import LinearMultistep
+        >>> from stabzoo.methods.multistep import LinearMultistep
         >>> bdf3 = LinearMultistep(("18/11", "-9/11", "2/11"), (0, 0, 0), "6/11")
         >>> str(sector_angle(bdf3, math.inf))
         '86.0324'
@@ -64,7 +64,7 @@ def stiff_abscissa(method: LinearMultistep, real_interval: Real) -> Fraction | E
     A-stable methods have 0. Gear's stiff stability asks for such a D, and for accuracy near 0.
 
     Example:
-        >>> from stabzoo.multistep import LinearMultistep
+        >>> from stabzoo.methods.multistep import LinearMultistep
         >>> bdf3 = LinearMultistep(("18/11", "-9/11", "2/11"), (0, 0, 0), "6/11")
         >>> str(stiff_abscissa(bdf3, math.inf))
         '0.0833333'

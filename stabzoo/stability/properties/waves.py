@@ -16,7 +16,7 @@ import math
 from fractions import Fraction
 from typing import NamedTuple
 
-from stabzoo.multistep import LinearMultistep
+from stabzoo.methods.multistep import LinearMultistep
 from stabzoo.stability.enclosure import Enclosure, real_to_json
 from stabzoo.stability.locus import Locus, value_at_ball
 from stabzoo.stability.root_condition import rational_text
@@ -41,7 +41,7 @@ def wave_errors(method: LinearMultistep) -> tuple[WaveError, WaveError] | None:
     symmetric methods. There is always dispersion: zeta_1(z) / zeta_1(-z) is algebraic, so it is not e^{2z}.
 
     Example:
-        >>> from stabzoo.multistep import LinearMultistep
+        >>> from stabzoo.methods.multistep import LinearMultistep
         >>> leapfrog = LinearMultistep((0, 1), (2, 0))
         >>> [(error.order, str(error.constant)) for error in wave_errors(leapfrog)]
         [(inf, '0'), (2, '1/6')]

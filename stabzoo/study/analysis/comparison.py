@@ -11,7 +11,7 @@ from typing import Any
 from stabzoo.errors import ConfigError, PluginError
 from stabzoo.evaluation.spec import Evaluation
 from stabzoo.methods import OwnStep
-from stabzoo.multistep import LinearMultistep
+from stabzoo.methods.multistep import LinearMultistep
 from stabzoo.registry.catalogue import catalogue
 from stabzoo.registry.loading import get_scheme, parameter_names, scheme_class
 from stabzoo.stability import StabilityCard, card

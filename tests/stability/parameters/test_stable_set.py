@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 
 from fixtures.messages import raises, says
 from fixtures.methods import zerosnet
-from stabzoo.multistep import LinearMultistep
+from stabzoo.methods.multistep import LinearMultistep
 from stabzoo.stability import card, is_zero_stable, stable_set
 from stabzoo.stability.enclosure import Enclosure
 from stabzoo.stability.parameters.at_root import MethodAt
