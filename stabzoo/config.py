@@ -272,7 +272,7 @@ def _no_number(text: str) -> None:
 
 
 def _content(path: Path, most: int) -> bytes:
-    with open_regular(path) as file:
+    with open_regular(path) if isinstance(path, Path) else path.open("rb") as file:  # or a zipfile.Path, in an archive
         content = file.read(most + 1)
     if len(content) > most:
         raise ConfigError(f"{path}: expected at most {most} bytes; is this the file that was meant?")

@@ -29,7 +29,7 @@ GRAMMAR = (
 
 
 class SeveralParametersError(ValueError):
-    """A condition in more parameters than two: nothing is wrong with it but that it cannot be checked."""
+    """A condition in several parameters that is not made of what can be checked."""
 
 
 @dataclass(frozen=True)
@@ -72,8 +72,8 @@ def parse_condition(text: str) -> Condition:
     """Parse a condition.
 
     Raises:
-        ValueError: ``text`` is not one; the message states the grammar. SeveralParametersError: it has
-            more than two parameters.
+        ValueError: ``text`` is not one; the message states the grammar.
+        SeveralParametersError: it may be one, in several parameters.
     """
     if len(text) > LONGEST:
         raise ValueError(f"not a condition: {text[:40]!r}...; expected at most {LONGEST} characters, got {len(text)}")
@@ -104,19 +104,19 @@ def parse_condition(text: str) -> Condition:
                 )
         raise ValueError
 
+    several: set[str] = set()
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # of Python's, about what may be a mistake in a program
             tree = ast.parse(text.strip(), mode="eval").body
         nodes = list(ast.walk(tree))
         called = [node.func for node in nodes if isinstance(node, ast.Call)]
-        if len(several := {node.id for node in nodes if isinstance(node, ast.Name) and node not in called}) > 2:
-            raise SeveralParametersError(f"a condition in {', '.join(sorted(several))}: {text!r}; {GRAMMAR}")
+        several = {node.id for node in nodes if isinstance(node, ast.Name) and node not in called}
         holds = build(tree)
         if len(names) not in (1, 2) or not bounds:
             raise ValueError
-    except SeveralParametersError:
-        raise
     except (ValueError, KeyError, SyntaxError, RecursionError, MemoryError):
+        if len(several) > 1:
+            raise SeveralParametersError(f"a condition in {', '.join(sorted(several))}: {text!r}; {GRAMMAR}") from None
         raise ValueError(f"not a condition: {text!r}; {GRAMMAR}") from None
     return Condition(tuple(names), tuple(sorted(bounds)), holds)
