@@ -264,7 +264,7 @@ def json_text(data: Any, indent: int) -> str:
     {"loss":null,"label":"\u202e\u03bb","lam":"1/3"}
     """
     text = to_json(data, indent=indent or None, inf_nan_mode="null", fallback=str).decode()
-    return text if text.isascii() else re.sub(r"[^\x00-\x7f]+", lambda found: json.dumps(found[0])[1:-1], text)
+    return re.sub(r"[^\x00-\x7e]", lambda found: json.dumps(found[0])[1:-1].replace("\x7f", r"\u007f"), text)
 
 
 def _no_number(text: str) -> None:

@@ -20,6 +20,7 @@ from stabzoo.registry.schema import Registry
 __all__ = ["Plugin", "folder_of", "installation_problems", "installed_plugins"]
 
 GROUP = "stabzoo"
+METADATA = ("METADATA", "PKG-INFO", "")  # where it is in a .dist-info, an .egg-info folder and an .egg-info file
 UNKNOWN = "unknown"  # the name of a distribution without METADATA that can be read
 OURS = "stabzoo"  # the distribution whose plugins are read first and whose claims stand in the top-level registry.yaml
 
@@ -119,6 +120,8 @@ def installation_problems(distribution: Distribution) -> Iterable[tuple[str, boo
     """What is wrong with a third party's distribution, and whether its plugins can be used in spite of it."""
     from packaging.requirements import InvalidRequirement, Requirement  # only third parties need it
 
+    if not any(distribution.read_text(name) for name in METADATA):
+        return  # removed in part: what it needs, and which others are the same one, cannot be told
     for line in distribution.requires or ():
         try:
             requirement = Requirement(line)
@@ -130,7 +133,7 @@ def installation_problems(distribution: Distribution) -> Iterable[tuple[str, boo
             needed = f"needs {OURS}{requirement.specifier}, got {ours}"
             yield f"{needed}; install a {OURS} and a {distribution.name} that fit one another", False
     if _title(distribution) == UNKNOWN:
-        return  # which others are the same one cannot be told
+        return
     folder = str(distribution.locate_file(""))
     versions: set[str] = set()
     for other in distributions(name=distribution.name, path=[folder]):

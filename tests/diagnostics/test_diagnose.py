@@ -135,10 +135,10 @@ def test_a_hostile_or_damaged_batch_is_refused(tmp_path: Path) -> None:
     """By its name, before anything runs."""
     folder = write_cifar(tmp_path)
     (folder / "test_batch").write_bytes(pickle.dumps({b"data": Hostile(), b"labels": []}))
-    with raises(ConfigError, folder / "test_batch", "CIFAR-10", "builtins.eval"):
+    with raises(ConfigError, folder / "test_batch", "CIFAR-10", "builtins eval"):
         load_cifar(tmp_path, 10, verified=False, train=False)
     (folder / "test_batch").write_bytes(b"\x80")
-    with raises(ConfigError, folder / "test_batch", "not a batch of CIFAR-10", "truncated"):
+    with raises(ConfigError, folder / "test_batch", "not a batch of CIFAR-10", "not enough data"):
         load_cifar(tmp_path, 10, verified=False, train=False)
     (folder / "test_batch").write_bytes(pickle.dumps({b"data": np.zeros((1, 12), np.uint8), b"labels": [0]}))
     with raises(ConfigError, folder / "test_batch", "(1, 3072)", "got uint8 (1, 12)"):

@@ -7,6 +7,7 @@ from torch import nn
 
 import stabzoo
 from fixtures.messages import raises
+from stabzoo.errors import PluginError
 from stabzoo_forward.layers import DLayer, PoolingLayer, SLayer
 from stabzoo_forward.regularization import regularizer
 
@@ -111,7 +112,7 @@ def test_the_regulariser_is_table_1() -> None:
 )
 def test_what_is_refused(options: dict, facts: tuple[str, ...]) -> None:
     """What was expected, what was got, what to do."""
-    with raises((ValueError, TypeError), *facts):
+    with raises((ValueError, TypeError, PluginError), *facts):
         timm.create_model("stable_resnet_s11_cert", **options)
 
 

@@ -1,5 +1,6 @@
 """A study's diagnostics: measured in the workers, kept with the runs, told in tables and sentences that follow from them."""
 
+import json
 import math
 import re
 from pathlib import Path
@@ -13,6 +14,7 @@ from fixtures.messages import says
 from fixtures.records import STABLE, make_record
 from stabzoo.data.loading import load_images
 from stabzoo.data.spec import Digits
+from stabzoo.diagnostics.measurement import Measurement
 from stabzoo.study import load_study, run_study
 from stabzoo.study.analysis.comparison import Row
 from stabzoo.study.analysis.findings import Finding, findings_of
@@ -92,7 +94,7 @@ def test_every_diagnostic_is_a_table_and_a_sentence(done: tuple[Path, StudyResul
     for finding in result.report.findings:
         assert finding.title in printed
         assert finding.sentence in page
-        assert finding.title in results
+        assert finding.title in [entry["title"] for entry in json.loads(results)["findings"]]
     for text in ("91.25", "90.00±0.50"):
         assert text in page
         assert text in printed
@@ -249,8 +251,8 @@ def test_angles_rise_or_fall_beyond_the_spread_of_the_seeds() -> None:
     def runs(*changes: float) -> list[dict[str, Any]]:
         def angles(within: float, between: float) -> dict[str, Any]:
             found = {
-                "within": {"0": {"value": math.radians(within)}},
-                "between": {"0,1": {"value": math.radians(between)}},
+                "within": {"0": Measurement(math.radians(within), "exact").to_dict()},
+                "between": {"0,1": Measurement(math.radians(between), "exact").to_dict()},
             }
             return {"layers": {"stage": found, "penultimate": found}}
 

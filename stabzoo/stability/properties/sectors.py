@@ -67,7 +67,7 @@ def stiff_abscissa(method: LinearMultistep, real_interval: Real) -> Fraction | E
         >>> from stabzoo.methods.multistep import LinearMultistep
         >>> bdf3 = LinearMultistep(("18/11", "-9/11", "2/11"), (0, 0, 0), "6/11")
         >>> str(stiff_abscissa(bdf3, math.inf))
-        '0.0833333'
+        '1/12'
 
     """
     from flint import ctx

@@ -401,7 +401,7 @@ def test_diverged_run_is_a_flagged_result(done: Done, tmp_path: Path, monkeypatc
     result, printed = run(done[0], tmp_path)
     assert result.ok
     assert printed.count("(diverged)") == 1
-    assert "Diverged" in (tmp_path / "report.html").read_text(encoding="utf-8")
+    assert "diverged" in (tmp_path / "report.html").read_text(encoding="utf-8")
 
 
 def test_progress_bar_on_a_terminal(done: Done, tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
