@@ -8,7 +8,7 @@ from fractions import Fraction
 from functools import cache
 from itertools import product
 
-from stabzoo.errors import PluginError
+from stabzoo.errors import SHOWN, PluginError
 from stabzoo.methods import NOT_DECIDED, Method, NotDecided, method_of
 from stabzoo.methods.multistep import LinearMultistep
 from stabzoo.registry.conditions import Condition, SeveralParametersError, parse_condition
@@ -25,8 +25,6 @@ from stabzoo.stability.parameters.stable_set import (
 )
 
 __all__ = ["ConditionCheck", "check_condition"]
-
-SHOWN = 3  # counterexamples that a message has at most
 
 TITLES: dict[Property, str] = {"zero-stable": "zero stability", "A-stable": "A-stable", "L-stable": "L-stable"}
 

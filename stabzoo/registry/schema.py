@@ -19,7 +19,7 @@ from typing import Annotated, Any, Literal, TypeAlias
 from pydantic import Field, ValidationInfo, field_validator, model_validator
 
 from stabzoo.config import Strict
-from stabzoo.registry.conditions import Condition, SeveralParametersError, parse_condition
+from stabzoo.registry.conditions import SeveralParametersError, parse_condition
 
 __all__ = ["ModelConfig", "Registry", "SchemeClaim"]
 
@@ -66,14 +66,6 @@ class SchemeClaim(Strict):
             with contextlib.suppress(SeveralParametersError):  # costs the claim, which `stabzoo check` says
                 parse_condition(value)
         return value
-
-    def parsed_condition(self) -> Condition | None:
-        """The condition as a predicate over exact parameters.
-
-        Raises:
-            SeveralParametersError: it is one in several parameters.
-        """
-        return None if self.condition is None else parse_condition(self.condition)
 
 
 class ModelConfig(Strict):

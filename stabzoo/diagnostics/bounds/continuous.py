@@ -168,10 +168,5 @@ def _at_zero(model: nn.Module, bound: StepBound, grid: tuple[int, int]) -> float
     return float(state.double().norm()) * (1 + 1e-5)  # computed in the model's own precision
 
 
-def _mean_exp(value: float) -> float:
-    """The integral of exp(value s) over s from 0 to 1."""
-    return math.expm1(value) / value if 0 < value < 709 else _exp(value)
-
-
 def _exp(value: float) -> float:
     return math.exp(value) if value < 709 else math.inf
