@@ -283,5 +283,5 @@ def test_a_study_of_a_folder(run: Run, tmp_path: Path) -> None:
     study = tmp_path / "tiny.yaml"
     study.write_text(STUDY.format(augmentation="resized-crop-flip"))
     done = run(f"study {study} --folder {tmp_path / 'runs'} --root {tmp_path} --workers 1")
-    assert done.status == 0, done.err
+    assert done.status == 0, done.out + done.err
     assert "Gaussian" in done.out
