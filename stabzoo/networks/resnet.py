@@ -23,6 +23,7 @@ from stabzoo.discretization import Discretization
 from stabzoo.errors import ConfigError
 from stabzoo.methods.multistep import EULER
 from stabzoo.networks.checkpoints import checkpoint_filter_fn
+from stabzoo.networks.reversible import is_invertible
 from stabzoo.networks.staged import Shape, StagedNetwork
 from stabzoo.networks.step_check import check_step
 from stabzoo.networks.steps import LearnableStep, MultistepStep
@@ -167,6 +168,8 @@ class Block(nn.Module):
         self.found_states, self.found_entries = len(found.states), len(found.states) + len(found.slopes)
         self.states, self.slopes = len(left.states), len(left.slopes)
         self.hands_on_raw = hands_on_raw
+        kept = all(type(module) is nn.Identity for module in (preact, *shortcuts)) and not self.slopes
+        self.invertible = kept and (self.states > self.found_states or is_invertible(step))
 
     def forward(self, history: list[Tensor]) -> list[Tensor]:
         """States (then slopes), newest first -> the same one step later."""
@@ -179,6 +182,14 @@ class Block(nn.Module):
         handed = history if self.hands_on_raw else used + history[len(used) :]
         states, slopes = handed[: self.found_states], handed[self.found_states :]
         return (new[:1] + states)[: self.states] + (new[1:] + slopes)[: self.slopes]
+
+    @torch.jit.unused
+    def inverse(self, history: list[Tensor]) -> list[Tensor]:
+        """What `forward` was given, from what it returned; for a block that is ``invertible``."""
+        new, kept = history[0], history[1:]
+        if self.states > self.found_states:  # one of the first steps: no state is lost
+            return kept
+        return [*kept, cast(Any, self.step).inverse(new, kept)]
 
 
 class BlockBuilder:

@@ -34,11 +34,18 @@ class MultistepStep(nn.Module):
         self.beta = [float(beta) for beta in method.beta[: self.slopes + 1]]
         self.returns_slope = returns_slope or self.slopes > 0
         self.method = method
+        self.invertible = not self.returns_slope and len(self.alpha) > 1 and self.alpha[-1] != 0
 
     @torch.jit.unused
     def coefficients(self) -> LinearMultistep:
         """The exact coefficients of this step."""
         return self.method
+
+    @torch.jit.unused
+    def inverse(self, new: Tensor, history: list[Tensor]) -> Tensor:
+        """The oldest state y_{n-d+1} of a step of two or more, from y_{n+1} and y_n, ..., y_{n-d+2}."""
+        rest = self.forward(history[0], [*history, torch.zeros_like(new)])[0]
+        return (new - rest) / self.alpha[-1]
 
     def forward(self, y: Tensor, history: list[Tensor]) -> list[Tensor]:
         """``y`` (B, C, H, W), ``history`` of (B, C', H', W') -> ``[y_next]`` or ``[y_next, f]``, of that shape."""
@@ -68,7 +75,14 @@ class LearnableStep(nn.Module):
         weight = next(f.parameters(), torch.empty(0))
         self.parameter = nn.Parameter(torch.empty(1, device=weight.device, dtype=weight.dtype))
         self.slopes = LinearMultistep(*formula(Fraction(low))).past_slopes
+        self.invertible = self.slopes == 0 and len(formula(Fraction(low))[0]) > 1
         self.reset_parameters()
+
+    @torch.jit.unused
+    def inverse(self, new: Tensor, history: list[Tensor]) -> Tensor:
+        """The oldest state, as `MultistepStep.inverse`."""
+        rest = self.forward(history[0], [*history, torch.zeros_like(new)])[0]
+        return (new - rest) / self.formula(self.parameter)[0][-1]
 
     @torch.jit.unused
     def reset_parameters(self) -> None:

@@ -1,0 +1,200 @@
+"""The backward pass of invertible blocks without stored activations: each block's input is computed from its output.
+
+A block is invertible that has ``inverse(new) -> old``, for lists of tensors as it maps them; one that has
+``invertible = False`` beside it is not.  `InvertedRun` evaluates a run of such blocks and keeps what enters and what
+leaves the run, whatever its depth; the backward pass inverts one block after the other, evaluates it once more with a
+graph, and lets go of that.
+
+Rounding errors grow on the way back, in exact arithmetic by the inverse companion matrices alone: where a scheme
+multiplies the oldest state by g, by about 1/g a block.  `runs` cuts a stage where that growth would exceed the bound,
+and each run compares what it reconstructs with what did enter it.
+
+Source: Gomez, Ren, Urtasun, Grosse, The reversible residual network, NeurIPS 2017, section 3.2, algorithm 1.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+from torch.autograd.function import once_differentiable
+from torch.utils.checkpoint import get_device_states, set_device_states
+
+__all__ = ["advance", "is_invertible", "runs"]
+
+
+def is_invertible(block: nn.Module) -> bool:
+    """Whether a block (or a step) can compute what it was given from what it returned."""
+    return callable(getattr(block, "inverse", None)) and bool(getattr(block, "invertible", True))
+
+
+def bound(dtype: torch.dtype) -> float:
+    """The error of a reconstructed state, relative to the state, up to which it is used: the root of the rounding."""
+    return torch.finfo(dtype).eps ** 0.5
+
+
+def runs(blocks: Sequence[nn.Module], dtype: torch.dtype) -> Iterator[list[nn.Module]]:
+    """Cut blocks into runs: a block that is not invertible alone, the others as long as rounding errors allow.
+
+    The growth is that of the recursion backwards for f = 0, in the maximum norm, from the coefficients that the steps
+    state (1 where none are); how much f adds is known afterwards, when the run compares.
+    """
+    run: list[nn.Module] = []
+    growth: Any = None
+    for block in blocks:
+        if not is_invertible(block):
+            if run:
+                yield run
+            yield [block]
+            run, growth = [], None
+            continue
+        back = _backwards(block)
+        product = back if growth is None or growth.shape != back.shape else growth @ back
+        if run and np.abs(product).sum(1).max() * torch.finfo(dtype).eps > bound(dtype):
+            yield run
+            run, product = [], back
+        run.append(block)
+        growth = product
+    if run:
+        yield run
+
+
+def _backwards(block: nn.Module) -> Any:
+    """The inverse companion matrix of a block's step, as floats; (1) where nothing is stated."""
+    stated = getattr(getattr(block, "step", None), "coefficients", None)
+    alpha = [float(a) for a in stated().alpha] if stated is not None else [1.0]
+    if alpha[-1] == 0:  # one of the first steps, which lose nothing
+        return np.eye(len(alpha))
+    forwards = np.eye(len(alpha), k=-1)
+    forwards[0] = alpha
+    return np.linalg.inv(forwards)
+
+
+@torch.compiler.disable(reason="a backward pass by inversion is not compiled: the stage runs eagerly")
+def advance(blocks: Sequence[nn.Module], history: list[Tensor]) -> list[Tensor]:
+    """Take the history through the blocks of a stage, keeping no activation of the invertible ones.
+
+    Raises (in the backward pass):
+        RuntimeError: rounding errors grew beyond the bound.
+    """
+    for run in runs(blocks, history[0].dtype):
+        parameters = [p for p in dict.fromkeys(p for block in run for p in block.parameters()) if p.requires_grad]
+        if is_invertible(run[0]) and torch.is_grad_enabled():
+            history = list(InvertedRun.apply(run, parameters, len(history), *history, *parameters))  # pyright: ignore[reportArgumentType]
+        else:
+            for block in run:
+                history = block(history)
+    return history
+
+
+class InvertedRun(torch.autograd.Function):
+    """A run of invertible blocks; of its activations what enters and what leaves are kept."""
+
+    @staticmethod
+    def forward(ctx: Any, blocks: list[nn.Module], parameters: list[Tensor], count: int, *given: Tensor) -> Any:
+        """Evaluate the blocks; ``given``: the ``count`` tensors of the history, then the parameters."""
+        history = list(given[:count])
+        ctx.blocks, ctx.parameters, ctx.count = blocks, parameters, count
+        device = history[0].device.type
+        ctx.autocast = {
+            "device_type": device,
+            "dtype": torch.get_autocast_dtype(device),
+            "enabled": torch.is_autocast_enabled(device),
+            "cache_enabled": False,  # a weight that is cast without gradients must not serve the recomputation
+        }
+        ctx.modes, ctx.draws = [], []
+        with torch.autocast(**ctx.autocast):
+            for block in blocks:
+                before = _generators(history)
+                ctx.modes.append([module.training for module in block.modules()])
+                history = block(history)
+                ctx.draws.append(before if _differ(before, _generators(history)) else None)
+        ctx.save_for_backward(*given[:count], *history)
+        return tuple(history)
+
+    @staticmethod
+    @once_differentiable
+    def backward(ctx: Any, *gradients: Tensor) -> Any:  # pyright: ignore[reportIncompatibleMethodOverride]
+        """Invert the blocks from the last to the first, and differentiate each where it was evaluated."""
+        saved = list(ctx.saved_tensors)
+        entered, history = saved[: ctx.count], saved[ctx.count :]
+        wanted = {id(p): i for i, p in enumerate(ctx.parameters)}
+        found: list[Tensor | None] = [None] * len(ctx.parameters)
+        arriving = list(gradients)
+        for block, modes, draws in zip(ctx.blocks[::-1], ctx.modes[::-1], ctx.draws[::-1], strict=True):
+            own = [p for p in block.parameters() if id(p) in wanted]
+            with _as_it_was(block, modes):
+                with torch.no_grad(), _drawing(draws, history), torch.autocast(**ctx.autocast):
+                    old = block.inverse(history)
+                leaves = [state.detach().requires_grad_() for state in old]
+                with torch.enable_grad(), _drawing(draws, history), torch.autocast(**ctx.autocast):
+                    new = block(leaves)
+                by = torch.autograd.grad(new, [*leaves, *own], arriving, allow_unused=True)
+            arriving = [
+                torch.zeros_like(leaf) if g is None else g for leaf, g in zip(leaves, by[: len(leaves)], strict=True)
+            ]
+            for parameter, gradient in zip(own, by[len(leaves) :], strict=True):
+                if gradient is not None:
+                    i = wanted[id(parameter)]
+                    total = found[i]
+                    found[i] = gradient if total is None else total + gradient
+            history = [leaf.detach() for leaf in leaves]
+        _compare(history, entered, len(ctx.blocks))
+        return (None, None, None, *arriving, *found)
+
+
+def _compare(reconstructed: list[Tensor], entered: list[Tensor], blocks: int) -> None:
+    limit = bound(entered[0].dtype)
+    for got, expected in zip(reconstructed, entered, strict=True):
+        size = torch.linalg.vector_norm(expected.float() if expected.dtype.itemsize < 4 else expected)
+        error = torch.linalg.vector_norm((got - expected).to(size.dtype)) / size.clamp(min=torch.finfo(size.dtype).tiny)
+        if not error <= limit:  # nan, too
+            raise RuntimeError(
+                f"inverting {blocks} blocks gave back the state that entered them with a relative error of "
+                f"{error:.1e}; expected at most {limit:.1e} in {expected.dtype}: rounding errors grow too fast "
+                "backwards here. Use set_grad_checkpointing(mode='recompute'), or a wider type"
+            )
+
+
+def _generators(history: list[Tensor]) -> tuple[Tensor, Any]:
+    """States of the random number generators that a block on the history's device may draw from."""
+    return torch.get_rng_state(), get_device_states(*history)
+
+
+def _differ(before: tuple[Tensor, Any], after: tuple[Tensor, Any]) -> bool:
+    states = zip((before[0], *before[1][1]), (after[0], *after[1][1]), strict=True)
+    return any(not torch.equal(a, b) for a, b in states)
+
+
+@contextmanager
+def _drawing(states: tuple[Tensor, Any] | None, history: list[Tensor]) -> Iterator[None]:
+    """Draw what was drawn from these states of the generators on, and leave the generators as they are."""
+    if states is None:  # nothing was drawn
+        yield
+        return
+    kind = history[0].device.type
+    with torch.random.fork_rng(states[1][0], device_type=kind if kind not in ("cpu", "meta") else "cuda"):
+        torch.set_rng_state(states[0])
+        set_device_states(*states[1], device_type=kind)
+        yield
+
+
+@contextmanager
+def _as_it_was(block: nn.Module, training: list[bool]) -> Iterator[None]:
+    """A block in the modes of its forward pass, whose buffers (running statistics) it does not change."""
+    modules, buffers = list(block.modules()), list(block.buffers())
+    modes, values = [module.training for module in modules], [buffer.clone() for buffer in buffers]
+    try:
+        for module, mode in zip(modules, training, strict=True):
+            module.training = mode
+        yield
+    finally:
+        for module, mode in zip(modules, modes, strict=True):
+            module.training = mode
+        with torch.no_grad():
+            for buffer, value in zip(buffers, values, strict=True):
+                buffer.copy_(value)
