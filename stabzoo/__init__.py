@@ -32,7 +32,14 @@ if TYPE_CHECKING:
     from stabzoo.implicit.report import ConvergenceWarning
     from stabzoo.implicit.settings import SolverSettings
     from stabzoo.implicit.step import ImplicitStep, solver_report
-    from stabzoo.methods import OneLeg, RungeKutta, Splitting, TruncatedSolve
+    from stabzoo.methods import (
+        OneLeg,
+        PartitionedRungeKutta,
+        RungeKutta,
+        SecondOrderMultistep,
+        Splitting,
+        TruncatedSolve,
+    )
     from stabzoo.methods.multistep import NOT_DECIDED, LinearMultistep
     from stabzoo.networks.checkpoints import checkpoint_filter_fn
     from stabzoo.networks.staged import Shape, StagedNetwork
@@ -67,10 +74,12 @@ _PUBLIC = {
     "Measurement": "diagnostics.measurement",
     "NOT_DECIDED": "methods",
     "OneLeg": "methods",
+    "PartitionedRungeKutta": "methods",
     "Rational": "config",
     "ReluStep": "diagnostics.bounds.joint",
     "ResidualPenalty": "implicit.regularizers",
     "RungeKutta": "methods",
+    "SecondOrderMultistep": "methods",
     "Shape": "networks.staged",
     "SolverSettings": "implicit.settings",
     "Splitting": "methods",
@@ -124,10 +133,12 @@ __all__ = [  # a literal, for type checkers
     "LinearMultistep",
     "Measurement",
     "OneLeg",
+    "PartitionedRungeKutta",
     "Rational",
     "ReluStep",
     "ResidualPenalty",
     "RungeKutta",
+    "SecondOrderMultistep",
     "Shape",
     "SolverSettings",
     "Splitting",
