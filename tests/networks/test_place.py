@@ -143,6 +143,9 @@ class OneVector(LearnableMultistep):
     p: tuple[Rational, Rational] = (Fraction(1, 4), Fraction(1, 8))
 
 
+@pytest.mark.filterwarnings(
+    "ignore:.*torch.jit.script:FutureWarning", "ignore:.*torch.jit:FutureWarning", "ignore::DeprecationWarning"
+)
 @pytest.mark.parametrize("scheme", [Partitioned(), AllStates(), OneVector()], ids=lambda scheme: scheme.name)
 def test_a_network_trains_traces_scripts_and_recomputes(scheme: Any) -> None:
     """The same numbers each way."""
