@@ -43,6 +43,7 @@ if TYPE_CHECKING:
     from stabzoo.methods.multistep import NOT_DECIDED, LinearMultistep
     from stabzoo.networks.checkpoints import checkpoint_filter_fn
     from stabzoo.networks.staged import StagedNetwork
+    from stabzoo.networks.steps import PartitionedStep
     from stabzoo.registry.catalogue import list_models, list_schemes
     from stabzoo.registry.loading import get_scheme
     from stabzoo.schemes import (
@@ -75,6 +76,7 @@ _PUBLIC = {
     "NOT_DECIDED": "methods",
     "OneLeg": "methods",
     "PartitionedRungeKutta": "methods",
+    "PartitionedStep": "networks.steps",
     "Place": "discretization",
     "Rational": "config",
     "ReluStep": "diagnostics.bounds.joint",
@@ -135,6 +137,7 @@ __all__ = [  # a literal, for type checkers
     "Measurement",
     "OneLeg",
     "PartitionedRungeKutta",
+    "PartitionedStep",
     "Place",
     "Rational",
     "ReluStep",
