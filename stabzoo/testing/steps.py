@@ -15,6 +15,7 @@ from stabzoo.discretization import Discretization
 from stabzoo.implicit.settings import SolverSettings
 from stabzoo.methods import NOT_DECIDED, Method, OwnStep, SecondOrderMultistep, method_of
 from stabzoo.methods.multistep import LinearMultistep
+from stabzoo.networks.places import lone_place, scheme_block
 from stabzoo.registry.loading import get_scheme, parameter_names
 from stabzoo.schemes import LearnableMultistep
 from stabzoo.testing.checks import NotApplicable, Subject
@@ -128,7 +129,7 @@ class Step:
     @classmethod
     def around(cls, subject: Subject, field: nn.Module) -> Step:
         """The same around any f, in float64."""
-        module = subject.solved_to(TIGHT).block(field).double().eval()
+        module = _block(subject.solved_to(TIGHT), field).double().eval()
         own: Any = getattr(module, "coefficients", None)  # a trained step starts at random
         return cls(module, own() if own is not None else subject.method)
 
@@ -137,6 +138,12 @@ class Step:
         kept = slopes[1 : 1 + self.method.past_slopes]
         with torch.no_grad():
             return self.module(past[0].clone(), [tensor.clone() for tensor in [*past, *kept]])[0]
+
+
+def _block(scheme: Discretization, field: nn.Module) -> nn.Module:
+    """A step of the scheme that is in no network, for states with two channels in each part."""
+    channels = 2 * method_of(scheme).parts
+    return scheme_block(scheme, field, lone_place(field, channels, scheme.coefficients().steps))
 
 
 def scaled(factor: float, channels: int = 2) -> Tensor:
@@ -160,6 +167,7 @@ def combination(weights: tuple[Fraction, ...], tensors: list[Tensor]) -> Tensor:
 
 def check_step_of_zero(subject: Subject) -> None:
     """With f = 0 one step is the sum of alpha_j y_{n-j}, in float64."""
+    _is_of_one_part(subject)
     step = Step.of(subject, scaled(0.0))
     past = states(step.method.steps)
     new = step.advance(past, [torch.zeros_like(y) for y in past])
@@ -172,6 +180,7 @@ def check_step_of_identity(subject: Subject) -> None:
     f(y) = y, of an implicit scheme -y/2, for which the equation has a solution. Of a scheme with a block of its own the
     part that is linear in f is compared, which is what the coefficients say of several stages.
     """
+    _is_of_one_part(subject)
     if subject.has_own_block:
         step = Step.of(subject, scaled(SMALL))
         past = states(step.method.steps)
@@ -189,6 +198,16 @@ def check_step_of_identity(subject: Subject) -> None:
     expected = combination(step.method.alpha, past) + combination(step.method.beta, slopes)
     expected = expected / (1 - factor * float(step.method.beta_next))
     _close(step.advance(past, slopes), expected, 1e-10, f"with f(y) = {factor} y, expected the step {step.method}")
+
+
+def _is_of_one_part(subject: Subject) -> None:
+    """Of several parts f is of one of them, or of all, as the step pleases: `check_method` compares that.
+
+    Raises:
+        NotApplicable: a state has several parts.
+    """
+    if method_of(subject.scheme).parts > 1:
+        raise NotApplicable("a step of several parts is compared with the method that it states, which has the order")
 
 
 def check_method(subject: Subject) -> None:
@@ -216,13 +235,13 @@ def check_computes(scheme: Discretization) -> None:
     if isinstance(stated, OwnStep):
         raise NotApplicable(f"its {stated.kind} is not stated; define method() beside it")
     field = CurvedRotation(0.1)
-    module: Any = scheme.block(field).double().eval()
+    module: Any = _block(scheme, field).double().eval()
     method: Method = module.coefficients() if isinstance(scheme, LearnableMultistep) else stated
     f: Any = field
     if method.parts > 1:
         assert hasattr(module, "branch"), "expected branch(y), the f that a step of several parts is around"
         f = module.branch
-    past = states(method.steps, channels=max(2, method.parts))
+    past = states(method.steps, channels=2 * method.parts)
     slopes = [field(y) for y in past[1 : 1 + scheme.coefficients().past_slopes]]
     with torch.no_grad():
         new = module(past[0].clone(), [tensor.clone() for tensor in [*past, *slopes]])[0]
@@ -236,8 +255,7 @@ def check_order(subject: Subject) -> None:
     order = stated.order
     if order is NOT_DECIDED:
         raise NotApplicable("no order is decided of a step that no method is stated of")
-    if stated.parts > 1:
-        raise NotApplicable("a step of several parts is compared with its method, which has the order")
+    _is_of_one_part(subject)
     problem = Fall if isinstance(stated, SecondOrderMultistep) else CurvedRotation
     errors, sizes = [], [0.2 / subject.method.steps / 2**k for k in range(3)]
     for size in sizes:
@@ -263,17 +281,18 @@ def check_dtype_and_device(subject: Subject) -> None:
     """A step computes in the type and on the device of the states: float64, float32, bfloat16, meta."""
     for dtype in (torch.float64, torch.float32, torch.bfloat16):
         scheme = subject.solved_to(LOOSE)
-        step = scheme.block(LinearField(0.1 * torch.eye(2))).to(dtype).eval()
+        step = _block(scheme, LinearField(0.1 * torch.eye(2))).to(dtype).eval()
         for new in step(*_arguments(subject, dtype, "cpu")):
             assert new.dtype == dtype, f"given {dtype}, expected {dtype}, got {new.dtype}"
-    step = subject.scheme.block(LinearField(torch.eye(2))).to("meta").eval()
+    step = _block(subject.scheme, LinearField(torch.eye(2))).to("meta").eval()
     for new in step(*_arguments(subject, torch.float32, "meta")):
         assert new.device.type == "meta", f"given tensors on meta, expected one there, got {new.device}"
 
 
 def _arguments(subject: Subject, dtype: torch.dtype, device: str) -> tuple[Tensor, list[Tensor]]:
     count = subject.method.steps + subject.method.past_slopes
-    history = [torch.ones(2, 2, 3, 3, dtype=dtype, device=device) for _ in range(count)]
+    channels = 2 * method_of(subject.scheme).parts
+    history = [torch.ones(2, channels, 3, 3, dtype=dtype, device=device) for _ in range(count)]
     return history[0].clone(), history
 
 
