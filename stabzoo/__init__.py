@@ -33,6 +33,7 @@ if TYPE_CHECKING:
     from stabzoo.implicit.settings import SolverSettings
     from stabzoo.implicit.step import ImplicitStep, solver_report
     from stabzoo.methods import (
+        GeneralLinear,
         OneLeg,
         PartitionedRungeKutta,
         RungeKutta,
@@ -69,6 +70,7 @@ _PUBLIC = {
     "ImplicitFamily": "schemes",
     "ImplicitMultistep": "schemes",
     "ImplicitStep": "implicit.step",
+    "GeneralLinear": "methods",
     "Kernel": "diagnostics.bounds.joint",
     "LearnableMultistep": "schemes",
     "LinearMultistep": "methods",
@@ -128,6 +130,7 @@ __all__ = [  # a literal, for type checkers
     "ExplicitFamily",
     "ExplicitMultistep",
     "ExplicitRungeKutta",
+    "GeneralLinear",
     "ImplicitFamily",
     "ImplicitMultistep",
     "ImplicitStep",

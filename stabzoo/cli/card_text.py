@@ -6,7 +6,15 @@ from collections.abc import Iterator, Sequence
 from fractions import Fraction
 
 from stabzoo.cli.console import brief, decimal, full
-from stabzoo.methods import NOT_DECIDED, NotDecided, OneLeg, OscillatorMatrix, OscillatorPolynomial, OwnStep
+from stabzoo.methods import (
+    NOT_DECIDED,
+    GeneralLinear,
+    NotDecided,
+    OneLeg,
+    OscillatorMatrix,
+    OscillatorPolynomial,
+    OwnStep,
+)
 from stabzoo.methods.multistep import LinearMultistep
 from stabzoo.stability import Root, SecondOrderCertificate, StabilityCard
 from stabzoo.stability.enclosure import Enclosure, Real
@@ -25,7 +33,10 @@ def card_rows(card: StabilityCard) -> Iterator[tuple[str, str]]:
     No label is longer than `LABEL_WIDTH`.
     """
     yield "kind", card.method.kind
-    yield "coefficients", coefficients_text(card.coefficients)
+    if isinstance(card.method, GeneralLinear):
+        yield "quantities", _quantities(card.method)
+    else:
+        yield "coefficients", coefficients_text(card.coefficients)
     yield "zero stability", f"{card.status}: {card.reason}{_of_what(card)}"
     yield "steps", str(card.method.steps)
     yield "order", _order(card)
@@ -33,7 +44,8 @@ def card_rows(card: StabilityCard) -> Iterator[tuple[str, str]]:
     yield "error constant", _error_constant(card)
     yield from _labelled("roots of rho", [_root(root) for root in card.roots if root.midpoint.imag >= 0])
     yield "parasitic radius", full(card.parasitic_radius)
-    yield "stability constant", f"sup ||C^n|| = {full(card.stability_constant)}, in the maximum norm"
+    if card.stability_constant is not NOT_DECIDED:
+        yield "stability constant", f"sup ||C^n|| = {full(card.stability_constant)}, in the maximum norm"
     if isinstance(card.method.linear, OscillatorMatrix | OscillatorPolynomial):
         yield "oscillator", f"bounded on y'' = -omega^2 y for |h omega| < {full(card.imaginary_interval)}"
     else:
@@ -44,6 +56,14 @@ def card_rows(card: StabilityCard) -> Iterator[tuple[str, str]]:
         yield from _implicit_rows(card)
     yield "SSP coefficient", full(card.ssp_coefficient)
     yield from _wave_rows(card)
+
+
+def _quantities(method: GeneralLinear) -> str:
+    """How many, and what they are of y and h y'."""
+    q, c = method.preconsistency, method.consistency
+    if q is None or c is None:
+        return f"{method.parts}, not consistent" if q else f"{method.parts}, not preconsistent"
+    return f"{method.parts}, near q y + c h y' with q = {_tuple(q)}, c = {_tuple(c)}"
 
 
 def _stiff_rows(card: StabilityCard) -> list[tuple[str, str]]:
@@ -112,6 +132,8 @@ def verdict(holds: bool | NotDecided, yes: str = "yes") -> str:
 
 def _of_what(card: StabilityCard) -> str:
     """Of which method rho is, where a block computes something that nobody has stated."""
+    if isinstance(card.method, GeneralLinear):
+        return " (rho is the minimal polynomial of V)"
     if not isinstance(card.method, OwnStep):
         return ""
     return f" (of the stated coefficients; what the {card.method.kind} computes is not stated)"

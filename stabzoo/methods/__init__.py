@@ -7,6 +7,7 @@ here is exact; importing it needs neither numpy nor FLINT.
 
 from __future__ import annotations
 
+from stabzoo.methods.general_linear import GeneralLinear
 from stabzoo.methods.method import Linear, Method
 from stabzoo.methods.multistep import NOT_DECIDED, LinearMultistep, NotDecided
 from stabzoo.methods.one_leg import OneLeg
@@ -20,6 +21,7 @@ from stabzoo.methods.truncated import TruncatedSolve
 
 __all__ = [
     "NOT_DECIDED",
+    "GeneralLinear",
     "Linear",
     "LinearMultistep",
     "Method",

@@ -9,7 +9,7 @@ from fractions import Fraction
 from functools import cached_property
 from typing import TYPE_CHECKING, Literal, TypeAlias, TypeVar
 
-from stabzoo.methods import Method, OneLeg, StabilityFunction, TruncatedSolve, method_of
+from stabzoo.methods import GeneralLinear, Method, OneLeg, StabilityFunction, TruncatedSolve, method_of
 from stabzoo.methods.multistep import NOT_DECIDED, HasCoefficients, LinearMultistep, NotDecided, meant
 from stabzoo.stability.enclosure import Enclosure, Exact, Real, as_float, decided, largest, midpoint, real_to_json
 from stabzoo.stability.root_condition import rational_text
@@ -138,7 +138,7 @@ class StabilityCard:
     def reason(self) -> str:
         """One sentence that says which factor of rho over Q decides the status, and what may have been meant."""
         method = self.coefficients
-        intended = meant(method) if self._allowed == 1 else None
+        intended = meant(method) if self._allowed == 1 and not isinstance(self.method, GeneralLinear) else None
         if intended is None:
             return self._why()
         differing = [
@@ -251,17 +251,19 @@ class StabilityCard:
             return None
         linear = self.method.linear
         if isinstance(linear, LinearMultistep):
+            if linear.steps > 1:  # of a general linear method
+                return None
             linear = StabilityFunction.of((linear.alpha[0], linear.beta[0]), (Fraction(1), -linear.beta_next))
         if isinstance(linear, StabilityFunction):
             return str(linear)
         return linear if linear is NOT_DECIDED else None
 
     @cached_property
-    def stability_constant(self) -> Real:
+    def stability_constant(self) -> Real | NotDecided:
         """Supremum over n >= 0 of ||C^n||_inf, C the companion matrix: how large the bounded amplification is."""
         from stabzoo.stability.growth import stability_constant
 
-        return stability_constant(self.coefficients)
+        return stability_constant(self.coefficients) if not isinstance(self.method, GeneralLinear) else NOT_DECIDED
 
     def growth(self, n: int) -> Fraction:
         """Return max over 0 <= k <= n of ||C^k||_inf, exactly: the amplification that n blocks can reach."""
@@ -302,8 +304,8 @@ class StabilityCard:
         """
         from stabzoo.stability.properties.energy import energy_matrix
 
-        linear = self.method.linear
-        return energy_matrix(linear) if isinstance(linear, LinearMultistep) and self.is_A_stable is True else None
+        method = self.method
+        return energy_matrix(method) if isinstance(method, LinearMultistep) and self.is_A_stable is True else None
 
     @property
     def is_contractive(self) -> bool | NotDecided | None:

@@ -1,7 +1,8 @@
 """Zero stability of every kind of method, with a proof, and the check of the proof.
 
 Of a method for y' = f it is the root condition of rho; of a multistep method for y'' = f roots on the unit circle may
-be double.
+be double.  Of a general linear method rho is the minimal polynomial of V: the powers of V are bounded just if it
+satisfies the root condition.
 """
 
 from __future__ import annotations
@@ -10,7 +11,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, TypeAlias, cast
 
-from stabzoo.methods import SecondOrderMultistep, method_of
+from stabzoo.methods import GeneralLinear, SecondOrderMultistep, method_of
 from stabzoo.methods.multistep import HasCoefficients, LinearMultistep, Number
 from stabzoo.stability.certificate import Certificate, certified, polynomial_of
 from stabzoo.stability.root_condition import alpha_of, integer_rho
@@ -90,6 +91,8 @@ def verify_certificate(method: Sequence[Number] | HasCoefficients, certificate: 
         if isinstance(certificate, Certificate)
         else Certificate.from_dict(cast("Mapping[str, object]", certificate))
     )
+    if isinstance(found, GeneralLinear):
+        return _is_proved_of_powers(found, proof)
     rho = integer_rho(alpha_of(found))
     return _are_multiples(polynomial_of(proof, len(rho) - 1), rho)
 
@@ -107,6 +110,24 @@ def _is_proved_of_second_order(method: SecondOrderMultistep, certificate: Proof 
     if not certificate.distinct.is_zero_stable:
         return distinct.gcd(distinct.derivative()).degree() == 0
     return certificate.repeated.is_zero_stable or distinct ** repeated.degree() % repeated == 0
+
+
+def _is_proved_of_powers(method: GeneralLinear, certificate: Certificate) -> bool:
+    """Whether what is certified is about a polynomial m with m(V) = 0, and where m is violated, about the minimal one.
+
+    That proves what m proves: any polynomial that annihilates V has the minimal one for a factor.
+    """
+    m = polynomial_of(certificate, method.parts)
+    if m is None:
+        return False
+    from flint import fmpq, fmpq_mat
+
+    v = fmpq_mat([[fmpq(*x.as_integer_ratio()) for x in row] for row in method.v])
+    powers = [v**j for j in range(len(m))]
+    if any(entry != 0 for entry in sum((power * c for c, power in zip(m, powers, strict=True)), 0 * v).entries()):
+        return False
+    independent = fmpq_mat([power.entries() for power in powers[:-1]])
+    return certificate.is_zero_stable or independent.rank() == len(m) - 1
 
 
 def _kind(method: Sequence[Number] | HasCoefficients) -> Sequence[Number] | HasCoefficients:

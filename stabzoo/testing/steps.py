@@ -141,8 +141,9 @@ class Step:
 
 
 def _block(scheme: Discretization, field: nn.Module) -> nn.Module:
-    """A step of the scheme that is in no network, for states of two channels."""
-    return scheme_block(scheme, field, lone_place(field, 2, scheme.coefficients().steps))
+    """A step of the scheme that is in no network, for states with two channels in each part."""
+    channels = 2 * method_of(scheme).parts
+    return scheme_block(scheme, field, lone_place(field, channels, scheme.coefficients().steps))
 
 
 def scaled(factor: float, channels: int = 2) -> Tensor:
@@ -166,6 +167,7 @@ def combination(weights: tuple[Fraction, ...], tensors: list[Tensor]) -> Tensor:
 
 def check_step_of_zero(subject: Subject) -> None:
     """With f = 0 one step is the sum of alpha_j y_{n-j}, in float64."""
+    _is_of_one_part(subject)
     step = Step.of(subject, scaled(0.0))
     past = states(step.method.steps)
     new = step.advance(past, [torch.zeros_like(y) for y in past])
@@ -178,6 +180,7 @@ def check_step_of_identity(subject: Subject) -> None:
     f(y) = y, of an implicit scheme -y/2, for which the equation has a solution. Of a scheme with a block of its own the
     part that is linear in f is compared, which is what the coefficients say of several stages.
     """
+    _is_of_one_part(subject)
     if subject.has_own_block:
         step = Step.of(subject, scaled(SMALL))
         past = states(step.method.steps)
@@ -195,6 +198,16 @@ def check_step_of_identity(subject: Subject) -> None:
     expected = combination(step.method.alpha, past) + combination(step.method.beta, slopes)
     expected = expected / (1 - factor * float(step.method.beta_next))
     _close(step.advance(past, slopes), expected, 1e-10, f"with f(y) = {factor} y, expected the step {step.method}")
+
+
+def _is_of_one_part(subject: Subject) -> None:
+    """Of several parts f is of one of them, or of all, as the step pleases: `check_method` compares that.
+
+    Raises:
+        NotApplicable: a state has several parts.
+    """
+    if method_of(subject.scheme).parts > 1:
+        raise NotApplicable("a step of several parts is compared with the method that it states, which has the order")
 
 
 def check_method(subject: Subject) -> None:
@@ -228,7 +241,7 @@ def check_computes(scheme: Discretization) -> None:
     if method.parts > 1:
         assert hasattr(module, "branch"), "expected branch(y), the f that a step of several parts is around"
         f = module.branch
-    past = states(method.steps, channels=max(2, method.parts))
+    past = states(method.steps, channels=2 * method.parts)
     slopes = [field(y) for y in past[1 : 1 + scheme.coefficients().past_slopes]]
     with torch.no_grad():
         new = module(past[0].clone(), [tensor.clone() for tensor in [*past, *slopes]])[0]
@@ -242,8 +255,7 @@ def check_order(subject: Subject) -> None:
     order = stated.order
     if order is NOT_DECIDED:
         raise NotApplicable("no order is decided of a step that no method is stated of")
-    if stated.parts > 1:
-        raise NotApplicable("a step of several parts is compared with its method, which has the order")
+    _is_of_one_part(subject)
     problem = Fall if isinstance(stated, SecondOrderMultistep) else CurvedRotation
     errors, sizes = [], [0.2 / subject.method.steps / 2**k for k in range(3)]
     for size in sizes:
@@ -279,7 +291,8 @@ def check_dtype_and_device(subject: Subject) -> None:
 
 def _arguments(subject: Subject, dtype: torch.dtype, device: str) -> tuple[Tensor, list[Tensor]]:
     count = subject.method.steps + subject.method.past_slopes
-    history = [torch.ones(2, 2, 3, 3, dtype=dtype, device=device) for _ in range(count)]
+    channels = 2 * method_of(subject.scheme).parts
+    history = [torch.ones(2, channels, 3, 3, dtype=dtype, device=device) for _ in range(count)]
     return history[0].clone(), history
 
 

@@ -22,6 +22,7 @@ from stabzoo.methods import (
     PartitionedRungeKutta,
     RungeKutta,
     SecondOrderMultistep,
+    TruncatedSolve,
 )
 from stabzoo.methods.multistep import LinearMultistep
 
@@ -59,8 +60,10 @@ def is_symmetric(method: Method) -> bool | NotDecided:
     """
     if isinstance(method, SecondOrderMultistep):
         return method.formula.rho == method.formula.rho[::-1] and method.formula.sigma == method.formula.sigma[::-1]
-    if isinstance(linear := method.linear, LinearMultistep):
-        return linear.sigma == linear.sigma[::-1] and linear.rho == tuple(-a for a in reversed(linear.rho))
+    multistep = method.as_multistep if isinstance(method, TruncatedSolve) else method
+    if isinstance(multistep, LinearMultistep):
+        rho, sigma = multistep.rho, multistep.sigma
+        return sigma == sigma[::-1] and rho == tuple(-a for a in reversed(rho))
     if (halves := _tableaus(method)) is None:
         return NOT_DECIDED
     back = [[[w - x for w, x in zip(b, row, strict=True)] for row in a] for a, b in halves]
