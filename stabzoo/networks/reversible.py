@@ -22,7 +22,8 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 from torch.autograd.function import once_differentiable
-from torch.utils.checkpoint import get_device_states, set_device_states
+
+from stabzoo.networks.draws import Draws
 
 __all__ = ["advance", "is_invertible", "runs"]
 
@@ -109,10 +110,10 @@ class InvertedRun(torch.autograd.Function):
         ctx.modes, ctx.draws = [], []
         with torch.autocast(**ctx.autocast):
             for block in blocks:
-                before = _generators(history)
                 ctx.modes.append([module.training for module in block.modules()])
-                history = block(history)
-                ctx.draws.append(before if _differ(before, _generators(history)) else None)
+                ctx.draws.append(Draws(block, history))
+                with ctx.draws[-1].noted():
+                    history = block(history)
         ctx.save_for_backward(*given[:count], *history)
         return tuple(history)
 
@@ -128,10 +129,10 @@ class InvertedRun(torch.autograd.Function):
         for block, modes, draws in zip(ctx.blocks[::-1], ctx.modes[::-1], ctx.draws[::-1], strict=True):
             own = [p for p in block.parameters() if id(p) in wanted]
             with _as_it_was(block, modes):
-                with torch.no_grad(), _drawing(draws, history), torch.autocast(**ctx.autocast):
+                with torch.no_grad(), draws.again(history), torch.autocast(**ctx.autocast):
                     old = block.inverse(history)
                 leaves = [state.detach().requires_grad_() for state in old]
-                with torch.enable_grad(), _drawing(draws, history), torch.autocast(**ctx.autocast):
+                with torch.enable_grad(), draws.again(history), torch.autocast(**ctx.autocast):
                     new = block(leaves)
                 by = torch.autograd.grad(new, [*leaves, *own], arriving, allow_unused=True)
             arriving = [
@@ -158,29 +159,6 @@ def _compare(reconstructed: list[Tensor], entered: list[Tensor], blocks: int) ->
                 f"{error:.1e}; expected at most {limit:.1e} in {expected.dtype}: rounding errors grow too fast "
                 "backwards here. Use set_grad_checkpointing(mode='recompute'), or a wider type"
             )
-
-
-def _generators(history: list[Tensor]) -> tuple[Tensor, Any]:
-    """States of the random number generators that a block on the history's device may draw from."""
-    return torch.get_rng_state(), get_device_states(*history)
-
-
-def _differ(before: tuple[Tensor, Any], after: tuple[Tensor, Any]) -> bool:
-    states = zip((before[0], *before[1][1]), (after[0], *after[1][1]), strict=True)
-    return any(not torch.equal(a, b) for a, b in states)
-
-
-@contextmanager
-def _drawing(states: tuple[Tensor, Any] | None, history: list[Tensor]) -> Iterator[None]:
-    """Draw what was drawn from these states of the generators on, and leave the generators as they are."""
-    if states is None:  # nothing was drawn
-        yield
-        return
-    kind = history[0].device.type
-    with torch.random.fork_rng(states[1][0], device_type=kind if kind not in ("cpu", "meta") else "cuda"):
-        torch.set_rng_state(states[0])
-        set_device_states(*states[1], device_type=kind)
-        yield
 
 
 @contextmanager

@@ -12,12 +12,12 @@ from torch import Tensor, nn
 
 from stabzoo.errors import PluginError
 from stabzoo.implicit.step import ImplicitStep
-from stabzoo.networks.steps import LearnableStep, MultistepStep, PartitionedStep, RungeKuttaStep
+from stabzoo.networks.steps import LearnableStep, MultistepStep, RungeKuttaStep
 from stabzoo.registry.guard import failure_text
 
 __all__ = ["check_step"]
 
-OURS = (MultistepStep, LearnableStep, RungeKuttaStep, PartitionedStep, ImplicitStep)
+OURS = (MultistepStep, LearnableStep, RungeKuttaStep, ImplicitStep)
 SIZE = 4  # pixels a side of the new state that is tried
 
 

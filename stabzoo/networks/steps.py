@@ -1,4 +1,4 @@
-"""The steps of explicit schemes as torch modules: multistep (with trained parameters, too), Runge-Kutta, partitioned."""
+"""The steps of explicit schemes as torch modules: multistep ones, trained or not, Runge-Kutta, and splittings."""
 
 from __future__ import annotations
 

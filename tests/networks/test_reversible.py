@@ -62,11 +62,13 @@ def same(got: dict[str, Tensor], expected: dict[str, Tensor], tolerance: float) 
         assert error <= tolerance * torch.linalg.vector_norm(value.double()).clamp(min=1e-12), (name, error)
 
 
-@pytest.mark.parametrize("parameters", [MIDPOINT, MOMENTUM, VERLET, THREE_STEPS])
+@pytest.mark.parametrize(
+    "scheme", [MIDPOINT, MOMENTUM, VERLET, THREE_STEPS, "hamiltonian", "revnet"], ids=lambda s: str(s)[:40]
+)
 @pytest.mark.parametrize("options", [{"drop_path_rate": 0.3}, {"norm": "none"}, {"bottleneck": True}])
-def test_the_gradients_are_those_of_the_ordinary_backward(parameters: dict[str, Any], options: dict[str, Any]) -> None:
+def test_the_gradients_are_those_of_the_ordinary_backward(scheme: Any, options: dict[str, Any]) -> None:
     """To 1e-10 in float64; running statistics are updated once, what was drawn is drawn again, and no more."""
-    model = network(parameters, **options)
+    model = network({}, scheme=scheme, **options) if isinstance(scheme, str) else network(scheme, **options)
     same(step(model, "reversible", images()), step(model, None, images()), 1e-10)
 
 
