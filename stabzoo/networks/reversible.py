@@ -129,9 +129,10 @@ class InvertedRun(torch.autograd.Function):
         state, found = _back(ctx, left, gradients, None)
         if not (error := _error(state, entered)) <= bound(entered[0].dtype):  # nan, too
             warnings.warn(
-                f"inverting {len(ctx.blocks)} blocks gave back the state that entered them with a relative error of {error:.1e}; expected at most {bound(entered[0].dtype):.1e} in "
-                f"{entered[0].dtype}. They are evaluated once more, and their states are kept: "
-                "set_grad_checkpointing(mode='recompute') does that in less time, and a wider type may do without",
+                f"inverting {len(ctx.blocks)} blocks gave back the state that entered them with a relative error of "
+                f"{error:.1e}; expected at most {bound(entered[0].dtype):.1e} in {entered[0].dtype}. They are "
+                "evaluated once more, and their states are kept: set_grad_checkpointing(mode='recompute') does that in "
+                "less time, and a wider type may do without",
                 RuntimeWarning,
                 stacklevel=2,
             )
