@@ -171,7 +171,10 @@ class Block(nn.Module):
         self.states, self.slopes = len(left.states), len(left.slopes)
         self.hands_on_raw = hands_on_raw
         kept = all(type(module) is nn.Identity for module in (preact, *shortcuts)) and not self.slopes
-        self.invertible = kept and (self.states > self.found_states or (uses_all and is_invertible(step)))
+        loses = self.states == self.found_states
+        self.invertible = kept and (not loses or (uses_all and is_invertible(step)))
+        multistep = self.invertible and loses and type(step) is MultistepStep
+        self.weight_of_lost: float | None = cast(MultistepStep, step).alpha[-1] if multistep else None
 
     def forward(self, history: list[Tensor]) -> list[Tensor]:
         """States (then slopes), newest first -> the same one step later."""
@@ -189,7 +192,7 @@ class Block(nn.Module):
     def inverse(self, history: list[Tensor]) -> list[Tensor]:
         """What `forward` was given, from what it returned; for a block that is ``invertible``."""
         new, kept = history[0], history[1:]
-        if self.states > self.found_states:  # one of the first steps: no state is lost
+        if self.states > self.found_states:  # one of the first steps, which loses no state
             return kept
         return [*kept, cast(Any, self.step).inverse(new, kept)]
 
