@@ -34,7 +34,7 @@ class TransposableConv2d(nn.Conv2d):
         super().__init__(channels, out, 3, padding=1, bias=False, **dd)  # type: ignore[arg-type]  # pyright: ignore
 
     def forward(self, input: Tensor, transposed: bool = False, scale: float = 1.0) -> Tensor:
-        """scale * K y, (B, C, H, W) -> (B, C', H, W); ``transposed``: scale * K^T z, back again."""
+        """Scale * K y, (B, C, H, W) -> (B, C', H, W); ``transposed``: scale * K^T z, back again."""
         kernel = self.weight if scale == 1.0 else self.weight * scale
         if transposed:
             return F.conv_transpose2d(input, kernel, None, 1, 1)
@@ -95,7 +95,7 @@ class ParabolicBranch(KernelTwice):
 
     @torch.no_grad()
     def init_scale(self, factor: float, variance: float) -> None:
-        """Multiply K: by the root of ``factor``, or under a norm, which undoes that of one of the two, by ``factor``."""
+        """Multiply K by ``factor`` under a norm, which undoes that of one of the two; else by its root."""
         self.conv.weight.mul_(factor if type(self.norm) is not nn.Identity else factor**0.5)
         self.expect(variance * self.conv.weight.square().sum((1, 2, 3)))
 
@@ -126,9 +126,9 @@ class ParabolicBranch(KernelTwice):
 class AntisymmetricBranch(KernelTwice):
     """f(y) = s(N((K - K^T - gamma I) y) + b).
 
-    Its Jacobian D (A - gamma I), D >= 0 diagonal and A skew, has the eigenvalues of D^(1/2) (A - gamma I) D^(1/2) beside
-    zeros, whose symmetric part is -gamma D: none has a positive real part.  That is no one-sided Lipschitz constant, so
-    an implicit step is proved well-posed by contraction alone.
+    Its Jacobian D (A - gamma I), D >= 0 diagonal and A skew, has the eigenvalues of D^(1/2) (A - gamma I) D^(1/2),
+    whose symmetric part is -gamma D: none has a positive real part.  That is no one-sided Lipschitz constant, and of
+    an implicit step with this f nothing is proved.
     """
 
     def __init__(self, site: BranchSite, gamma: float) -> None:

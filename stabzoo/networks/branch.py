@@ -35,8 +35,8 @@ class Style:
     """The layers that all of a network is made of.
 
     Attributes:
-        norm: ``"batch"``; ``"group"``, of 32 groups or as many as divide the channels; ``"layer"``, over the channels of
-            each pixel; ``"none"``.
+        norm: ``"batch"``; ``"group"``, of 32 groups or as many as divide the channels; ``"layer"``, over the channels
+            of each pixel; ``"none"``.
         act: An activation, as timm names it.
         device: Where parameters are created.
         dtype: Their type.
@@ -200,10 +200,10 @@ class Usual:
 
 
 def build_branch(kind: BranchKind, site: BranchSite, *, tried: bool) -> nn.Module:
-    """The branch that ``kind`` builds, which has what a network asks of it; with ``tried`` f(y) has the shape it should.
+    """The branch that ``kind`` builds, which has what a network asks of it; with ``tried`` it is evaluated once.
 
     Raises:
-        PluginError: it is not so; the message names the branch.
+        PluginError: it has not, or f(y) has not the shape it should; the message names the branch.
     """
     where = f"branch {kind.name!r} ({site.cin} -> {site.cout} channels, stride {site.stride})"
     try:

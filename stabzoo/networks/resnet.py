@@ -7,30 +7,28 @@ Two forms are known, each as the reference releases of the papers have it:
 - ``imagenet``: 7x7/2 stem with BN-ReLU and max pooling, 4 stages, strides 1/2/2/2, no final norm.
 
 The network owns the history: the newest states y_n, y_{n-1}, ... (and past slopes f_{n-1}, ... for schemes that use
-them) as a list of tensors.  The first d-1 steps of a d-step scheme are Euler steps.
+them) as a list of tensors.  The first d-1 steps of a d-step scheme are Euler steps.  A scheme may keep more
+states than its coefficients need, or all of the stage (see ``memory`` of `stabzoo.Discretization`).
 """
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING, Any, NamedTuple, cast
+from typing import Any, NamedTuple, cast
 
 import torch
 from timm.layers import calculate_drop_path_rates
 from torch import Tensor, nn
 
-from stabzoo.discretization import BranchKind, Discretization
+from stabzoo.discretization import BranchKind, Discretization, Place, Shape, memory_of
 from stabzoo.errors import ConfigError
 from stabzoo.methods.multistep import EULER
 from stabzoo.networks.branch import BranchSite, NormName, Style, Usual, build_branch
 from stabzoo.networks.checkpoints import checkpoint_filter_fn
-from stabzoo.networks.staged import Shape, StagedNetwork
+from stabzoo.networks.places import scheme_block, scheme_starting_block
+from stabzoo.networks.staged import StagedNetwork
 from stabzoo.networks.step_check import check_step
-from stabzoo.networks.steps import LearnableStep, MultistepStep
+from stabzoo.networks.steps import MultistepStep
 from stabzoo.registry.loading import get_branch
-
-if TYPE_CHECKING:
-    from stabzoo.stability import StabilityCard
-    from stabzoo.stability.growth import ProductGrowth
 
 __all__ = ["DiscretizedResNet", "checkpoint_filter_fn"]  # timm looks for the filter beside the class
 
@@ -83,7 +81,7 @@ class Block(nn.Module):
 
     Entries that the step uses go through their ``shortcuts`` and are handed on as they came out; ``hands_on_raw`` (the
     Euler starts of ZeroSNet's CIFAR form) hands them on as they came in, to be projected by the block that first uses
-    them.
+    them.  ``starting`` blocks are others than the scheme's: they find fewer states than it needs.
     """
 
     def __init__(
@@ -95,8 +93,10 @@ class Block(nn.Module):
         left: History,
         *,
         hands_on_raw: bool,
+        starting: bool,
     ) -> None:
         super().__init__()
+        self.starting = starting
         self.preact = preact
         self.shortcuts = nn.ModuleList(shortcuts)
         self.step = step
@@ -125,6 +125,7 @@ class BlockBuilder:
         scheme: Discretization,
         form: Form,
         stem: Shape,
+        count: int,
         style: Style,
         kind: BranchKind,
         *,
@@ -135,12 +136,13 @@ class BlockBuilder:
         self.scheme, self.form, self.bottleneck, self.style, self.kind = scheme, form, bottleneck, style, kind
         self.relu_last = relu_last
         self.skips = method.keeps_state
-        self.steps, self.slopes = method.steps, method.past_slopes
-        self.at_downsampling = scheme.at_downsampling
+        self.memory = memory_of(scheme)
+        self.needed, self.slopes = self.memory or method.steps, method.past_slopes
+        self.at_downsampling = "restart" if self.memory is None else scheme.at_downsampling
         self.needs_equal_shapes = scheme.needs_equal_shapes
         self.history = History((stem,))
-        self.number = 0
-        self.checked: set[tuple[Shape, Shape, bool]] = set()
+        self.number, self.count = 0, count
+        self.checked: set[tuple[Shape, Shape, bool, int]] = set()
         self.tried: set[BranchSite] = set()
 
     def shortcut(self, here: Shape, there: Shape, *, bare: bool) -> nn.Module:
@@ -156,9 +158,9 @@ class BlockBuilder:
 
     def check(self, step: Any, here: Shape, there: Shape, entries: int, *, starting: bool) -> None:
         """Try a step between two shapes that no step of its kind was tried between."""
-        if (here, there, starting) in self.checked:
+        if (here, there, starting, entries) in self.checked:
             return
-        self.checked.add((here, there, starting))
+        self.checked.add((here, there, starting, entries))
         stride = there.reduction // here.reduction
         change = f"{here.channels} -> {there.channels} channels, stride {stride}"
         check_step(
@@ -183,16 +185,16 @@ class BlockBuilder:
         self.tried.add(replace(site, drop_path=0.0))
         return build_branch(self.kind, site, tried=first)
 
-    def block(self, width: int, stride: int, drop_path: float) -> Block:
+    def block(self, width: int, stride: int, drop_path: float, *, stage: int, number_in_stage: int) -> Block:
         """The next block, of ``width`` channels (four times that for a bottleneck block)."""
         newest = self.history.states[0]
         out = Shape(width * 4 if self.bottleneck else width, newest.reduction * stride)
         if self.at_downsampling == "restart" and out != newest:
             found = History((newest,))
-            starting = self.steps > 1 or self.needs_equal_shapes  # f of what f made needs equal shapes
+            starting = self.needed > 1 or self.needs_equal_shapes  # f of what f made needs equal shapes
         else:
             found = self.history
-            starting = len(found.states) < self.steps
+            starting = len(found.states) < self.needed
         used = found.states[:1] if starting else found.states + found.slopes
         if not self.skips:  # y_{n+1} = f(y_n): no state enters beside the branch, and none is kept
             used = ()
@@ -202,20 +204,47 @@ class BlockBuilder:
         shortcuts = [self.shortcut(here, out, bare=bare) for here in used]
         raw = starting and self.at_downsampling == "project" and not self.form.shared_preactivation
 
-        f = self.branch(newest.channels, width, out.channels, stride, preactivated=shared, drop_path=drop_path)
+        def branch(cin: int | None = None, cout: int | None = None) -> nn.Module:
+            made = cout or out.channels
+            inner = max(made // 4, 1) if self.bottleneck else made
+            return self.branch(cin or newest.channels, inner, made, stride, preactivated=shared, drop_path=drop_path)
+
+        f = branch()
+        place = Place(
+            number=self.number,
+            count=self.count,
+            stage=stage,
+            number_in_stage=number_in_stage,
+            here=newest,
+            there=out,
+            starting=starting,
+            states=len(used[: len(found.states)]),
+            device=self.style.device,
+            dtype=self.style.dtype,
+            branch=branch,
+        )
         self.number += 1
         if not starting:
-            step = self.scheme.block(f)
+            step = scheme_block(self.scheme, f, place)
         elif out == newest or not self.needs_equal_shapes:
-            step = self.scheme.starting_block(f, returns_slope=self.slopes > 0)
+            step = scheme_starting_block(self.scheme, f, place, returns_slope=self.slopes > 0)
         else:
             step = MultistepStep(f, EULER, returns_slope=self.slopes > 0)
         self.check(step, newest, out, len(used), starting=starting)
         handed = found.states if raw else ((out,) * len(used) + found.states[len(used) :])[: len(found.states)]
         slopes = found.slopes if starting else (out,) * len(found.slopes)
-        self.history = History((out, *handed)[: self.steps], (out, *slopes)[: self.slopes])
+        self.history = History((out, *handed)[: self.memory], (out, *slopes)[: self.slopes])
         preact = self.style.preactivation(newest.channels) if shared else nn.Identity()
-        return Block(step, preact, shortcuts, found, self.history, hands_on_raw=raw)
+        return Block(step, preact, shortcuts, found, self.history, hands_on_raw=raw, starting=starting)
+
+
+def branches(module: nn.Module) -> Iterator[Any]:
+    """The residual branches in a step, those within others left to them."""
+    if callable(getattr(module, "init_scale", None)):
+        yield module
+    else:
+        for child in module.children():
+            yield from branches(child)
 
 
 def expect_variance(readers: Iterable[nn.Module], variance: float) -> None:
@@ -245,8 +274,9 @@ class DiscretizedResNet(StagedNetwork):
         branch: The kind of the residual branches: a registered name, or a mapping of ``name`` and the kind's own
             fields, or a `stabzoo.BranchKind`; None: the usual one, ``"plain"``.
         relu: ``"first"``, before every convolution of a branch: W2 relu(W1 relu(y)), pre-activation; or ``"last"``,
-            after every one of the usual branch: relu(W2 relu(W1 y)), the blocks of Understanding ResNet from a discrete dynamical system
-            perspective, section 2, that have no batch norms.  Then a change of shape is a bare 1x1 convolution.
+            after every one of the usual branch: relu(W2 relu(W1 y)), the blocks of Understanding ResNet from a discrete
+            dynamical system perspective, section 2, that have no batch norms.  Then a change of shape is a bare 1x1
+            convolution.
         global_pool: Pooling before the classifier, as timm names it; ``""`` for none.
         drop_rate: Dropout before the classifier.
         drop_path_rate: Stochastic depth: the rate of the last block; it grows linearly from 0.
@@ -295,11 +325,18 @@ class DiscretizedResNet(StagedNetwork):
         shapes = [Shape(width, 1 if form == "cifar" else 2)]
 
         first = Shape(width, 1 if form == "cifar" else 4)
-        builder = BlockBuilder(scheme, shape, first, style, kind, bottleneck=bottleneck, relu_last=relu == "last")
+        builder = BlockBuilder(
+            scheme, shape, first, sum(layers), style, kind, bottleneck=bottleneck, relu_last=relu == "last"
+        )
         drop_paths = iter(cast(list[float], calculate_drop_path_rates(drop_path_rate, sum(layers))))
         stages = []
         for i, (count, stride) in enumerate(zip(layers, shape.strides, strict=True)):
-            stages.append([builder.block(width << i, stride if j == 0 else 1, next(drop_paths)) for j in range(count)])
+            stages.append(
+                [
+                    builder.block(width << i, 1 if j else stride, next(drop_paths), stage=i, number_in_stage=j)
+                    for j in range(count)
+                ]
+            )
             shapes.append(builder.history.states[0])
         super().__init__(
             scheme,
@@ -323,7 +360,8 @@ class DiscretizedResNet(StagedNetwork):
 
         Each block adds a branch of about unit variance to the state.  The running variances of the norms that see
         states start at what that makes, or an untrained network of hundreds of layers overflows in evaluation mode.
-        Without norms a branch is about as large as its state: that of each of L blocks is divided by sqrt(L), so that the variance grows by (1 + 1/L)^L < e in all.  Neither where no state is added to the branch.
+        Without norms a branch is about as large as its state: that of each of L blocks is divided by sqrt(L), so that
+        the variance grows by (1 + 1/L)^L < e in all.  Neither where no state is added to the branch.
 
         The equation of an implicit step has a solution while beta_next df/dy is far from 1: there the branches
         are divided by L, the step size of L steps over a time of 1.  How, each branch says by its ``init_scale``.
@@ -342,26 +380,7 @@ class DiscretizedResNet(StagedNetwork):
         if not method.is_explicit or not self.is_normed:
             factor = len(blocks) ** (-0.5 if method.is_explicit else -1.0)
         for n, block in enumerate(blocks):
-            for module in block.step.modules():
-                if callable(init := getattr(module, "init_scale", None)):
-                    init(factor, 1.0 + n)
+            for branch in branches(block.step):
+                branch.init_scale(factor, 1.0 + n)
             expect_variance([block.preact, *block.shortcuts], 1.0 + n)
         expect_variance([self.norm], 1.0 + len(blocks))
-
-    @torch.jit.ignore()
-    def stability_card(self) -> "StabilityCard | ProductGrowth":
-        """The stability of this network as it is now.
-
-        Fixed coefficients: the card of the scheme.  Coefficients that vary from block to block: zero stability is a
-        statement about products of companion matrices, max over m <= n of ||C_n ... C_m||, evaluated exactly for the
-        weights as stored.
-
-        Raises:
-            ValueError: a trained parameter is not finite, or gives no method; the message names the block.
-        """
-        from stabzoo import stability
-
-        methods = self.block_methods()
-        if methods is None or not any(isinstance(module, LearnableStep) for module in self.modules()):
-            return super().stability_card()
-        return stability.product_growth(methods)

@@ -25,8 +25,8 @@ from stabzoo.registry.discovery import GROUP, Plugin
 from stabzoo.registry.guard import plugin_code
 
 __all__ = [
-    "edited_packages",
     "branch_class",
+    "edited_packages",
     "forget",
     "get_branch",
     "get_scheme",
