@@ -56,7 +56,8 @@ class Hamiltonian(ExplicitFamily):
 
     (y, z) are the halves of the channels.  The slopes are those of the network's branches, g for z and -f for y; of the
     models' branch, "parabolic", K' is the transpose of the convolution K, and g and f are gradients: a block is a
-    symplectic map, whatever the weights.  With any branch it is inverted by subtracting what it added.
+    symplectic map, whatever the weights (with batch norms, in evaluation mode).  With any branch it is inverted by
+    subtracting what it added.
     """
 
     name = "hamiltonian"
