@@ -85,10 +85,14 @@ def _backwards(block: nn.Module) -> Any:
 
 @torch.compiler.disable(reason="a backward pass by inversion is not compiled: the stage runs eagerly")
 def advance(blocks: Sequence[nn.Module], history: list[Tensor]) -> list[Tensor]:
-    """Take the history through the blocks of a stage, keeping no activation of the invertible ones."""
+    """Take the history through the blocks of a stage, keeping for gradients no activation of the invertible ones."""
+    if history[0].is_meta:  # has no memory to save
+        for block in blocks:
+            history = block(history)
+        return history
     for run in runs(blocks, history[0].dtype):
         parameters = [p for p in dict.fromkeys(p for block in run for p in block.parameters()) if p.requires_grad]
-        if is_invertible(run[0]) and torch.is_grad_enabled():
+        if is_invertible(run[0]):
             history = list(InvertedRun.apply(run, parameters, len(history), *history, *parameters))  # pyright: ignore[reportArgumentType]
         else:
             for block in run:
