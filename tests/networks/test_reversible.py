@@ -1,6 +1,6 @@
 """The backward pass by inversion: the gradients of the ordinary one in memory that does not grow with the depth.
 
-Where rounding errors grow too far it is refused.
+Where rounding errors grow too far a state is kept, or the blocks are evaluated again.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from torch import Tensor, nn
 from torch.autograd.graph import saved_tensors_hooks
 
 import stabzoo
-from fixtures.messages import raises
+from fixtures.messages import raises, warns
 from stabzoo.errors import ConfigError
 from stabzoo.networks.resnet import DiscretizedResNet
 from stabzoo.networks.reversible import runs
@@ -146,9 +146,9 @@ def counted(model: nn.Module) -> Iterator[Counter[str]]:
         yield count
 
 
-def saved(parameters: dict[str, Any], blocks: int, mode: str | None) -> Counter[str]:
+def saved(parameters: dict[str, Any], blocks: int, mode: str | None, scheme: str) -> Counter[str]:
     """What a training step saves."""
-    model = network(parameters, blocks)
+    model = network(parameters, blocks, scheme)
     if mode:
         model.set_grad_checkpointing(mode=mode)
     with counted(model) as count:
@@ -159,14 +159,33 @@ def saved(parameters: dict[str, Any], blocks: int, mode: str | None) -> Counter[
     return count
 
 
-def test_memory_does_not_grow_with_the_depth() -> None:
+@pytest.mark.parametrize(
+    ("scheme", "parameters"),
+    [("multistep", MOMENTUM), ("midpoint", {}), ("verlet", {}), ("hamiltonian", {}), ("revnet", {})],
+)
+def test_memory_does_not_grow_with_the_depth(scheme: str, parameters: dict[str, Any]) -> None:
     """By inversion the bytes saved, and the most of them at any time, are those of two blocks; else they grow."""
-    few, many = (saved(MIDPOINT, blocks, "reversible") for blocks in (3, 9))
+    few, many = (saved(parameters, blocks, "reversible", scheme) for blocks in (3, 9))
     assert many["forward"] == few["forward"]
     assert many["peak"] == few["peak"]
-    plain_few, plain_many = (saved(MIDPOINT, blocks, None) for blocks in (3, 9))
+    plain_few, plain_many = (saved(parameters, blocks, None, scheme) for blocks in (3, 9))
     assert plain_many["peak"] > 2 * plain_few["peak"]
     assert many["peak"] < plain_many["peak"] / 4
+
+
+def test_what_rounding_makes_of_momentum() -> None:
+    """y_{n+1} = (1+g) y_n - g y_{n-1} + (1-g) f: one inversion of 24 blocks multiplies rounding by g^-23, runs do not."""
+    model = network({"alpha": ["3/2", "-1/2"], "beta": ["1/2"]}, blocks=24, dtype=torch.float32)
+    with torch.no_grad():
+        entered = history = [model.stem(images(torch.float32))]
+        for block in model.stages[0].blocks:
+            history = block(history)
+        for block in reversed(model.stages[0].blocks):
+            history = block.inverse(history)
+    assert (history[0] - entered[0]).norm() > 0.1 * entered[0].norm()  # 2^23 eps = 1
+    double = copy.deepcopy(model).double()
+    same(step(double, "reversible", images()), step(double, None, images()), 1e-8)
+    step(model, "reversible", images(torch.float32))  # without a warning
 
 
 def test_a_state_is_kept_where_rounding_errors_would_grow_too_far() -> None:
@@ -179,15 +198,15 @@ def test_a_state_is_kept_where_rounding_errors_would_grow_too_far() -> None:
     assert [len(run) for run in runs(blocks, torch.float64)] == [1 + 15, 8]
 
 
-def test_what_rounding_destroyed_is_refused() -> None:
-    """A branch that amplifies: the growth is the branch's, so it is found when the state at the entry is compared."""
-    model, x = network(MIDPOINT, blocks=12, dtype=torch.float32, norm="none"), images(torch.float32)
+def test_what_rounding_destroyed_is_evaluated_again() -> None:
+    """A branch that amplifies: found when the state at the entry is compared; the gradients are right in spite of it."""
+    model, x = network(MIDPOINT, blocks=12, norm="none", drop_path_rate=0.3), images()
     with torch.no_grad():
         for block in model.blocks():
-            block.step.f.conv.weight.mul_(12)
-    model.set_grad_checkpointing(mode="reversible")
-    with raises(RuntimeError, "11 blocks", "relative error", "recompute"):
-        model(x).sum().backward()
+            block.step.f.conv.weight.mul_(15)
+    with warns(RuntimeWarning, "11 blocks", "relative error", "recompute"):
+        ours = step(model, "reversible", x)
+    same(ours, step(model, None, x), 1e-10)
 
 
 def test_who_cannot_be_inverted_is_told() -> None:
