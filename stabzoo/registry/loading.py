@@ -5,7 +5,7 @@ from __future__ import annotations
 import contextlib
 import importlib
 import sys
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from contextvars import ContextVar
 from functools import cache
 from itertools import islice
@@ -32,6 +32,7 @@ __all__ = [
     "one_command",
     "parameter_names",
     "scheme_class",
+    "scheme_of",
     "unload",
 ]
 
@@ -194,6 +195,21 @@ def get_scheme(name: str, **parameters: Any) -> Discretization:
         raise
     except ValueError as error:  # each parameter is well, but not what they come to
         raise ConfigError(f"scheme {name!r}: {error}") from None
+
+
+def scheme_of(model: str, args: Mapping[str, Any]) -> Discretization:
+    """The scheme of a registered model with those of its arguments that are parameters of the scheme.
+
+    Raises:
+        ConfigError: there is no such model, or a parameter is not valid. PluginError: its plugin is broken.
+    """
+    models = catalogue().models
+    if model not in models:
+        raise unknown_name("model", model, list(models))
+    config = models[model][1]
+    accepted = parameter_names(scheme_class(config.scheme))
+    given = {key: value for key, value in args.items() if key in accepted}
+    return get_scheme(config.scheme, **{**config.parameters, **given})
 
 
 def _create(cls: type[Discretization], parameters: dict[str, Any]) -> Discretization:
