@@ -15,6 +15,7 @@ from stabzoo.discretization import Discretization
 from stabzoo.implicit.settings import SolverSettings
 from stabzoo.methods import NOT_DECIDED, Method, OwnStep, method_of
 from stabzoo.methods.multistep import LinearMultistep
+from stabzoo.networks.places import lone_place, scheme_block
 from stabzoo.registry.loading import get_scheme, parameter_names
 from stabzoo.schemes import LearnableMultistep
 from stabzoo.testing.checks import NotApplicable, Subject
@@ -98,7 +99,7 @@ class Step:
     @classmethod
     def around(cls, subject: Subject, field: nn.Module) -> Step:
         """The same around any f, in float64."""
-        module = subject.solved_to(TIGHT).block(field).double().eval()
+        module = _block(subject.solved_to(TIGHT), field).double().eval()
         own: Any = getattr(module, "coefficients", None)  # a trained step starts at random
         return cls(module, own() if own is not None else subject.method)
 
@@ -107,6 +108,11 @@ class Step:
         kept = slopes[1 : 1 + self.method.past_slopes]
         with torch.no_grad():
             return self.module(past[0].clone(), [tensor.clone() for tensor in [*past, *kept]])[0]
+
+
+def _block(scheme: Discretization, field: nn.Module) -> nn.Module:
+    """A step of the scheme that is in no network, for states of two channels."""
+    return scheme_block(scheme, field, lone_place(field, 2, scheme.coefficients().steps))
 
 
 def scaled(factor: float, channels: int = 2) -> Tensor:
@@ -186,7 +192,7 @@ def check_computes(scheme: Discretization) -> None:
     if isinstance(stated, OwnStep):
         raise NotApplicable(f"its {stated.kind} is not stated; define method() beside it")
     field = CurvedRotation(0.1)
-    module: Any = scheme.block(field).double().eval()
+    module: Any = _block(scheme, field).double().eval()
     method: Method = module.coefficients() if isinstance(scheme, LearnableMultistep) else stated
     past = states(method.steps)
     slopes = [field(y) for y in past[1 : 1 + scheme.coefficients().past_slopes]]
@@ -225,10 +231,10 @@ def check_dtype_and_device(subject: Subject) -> None:
     """A step computes in the type and on the device of the states: float64, float32, bfloat16, meta."""
     for dtype in (torch.float64, torch.float32, torch.bfloat16):
         scheme = subject.solved_to(LOOSE)
-        step = scheme.block(LinearField(0.1 * torch.eye(2))).to(dtype).eval()
+        step = _block(scheme, LinearField(0.1 * torch.eye(2))).to(dtype).eval()
         for new in step(*_arguments(subject, dtype, "cpu")):
             assert new.dtype == dtype, f"given {dtype}, expected {dtype}, got {new.dtype}"
-    step = subject.scheme.block(LinearField(torch.eye(2))).to("meta").eval()
+    step = _block(subject.scheme, LinearField(torch.eye(2))).to("meta").eval()
     for new in step(*_arguments(subject, torch.float32, "meta")):
         assert new.device.type == "meta", f"given tensors on meta, expected one there, got {new.device}"
 
