@@ -164,9 +164,10 @@ class BranchKind(Protocol):
     """A kind of residual branch f, what ``branch=`` of a network names: its fields are the kind's options.
 
     Example:
+        >>> from typing import ClassVar
         >>> from stabzoo import Strict
         >>> class Halved(Strict):
-        ...     name = "halved"
+        ...     name: ClassVar[str] = "halved"
         ...
         ...     def build(self, site):
         ...         from my_package.layers import HalvedBranch
