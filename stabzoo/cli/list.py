@@ -205,7 +205,9 @@ def _scheme_json(report: SchemeReport) -> dict[str, Any]:
 
 
 def _model_json(report: ModelReport) -> dict[str, Any]:
-    config = report.config.model_dump(mode="json", include={"scheme", "depth", "form", "block", "width", "parameters", "options"})
+    config = report.config.model_dump(
+        mode="json", include={"scheme", "depth", "form", "block", "width", "parameters", "options"}
+    )
     scheme = catalogue().schemes.get(report.config.scheme)
     certified = {"certified": scheme[1].certified if scheme else {}}
     proved = _proved_json(report.card, report.error)

@@ -258,9 +258,7 @@ def test_schemes_and_branches_fail_apart(install: Install) -> None:
 
 def test_a_plugin_may_bring_models_alone(install: Install) -> None:
     """No hook, no scheme: a registry that makes other networks of what there is."""
-    install(
-        "others", "", "others: {models: {smooth20: {scheme: euler, depth: 20, options: {act: gelu, norm: layer}}}}"
-    )
+    install("others", "", "others: {models: {smooth20: {scheme: euler, depth: 20, options: {act: gelu, norm: layer}}}}")
     stabzoo.refresh()
     assert any(type(module).__name__ == "LayerNorm2d" for module in timm.create_model("smooth20").modules())
     assert not check_claims().problems
