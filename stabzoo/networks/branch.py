@@ -220,5 +220,5 @@ def build_branch(kind: BranchKind, site: BranchSite, *, tried: bool) -> nn.Modul
     if not callable(getattr(f, "init_scale", None)):
         raise PluginError(f"{where}: {type(f).__name__} has no init_scale(factor, variance); see stabzoo.BranchKind")
     if tried and type(f) is not Branch:
-        check_branch_step(f, where, site)
+        check_branch_step(f, where, torch.empty(0, **site.style.dd), (site.cin, site.cout), site.stride)
     return f

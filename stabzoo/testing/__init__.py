@@ -1,4 +1,4 @@
-"""What an author of a plugin tests a scheme or a branch with; needs no more than stabzoo and, for the decorator, pytest.
+"""What an author of a plugin tests a scheme or a branch with; needs stabzoo and, for the decorator, pytest.
 
 >>> from stabzoo.testing import check_discretization
 >>> print(check_discretization("zerosnet_opt"))

@@ -22,8 +22,8 @@ def check_branch(branch: str | Mapping[str, Any] | BranchKind) -> None:
     """Build a kind of branch at every site that networks have, and check each in float64.
 
     f(y, scale) is scale * f(y), of the shape and type that the site asks for, a new tensor, with ``y`` as it was; its
-    derivatives are those of its values (`torch.autograd.gradcheck`), by y and by every parameter, each
-    of which gets a gradient; ``init_scale`` makes f smaller; two branches share nothing.  Where it has ``one_sided_lipschitz`` or
+    derivatives are those of its values (`torch.autograd.gradcheck`), by y and by every parameter, each of which gets a
+    gradient; ``init_scale`` makes f smaller; two branches share nothing.  Where it has ``one_sided_lipschitz`` or
     ``bound(grid)``, random pairs of states must not contradict them, with random weights.
 
     Args:
@@ -98,7 +98,7 @@ def _shape_and_type(kind: BranchKind, site: BranchSite) -> None:
     for dtype in (torch.float64, torch.float32, torch.bfloat16):
         value = f.to(dtype)(y.to(dtype))
         got = f"{tuple(value.shape)} of {value.dtype}"
-        assert value.shape == shape and value.dtype == dtype, f"expected {shape} of {dtype}, got {got}"
+        assert (value.shape, value.dtype) == (shape, dtype), f"expected {shape} of {dtype}, got {got}"
     value = f.to("meta")(y.to("meta", torch.bfloat16))
     assert value.device.type == "meta", f"given a tensor on meta, expected one there, got {value.device}"
 

@@ -54,7 +54,8 @@ def test_no_mode_grows(name: str, norm: str) -> None:
             module.running_var.uniform_(0.1, 3)
     matrix = jacobian(f, torch.randn(1, 3, 4, 4, dtype=torch.float64))
     values = torch.linalg.eigvals(matrix)
-    assert values.real.max() <= 1e-12 and values.real.min() < -0.05
+    assert values.real.max() <= 1e-12
+    assert values.real.min() < -0.05
     if name == "parabolic":
         torch.testing.assert_close(matrix, matrix.T)
     else:
@@ -130,7 +131,8 @@ def test_norms_activations_and_branches_of_any_network(name: str, options: dict[
     assert all(p.grad is not None and p.grad.isfinite().all() for p in net.parameters())
     with torch.no_grad():
         evaluated = copy.deepcopy(net).eval()(x)
-    assert evaluated.isfinite().all() and evaluated.abs().max() < 100
+    assert evaluated.isfinite().all()
+    assert evaluated.abs().max() < 100
 
 
 @pytest.mark.parametrize("name", ["se_resnet20", "parabolic_resnet20", "antisymmetric_resnet20"])
@@ -210,16 +212,16 @@ def test_a_guest_brings_branches_alone(install: Install) -> None:
     assert stabzoo.list_branches() == [*OURS, "halved", "broken", "missing"]
     check_branch("halved")
     net = timm.create_model("halved20", width=4)
-    assert type(net.blocks()[0].step.f).__name__ == "Halved" and not any(
-        isinstance(module, nn.BatchNorm2d) for module in net.modules()
-    )
+    assert type(net.blocks()[0].step.f).__name__ == "Halved"
+    assert not any(isinstance(module, nn.BatchNorm2d) for module in net.modules())
     assert timm.create_model("halved20", width=4, norm="batch").is_normed  # who asks for another has it
     with raises(PluginError, "plugin 'halved'", "branch 'broken'", "no such layer"):
         timm.create_model("broken20")
     with raises(PluginError, "plugin 'halved'", "missing", "stabzoo_branches()"):
         stabzoo.get_branch("missing")
     problems = branch_problems()
-    assert len(problems) == 2 and all("plugin 'halved'" in problem for problem in problems)
+    assert len(problems) == 2
+    assert all("plugin 'halved'" in problem for problem in problems)
     assert any("broken20" in problem for problem in check_claims().problems)
 
 
@@ -228,7 +230,8 @@ def test_a_name_that_is_taken_stays_with_its_owner(install: Install) -> None:
     install("second", RIGHT, REGISTRY.replace("halved:\n", "second:\n", 1).replace("halved: {summary", "se: {summary").replace("branch: halved", "branch: {name: se}"))  # fmt: skip
     with warns(PluginWarning, "branch 'se'", "already provided", "halved20"):
         stabzoo.refresh()
-    assert "halved20" not in stabzoo.list_models() and "broken20" in stabzoo.list_models()
+    assert "halved20" not in stabzoo.list_models()
+    assert "broken20" in stabzoo.list_models()
     assert stabzoo.list_branches() == [*OURS, "broken", "missing"]
 
 
