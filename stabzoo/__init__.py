@@ -32,11 +32,20 @@ if TYPE_CHECKING:
     from stabzoo.implicit.report import ConvergenceWarning
     from stabzoo.implicit.settings import SolverSettings
     from stabzoo.implicit.step import ImplicitStep, solver_report
-    from stabzoo.methods import OneLeg, RungeKutta, Splitting, TruncatedSolve
+    from stabzoo.methods import (
+        GeneralLinear,
+        OneLeg,
+        PartitionedRungeKutta,
+        RungeKutta,
+        SecondOrderMultistep,
+        Splitting,
+        TruncatedSolve,
+    )
     from stabzoo.methods.multistep import NOT_DECIDED, LinearMultistep
     from stabzoo.networks.branch import BranchSite
     from stabzoo.networks.checkpoints import checkpoint_filter_fn
     from stabzoo.networks.staged import StagedNetwork
+    from stabzoo.networks.steps import PartitionedStep
     from stabzoo.registry.catalogue import list_branches, list_models, list_schemes
     from stabzoo.registry.loading import get_branch, get_scheme
     from stabzoo.schemes import (
@@ -64,17 +73,21 @@ _PUBLIC = {
     "ImplicitFamily": "schemes",
     "ImplicitMultistep": "schemes",
     "ImplicitStep": "implicit.step",
+    "GeneralLinear": "methods",
     "Kernel": "diagnostics.bounds.joint",
     "LearnableMultistep": "schemes",
     "LinearMultistep": "methods",
     "Measurement": "diagnostics.measurement",
     "NOT_DECIDED": "methods",
     "OneLeg": "methods",
+    "PartitionedRungeKutta": "methods",
+    "PartitionedStep": "networks.steps",
     "Place": "discretization",
     "Rational": "config",
     "ReluStep": "diagnostics.bounds.joint",
     "ResidualPenalty": "implicit.regularizers",
     "RungeKutta": "methods",
+    "SecondOrderMultistep": "methods",
     "Shape": "discretization",
     "SolverSettings": "implicit.settings",
     "Splitting": "methods",
@@ -124,6 +137,7 @@ __all__ = [  # a literal, for type checkers
     "ExplicitFamily",
     "ExplicitMultistep",
     "ExplicitRungeKutta",
+    "GeneralLinear",
     "ImplicitFamily",
     "ImplicitMultistep",
     "ImplicitStep",
@@ -132,11 +146,14 @@ __all__ = [  # a literal, for type checkers
     "LinearMultistep",
     "Measurement",
     "OneLeg",
+    "PartitionedRungeKutta",
+    "PartitionedStep",
     "Place",
     "Rational",
     "ReluStep",
     "ResidualPenalty",
     "RungeKutta",
+    "SecondOrderMultistep",
     "Shape",
     "SolverSettings",
     "Splitting",

@@ -48,6 +48,11 @@ STIFF: dict[str, Callable[[StabilityCard], bool | NotDecided]] = {
     "L-stable": lambda proved: proved.is_L_stable,
 }
 
+GEOMETRIC: dict[str, Callable[[StabilityCard], bool | NotDecided]] = {
+    "symplectic": lambda proved: proved.is_symplectic,
+    "symmetric": lambda proved: proved.is_symmetric,
+}
+
 
 @dataclass(frozen=True)
 class SchemeReport:
@@ -92,8 +97,9 @@ class SchemeReport:
             found.append(f"claims stability {self.claim.stability}; {undecided}")
         elif self.claim.stability != self.card.status:
             found.append(f"claims stability {self.claim.stability}; proved: {self.card.status} ({self.card.reason})")
-        for name, claimed in _stiff_claims(self.claim).items():
-            if isinstance(claimed, bool) and (proved := STIFF[name](self.card)) is not claimed:
+        claims = {**_stiff_claims(self.claim), **_geometric_claims(self.claim)}
+        for name, claimed in claims.items():
+            if isinstance(claimed, bool) and (proved := {**STIFF, **GEOMETRIC}[name](self.card)) is not claimed:
                 verdict = undecided if proved is NOT_DECIDED else f"proved: {_not(proved)}{name}"
                 found.append(f"claims {_not(claimed)}{name}; {verdict}")
         return tuple(found)
@@ -296,14 +302,15 @@ def check_scheme(report: SchemeReport) -> SchemeCheck:
     if report.card is None:
         return SchemeCheck(report, 0, (), ())
     false_claims, checks, conditions = list(report.false_claims), 3, list[ConditionCheck]()
-    if not verify_certificate(report.card.coefficients, report.card.certificate):
-        false_claims.append("the certificate of its root condition does not verify")
+    if not verify_certificate(report.card.method, report.card.certificate):
+        false_claims.append("the certificate of its zero stability does not verify")
     for name, condition in condition_claims(report.claim).items():
         if isinstance(condition, str):
             conditions.append(check_condition(report.plugin, report.name, condition, name))
             checks += max(conditions[-1].values, 1)
         else:
             checks += 1  # among the report's
+    checks += len(_geometric_claims(report.claim))  # among the report's, too
     false_claims += [check.false_claim for check in conditions if check.false_claim]
     if report.claim.certified:
         checks += len(report.claim.certified)
@@ -335,6 +342,12 @@ def condition_claims(claim: SchemeClaim) -> dict[Property, bool | str]:
 def _stiff_claims(claim: SchemeClaim) -> dict[Property, bool | str]:
     """What is claimed of A- and L-stability: whether, or exactly when."""
     claims: dict[Property, bool | str | None] = {"A-stable": claim.a_stable, "L-stable": claim.l_stable}
+    return {name: claimed for name, claimed in claims.items() if claimed is not None}
+
+
+def _geometric_claims(claim: SchemeClaim) -> dict[str, bool]:
+    """What is claimed of symplecticity and symmetry."""
+    claims = {"symplectic": claim.symplectic, "symmetric": claim.symmetric}
     return {name: claimed for name, claimed in claims.items() if claimed is not None}
 
 

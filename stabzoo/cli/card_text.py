@@ -6,12 +6,21 @@ from collections.abc import Iterator, Sequence
 from fractions import Fraction
 
 from stabzoo.cli.console import brief, decimal, full
-from stabzoo.methods import NOT_DECIDED, NotDecided, OneLeg, OwnStep
+from stabzoo.methods import (
+    NOT_DECIDED,
+    GeneralLinear,
+    NotDecided,
+    OneLeg,
+    OscillatorMatrix,
+    OscillatorPolynomial,
+    OwnStep,
+)
 from stabzoo.methods.multistep import LinearMultistep
-from stabzoo.stability import Certificate, Root, StabilityCard
+from stabzoo.stability import Root, SecondOrderCertificate, StabilityCard
 from stabzoo.stability.enclosure import Enclosure, Real
 from stabzoo.stability.properties.waves import WaveError
 from stabzoo.stability.root_condition import rational_text
+from stabzoo.stability.zero_stability import Proof
 
 __all__ = ["LABEL_WIDTH", "card_rows", "certificate_sentences", "coefficients_text", "verdict"]
 
@@ -24,7 +33,10 @@ def card_rows(card: StabilityCard) -> Iterator[tuple[str, str]]:
     No label is longer than `LABEL_WIDTH`.
     """
     yield "kind", card.method.kind
-    yield "coefficients", coefficients_text(card.coefficients)
+    if isinstance(card.method, GeneralLinear):
+        yield "quantities", _quantities(card.method)
+    else:
+        yield "coefficients", coefficients_text(card.coefficients)
     yield "zero stability", f"{card.status}: {card.reason}{_of_what(card)}"
     yield "steps", str(card.method.steps)
     yield "order", _order(card)
@@ -32,14 +44,26 @@ def card_rows(card: StabilityCard) -> Iterator[tuple[str, str]]:
     yield "error constant", _error_constant(card)
     yield from _labelled("roots of rho", [_root(root) for root in card.roots if root.midpoint.imag >= 0])
     yield "parasitic radius", full(card.parasitic_radius)
-    yield "stability constant", f"sup ||C^n|| = {full(card.stability_constant)}, in the maximum norm"
-    yield "real interval", _interval(card.real_interval, "(-{0}, 0)")
-    yield "imaginary interval", _interval(card.imaginary_interval, "(-{0} i, {0} i)")
-    yield "A-stable", verdict(card.is_A_stable)
-    yield from _stiff_rows(card)
-    yield from _implicit_rows(card)
+    if card.stability_constant is not NOT_DECIDED:
+        yield "stability constant", f"sup ||C^n|| = {full(card.stability_constant)}, in the maximum norm"
+    if isinstance(card.method.linear, OscillatorMatrix | OscillatorPolynomial):
+        yield "oscillator", f"bounded on y'' = -omega^2 y for |h omega| < {full(card.imaginary_interval)}"
+    else:
+        yield "real interval", _interval(card.real_interval, "(-{0}, 0)")
+        yield "imaginary interval", _interval(card.imaginary_interval, "(-{0} i, {0} i)")
+        yield "A-stable", verdict(card.is_A_stable)
+        yield from _stiff_rows(card)
+        yield from _implicit_rows(card)
     yield "SSP coefficient", full(card.ssp_coefficient)
     yield from _wave_rows(card)
+
+
+def _quantities(method: GeneralLinear) -> str:
+    """How many, and what they are of y and h y'."""
+    q, c = method.preconsistency, method.consistency
+    if q is None or c is None:
+        return f"{method.parts}, not consistent" if q else f"{method.parts}, not preconsistent"
+    return f"{method.parts}, near q y + c h y' with q = {_tuple(q)}, c = {_tuple(c)}"
 
 
 def _stiff_rows(card: StabilityCard) -> list[tuple[str, str]]:
@@ -68,6 +92,8 @@ def _wave_rows(card: StabilityCard) -> list[tuple[str, str]]:
         rows.append(("oscillations", ", ".join([*texts, _wave("dispersion", shift)])))
     if card.is_symmetric is True:
         rows.append(("symmetric", "yes: a step with -h undoes one with h"))
+    if card.is_symplectic is True:
+        rows.append(("symplectic", f"yes: {_preserved(card)}"))
     if card.status == "weak" and isinstance(parameters, list):
         texts = [
             f"{brief(g.real)}{'' if g.imag == 0 else f' + {brief(g.imag)} i'} at {g.root:.6g}"
@@ -77,6 +103,12 @@ def _wave_rows(card: StabilityCard) -> list[tuple[str, str]]:
         ]
         rows.append(("growth parameters", ", ".join(texts)))
     return rows
+
+
+def _preserved(card: StabilityCard) -> str:
+    """What a symplectic step does."""
+    systems = "H = T(z) + V(y)" if card.method.parts == 2 else "H(y)"
+    return f"it keeps the symplectic form of every Hamiltonian system, {systems}"
 
 
 def _wave(what: str, error: WaveError) -> str:
@@ -100,13 +132,21 @@ def verdict(holds: bool | NotDecided, yes: str = "yes") -> str:
 
 def _of_what(card: StabilityCard) -> str:
     """Of which method rho is, where a block computes something that nobody has stated."""
+    if isinstance(card.method, GeneralLinear):
+        return " (rho is the minimal polynomial of V)"
     if not isinstance(card.method, OwnStep):
         return ""
     return f" (of the stated coefficients; what the {card.method.kind} computes is not stated)"
 
 
-def certificate_sentences(certificate: Certificate) -> list[str]:
+def certificate_sentences(certificate: Proof) -> list[str]:
     """What the certificate proves, and by which numbers."""
+    if isinstance(certificate, SecondOrderCertificate):
+        return [
+            "rho is a product of two polynomials: a root on the circle may be simple in each of them",
+            *(f"of its distinct factors, each once: {text}" for text in certificate_sentences(certificate.distinct)),
+            *(f"of the rest: {text}" for text in certificate_sentences(certificate.repeated)),
+        ]
     numbers = _tuple(certificate.reflection)
     below = _tuple(certificate.derivative)
     witness = polynomial(certificate.witness)

@@ -50,7 +50,8 @@ app = App(
 def list_command(
     *patterns: Annotated[str, option("Names to list, e.g. 'zerosnet*'; a scheme's name also lists its models.")],
     status: Annotated[
-        Status | None, option("What is strongly or weakly zero-stable, unstable, or of a broken plugin.")
+        Status | None,
+        option("What is strongly, weakly or second-order zero-stable, unstable, or of a broken plugin."),
     ] = None,
     schemes: Annotated[bool, option("Only schemes.")] = False,
     models: Annotated[bool, option("Only models.")] = False,

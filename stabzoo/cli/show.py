@@ -145,7 +145,7 @@ def _print_card(console: Console, proved: StabilityCard, further: Iterable[tuple
     for label, text in chain(card_rows(proved), further):
         style = STYLES[proved.status] if label == "zero stability" else ""
         _print_wrapped(console, label.ljust(LABEL_WIDTH + 2), text, style)
-    verified = verify_certificate(proved.coefficients, proved.certificate)
+    verified = verify_certificate(proved.method, proved.certificate)
     words = "verified: rho is rebuilt from it" if verified else "DOES NOT VERIFY"
     console.print(f"\ncertificate ({words})", style="" if verified else STYLES["broken"])
     for sentence in certificate_sentences(proved.certificate):
@@ -261,5 +261,5 @@ def _card_json(proved: StabilityCard) -> dict[str, Any]:
     return {
         "formula": str(proved.method),
         "card": proved.to_dict(),
-        "certificate_verified": verify_certificate(proved.coefficients, proved.certificate),
+        "certificate_verified": verify_certificate(proved.method, proved.certificate),
     }

@@ -191,6 +191,11 @@ class LinearMultistep:
         return len(self.alpha)
 
     @property
+    def parts(self) -> int:
+        """One: a state is y alone."""
+        return 1
+
+    @property
     def past_slopes(self) -> int:
         """Number of past slopes f_{n-1}, f_{n-2}, ... that a step needs."""
         return max((lag for lag, beta in enumerate(self.beta) if beta), default=0)

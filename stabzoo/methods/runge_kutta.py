@@ -8,6 +8,7 @@ from fractions import Fraction
 from math import factorial, prod
 from typing import ClassVar
 
+from stabzoo.methods.method import Method
 from stabzoo.methods.multistep import (
     FIXED_POINT_ITERATIONS,
     LinearMultistep,
@@ -27,7 +28,7 @@ MAX_STAGES = 16
 
 
 @dataclass(frozen=True, slots=True, init=False)
-class RungeKutta:
+class RungeKutta(Method):
     """An s-stage Runge-Kutta method with the tableau (A, b) for autonomous y' = f(y).
 
         k_i = f( y_n + h sum_j a_ij k_j ),    y_{n+1} = y_n + h sum_i b_i k_i,    i, j = 1..s
@@ -67,11 +68,6 @@ class RungeKutta:
         padded = tuple((*row, *[Fraction(0)] * (stages - len(row))) for row in rows)
         object.__setattr__(self, "a", padded)
         object.__setattr__(self, "b", weights)
-
-    @property
-    def steps(self) -> int:
-        """One: the method looks at y_n alone."""
-        return 1
 
     @property
     def stages(self) -> int:
@@ -116,17 +112,13 @@ class RungeKutta:
     def linear(self) -> StabilityFunction:
         """R(z) = det(I - zA + z 1 b^T) / det(I - zA): HW II, IV.3, (3.3)."""
         return StabilityFunction.of(
-            _reversed_characteristic([[x - w for x, w in zip(row, self.b, strict=True)] for row in self.a]),
-            _reversed_characteristic(self.a),
+            reversed_characteristic([[x - w for x, w in zip(row, self.b, strict=True)] for row in self.a]),
+            reversed_characteristic(self.a),
         )
 
     def coefficients(self) -> LinearMultistep:
         """The linear multistep method y_{n+1} = y_n + h (sum b) f(y_n): what is left of the step when f is small."""
         return LinearMultistep((1,), (sum(self.b, Fraction(0)),))
-
-    def method(self) -> RungeKutta:
-        """Return itself."""
-        return self
 
     def step(self, states: Sequence[State], f: Callable[[State], State]) -> State:
         """Return y_{n+1}; the equations of an implicit tableau are solved by fixed-point iterations."""
@@ -138,12 +130,12 @@ class RungeKutta:
 
     def __str__(self) -> str:
         names = [f"k{i + 1}" for i in range(self.stages)]
-        texts = [f"y[n+1] = y[n]{_increment(names, self.b)}"]
-        texts += [f"{name} = f(y[n]{_increment(names, row)})" for name, row in zip(names, self.a, strict=True)]
+        texts = [f"y[n+1] = y[n]{increment_text(names, self.b)}"]
+        texts += [f"{name} = f(y[n]{increment_text(names, row)})" for name, row in zip(names, self.a, strict=True)]
         return ", ".join(texts)
 
 
-def _increment(names: Sequence[str], weights: Sequence[Fraction]) -> str:
+def increment_text(names: Sequence[str], weights: Sequence[Fraction]) -> str:
     """`` + h (1/2 k1 + 1/2 k2)``, `` - 2 h k1``, or nothing."""
     used = [(name, weight) for name, weight in zip(names, weights, strict=True) if weight]
     if len(used) < 2:
@@ -151,7 +143,7 @@ def _increment(names: Sequence[str], weights: Sequence[Fraction]) -> str:
     return f" + h ({sum_text(names, weights)})"
 
 
-def _reversed_characteristic(matrix: Sequence[Sequence[Fraction]]) -> tuple[Fraction, ...]:
+def reversed_characteristic(matrix: Sequence[Sequence[Fraction]]) -> tuple[Fraction, ...]:
     """Return det(I - z M), lowest power first: the characteristic polynomial of M read from the top."""
     from flint import fmpq, fmpq_mat
 

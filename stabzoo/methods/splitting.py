@@ -7,13 +7,14 @@ from dataclasses import dataclass
 from fractions import Fraction
 from typing import ClassVar
 
-from stabzoo.methods.multistep import EULER, NOT_DECIDED, LinearMultistep, NotDecided, State
+from stabzoo.methods.method import Method
+from stabzoo.methods.multistep import EULER, LinearMultistep, State
 
 __all__ = ["Splitting"]
 
 
 @dataclass(frozen=True, slots=True)
-class Splitting:
+class Splitting(Method):
     """A step of an explicit method, then the projection onto y >= 0: with Euler's the forward-backward step.
 
         y_{n+1} = max(0, y_n + h f(y_n)),    a discretization of y' in f(y) - N(y), N the normal cone of y >= 0
@@ -37,37 +38,13 @@ class Splitting:
             raise ValueError(f"expected an explicit method, got {self.explicit}")
 
     @property
-    def steps(self) -> int:
-        """Number of steps of the explicit method."""
-        return self.explicit.steps
-
-    @property
-    def is_explicit(self) -> bool:
-        """Yes."""
-        return True
-
-    @property
     def order(self) -> int | None:
         """At most 1."""
         return self.explicit.order and min(self.explicit.order, 1)
 
-    @property
-    def error_constant(self) -> NotDecided:
-        """Not decided: it is another where the projection acts."""
-        return NOT_DECIDED
-
-    @property
-    def linear(self) -> NotDecided:
-        """Not decided: the step is not linear where f is."""
-        return NOT_DECIDED
-
     def coefficients(self) -> LinearMultistep:
         """The coefficients of the explicit method."""
         return self.explicit
-
-    def method(self) -> Splitting:
-        """Return itself."""
-        return self
 
     def step(self, states: Sequence[State], f: Callable[[State], State]) -> State:
         """Return y_{n+1}, of states that have an absolute value."""

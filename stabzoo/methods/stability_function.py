@@ -1,4 +1,4 @@
-"""R(z), by which one step of a one-step method multiplies y on y' = lambda y, z = h lambda: exact."""
+"""What one step does to the linear equations y' = lambda y and y'' = -omega^2 y, exactly: R(z), and what is more."""
 
 from __future__ import annotations
 
@@ -7,12 +7,12 @@ from dataclasses import dataclass
 from fractions import Fraction
 from typing import TYPE_CHECKING
 
-from stabzoo.methods.multistep import sum_text
+from stabzoo.methods.multistep import LinearMultistep, sum_text
 
 if TYPE_CHECKING:
     from flint import fmpq_poly
 
-__all__ = ["Polynomial", "StabilityFunction"]
+__all__ = ["OscillatorMatrix", "OscillatorPolynomial", "Polynomial", "StabilityFunction"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,7 +57,7 @@ class StabilityFunction:
         common = p.gcd(q)
         p, q = p // common, q // common
         scale = q[0]
-        return cls(_fractions(p / scale), _fractions(q / scale))
+        return cls(fractions_of(p / scale), fractions_of(q / scale))
 
     @classmethod
     def of_step(
@@ -82,6 +82,42 @@ class StabilityFunction:
         return f"{f'({above})' if ' ' in above else above} / ({below})"
 
 
+@dataclass(frozen=True, slots=True)
+class OscillatorMatrix:
+    """The step of a method of y and z on the oscillator y' = omega z, z' = -omega y, with q = h omega and x = q^2.
+
+        y_{n+1} = ( yy(x) y_n + q yz(x) z_n ) / d(x),    z_{n+1} = ( -q zy(x) y_n + zz(x) z_n ) / d(x)
+
+    Coefficients of the polynomials in x, lowest power first.
+    """
+
+    yy: tuple[Fraction, ...]
+    yz: tuple[Fraction, ...]
+    zy: tuple[Fraction, ...]
+    zz: tuple[Fraction, ...]
+    denominator: tuple[Fraction, ...] = (Fraction(1),)
+
+    def __call__(self, x: Fraction) -> tuple[Fraction, Fraction, Fraction, Fraction]:
+        """The entries yy, yz, zy and zz over d, exactly.
+
+        Raises:
+            ZeroDivisionError: d vanishes at x.
+        """
+        yy, yz, zy, zz, d = (
+            sum((c * x**j for j, c in enumerate(entry)), Fraction(0))
+            for entry in (self.yy, self.yz, self.zy, self.zz, self.denominator)
+        )
+        return yy / d, yz / d, zy / d, zz / d
+
+
+@dataclass(frozen=True, slots=True)
+class OscillatorPolynomial:
+    """The step of a multistep method for y'' = f(y) on y'' = -omega^2 y: rho + (h omega)^2 sigma decides it."""
+
+    multistep: LinearMultistep
+    """Whose rho and sigma these are."""
+
+
 def flint_polynomial(coefficients: tuple[Fraction | int, ...]) -> fmpq_poly:
     """FLINT's polynomial of coefficients, lowest power first."""
     from flint import fmpq, fmpq_poly
@@ -89,7 +125,8 @@ def flint_polynomial(coefficients: tuple[Fraction | int, ...]) -> fmpq_poly:
     return fmpq_poly([fmpq(*Fraction(c).as_integer_ratio()) for c in coefficients])
 
 
-def _fractions(polynomial: fmpq_poly) -> tuple[Fraction, ...]:
+def fractions_of(polynomial: fmpq_poly) -> tuple[Fraction, ...]:
+    """The coefficients of FLINT's polynomial, lowest power first."""
     return tuple(Fraction(int(c.p), int(c.q)) for c in polynomial.coeffs()) or (Fraction(0),)
 
 

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from fractions import Fraction
 from typing import ClassVar
 
+from stabzoo.methods.method import Method
 from stabzoo.methods.multistep import NOT_DECIDED, LinearMultistep, NotDecided, State, combination
 from stabzoo.methods.one_leg import OneLeg
 from stabzoo.methods.stability_function import StabilityFunction
@@ -15,7 +16,7 @@ __all__ = ["TruncatedSolve"]
 
 
 @dataclass(frozen=True, slots=True)
-class TruncatedSolve:
+class TruncatedSolve(Method):
     """K fixed-point iterations from y_n of the equation of an implicit multistep or one-leg method.
 
         z_0 = y_n,    z_k = b + h beta_next f(z_{k-1}),    y_{n+1} = z_K
@@ -48,16 +49,6 @@ class TruncatedSolve:
             raise ValueError(f"expected an implicit method, whose equation is iterated; got {self.solved}")
         if self.iterations < 1:
             raise ValueError(f"expected at least 1 iteration, got {self.iterations}")
-
-    @property
-    def steps(self) -> int:
-        """Number of steps of the implicit method."""
-        return self.solved.steps
-
-    @property
-    def is_explicit(self) -> bool:
-        """Yes: no equation is solved."""
-        return True
 
     @property
     def as_multistep(self) -> LinearMultistep | None:
@@ -109,10 +100,6 @@ class TruncatedSolve:
     def coefficients(self) -> LinearMultistep:
         """The coefficients of the implicit method, whose rho is that of the step."""
         return LinearMultistep(self.solved.alpha, self.solved.beta, self.solved.beta_next)
-
-    def method(self) -> TruncatedSolve:
-        """Return itself."""
-        return self
 
     def step(self, states: Sequence[State], f: Callable[[State], State]) -> State:
         """Return y_{n+1}."""

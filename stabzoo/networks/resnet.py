@@ -25,6 +25,7 @@ from stabzoo.methods.multistep import EULER
 from stabzoo.networks.branch import BranchSite, NormName, Style, Usual, build_branch
 from stabzoo.networks.checkpoints import checkpoint_filter_fn
 from stabzoo.networks.places import scheme_block, scheme_starting_block
+from stabzoo.networks.reversible import is_invertible
 from stabzoo.networks.staged import StagedNetwork
 from stabzoo.networks.step_check import check_step
 from stabzoo.networks.steps import MultistepStep
@@ -81,7 +82,8 @@ class Block(nn.Module):
 
     Entries that the step uses go through their ``shortcuts`` and are handed on as they came out; ``hands_on_raw`` (the
     Euler starts of ZeroSNet's CIFAR form) hands them on as they came in, to be projected by the block that first uses
-    them.  ``starting`` blocks are others than the scheme's: they find fewer states than it needs.
+    them.  ``starting`` blocks are others than the scheme's: they find fewer states than it needs.  ``uses_all``: the
+    step uses the oldest state that the network keeps.
     """
 
     def __init__(
@@ -94,6 +96,7 @@ class Block(nn.Module):
         *,
         hands_on_raw: bool,
         starting: bool,
+        uses_all: bool,
     ) -> None:
         super().__init__()
         self.starting = starting
@@ -103,6 +106,11 @@ class Block(nn.Module):
         self.found_states, self.found_entries = len(found.states), len(found.states) + len(found.slopes)
         self.states, self.slopes = len(left.states), len(left.slopes)
         self.hands_on_raw = hands_on_raw
+        kept = all(type(module) is nn.Identity for module in (preact, *shortcuts)) and not self.slopes
+        loses = self.states == self.found_states
+        self.invertible = kept and (not loses or (uses_all and is_invertible(step)))
+        multistep = self.invertible and loses and type(step) is MultistepStep
+        self.weight_of_lost: float | None = cast(MultistepStep, step).alpha[-1] if multistep else None
 
     def forward(self, history: list[Tensor]) -> list[Tensor]:
         """States (then slopes), newest first -> the same one step later."""
@@ -115,6 +123,14 @@ class Block(nn.Module):
         handed = history if self.hands_on_raw else used + history[len(used) :]
         states, slopes = handed[: self.found_states], handed[self.found_states :]
         return (new[:1] + states)[: self.states] + (new[1:] + slopes)[: self.slopes]
+
+    @torch.jit.unused
+    def inverse(self, history: list[Tensor]) -> list[Tensor]:
+        """What `forward` was given, from what it returned; for a block that is ``invertible``."""
+        new, kept = history[0], history[1:]
+        if self.states > self.found_states:  # one of the first steps, which loses no state
+            return kept
+        return [*kept, cast(Any, self.step).inverse(new, kept)]
 
 
 class BlockBuilder:
@@ -137,6 +153,7 @@ class BlockBuilder:
         self.relu_last = relu_last
         self.skips = method.keeps_state
         self.memory = memory_of(scheme)
+        self.steps = method.steps
         self.needed, self.slopes = self.memory or method.steps, method.past_slopes
         self.at_downsampling = "restart" if self.memory is None else scheme.at_downsampling
         self.needs_equal_shapes = scheme.needs_equal_shapes
@@ -235,7 +252,16 @@ class BlockBuilder:
         slopes = found.slopes if starting else (out,) * len(found.slopes)
         self.history = History((out, *handed)[: self.memory], (out, *slopes)[: self.slopes])
         preact = self.style.preactivation(newest.channels) if shared else nn.Identity()
-        return Block(step, preact, shortcuts, found, self.history, hands_on_raw=raw, starting=starting)
+        return Block(
+            step,
+            preact,
+            shortcuts,
+            found,
+            self.history,
+            hands_on_raw=raw,
+            starting=starting,
+            uses_all=self.memory == self.steps,
+        )
 
 
 def branches(module: nn.Module) -> Iterator[Any]:

@@ -5,7 +5,7 @@ scheme, nothing of a one-step scheme).
 """
 
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, Any, cast
+from typing import TYPE_CHECKING, Any, Literal, cast
 
 import torch
 from timm.layers import ClassifierHead, get_device_dtype
@@ -14,9 +14,11 @@ from timm.models._manipulate import checkpoint
 from torch import Tensor, nn
 
 from stabzoo.discretization import Discretization, Shape
+from stabzoo.errors import ConfigError
 from stabzoo.implicit.step import ImplicitStep, solver_report
 from stabzoo.methods import OwnNetwork, OwnStep, method_of
 from stabzoo.networks.checkpoints import checkpoint_filter_fn
+from stabzoo.networks.reversible import advance, is_invertible
 
 if TYPE_CHECKING:
     from stabzoo.implicit.report import BlockReport
@@ -34,9 +36,12 @@ class Stage(nn.Module):
         super().__init__()
         self.blocks = nn.ModuleList(blocks)
         self.grad_checkpointing = False
+        self.reversible = False
 
     def forward(self, history: list[Tensor]) -> list[Tensor]:
         """Advance the history by as many steps as there are blocks."""
+        if not torch.jit.is_scripting() and self.reversible and torch.is_grad_enabled():
+            return advance(list(self.blocks), history)
         for block in self.blocks:
             if self.grad_checkpointing and not torch.jit.is_scripting():
                 history = checkpoint(block, history)
@@ -161,10 +166,33 @@ class StagedNetwork(nn.Module):
         return {"stem": r"^stem", "blocks": blocks}
 
     @torch.jit.ignore()
-    def set_grad_checkpointing(self, enable: bool = True) -> None:
-        """Recompute each block in the backward pass instead of keeping its activations."""
+    def set_grad_checkpointing(
+        self, enable: bool = True, mode: Literal["recompute", "reversible"] = "recompute"
+    ) -> None:
+        """Trade time for memory in the backward pass: keep no activations of the blocks.
+
+        Args:
+            enable: Whether to.
+            mode: ``"recompute"``: keep the state at every block, and evaluate the block again. ``"reversible"``:
+                compute the states from those after them, where a block has an ``inverse``; memory then does not grow
+                with the number of such blocks, but where rounding errors would grow too far a state is kept
+                (`stabzoo.networks.reversible`). Blocks without, such as those that change the shape, are evaluated as
+                ever. Gradients of gradients are refused, and `torch.compile` leaves the stages uncompiled.
+
+        Raises:
+            ConfigError: no block can be inverted.
+        """
+        if mode not in ("recompute", "reversible"):
+            raise ConfigError(f"mode: expected 'recompute' or 'reversible', got {mode!r}")
+        if enable and mode == "reversible" and not any(is_invertible(block) for block in self.blocks()):
+            raise ConfigError(
+                f"mode: no block of this network of scheme {self.scheme.name!r} can be inverted: expected steps with "
+                "inverse(new, history), no past slopes, and a weight other than 0 on the oldest state; "
+                "mode='recompute' is for every network"
+            )
         for stage in self.stages:
-            cast(Stage, stage).grad_checkpointing = enable
+            cast(Stage, stage).grad_checkpointing = enable and mode == "recompute"
+            cast(Stage, stage).reversible = enable and mode == "reversible"
 
     @torch.jit.ignore()
     def get_classifier(self) -> nn.Module:
@@ -255,6 +283,8 @@ class StagedNetwork(nn.Module):
 class FeatureGetter(FeatureGetterNet):
     """timm's ``features_only`` wrapper, with the gradient checkpointing that it lacks."""
 
-    def set_grad_checkpointing(self, enable: bool = True) -> None:
-        """Recompute each block in the backward pass instead of keeping its activations."""
-        cast(StagedNetwork, self.model).set_grad_checkpointing(enable)
+    def set_grad_checkpointing(
+        self, enable: bool = True, mode: Literal["recompute", "reversible"] = "recompute"
+    ) -> None:
+        """Keep no activations of the blocks (see `StagedNetwork.set_grad_checkpointing`)."""
+        cast(StagedNetwork, self.model).set_grad_checkpointing(enable, mode)

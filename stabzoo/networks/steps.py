@@ -1,4 +1,4 @@
-"""The steps of explicit schemes as torch modules: multistep ones, those with a trained parameter, and Runge-Kutta."""
+"""The steps of explicit schemes as torch modules: multistep ones, trained or not, Runge-Kutta, and splittings."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from stabzoo.methods import RungeKutta
+from stabzoo.methods import PartitionedRungeKutta, RungeKutta
 from stabzoo.methods.multistep import LinearMultistep
 
 __all__ = ["LearnableStep", "MultistepStep", "RungeKuttaStep", "trained_coefficients"]
@@ -41,11 +41,18 @@ class MultistepStep(nn.Module):
         self.beta = [float(beta) for beta in method.beta[: self.slopes + 1]]
         self.returns_slope = returns_slope or self.slopes > 0
         self.method = method
+        self.invertible = not self.returns_slope and len(self.alpha) > 1 and self.alpha[-1] != 0
 
     @torch.jit.unused
     def coefficients(self) -> LinearMultistep:
         """The exact coefficients of this step."""
         return self.method
+
+    @torch.jit.unused
+    def inverse(self, new: Tensor, history: list[Tensor]) -> Tensor:
+        """The oldest state y_{n-d+1} of a step of two or more, from y_{n+1} and y_n, ..., y_{n-d+2}."""
+        rest = self.forward(history[0], [*history, torch.zeros_like(new)])[0]
+        return (new - rest) / self.alpha[-1]
 
     def forward(self, y: Tensor, history: list[Tensor]) -> list[Tensor]:
         """``y`` (B, C, H, W), ``history`` of (B, C', H', W') -> ``[y_next]`` or ``[y_next, f]``, of that shape."""
@@ -84,7 +91,15 @@ class LearnableStep(nn.Module):
         weight = next(f.parameters(), torch.empty(0))
         self.parameter = nn.Parameter(torch.empty(len(self.low), device=weight.device, dtype=weight.dtype))
         self.slopes = self._method(self.low).past_slopes
+        self.invertible = self.slopes == 0 and self._method(self.low).steps > 1
         self.reset_parameters()
+
+    @torch.jit.unused
+    def inverse(self, new: Tensor, history: list[Tensor]) -> Tensor:
+        """The oldest state, as `MultistepStep.inverse`."""
+        rest = self.forward(history[0], [*history, torch.zeros_like(new)])[0]
+        alphas, _ = self.formula(self.parameter if self.is_one else self.parameter.unsqueeze(1))
+        return (new - rest) / alphas[-1]
 
     @torch.jit.unused
     def reset_parameters(self) -> None:
@@ -161,3 +176,56 @@ class RungeKuttaStep(nn.Module):
         for i, b in enumerate(self.b):
             y = torch.add(y, k[i], alpha=b)
         return [y]
+
+
+class PartitionedStep(nn.Module):
+    """One step of a splitting of y' = f(z), z' = g(y): z += b^_i g(y), then y += b_i f(z), for i = 1, 2, ...
+
+    y and z are the halves of the channels of the state.  The inverse subtracts in the opposite order what was added.
+    """
+
+    def __init__(self, f: nn.Module, g: nn.Module, method: PartitionedRungeKutta) -> None:
+        """Wrap ``f`` and ``g``, called as every f is: f(z, scale) is scale * f(z).
+
+        Raises:
+            ValueError: ``method`` is no `PartitionedRungeKutta.splitting`.
+        """
+        super().__init__()
+        b, b_hat = method.first.b, method.second.b
+        if method != PartitionedRungeKutta.splitting(b, b_hat):
+            raise ValueError(f"expected a PartitionedRungeKutta.splitting, got {method}")
+        self.f, self.g = f, g
+        self.weights = [(float(to_z), float(to_y)) for to_z, to_y in zip(b_hat, b, strict=True)]
+        self.splitting = method
+
+    @torch.jit.unused
+    def coefficients(self) -> LinearMultistep:
+        """What is left of the step when f and g are small."""
+        return self.splitting.coefficients()
+
+    @torch.jit.unused
+    def branch(self, y: Tensor) -> Tensor:
+        """The slopes (f(z), g(y)) of a state (y, z)."""
+        first, second = y.chunk(2, 1)
+        return torch.cat((self.f(second), self.g(first)), 1)
+
+    def forward(self, y: Tensor, history: list[Tensor]) -> list[Tensor]:
+        """``y`` (B, C, H, W), which is also the newest state of ``history`` -> ``[y_next]``, of that shape."""
+        first, second = y.chunk(2, 1)
+        for to_z, to_y in self.weights:
+            if to_z != 0:
+                second = second + self.g(first, to_z)
+            if to_y != 0:
+                first = first + self.f(second, to_y)
+        return [torch.cat((first, second), 1)]
+
+    @torch.jit.unused
+    def inverse(self, new: Tensor, history: list[Tensor]) -> Tensor:
+        """y_n from y_{n+1}, which is all there is."""
+        first, second = new.chunk(2, 1)
+        for to_z, to_y in self.weights[::-1]:
+            if to_y != 0:
+                first = first - self.f(second, to_y)
+            if to_z != 0:
+                second = second - self.g(first, to_z)
+        return torch.cat((first, second), 1)

@@ -51,9 +51,9 @@ def scheme_figure(card: StabilityCard, title: str, growth: Sequence[float] = ())
     draw_region(axes[1], card)
     if growth:
         draw_growth(axes[2], growth)
-    status = {"strong": "strongly zero-stable", "weak": "weakly zero-stable", "unstable": "not zero-stable"}[
-        card.status
-    ]
+    status = {"strong": "strongly zero-stable", "weak": "weakly zero-stable", "unstable": "not zero-stable"}.get(
+        card.status, card.status
+    )
     steps = f"{card.method.steps} step{'s' if card.method.steps > 1 else ''}"
     order = "not consistent" if card.order in (None, 0) else f"order {card.order}"
     figure.suptitle(

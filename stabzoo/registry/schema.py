@@ -58,12 +58,16 @@ class SchemeClaim(Strict):
     order: int | Literal["not decided"] | None = Field(
         description="order of accuracy; null: the scheme is not consistent; 'not decided': of a step of its own"
     )
-    stability: Literal["strong", "weak", "unstable"]
+    stability: Literal["strong", "weak", "second-order stable", "unstable"] = Field(
+        description="zero stability; second-order stable: of a method for y'' = f, whose rho has the double root 1"
+    )
     condition: str | None = Field(default=None, description="zero-stable exactly when, e.g. 'lam <= -1 or lam > 1/3'")
     a_stable: bool | str | None = Field(
         default=None, description="whether it is A-stable, or exactly when, e.g. 'theta >= 1/2'; null: no claim"
     )
     l_stable: bool | str | None = Field(default=None, description="the same of L-stability, e.g. 'theta == 1'")
+    symplectic: bool | None = Field(default=None, description="whether it keeps symplectic forms; null: no claim")
+    symmetric: bool | None = Field(default=None, description="whether a step with -h undoes one with h; null: no claim")
     reference: str = ""
     certified: dict[Literal["growth", "sensitivity"], str] = Field(
         default_factory=dict, description="what is certified of a network with weights, and under which condition"

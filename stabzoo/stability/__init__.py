@@ -7,11 +7,12 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from stabzoo.stability.certificate import Certificate, certify, verify_certificate
+from stabzoo.stability.certificate import Certificate
 from stabzoo.stability.enclosure import Enclosure, Real, as_float, real_to_json
 from stabzoo.stability.root_condition import is_zero_stable, rational_text
 from stabzoo.stability.roots import Root
 from stabzoo.stability.stability_card import StabilityCard, card
+from stabzoo.stability.zero_stability import SecondOrderCertificate, certify, verify_certificate
 
 if TYPE_CHECKING:
     from stabzoo.stability.growth import ProductGrowth, growth_curve, product_growth
@@ -37,6 +38,7 @@ __all__ = [
     "ProductGrowth",
     "Real",
     "Root",
+    "SecondOrderCertificate",
     "StabilityCard",
     "StableSet",
     "SweepResult",

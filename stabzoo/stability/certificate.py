@@ -14,19 +14,17 @@ Source: Miller (1971); N. Levinson, The Wiener RMS error criterion in filter des
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass
 from decimal import Decimal
 from fractions import Fraction
 from math import gcd, lcm
 from typing import Literal, TypeAlias, cast, get_args
 
-from stabzoo.methods.multistep import LinearMultistep, Number
+from stabzoo.methods.multistep import MAX_STEPS
 from stabzoo.stability.root_condition import (
-    alpha_of,
     cleared,
     derivative,
-    integer_rho,
     is_self_inversive,
     rational_text,
     reduced,
@@ -100,9 +98,9 @@ class Certificate:
         return certificate
 
 
-def certify(alpha: Sequence[Number] | LinearMultistep) -> Certificate:
-    """Decide the root condition of rho(z) = z^d - sum_j alpha_j z^{d-1-j} exactly, with a proof."""
-    levels, phi = reduced(integer_rho(alpha_of(alpha)))
+def certified(polynomial: list[int]) -> Certificate:
+    """Decide the root condition of a polynomial, lowest power first, leading coefficient positive, with a proof."""
+    levels, phi = reduced(polynomial)
     below: list[tuple[int, int]] = []
     ending: Ending = "schur"
     if len(phi) > 1:
@@ -124,54 +122,40 @@ def certify(alpha: Sequence[Number] | LinearMultistep) -> Certificate:
     )
 
 
-def verify_certificate(
-    alpha: Sequence[Number] | LinearMultistep, certificate: Certificate | Mapping[str, object]
-) -> bool:
-    """Check a certificate in O(d^2) integer operations, without repeating the search for it.
+def polynomial_of(certificate: Certificate, degree: int = MAX_STEPS) -> list[int] | None:
+    """Rebuild the polynomial that a certificate is about, in O(d^2) integer operations; None if it proves nothing.
 
-    rho is rebuilt upward from the witness by the Levinson step and compared with the given one.
-
-    Raises:
-        ValueError: `certificate` is neither a `Certificate` nor a well-formed `Certificate.to_dict()`.
-
+    It is built upward from the witness by the Levinson step, up to a constant factor; none is of a higher ``degree``.
     """
-    if not isinstance(certificate, Certificate):
-        certificate = Certificate.from_dict(certificate)
-    rho = integer_rho(alpha_of(alpha))
     levels, below, ending = list(certificate.reflection), list(certificate.derivative), certificate.ending
-    if not certificate.witness or len(levels) + len(below) > 2 * len(rho) or len(certificate.witness) > len(rho):
-        return False
+    if not certificate.witness or len(levels) + len(below) > 2 * (degree + 1) or len(certificate.witness) > degree + 1:
+        return None
     phi = cleared(reversed(certificate.witness))
     if certificate.witness[0] != 1:
-        return False
+        return None
     stopped = below if ending in ("simple von neumann", "derivative not schur") else levels
     if ending in ("schur", "simple von neumann"):
         if len(phi) != 1:
-            return False
+            return None
     else:
         if not stopped or len(phi) == 1 or stopped.pop() != Fraction(phi[0], phi[-1]):
-            return False
+            return None
         if ending == "root outside" and abs(phi[0]) <= phi[-1]:
-            return False
+            return None
         if ending == "not self-inversive" and (abs(phi[0]) != phi[-1] or is_self_inversive(phi)):
-            return False
+            return None
         if ending == "derivative not schur" and abs(phi[0]) < phi[-1]:
-            return False
+            return None
     if stopped is below:
         phi = _rebuild(phi, below)
         if phi is None or not levels or abs(unit := levels.pop()) != 1:
-            return False
+            return None
         phi = _antiderivative(phi, int(unit))
         if not is_self_inversive(phi):
-            return False
+            return None
     elif below:
-        return False
-    phi = _rebuild(phi, levels)
-    return (
-        phi is not None
-        and len(phi) == len(rho)
-        and all(a * rho[-1] == b * phi[-1] for a, b in zip(phi, rho, strict=True))
-    )
+        return None
+    return _rebuild(phi, levels)
 
 
 def _antiderivative(phi: list[int], constant: int) -> list[int]:

@@ -20,14 +20,20 @@ from fractions import Fraction
 from itertools import pairwise
 from typing import TYPE_CHECKING
 
+from stabzoo.methods.method import Linear
 from stabzoo.methods.multistep import LinearMultistep
-from stabzoo.methods.stability_function import StabilityFunction, flint_polynomial
+from stabzoo.methods.stability_function import (
+    OscillatorMatrix,
+    OscillatorPolynomial,
+    StabilityFunction,
+    flint_polynomial,
+)
 from stabzoo.stability.enclosure import Enclosure, Real, rational_square_root
 from stabzoo.stability.locus import Critical, Locus, critical_values, isolate, polynomial, value_at
 from stabzoo.stability.root_condition import cleared, reduced, satisfies_root_condition
 
 if TYPE_CHECKING:
-    from flint import fmpq_poly
+    from flint import fmpq_poly, fmpz_poly
 
 _PRECISION = 96
 
@@ -49,11 +55,16 @@ def real_interval(method: LinearMultistep | StabilityFunction) -> Real:
     return _first_failure(critical, lambda t: satisfies_root_condition(method, -t), _between)
 
 
-def imaginary_interval(method: LinearMultistep | StabilityFunction) -> Real:
+def imaginary_interval(method: Linear) -> Real:
     """Return the largest I such that rho - z sigma satisfies the root condition for every z = iy with 0 < |y| < I.
 
-    Given R the condition is |R(z)| <= 1.
+    Given R the condition is |R(z)| <= 1.  Given the step on the oscillator, whose eigenvalues are +-i omega, it is that
+    its powers are bounded for 0 < h omega < I: of Verlet's method I = 2.
     """
+    if isinstance(method, OscillatorMatrix):
+        return _square_root(_while_powers_are_bounded(method))
+    if isinstance(method, OscillatorPolynomial):
+        return _square_root(real_interval(method.multistep))  # rho + x sigma is rho - z sigma at z = -x
     if isinstance(method, StabilityFunction):
         p, q = (_squared_modulus(coefficients) for coefficients in (method.numerator, method.denominator))
         return _square_root(_bounded_by_one(p, q))
@@ -108,11 +119,52 @@ def _bounded_by_one(above: fmpq_poly, below: fmpq_poly) -> Real:
         x = fmpq(*t.as_integer_ratio())
         return below(x) != 0 and above(x) <= below(x)
 
+    return _first_failure(critical_roots(below - above, below), holds, _between)
+
+
+def critical_roots(*polynomials: fmpq_poly, fails: Callable[[fmpz_poly], bool] = lambda u: False) -> list[Critical]:
+    """Isolate the positive roots of polynomials, ascending; ``fails`` says it of the roots of an irreducible factor."""
     marks = [polynomial(0, 1)]  # 0 is among them, so that no enclosure reaches across it
-    for p in (below - above, below):
-        marks += [u for u, _ in p.numer().factor()[1] if u not in marks]
-    critical = [Critical(value, fails=False) for value in isolate(marks) if value.lower > 0]
-    return _first_failure(critical, holds, _between)
+    for p in polynomials:
+        marks += [u for u, _ in p.numer().factor()[1] if u not in marks] if p else []
+    failing = [u for u in marks if fails(u)]
+    return [
+        Critical(value, fails=any(value_at(u, value.lower) * value_at(u, value.upper) <= 0 for u in failing))
+        for value in isolate(marks)
+        if value.lower > 0
+    ]
+
+
+def _while_powers_are_bounded(matrix: OscillatorMatrix) -> Real:
+    """Return the largest t such that the powers of the matrix are bounded for every x in (0, t), x = (h omega)^2.
+
+    With T its trace and D its determinant, zeta^2 - T zeta + D has its roots in the disc just if |D| <= 1 and
+    |T| <= 1 + D, and a double root on the circle just if D = 1 and T = +-2: then the matrix must be +-I.
+    """
+    from flint import fmpq, fmpq_poly
+
+    yy, yz, zy, zz, d = (
+        flint_polynomial(entry) for entry in (matrix.yy, matrix.yz, matrix.zy, matrix.zz, matrix.denominator)
+    )
+    trace, determinant, square = (yy + zz) * d, yy * zz + flint_polynomial((0, 1)) * yz * zy, d * d
+
+    def holds(t: Fraction) -> bool:
+        if not d(fmpq(*t.as_integer_ratio())):
+            return False
+        a, b, c, e = matrix(t)
+        whole, size = a + e, a * e + t * b * c
+        if abs(size) > 1 or abs(whole) > 1 + size:
+            return False
+        return not (size == 1 and abs(whole) == 2) or b == c == 0
+
+    def fails(u: fmpz_poly) -> bool:
+        """Whether the powers grow where the irreducible u vanishes, though they may be bounded beside it."""
+        vanishes = [p % fmpq_poly(u) == 0 for p in (d, determinant - square, trace**2 - 4 * square**2, yz, zy)]
+        return vanishes[0] or (vanishes[1] and vanishes[2] and not (vanishes[3] and vanishes[4]))
+
+    one = square + determinant
+    marks = critical_roots(square - determinant, one, one - trace, one + trace, d, fails=fails)
+    return _first_failure(marks, holds, _between)
 
 
 def _squared_modulus(coefficients: tuple[Fraction, ...]) -> fmpq_poly:

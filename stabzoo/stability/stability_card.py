@@ -9,17 +9,17 @@ from fractions import Fraction
 from functools import cached_property
 from typing import TYPE_CHECKING, Literal, TypeAlias, TypeVar
 
-from stabzoo.methods import Method, OneLeg, StabilityFunction, TruncatedSolve, method_of
+from stabzoo.methods import GeneralLinear, Method, OneLeg, StabilityFunction, TruncatedSolve, method_of
 from stabzoo.methods.multistep import NOT_DECIDED, HasCoefficients, LinearMultistep, NotDecided, meant
-from stabzoo.stability.certificate import Certificate, certify
 from stabzoo.stability.enclosure import Enclosure, Exact, Real, as_float, decided, largest, midpoint, real_to_json
 from stabzoo.stability.root_condition import rational_text
 from stabzoo.stability.roots import Root, factors, roots
+from stabzoo.stability.zero_stability import Proof, SecondOrderCertificate, certify
 
 if TYPE_CHECKING:
     from stabzoo.stability.properties.waves import GrowthParameter, WaveError
 
-Status: TypeAlias = Literal["strong", "weak", "unstable"]
+Status: TypeAlias = Literal["strong", "weak", "second-order stable", "unstable"]
 Proved = TypeVar("Proved")
 
 
@@ -54,7 +54,7 @@ def card(method: HasCoefficients) -> StabilityCard:
             f"{type(method).__name__}: expected method() to have the rho of coefficients(), {coefficients}; "
             f"got {computed}; state one method"
         )
-    return StabilityCard(computed, certify(coefficients))
+    return StabilityCard(computed, certify(computed))
 
 
 @dataclass(frozen=True)
@@ -65,12 +65,12 @@ class StabilityCard:
 
     Attributes:
         method: What a block computes.
-        certificate: Of the root condition of its rho.
+        certificate: Of its zero stability.
 
     """
 
     method: Method
-    certificate: Certificate
+    certificate: Proof
 
     @cached_property
     def coefficients(self) -> LinearMultistep:
@@ -79,14 +79,19 @@ class StabilityCard:
 
     @property
     def is_zero_stable(self) -> bool:
-        """Whether rho satisfies the root condition."""
+        """Whether rho satisfies the root condition; of a method for y'' = f roots on the circle may be double."""
         return self.certificate.is_zero_stable
 
     @cached_property
     def status(self) -> Status:
-        """Strong if no root but 1 is on the unit circle, weak if zero-stable with others there, else unstable."""
+        """Strong if no root but 1 is on the unit circle, weak if zero-stable with others there, else unstable.
+
+        A zero-stable method for y'' = f is second-order stable: neither of the former, for y_n may grow linearly.
+        """
         if not self.certificate.is_zero_stable:
             return "unstable"
+        if isinstance(self.certificate, SecondOrderCertificate):
+            return "second-order stable"
         return "strong" if self.certificate.unit_roots == int(self.coefficients.is_preconsistent) else "weak"
 
     @cached_property
@@ -122,14 +127,18 @@ class StabilityCard:
 
     @cached_property
     def parasitic_radius(self) -> Fraction | Enclosure:
-        """Largest modulus of the roots other than one root 1; of all roots if rho(1) != 0; 0 if there are none."""
-        others = [r for r in self.roots if r.rational != 1 or r.multiplicity > 1]
+        """Largest modulus of the roots other than one root 1; of all roots if rho(1) != 0; 0 if there are none.
+
+        Of a method for y'' = f two roots 1 are left out.
+        """
+        others = [r for r in self.roots if r.rational != 1 or r.multiplicity > self._allowed]
         return largest([r.modulus for r in others]) if others else Fraction(0)
 
     @cached_property
     def reason(self) -> str:
         """One sentence that says which factor of rho over Q decides the status, and what may have been meant."""
-        method, intended = self.coefficients, meant(self.coefficients)
+        method = self.coefficients
+        intended = meant(method) if self._allowed == 1 and not isinstance(self.method, GeneralLinear) else None
         if intended is None:
             return self._why()
         differing = [
@@ -143,10 +152,20 @@ class StabilityCard:
         ]
         return f"{self._why()}; did you mean {', '.join(differing)}?"
 
+    @property
+    def _allowed(self) -> int:
+        """How often a root on the unit circle may occur."""
+        return 2 if isinstance(self.certificate, SecondOrderCertificate) else 1
+
     def _why(self) -> str:
         if self.status == "unstable":
             return self._why_unstable()
         start = f"rho = {self.factored_rho}"
+        if self.status == "second-order stable":
+            return (
+                f"{start}: none of its roots lies outside the unit circle, and on it they are at most double, as "
+                "y'' = f allows; of a method for y' = f they would have to be simple"
+            )
         if not self.coefficients.is_preconsistent:
             on = (
                 "inside the unit circle"
@@ -169,9 +188,10 @@ class StabilityCard:
             size = f"1 + {float(excess):.3g}" if excess < Fraction(1, 1000) else f"{as_float(worst.modulus):.6g}"
             factor = polynomial_text(worst.factor)
             return f"the factor {factor} of rho has a root of modulus {size}, outside the unit circle"
-        multiple = next(r for r in self.roots if r.multiplicity > 1)
+        multiple = next(r for r in self.roots if r.multiplicity > self._allowed)
         power = f"({polynomial_text(multiple.factor)})^{multiple.multiplicity}"
-        return f"{power} divides rho: a root on the unit circle is multiple"
+        often = "multiple" if self._allowed == 1 else "more than double"
+        return f"{power} divides rho: a root on the unit circle is {often}"
 
     @cached_property
     def factored_rho(self) -> str:
@@ -184,7 +204,7 @@ class StabilityCard:
     def _linear(self, decide: Callable[[LinearMultistep | StabilityFunction], Proved]) -> Proved | NotDecided:
         """What is decided by the step on y' = lambda y, of which rho - z sigma or R(z) is all there is to know."""
         linear = self.method.linear
-        return NOT_DECIDED if linear is NOT_DECIDED else decide(linear)
+        return decide(linear) if isinstance(linear, LinearMultistep | StabilityFunction) else NOT_DECIDED
 
     @cached_property
     def real_interval(self) -> Real | NotDecided:
@@ -195,10 +215,14 @@ class StabilityCard:
 
     @cached_property
     def imaginary_interval(self) -> Real | NotDecided:
-        """Largest I such that rho - z sigma satisfies the root condition for every z = iy, 0 < |y| < I."""
+        """Largest I such that rho - z sigma satisfies the root condition for every z = iy, 0 < |y| < I.
+
+        It is how large h omega may be on the oscillator y'' = -omega^2 y, also of a method of y and z or for y'' = f.
+        """
         from stabzoo.stability.intervals import imaginary_interval
 
-        return self._linear(imaginary_interval)
+        linear = self.method.linear
+        return NOT_DECIDED if linear is NOT_DECIDED else imaginary_interval(linear)
 
     @cached_property
     def is_A_stable(self) -> bool | NotDecided:  # noqa: N802
@@ -227,15 +251,19 @@ class StabilityCard:
             return None
         linear = self.method.linear
         if isinstance(linear, LinearMultistep):
+            if linear.steps > 1:  # of a general linear method
+                return None
             linear = StabilityFunction.of((linear.alpha[0], linear.beta[0]), (Fraction(1), -linear.beta_next))
-        return linear if linear is NOT_DECIDED else str(linear)
+        if isinstance(linear, StabilityFunction):
+            return str(linear)
+        return linear if linear is NOT_DECIDED else None
 
     @cached_property
-    def stability_constant(self) -> Real:
+    def stability_constant(self) -> Real | NotDecided:
         """Supremum over n >= 0 of ||C^n||_inf, C the companion matrix: how large the bounded amplification is."""
         from stabzoo.stability.growth import stability_constant
 
-        return stability_constant(self.coefficients)
+        return stability_constant(self.coefficients) if not isinstance(self.method, GeneralLinear) else NOT_DECIDED
 
     def growth(self, n: int) -> Fraction:
         """Return max over 0 <= k <= n of ||C^k||_inf, exactly: the amplification that n blocks can reach."""
@@ -276,8 +304,8 @@ class StabilityCard:
         """
         from stabzoo.stability.properties.energy import energy_matrix
 
-        linear = self.method.linear
-        return energy_matrix(linear) if isinstance(linear, LinearMultistep) and self.is_A_stable is True else None
+        method = self.method
+        return energy_matrix(method) if isinstance(method, LinearMultistep) and self.is_A_stable is True else None
 
     @property
     def is_contractive(self) -> bool | NotDecided | None:
@@ -295,10 +323,17 @@ class StabilityCard:
 
     @cached_property
     def is_symmetric(self) -> bool | NotDecided:
-        """Whether rho(z) = -z^d rho(1/z) and sigma(z) = z^d sigma(1/z): a step with -h undoes one with h."""
-        from stabzoo.stability.properties.waves import is_symmetric
+        """Whether a step with -h undoes one with h: see `stabzoo.stability.properties.geometry.is_symmetric`."""
+        from stabzoo.stability.properties.geometry import is_symmetric
 
-        return self._multistep(is_symmetric)
+        return is_symmetric(self.method)
+
+    @cached_property
+    def is_symplectic(self) -> bool | NotDecided:
+        """Whether a step keeps the symplectic form of a Hamiltonian system: see `is_symplectic` there."""
+        from stabzoo.stability.properties.geometry import is_symplectic
+
+        return is_symplectic(self.method)
 
     @cached_property
     def wave_errors(self) -> tuple[WaveError, WaveError] | NotDecided | None:
@@ -380,6 +415,7 @@ class StabilityCard:
             "energy_matrix": self.energy_matrix and [[rational_text(g) for g in row] for row in self.energy_matrix],
             "is_contractive": self.is_contractive,
             "is_symmetric": self.is_symmetric,
+            "is_symplectic": self.is_symplectic,
             "dissipation": waves[0].to_dict() if isinstance(waves, tuple) else waves,
             "dispersion": waves[1].to_dict() if isinstance(waves, tuple) else waves,
             "growth_parameters": [g.to_dict() for g in weak] if isinstance(weak, list) else weak,

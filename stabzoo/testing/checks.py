@@ -145,9 +145,7 @@ def check_exactness(subject: Subject) -> None:
     assert all(type(number) is Fraction for number in numbers), f"expected fractions, got {numbers}"
     again = subject.scheme.coefficients()
     assert again == method, f"coefficients(): {method} at first, then {again}"
-    assert verify_certificate(card.coefficients, card.certificate), (
-        "the certificate of the root condition does not verify"
-    )
+    assert verify_certificate(card.method, card.certificate), "the certificate of the zero stability does not verify"
 
 
 def check_claims(subject: Subject) -> None:

@@ -26,8 +26,9 @@ from stabzoo_forward.layers import DLayer
 
 pytest_plugins = ["pytester"]
 Install = Callable[..., Path]
-OURS = ["euler", "resnet_d", "resnet_s", "resnet_s_cert", "postresnet", "lm", "lm_resnet", "multistep", "theta",
-        "backward_euler", "trapezoidal", "zerosnet", "zerosnet_opt", "zerosnet_tra"]  # fmt: skip
+OURS = ["euler", "resnet_d", "resnet_s", "resnet_s_cert", "postresnet", "midpoint", "verlet", "hamiltonian", "lm",
+        "lm_resnet", "multistep", "revnet", "irevnet", "theta", "backward_euler", "trapezoidal", "zerosnet", "zerosnet_opt",
+        "zerosnet_tra"]  # fmt: skip
 
 
 @parametrize_with_checks(OURS)

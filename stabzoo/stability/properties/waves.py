@@ -122,8 +122,3 @@ def growth_parameters(method: LinearMultistep) -> list[GrowthParameter]:
                 if not zeta.imag < 0:
                     found.append(GrowthParameter(complex(zeta), *parts))
     return sorted(found, key=lambda g: (-g.root.real, g.root.imag))
-
-
-def is_symmetric(method: LinearMultistep) -> bool:
-    """Whether rho(z) = -z^d rho(1/z) and sigma(z) = z^d sigma(1/z): a step with -h undoes one with h."""
-    return method.rho == tuple(-c for c in reversed(method.rho)) and method.sigma == method.sigma[::-1]

@@ -92,7 +92,7 @@ def proved_text(row: Row) -> str:
     """What is proved of a network: ``stable``, ``weakly stable``, ``unstable``, or a dash if nothing is."""
     if row.card is None:
         return "–"
-    return {"strong": "stable", "weak": "weakly stable", "unstable": "unstable"}[row.card.status]
+    return {"strong": "stable", "weak": "weakly stable"}.get(row.card.status, row.card.status)
 
 
 def coefficients_text(card: StabilityCard) -> str:
