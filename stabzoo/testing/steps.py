@@ -15,7 +15,7 @@ from stabzoo.discretization import Discretization
 from stabzoo.implicit.settings import SolverSettings
 from stabzoo.methods import NOT_DECIDED, Method, OwnStep, method_of
 from stabzoo.methods.multistep import LinearMultistep
-from stabzoo.registry.loading import get_scheme, parameter_names
+from stabzoo.registry.loading import parameter_names
 from stabzoo.schemes import LearnableMultistep
 from stabzoo.testing.checks import NotApplicable, Subject
 
@@ -172,7 +172,23 @@ def check_method(subject: Subject) -> None:
     if "one_leg" in parameter_names(type(subject.scheme)) and sum(subject.method.sigma):
         settings += [{**setting, "one_leg": True} for setting in settings]
     for setting in settings:
-        check_computes(get_scheme(subject.name, **setting))
+        check_computes(subject.scheme_with(**setting))
+
+
+def check_parameter_values(subject: Subject) -> None:
+    """The step computes what is stated at other values of the parameters, too, within the claimed condition."""
+    others = subject.others()
+    if not others:
+        raise NotApplicable("it has no parameters with other values that could be tried")
+    for other in others:
+        given = ", ".join(f"{name} = {value}" for name, value in other.parameters.items())
+        for check in (check_step_of_zero, check_step_of_identity, check_method):
+            try:
+                check(other)
+            except NotApplicable:
+                continue
+            except AssertionError as error:
+                raise AssertionError(f"at {given}: {error}") from None
 
 
 def check_computes(scheme: Discretization) -> None:
@@ -201,7 +217,10 @@ def check_order(subject: Subject) -> None:
     order = method_of(subject.solved_to(TIGHT)).order
     if order is NOT_DECIDED:
         raise NotApplicable("no order is decided of a step that no method is stated of")
-    errors, sizes = [], [0.2 / subject.method.steps / 2**k for k in range(3)]
+    if order is None:
+        raise NotApplicable("a method that is not consistent has no order")
+    largest = min(0.2 / subject.method.steps, max(1e-3, 1e-7 ** (1 / (order + 1))))  # terms of higher order are small
+    errors, sizes = [], [largest / 2**k for k in range(3)]
     for size in sizes:
         field = CurvedRotation(size)
         step = Step.around(subject, field)
@@ -210,7 +229,7 @@ def check_order(subject: Subject) -> None:
         past = [field.solution(-j * size) for j in range(step.method.steps)]
         new = step.advance(past, [field(y) for y in past])
         errors.append((new - field.solution(size)).norm().item())
-    expected = 0 if order is None else order + 1
+    expected = order + 1
     if expected > 8:
         raise NotApplicable(f"rounding hides an order of {order}")
     measured = [math.log2(coarse / fine) for coarse, fine in pairwise(errors) if fine > 1e-14]
@@ -221,13 +240,25 @@ def check_order(subject: Subject) -> None:
     assert expected - 0.4 <= low <= high <= expected + 0.4, f"the proved order is {order}; measured: {shown}"
 
 
+def trains(step: nn.Module, f: nn.Module) -> bool:
+    """Whether a step has parameters beside those of its f."""
+    return bool({id(p) for p in step.parameters()} - {id(p) for p in f.parameters()})
+
+
 def check_dtype_and_device(subject: Subject) -> None:
-    """A step computes in the type and on the device of the states: float64, float32, bfloat16, meta."""
-    for dtype in (torch.float64, torch.float32, torch.bfloat16):
-        scheme = subject.solved_to(LOOSE)
-        step = scheme.block(LinearField(0.1 * torch.eye(2))).to(dtype).eval()
-        for new in step(*_arguments(subject, dtype, "cpu")):
+    """A step computes in the type and on the device of the states: float64, float32, bfloat16, meta.
+
+    And the same in all of them, to their rounding.
+    """
+    scheme, exact = subject.solved_to(LOOSE), list[Tensor]()
+    for dtype, tolerance in ((torch.float64, 0.0), (torch.float32, 1e-3), (torch.bfloat16, 0.05)):
+        with torch.random.fork_rng(devices=()):
+            torch.manual_seed(0)  # of a trained step, which starts at random
+            step = scheme.block(LinearField(0.1 * torch.eye(2))).to(dtype).eval()
+        result = step(*_arguments(subject, dtype, "cpu"))
+        for new, expected in zip(result, exact := exact or result, strict=True):
             assert new.dtype == dtype, f"given {dtype}, expected {dtype}, got {new.dtype}"
+            _close(new.double(), expected.double(), tolerance, f"in {dtype} expected what float64 gives")
     step = subject.scheme.block(LinearField(torch.eye(2))).to("meta").eval()
     for new in step(*_arguments(subject, torch.float32, "meta")):
         assert new.device.type == "meta", f"given tensors on meta, expected one there, got {new.device}"
