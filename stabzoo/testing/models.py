@@ -10,7 +10,7 @@ import timm
 import torch
 from torch import nn
 
-from stabzoo.testing.checks import WIDTH, NotApplicable, Subject
+from stabzoo.testing.checks import WIDTH, Subject
 from stabzoo.testing.networks import images, unreached
 from stabzoo.zoo import build_model
 

@@ -102,7 +102,12 @@ def check_network_steps(subject: Subject) -> None:
     Of a network of the scheme's own that is `branch`, where the shape of the state is kept.
     """
     if subject.has_own_network:
-        return _check_own_blocks(subject)
+        _check_own_blocks(subject)
+    else:
+        _check_steps(subject)
+
+
+def _check_steps(subject: Subject) -> None:
     stated = method_of(subject.scheme)
     observed: Any = Observed(subject.solved_to(TIGHT))
     network = subject.network(blocks=4, scheme=observed, dtype=torch.float64)
