@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from stabzoo.diagnostics.layers import conv_norm
     from stabzoo.diagnostics.measurement import Measurement
     from stabzoo.diagnostics.spectra.periodic import periodic_norms
-    from stabzoo.discretization import Discretization
+    from stabzoo.discretization import Discretization, Place, Shape
     from stabzoo.errors import ConfigError
     from stabzoo.families import adams_bashforth, adams_moulton, bdf, milne_simpson, named_method, nystrom, ssp
     from stabzoo.hookspecs import hookimpl
@@ -35,7 +35,7 @@ if TYPE_CHECKING:
     from stabzoo.methods import OneLeg, RungeKutta, Splitting, TruncatedSolve
     from stabzoo.methods.multistep import NOT_DECIDED, LinearMultistep
     from stabzoo.networks.checkpoints import checkpoint_filter_fn
-    from stabzoo.networks.staged import Shape, StagedNetwork
+    from stabzoo.networks.staged import StagedNetwork
     from stabzoo.registry.catalogue import list_models, list_schemes
     from stabzoo.registry.loading import get_scheme
     from stabzoo.schemes import (
@@ -67,11 +67,12 @@ _PUBLIC = {
     "Measurement": "diagnostics.measurement",
     "NOT_DECIDED": "methods",
     "OneLeg": "methods",
+    "Place": "discretization",
     "Rational": "config",
     "ReluStep": "diagnostics.bounds.joint",
     "ResidualPenalty": "implicit.regularizers",
     "RungeKutta": "methods",
-    "Shape": "networks.staged",
+    "Shape": "discretization",
     "SolverSettings": "implicit.settings",
     "Splitting": "methods",
     "StagedNetwork": "networks.staged",
@@ -124,6 +125,7 @@ __all__ = [  # a literal, for type checkers
     "LinearMultistep",
     "Measurement",
     "OneLeg",
+    "Place",
     "Rational",
     "ReluStep",
     "ResidualPenalty",

@@ -1,4 +1,4 @@
-"""The contract of a scheme: the ``Discretization`` protocol, and nothing else.
+"""The contract of a scheme: the ``Discretization`` protocol, and the `Place` of a step in its network.
 
 A residual network discretizes y' = f(t, y); one block is one step.  A scheme owns the formula of the step, the network
 owns the history: it keeps the past states, brings them to the shape of the next block, and hands them to the step
@@ -7,24 +7,87 @@ newest first.
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from dataclasses import dataclass
 from fractions import Fraction
-from typing import TYPE_CHECKING, Literal, Protocol, TypeAlias, runtime_checkable
+from typing import TYPE_CHECKING, Any, Literal, NamedTuple, Protocol, TypeAlias, runtime_checkable
 
 from stabzoo.methods.multistep import LinearMultistep
 
 if TYPE_CHECKING:
+    import torch
     from torch import nn
 
-__all__ = ["Discretization"]
+__all__ = ["Discretization", "Place", "Shape", "memory_of"]
 
 AtDownsampling: TypeAlias = Literal["project", "restart"]
+
+
+class Shape(NamedTuple):
+    """Shape of a feature map: channels, and the reduction of the input's resolution."""
+
+    channels: int
+    reduction: int
+
+
+@dataclass(frozen=True)
+class Place:
+    """Where in a network a step stands.
+
+    Attributes:
+        number: n of this step, from 0.
+        count: N, the steps of the network.
+        stage: The stage, from 0.
+        number_in_stage: The step within its stage, from 0.
+        here: Shape of the argument of f.
+        there: Shape of f(y).
+        starting: Whether this is one of the steps that find fewer past states than the scheme needs.
+        states: How many states ``history`` will have.
+        device: Where parameters are created.
+        dtype: Their type.
+        branch: ``branch(cin=None, cout=None)`` makes a further f in the network's style, by default of the block's own
+            channels; it has the block's stride.
+    """
+
+    number: int
+    count: int
+    stage: int
+    number_in_stage: int
+    here: Shape
+    there: Shape
+    starting: bool
+    states: int
+    device: torch.device | None
+    dtype: torch.dtype | None
+    branch: Callable[..., nn.Module]
+
+
+def memory_of(scheme: Any) -> int | None:
+    """How many states a network keeps for a scheme: its ``memory``, by default the steps of its coefficients.
+
+    None stands for all states of the stage.
+
+    Raises:
+        ValueError: ``memory`` is neither None nor a number that is at least the steps of the coefficients.
+    """
+    steps = scheme.coefficients().steps
+    memory = getattr(scheme, "memory", steps)
+    if memory is not None and (not isinstance(memory, int) or isinstance(memory, bool) or memory < steps):
+        raise ValueError(
+            f"scheme {scheme.name!r}: memory: expected None or an integer >= {steps}, the steps of its coefficients; "
+            f"got {memory!r}"
+        )
+    return memory
 
 
 @runtime_checkable
 class Discretization(Protocol):
     """A numerical method for y' = f(t, y), as a residual network needs it.
 
-    A scheme may also have ``method()``, which states what one block computes: a `stabzoo.LinearMultistep`, `OneLeg`,
+    A scheme may also have ``memory``, the number of states that its networks keep: by default the steps of its
+    coefficients; None for all states of the stage, and then the history starts anew where shapes change.
+
+    It may have ``method()``, which states what one block computes: a `stabzoo.LinearMultistep`, `OneLeg`,
     `RungeKutta`, `TruncatedSolve` or `Splitting` (`stabzoo.methods.Method`).  Classes derived from those of
     `stabzoo.schemes` have it.  Where a class has a `block` or a `network` of its own and no ``method`` beside it, no
     order and no stability beyond rho are claimed of it.
@@ -61,8 +124,10 @@ class Discretization(Protocol):
         """The first characteristic polynomial rho, as `LinearMultistep.rho` orders it: the stability card reads it."""
         ...
 
-    def block(self, f: nn.Module) -> nn.Module:
-        """One step of the scheme around the residual branch ``f``.
+    def block(self, f: nn.Module, place: Place) -> nn.Module:
+        """One step of the scheme around the residual branch ``f``, which stands at ``place``.
+
+        A class whose `block` takes ``f`` alone is as good.
 
         ``f(y)`` is a new tensor, which the step may overwrite; ``f(y, scale)`` is scale * f(y) at no cost.
 
@@ -73,12 +138,12 @@ class Discretization(Protocol):
         """
         ...
 
-    def starting_block(self, f: nn.Module, *, returns_slope: bool) -> nn.Module:
+    def starting_block(self, f: nn.Module, *, returns_slope: bool, place: Place) -> nn.Module:
         """One of the first d - 1 steps of a d-step scheme, which find fewer past states than it needs.
 
         A one-step method around ``f``, called as a `block` is, with the newest state as its history: explicit Euler in
         `ExplicitMultistep`, backward Euler in `ImplicitMultistep`.  ``returns_slope``: it returns ``[y_{n+1}, f_n]``,
-        for the scheme uses past slopes.
+        for the scheme uses past slopes.  ``place`` may be left out, as that of `block`.
         """
         ...
 

@@ -16,7 +16,7 @@ from fractions import Fraction
 from typing import TYPE_CHECKING, Any, ClassVar
 
 from stabzoo.config import Strict
-from stabzoo.discretization import AtDownsampling
+from stabzoo.discretization import AtDownsampling, Place
 from stabzoo.implicit.settings import SolverSettings
 from stabzoo.methods import Method, OneLeg, RungeKutta, TruncatedSolve
 from stabzoo.methods.multistep import BACKWARD_EULER, EULER, LinearMultistep, Number
@@ -55,6 +55,7 @@ class ExplicitFamily(Strict):
     name: ClassVar[str]
     at_downsampling: ClassVar[AtDownsampling] = "project"
     needs_equal_shapes: ClassVar[bool] = False
+    memory: ClassVar[int | None]  # without a value: the steps of the coefficients
 
     @abstractmethod
     def coefficients(self) -> LinearMultistep:
@@ -68,13 +69,13 @@ class ExplicitFamily(Strict):
         """What a block computes: the coefficients."""
         return self.coefficients()
 
-    def block(self, f: nn.Module) -> nn.Module:
+    def block(self, f: nn.Module, place: Place | None = None) -> nn.Module:
         """One step with fixed coefficients (see `Discretization.block`)."""
         from stabzoo.networks.steps import MultistepStep  # imports torch
 
         return MultistepStep(f, self.coefficients())
 
-    def starting_block(self, f: nn.Module, *, returns_slope: bool) -> nn.Module:
+    def starting_block(self, f: nn.Module, *, returns_slope: bool, place: Place | None = None) -> nn.Module:
         """One of the first d-1 steps: explicit Euler (see `Discretization.starting_block`)."""
         from stabzoo.networks.steps import MultistepStep  # imports torch
 
@@ -136,7 +137,7 @@ class ExplicitRungeKutta(ExplicitFamily):
         """What a block computes: the tableau."""
         return RungeKutta(self.a, self.b)
 
-    def block(self, f: nn.Module) -> nn.Module:
+    def block(self, f: nn.Module, place: Place | None = None) -> nn.Module:
         """One step around ``f``, which it evaluates once a stage (see `Discretization.block`)."""
         from stabzoo.networks.steps import RungeKuttaStep  # imports torch
 
@@ -170,11 +171,11 @@ class ImplicitFamily(ExplicitFamily):
         iterations = self.solver.fixed_iterations
         return method if iterations is None else TruncatedSolve(method, iterations)
 
-    def block(self, f: nn.Module) -> nn.Module:
+    def block(self, f: nn.Module, place: Place | None = None) -> nn.Module:
         """One step with its equation solved (see `Discretization.block`)."""
         return self._step(f, self.coefficients())
 
-    def starting_block(self, f: nn.Module, *, returns_slope: bool) -> nn.Module:
+    def starting_block(self, f: nn.Module, *, returns_slope: bool, place: Place | None = None) -> nn.Module:
         """One of the first d-1 steps: backward Euler, solved as the others are."""
         return self._step(f, BACKWARD_EULER, returns_slope=returns_slope)
 
@@ -209,32 +210,54 @@ class ImplicitMultistep(ImplicitFamily):
 
 
 class LearnableMultistep(ExplicitFamily):
-    """An explicit multistep scheme with one scalar parameter that every block trains for itself.
+    """An explicit multistep scheme with one or many parameters that every block trains for itself.
 
     The ``formula`` is written once and serves both worlds: given a `fractions.Fraction` it yields the exact
     coefficients that verdicts are about, given a torch tensor it yields those the network computes with.
 
     Attributes:
-        parameter: Name of the field that is trained; the field's value is where training starts.
-        spread: Blocks start uniformly at random within the field's value +- ``spread``.
-        formula: Maps the parameter to ``([alpha_0, alpha_1, ...], [beta_0, ...])`` by arithmetic alone.
+        parameter: Name of the field that is trained, a number or a tuple of numbers; or the names of several fields,
+            a number each.  The fields' values are where training starts.
+        spread: Blocks start uniformly at random within the fields' values +- ``spread``.
+        formula: Maps the parameter to ``([alpha_0, alpha_1, ...], [beta_0, ...])`` by arithmetic alone; of several it
+            is given all in one, ``p[0]``, ``p[1]``, ...
+
+    Example:
+        >>> from stabzoo import Rational
+        >>> class Three(LearnableMultistep):
+        ...     name = "three"
+        ...     parameter = ("a", "b")
+        ...     formula = staticmethod(lambda p: ([1 - p[0] - p[1], p[0], p[1]], [1 + p[0] + 2 * p[1]]))
+        ...     a: Rational = Fraction(1, 4)
+        ...     b: Rational = Fraction(1, 8)
+        >>> print(Three().coefficients())
+        y[n+1] = 5/8 y[n] + 1/4 y[n-1] + 1/8 y[n-2] + 3/2 h f[n]
     """
 
-    parameter: ClassVar[str]
+    parameter: ClassVar[str | tuple[str, ...]]
     spread: ClassVar[Fraction] = Fraction(0)
     formula: ClassVar[Callable[[Any], tuple[list[Any], list[Any]]]]
 
     def coefficients(self) -> LinearMultistep:
         """The exact coefficients at initialisation (of the centre of the interval that blocks start from)."""
-        return LinearMultistep(*type(self).formula(getattr(self, self.parameter)))
+        return LinearMultistep(*type(self).formula(self._start()))
+
+    def _start(self) -> Fraction | tuple[Fraction, ...]:
+        """Where training starts: the trained field, or those that are named."""
+        if isinstance(self.parameter, str):
+            return getattr(self, self.parameter)
+        return tuple(getattr(self, name) for name in self.parameter)
 
     def method(self) -> Method:
         """What a block computes at initialisation: the coefficients."""
         return self.coefficients()
 
-    def block(self, f: nn.Module) -> nn.Module:
+    def block(self, f: nn.Module, place: Place | None = None) -> nn.Module:
         """One step with a trainable parameter of its own (see `Discretization.block`)."""
         from stabzoo.networks.steps import LearnableStep  # imports torch
 
-        centre = getattr(self, self.parameter)
-        return LearnableStep(f, type(self).formula, float(centre - self.spread), float(centre + self.spread))
+        start = self._start()
+        if isinstance(start, tuple):
+            low = [float(value - self.spread) for value in start]
+            return LearnableStep(f, type(self).formula, low, [float(value + self.spread) for value in start])
+        return LearnableStep(f, type(self).formula, float(start - self.spread), float(start + self.spread))

@@ -232,7 +232,7 @@ def _growth(model: str, plugin: Plugin, given: dict[str, Any], scheme: Discretiz
     """
     import timm  # and torch, which only models need
 
-    from stabzoo.networks.steps import LearnableStep
+    from stabzoo.networks.steps import trained_coefficients
 
     try:
         with plugin_code(f"{plugin}: model {model!r}"):
@@ -240,7 +240,7 @@ def _growth(model: str, plugin: Plugin, given: dict[str, Any], scheme: Discretiz
             steps = [getattr(block, "step", None) for block in network.blocks()]
     except PluginError as error:
         return str(error)
-    methods = [scheme if isinstance(step, LearnableStep) else step for step in steps]
+    methods = [scheme if trained_coefficients(step) else step for step in steps]
     if not all(isinstance(method, HasCoefficients) for method in methods):
         return "its blocks state no coefficients"
     return growth_curve(cast(list[HasCoefficients], methods))

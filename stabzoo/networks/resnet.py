@@ -7,29 +7,27 @@ Two forms are known, each as the reference releases of the papers have it:
 - ``imagenet``: 7x7/2 stem with BN-ReLU and max pooling, 4 stages, strides 1/2/2/2, no final norm.
 
 The network owns the history: the newest states y_n, y_{n-1}, ... (and past slopes f_{n-1}, ... for schemes that use
-them) as a list of tensors.  The first d-1 steps of a d-step scheme are Euler steps.
+them) as a list of tensors.  The first d-1 steps of a d-step scheme are Euler steps.  A scheme may keep more
+states than its coefficients need, or all of the stage (see ``memory`` of `stabzoo.Discretization`).
 """
 
 from collections import OrderedDict
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, NamedTuple, cast
+from typing import Any, NamedTuple, cast
 
 import torch
 import torch.nn.functional as F
 from timm.layers import DropPath, calculate_drop_path_rates
 from torch import Tensor, nn
 
-from stabzoo.discretization import Discretization
+from stabzoo.discretization import Discretization, Place, Shape, memory_of
 from stabzoo.errors import ConfigError
 from stabzoo.methods.multistep import EULER
 from stabzoo.networks.checkpoints import checkpoint_filter_fn
-from stabzoo.networks.staged import Shape, StagedNetwork
+from stabzoo.networks.places import scheme_block, scheme_starting_block
+from stabzoo.networks.staged import StagedNetwork
 from stabzoo.networks.step_check import check_step
-from stabzoo.networks.steps import LearnableStep, MultistepStep
-
-if TYPE_CHECKING:
-    from stabzoo.stability import StabilityCard
-    from stabzoo.stability.growth import ProductGrowth
+from stabzoo.networks.steps import MultistepStep
 
 __all__ = ["DiscretizedResNet", "checkpoint_filter_fn"]  # timm looks for the filter beside the class
 
@@ -147,7 +145,7 @@ class Block(nn.Module):
 
     Entries that the step uses go through their ``shortcuts`` and are handed on as they came out; ``hands_on_raw`` (the
     Euler starts of ZeroSNet's CIFAR form) hands them on as they came in, to be projected by the block that first uses
-    them.
+    them.  ``starting`` blocks are others than the scheme's: they find fewer states than it needs.
     """
 
     def __init__(
@@ -159,8 +157,10 @@ class Block(nn.Module):
         left: History,
         *,
         hands_on_raw: bool,
+        starting: bool,
     ) -> None:
         super().__init__()
+        self.starting = starting
         self.preact = preact
         self.shortcuts = nn.ModuleList(shortcuts)
         self.step = step
@@ -189,6 +189,7 @@ class BlockBuilder:
         scheme: Discretization,
         form: Form,
         stem: Shape,
+        count: int,
         *,
         bottleneck: bool,
         norm: bool,
@@ -199,12 +200,13 @@ class BlockBuilder:
         self.scheme, self.form, self.bottleneck, self.norm, self.dd = scheme, form, bottleneck, norm, dd
         self.relu_last = relu_last
         self.skips = method.keeps_state
-        self.steps, self.slopes = method.steps, method.past_slopes
-        self.at_downsampling = scheme.at_downsampling
+        self.memory = memory_of(scheme)
+        self.needed, self.slopes = self.memory or method.steps, method.past_slopes
+        self.at_downsampling = "restart" if self.memory is None else scheme.at_downsampling
         self.needs_equal_shapes = scheme.needs_equal_shapes
         self.history = History((stem,))
-        self.number = 0
-        self.checked: set[tuple[Shape, Shape, bool]] = set()
+        self.number, self.count = 0, count
+        self.checked: set[tuple[Shape, Shape, bool, int]] = set()
 
     def shortcut(self, here: Shape, there: Shape, *, bare: bool) -> nn.Module:
         """What brings an entry of shape ``here`` to ``there``: nothing, a bare 1x1 convolution, or BN-ReLU-conv1x1."""
@@ -219,9 +221,9 @@ class BlockBuilder:
 
     def check(self, step: Any, f: Branch, here: Shape, there: Shape, entries: int, *, starting: bool) -> None:
         """Try a step between two shapes that no step of its kind was tried between."""
-        if (here, there, starting) in self.checked:
+        if (here, there, starting, entries) in self.checked:
             return
-        self.checked.add((here, there, starting))
+        self.checked.add((here, there, starting, entries))
         stride = there.reduction // here.reduction
         change = f"{here.channels} -> {there.channels} channels, stride {stride}"
         check_step(
@@ -235,16 +237,31 @@ class BlockBuilder:
             1 + (self.slopes > 0),
         )
 
-    def block(self, width: int, stride: int, drop_path: float) -> Block:
+    def branch(self, cin: int, width: int, cout: int, stride: int, *, preactivated: bool, drop_path: float) -> Branch:
+        """A residual branch f in the network's style."""
+        return Branch(
+            cin,
+            width,
+            cout,
+            stride,
+            bottleneck=self.bottleneck,
+            preactivated=preactivated,
+            norm=self.norm,
+            relu_last=self.relu_last,
+            drop_path=drop_path,
+            **self.dd,
+        )
+
+    def block(self, width: int, stride: int, drop_path: float, *, stage: int, number_in_stage: int) -> Block:
         """The next block, of ``width`` channels (four times that for a bottleneck block)."""
         newest = self.history.states[0]
         out = Shape(width * 4 if self.bottleneck else width, newest.reduction * stride)
         if self.at_downsampling == "restart" and out != newest:
             found = History((newest,))
-            starting = self.steps > 1 or self.needs_equal_shapes  # f of what f made needs equal shapes
+            starting = self.needed > 1 or self.needs_equal_shapes  # f of what f made needs equal shapes
         else:
             found = self.history
-            starting = len(found.states) < self.steps
+            starting = len(found.states) < self.needed
         used = found.states[:1] if starting else found.states + found.slopes
         if not self.skips:  # y_{n+1} = f(y_n): no state enters beside the branch, and none is kept
             used = ()
@@ -254,31 +271,38 @@ class BlockBuilder:
         shortcuts = [self.shortcut(here, out, bare=bare) for here in used]
         raw = starting and self.at_downsampling == "project" and not self.form.shared_preactivation
 
-        f = Branch(
-            newest.channels,
-            width,
-            out.channels,
-            stride,
-            bottleneck=self.bottleneck,
-            preactivated=shared,
-            norm=self.norm,
-            relu_last=self.relu_last,
-            drop_path=drop_path,
-            **self.dd,
+        def branch(cin: int | None = None, cout: int | None = None) -> Branch:
+            made = cout or out.channels
+            inner = max(made // 4, 1) if self.bottleneck else made
+            return self.branch(cin or newest.channels, inner, made, stride, preactivated=shared, drop_path=drop_path)
+
+        f = branch()
+        place = Place(
+            number=self.number,
+            count=self.count,
+            stage=stage,
+            number_in_stage=number_in_stage,
+            here=newest,
+            there=out,
+            starting=starting,
+            states=len(used[: len(found.states)]),
+            device=self.dd["device"],
+            dtype=self.dd["dtype"],
+            branch=branch,
         )
         self.number += 1
         if not starting:
-            step = self.scheme.block(f)
+            step = scheme_block(self.scheme, f, place)
         elif out == newest or not self.needs_equal_shapes:
-            step = self.scheme.starting_block(f, returns_slope=self.slopes > 0)
+            step = scheme_starting_block(self.scheme, f, place, returns_slope=self.slopes > 0)
         else:
             step = MultistepStep(f, EULER, returns_slope=self.slopes > 0)
         self.check(step, f, newest, out, len(used), starting=starting)
         handed = found.states if raw else ((out,) * len(used) + found.states[len(used) :])[: len(found.states)]
         slopes = found.slopes if starting else (out,) * len(found.slopes)
-        self.history = History((out, *handed)[: self.steps], (out, *slopes)[: self.slopes])
+        self.history = History((out, *handed)[: self.memory], (out, *slopes)[: self.slopes])
         preact = preactivation(newest.channels, norm=self.norm, **self.dd) if shared else nn.Identity()
-        return Block(step, preact, shortcuts, found, self.history, hands_on_raw=raw)
+        return Block(step, preact, shortcuts, found, self.history, hands_on_raw=raw, starting=starting)
 
 
 class DiscretizedResNet(StagedNetwork):
@@ -343,11 +367,18 @@ class DiscretizedResNet(StagedNetwork):
         shapes = [Shape(width, 1 if form == "cifar" else 2)]
 
         first = Shape(width, 1 if form == "cifar" else 4)
-        builder = BlockBuilder(scheme, shape, first, bottleneck=bottleneck, norm=normed, relu_last=relu == "last", **dd)
+        builder = BlockBuilder(
+            scheme, shape, first, sum(layers), bottleneck=bottleneck, norm=normed, relu_last=relu == "last", **dd
+        )
         drop_paths = iter(cast(list[float], calculate_drop_path_rates(drop_path_rate, sum(layers))))
         stages = []
         for i, (count, stride) in enumerate(zip(layers, shape.strides, strict=True)):
-            stages.append([builder.block(width << i, stride if j == 0 else 1, next(drop_paths)) for j in range(count)])
+            stages.append(
+                [
+                    builder.block(width << i, 1 if j else stride, next(drop_paths), stage=i, number_in_stage=j)
+                    for j in range(count)
+                ]
+            )
             shapes.append(builder.history.states[0])
         super().__init__(
             scheme,
@@ -379,36 +410,19 @@ class DiscretizedResNet(StagedNetwork):
         for module in self.modules():
             if isinstance(module, nn.Conv2d):
                 nn.init.kaiming_normal_(module.weight, mode="fan_out", nonlinearity="relu")
-            elif isinstance(module, nn.BatchNorm2d | nn.Linear | LearnableStep):
-                module.reset_parameters()
+            elif callable(reset := getattr(module, "reset_parameters", None)):
+                reset()
         method, blocks = self.scheme.coefficients(), self.blocks()
         if not method.keeps_state:
             return
         normed = any(isinstance(module, nn.BatchNorm2d) for module in self.modules())
         if not method.is_explicit or not normed:
             with torch.no_grad():
-                for block in blocks:
-                    cast(Any, block).step.f.conv.weight.mul_(len(blocks) ** (-0.5 if method.is_explicit else -1.0))
+                for branch in self.modules():
+                    if isinstance(branch, Branch):
+                        branch.conv.weight.mul_(len(blocks) ** (-0.5 if method.is_explicit else -1.0))
         for n, reader in enumerate([*blocks, self.norm]):
             for name, module in reader.named_modules():
                 if isinstance(module, nn.BatchNorm2d) and name.rpartition(".")[2] in ("norm", "norm1"):
                     assert module.running_var is not None
                     module.running_var.fill_(1.0 + n)
-
-    @torch.jit.ignore()
-    def stability_card(self) -> "StabilityCard | ProductGrowth":
-        """The stability of this network as it is now.
-
-        Fixed coefficients: the card of the scheme.  Coefficients that vary from block to block: zero stability is a
-        statement about products of companion matrices, max over m <= n of ||C_n ... C_m||, evaluated exactly for the
-        weights as stored.
-
-        Raises:
-            ValueError: a trained parameter is not finite, or gives no method; the message names the block.
-        """
-        from stabzoo import stability
-
-        methods = self.block_methods()
-        if methods is None or not any(isinstance(module, LearnableStep) for module in self.modules()):
-            return super().stability_card()
-        return stability.product_growth(methods)

@@ -5,7 +5,7 @@ scheme, nothing of a one-step scheme).
 """
 
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, Any, NamedTuple, cast
+from typing import TYPE_CHECKING, Any, cast
 
 import torch
 from timm.layers import ClassifierHead, get_device_dtype
@@ -13,8 +13,9 @@ from timm.models._features import FeatureGetterNet, feature_take_indices  # timm
 from timm.models._manipulate import checkpoint
 from torch import Tensor, nn
 
-from stabzoo.discretization import Discretization
+from stabzoo.discretization import Discretization, Shape
 from stabzoo.implicit.step import ImplicitStep, solver_report
+from stabzoo.methods import OwnNetwork, OwnStep, method_of
 from stabzoo.networks.checkpoints import checkpoint_filter_fn
 
 if TYPE_CHECKING:
@@ -24,13 +25,6 @@ if TYPE_CHECKING:
     from stabzoo.stability.growth import ProductGrowth
 
 __all__ = ["Shape", "Stage", "StagedNetwork", "checkpoint_filter_fn"]  # timm looks for the filter beside the class
-
-
-class Shape(NamedTuple):
-    """Shape of a feature map: channels, and the reduction of the input's resolution."""
-
-    channels: int
-    reduction: int
 
 
 class Stage(nn.Module):
@@ -134,10 +128,26 @@ class StagedNetwork(nn.Module):
 
     @torch.jit.ignore()
     def stability_card(self) -> "StabilityCard | ProductGrowth":
-        """The stability of this network as it is now: the card of its scheme."""
+        """The stability of this network as it is now.
+
+        Where the blocks state the coefficients of the scheme, its card.  Where they state others: zero stability is a
+        statement about products of companion matrices, max over m <= n of ||C_n ... C_m||, evaluated exactly for the
+        weights as stored.  Where nothing is stated, of neither the steps nor the scheme, that of an own network.
+
+        Raises:
+            ValueError: a trained parameter is not finite, or gives no method; the message names the block.
+        """
         from stabzoo import stability
 
-        return stability.card(self.scheme)
+        scheme, methods = self.scheme, self.block_methods()
+        if methods is None:
+            stated = not isinstance(method_of(scheme), OwnStep)
+            return stability.card(scheme if stated else OwnNetwork(scheme.coefficients()))
+        regular = [not getattr(block, "starting", False) for block in self.blocks()]
+        coefficients = scheme.coefficients()
+        if all(method == coefficients for method, steady in zip(methods, regular, strict=True) if steady):
+            return stability.card(scheme)
+        return stability.product_growth(methods)
 
     @torch.jit.ignore()
     def solver_report(self) -> "list[BlockReport]":

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from fractions import Fraction
 from typing import Any
 
@@ -13,7 +13,14 @@ from torch import Tensor, nn
 from stabzoo.methods import RungeKutta
 from stabzoo.methods.multistep import LinearMultistep
 
-__all__ = ["LearnableStep", "MultistepStep", "RungeKuttaStep"]
+__all__ = ["LearnableStep", "MultistepStep", "RungeKuttaStep", "trained_coefficients"]
+
+
+def trained_coefficients(step: Any) -> dict[str, nn.Parameter]:
+    """The parameters that a step has beside those of f, by name: its coefficients follow from them if it states any."""
+    if not isinstance(step, nn.Module) or not hasattr(step, "coefficients"):
+        return {}
+    return dict(step.named_parameters(recurse=False))
 
 
 class MultistepStep(nn.Module):
@@ -55,25 +62,41 @@ class MultistepStep(nn.Module):
 
 
 class LearnableStep(nn.Module):
-    """One step whose coefficients follow from a trained scalar: ``parameter``, of shape (1,), free of weight decay."""
+    """One step whose coefficients follow from k trained numbers: ``parameter``, of shape (k,), free of weight decay."""
 
     def __init__(
-        self, f: nn.Module, formula: Callable[[Any], tuple[list[Any], list[Any]]], low: float, high: float
+        self,
+        f: nn.Module,
+        formula: Callable[[Any], tuple[list[Any], list[Any]]],
+        low: float | Sequence[float],
+        high: float | Sequence[float],
     ) -> None:
-        """Wrap ``f``; the parameter starts uniformly at random in [low, high]."""
+        """Wrap ``f``; the parameter starts uniformly at random in [low, high], of many each in its own interval.
+
+        ``formula`` is given the number, or of many a sequence of them.
+        """
         super().__init__()
         self.f = f
         self.formula = formula
-        self.low, self.high = low, high
+        self.is_one = not isinstance(low, Sequence)
+        self.low = list(low) if isinstance(low, Sequence) else [low]
+        self.high = list(high) if isinstance(high, Sequence) else [high]
         weight = next(f.parameters(), torch.empty(0))
-        self.parameter = nn.Parameter(torch.empty(1, device=weight.device, dtype=weight.dtype))
-        self.slopes = LinearMultistep(*formula(Fraction(low))).past_slopes
+        self.parameter = nn.Parameter(torch.empty(len(self.low), device=weight.device, dtype=weight.dtype))
+        self.slopes = self._method(self.low).past_slopes
         self.reset_parameters()
 
     @torch.jit.unused
     def reset_parameters(self) -> None:
         """Draw the parameter's initial value."""
-        nn.init.uniform_(self.parameter, self.low, self.high)
+        for i, (low, high) in enumerate(zip(self.low, self.high, strict=True)):
+            nn.init.uniform_(self.parameter.detach()[i : i + 1], low, high)
+
+    @torch.jit.unused
+    def _method(self, weights: list[float]) -> LinearMultistep:
+        """The exact coefficients at some weights."""
+        exact = tuple(Fraction(weight) for weight in weights)
+        return LinearMultistep(*self.formula(exact[0] if self.is_one else exact))
 
     @torch.jit.unused
     def coefficients(self) -> LinearMultistep:
@@ -82,17 +105,18 @@ class LearnableStep(nn.Module):
         Raises:
             ValueError: the weight is not finite, or the formula gives no method for it.
         """
-        weight = self.parameter.item()
-        if not math.isfinite(weight):
-            raise ValueError(f"its trained parameter is {weight}, which gives no method: the training diverged")
+        weights = self.parameter.tolist()
+        shown = ", ".join(f"{weight:g}" for weight in weights)
+        if not all(map(math.isfinite, weights)):
+            raise ValueError(f"its trained parameter is {shown}, which gives no method: the training diverged")
         try:
-            return LinearMultistep(*self.formula(Fraction(weight)))
+            return self._method(weights)
         except ZeroDivisionError:
-            raise ValueError(f"its trained parameter is {weight:g}, where the formula divides by 0") from None
+            raise ValueError(f"its trained parameter is {shown}, where the formula divides by 0") from None
 
     def forward(self, y: Tensor, history: list[Tensor]) -> list[Tensor]:
         """Advance, as `MultistepStep.forward`."""
-        alphas, betas = self.formula(self.parameter)
+        alphas, betas = self.formula(self.parameter if self.is_one else self.parameter.unsqueeze(1))
         f = self.f(y)
         y_next = f * betas[0]
         for j, alpha in enumerate(alphas):

@@ -20,7 +20,8 @@ from torch.autograd.gradcheck import GradcheckError, gradcheck
 from torch.overrides import TorchFunctionMode
 
 from stabzoo.testing.checks import NotApplicable, Subject
-from stabzoo.testing.trials import Trial, set_mode, trials
+from stabzoo.testing.places import block_at
+from stabzoo.testing.trials import SmoothField, Trial, set_mode, trials
 
 __all__ = ["check_derivatives", "check_modes"]
 
@@ -164,7 +165,7 @@ def check_state(subject: Subject) -> None:
                 expected[kind] = [tensor.detach() for tensor in alone(trial.arguments(batch, seed))]
             with torch.set_grad_enabled(call // 6 % 2 == 0):
                 got = [tensor.detach().clone() for tensor in trial(trial.arguments(batch, seed))]
-            text = f"{trial.what}: call {call + 1} computes other numbers than the first one would; keep no state in a step"
+            text = f"{trial.what}: call {call + 1} differs from what a new step computes; keep no state in a step"
             _same(got, expected[kind], text, ROUNDING)
         assert torch.equal(drawn, torch.random.get_rng_state()), (
             f"{trial.what} draws from torch's global random numbers; a step draws none, f may"
@@ -221,9 +222,7 @@ def check_separate_weights(subject: Subject) -> None:
     """No weight or buffer belongs to two blocks: of one network, of two, or of two steps that a scheme builds."""
     owners: list[tuple[str, nn.Module]] = []
     if not subject.has_own_network:
-        from stabzoo.testing.trials import SmoothField
-
-        owners += [(f"step {i} of one scheme", subject.scheme.block(SmoothField(2, 2, 1))) for i in range(2)]
+        owners += [(f"step {i} of one scheme", block_at(subject.scheme, SmoothField(2, 2, 1))) for i in range(2)]
     for which in ("a network", "another network"):
         network: Any = subject.network(blocks=2)
         owners += [(f"block {i} of {which}", block) for i, block in enumerate(network.blocks())]

@@ -7,10 +7,13 @@ from typing import Any, cast
 import torch
 from torch import Tensor, nn
 
-from stabzoo.methods import OwnStep, method_of
+from stabzoo.discretization import Discretization, Place
+from stabzoo.methods import Method, OwnStep, method_of
 from stabzoo.methods.multistep import BACKWARD_EULER, EULER, LinearMultistep
+from stabzoo.networks.places import scheme_block, scheme_starting_block
+from stabzoo.networks.steps import trained_coefficients
 from stabzoo.testing.checks import STAGES, WIDTH, NotApplicable, Subject
-from stabzoo.testing.steps import LOOSE, TIGHT, Reference, combination, trains
+from stabzoo.testing.steps import LOOSE, TIGHT, Reference, combination, stated_by
 
 __all__ = ["images", "unreached"]
 
@@ -108,68 +111,63 @@ def check_network_steps(subject: Subject) -> None:
 
 
 def _check_steps(subject: Subject) -> None:
-    stated = method_of(subject.scheme)
-    observed: Any = Observed(subject.solved_to(TIGHT))
+    stated, observed = method_of(subject.scheme), Observed(subject.solved_to(TIGHT))
     network = subject.network(blocks=4, scheme=observed, dtype=torch.float64)
     calls: list[tuple[Any, Tensor, list[Tensor], list[Tensor]]] = []
-    for step in observed.fields:
-        step.register_forward_hook(lambda step, given, new: calls.append((step, given[0], given[1], new)))
+    for step in observed.built:
+        step.register_forward_hook(lambda step, given, new: calls.append((step, given[0], list(given[1]), new)))
     with torch.no_grad():
         network(images(pixels=8).double())
         for number, (step, y, history, new) in enumerate(calls):
-            own = getattr(step, "coefficients", None)
-            method = stated if step not in observed.starting else own() if own else EULER
-            if trains(step, observed.fields[step]):
-                method = own() if own else method
-            elif own is not None and step not in observed.starting:
-                assert own() == stated.coefficients(), (
-                    f"block {number}: its step states {own()}; expected the scheme's coefficients, "
-                    f"{stated.coefficients()}"
-                )
+            f, place = observed.built[step]
+            method = stated_by(step, EULER if place.starting else stated)
             if isinstance(method, OwnStep):
                 continue
-            expected = _expected(method, y, history, new[0], observed.fields[step])
+            expected = _expected(method, y, history, place.states, new[0], f)
             error = (new[0] - expected).abs().max().item()
             assert error <= 1e-9 * max(1, expected.abs().max().item()), (
                 f"block {number}, from {tuple(y.shape[1:])} to {tuple(new[0].shape[1:])}: expected the step of the "
                 f"stated {method.kind} method, {method}; it is off by {error:.1e}"
             )
-
-
-def _expected(method: Any, y: Tensor, history: list[Tensor], new: Tensor, f: nn.Module) -> Tensor:
-    """The new state by the method; that of an equation is compared with its right-hand side."""
-    if not isinstance(method, LinearMultistep):
-        return Reference.step(method, [y], f)
-    slopes = [f(y), *history[method.steps :]] if any(method.beta) else []
-    past = history[: method.steps] if method.keeps_state else []
-    expected = combination(method.alpha, past or [torch.zeros_like(new)]) + (
-        combination(method.beta, slopes) if slopes else 0
+    steady = [step for step, (_, place) in observed.built.items() if not place.starting]
+    said = [step.coefficients() for step in steady if hasattr(step, "coefficients") and not trained_coefficients(step)]
+    assert not said or subject.method in said, (
+        f"coefficients() of the scheme is {subject.method}, but no step of its network says so; got {said[0]}"
     )
+
+
+def _expected(method: Method, y: Tensor, history: list[Tensor], states: int, new: Tensor, f: nn.Module) -> Tensor:
+    """The new state by the method; that of an equation is compared with its right-hand side."""
+    if type(method) is not LinearMultistep:
+        return Reference.step(method, history[:states], f)
+    expected = torch.zeros_like(new)
+    if method.keeps_state:
+        expected = combination(method.alpha, history[:states])
+    if any(method.beta):
+        expected = expected + combination(method.beta, [f(y), *history[states:]])
     return expected if method.is_explicit else expected + float(method.beta_next) * f(new)
 
 
 class Observed:
-    """A scheme, and around which f it has built which steps."""
+    """A scheme, and around which f and where it has built which steps."""
 
-    def __init__(self, scheme: Any) -> None:
+    def __init__(self, scheme: Discretization) -> None:
         self._scheme = scheme
-        self.fields: dict[nn.Module, nn.Module] = {}
-        self.starting: set[nn.Module] = set()
+        self.built: dict[Any, tuple[nn.Module, Place]] = {}
 
     def __getattr__(self, name: str) -> Any:
         return getattr(self._scheme, name)
 
-    def block(self, f: nn.Module) -> nn.Module:
+    def block(self, f: nn.Module, place: Place) -> nn.Module:
         """As the scheme's."""
-        step = self._scheme.block(f)
-        self.fields[step] = f
+        step = scheme_block(self._scheme, f, place)
+        self.built[step] = f, place
         return step
 
-    def starting_block(self, f: nn.Module, *, returns_slope: bool) -> nn.Module:
+    def starting_block(self, f: nn.Module, *, returns_slope: bool, place: Place) -> nn.Module:
         """As the scheme's."""
-        step = self._scheme.starting_block(f, returns_slope=returns_slope)
-        self.fields[step] = f
-        self.starting.add(step)
+        step = scheme_starting_block(self._scheme, f, place, returns_slope=returns_slope)
+        self.built[step] = f, place
         return step
 
 

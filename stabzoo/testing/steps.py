@@ -16,8 +16,8 @@ from stabzoo.implicit.settings import SolverSettings
 from stabzoo.methods import NOT_DECIDED, Method, OwnStep, method_of
 from stabzoo.methods.multistep import LinearMultistep
 from stabzoo.registry.loading import parameter_names
-from stabzoo.schemes import LearnableMultistep
 from stabzoo.testing.checks import NotApplicable, Subject
+from stabzoo.testing.places import block_at, kept_states
 
 __all__ = ["LOOSE", "TIGHT", "CurvedRotation", "LinearField", "Reference", "Step", "check_computes"]
 
@@ -89,6 +89,7 @@ class Step:
 
     module: nn.Module
     method: LinearMultistep
+    states: int
 
     @classmethod
     def of(cls, subject: Subject, matrix: Tensor) -> Step:
@@ -98,9 +99,9 @@ class Step:
     @classmethod
     def around(cls, subject: Subject, field: nn.Module) -> Step:
         """The same around any f, in float64."""
-        module = subject.solved_to(TIGHT).block(field).double().eval()
+        module = block_at(subject.solved_to(TIGHT), field).double().eval()
         own: Any = getattr(module, "coefficients", None)  # a trained step starts at random
-        return cls(module, own() if own is not None else subject.method)
+        return cls(module, own() if own is not None else subject.method, kept_states(subject.scheme))
 
     def advance(self, past: list[Tensor], slopes: list[Tensor]) -> Tensor:
         """The new state after copies of y_n, y_{n-1}, ... and f_n, f_{n-1}, ..."""
@@ -131,7 +132,7 @@ def combination(weights: tuple[Fraction, ...], tensors: list[Tensor]) -> Tensor:
 def check_step_of_zero(subject: Subject) -> None:
     """With f = 0 one step is the sum of alpha_j y_{n-j}, in float64."""
     step = Step.of(subject, scaled(0.0))
-    past = states(step.method.steps)
+    past = states(step.states)
     new = step.advance(past, [torch.zeros_like(y) for y in past])
     _close(new, combination(step.method.alpha, past), 1e-12, f"with f = 0, expected the step {step.method}")
 
@@ -144,7 +145,7 @@ def check_step_of_identity(subject: Subject) -> None:
     """
     if subject.has_own_block:
         step = Step.of(subject, scaled(SMALL))
-        past = states(step.method.steps)
+        past = states(step.states)
         slopes = [SMALL * y for y in past]
         expected = combination(step.method.beta, past) + float(step.method.beta_next) * combination(
             step.method.alpha, past
@@ -154,7 +155,7 @@ def check_step_of_identity(subject: Subject) -> None:
         return
     factor = 1.0 if subject.method.is_explicit else -0.5
     step = Step.of(subject, scaled(factor))
-    past = states(step.method.steps)
+    past = states(step.states)
     slopes = [factor * y for y in past]
     expected = combination(step.method.alpha, past) + combination(step.method.beta, slopes)
     expected = expected / (1 - factor * float(step.method.beta_next))
@@ -191,6 +192,12 @@ def check_parameter_values(subject: Subject) -> None:
                 raise AssertionError(f"at {given}: {error}") from None
 
 
+def stated_by(step: Any, stated: Method) -> Method:
+    """What a step says of itself: coefficients of its own, if it trains them or they depend on its place."""
+    own = getattr(step, "coefficients", None)
+    return own() if own is not None and type(stated) is LinearMultistep else stated
+
+
 def check_computes(scheme: Discretization) -> None:
     """One step of a scheme, in evaluation mode, computes the method that it states.
 
@@ -202,9 +209,9 @@ def check_computes(scheme: Discretization) -> None:
     if isinstance(stated, OwnStep):
         raise NotApplicable(f"its {stated.kind} is not stated; define method() beside it")
     field = CurvedRotation(0.1)
-    module: Any = scheme.block(field).double().eval()
-    method: Method = module.coefficients() if isinstance(scheme, LearnableMultistep) else stated
-    past = states(method.steps)
+    module: Any = block_at(scheme, field).double().eval()
+    method = stated_by(module, stated)
+    past = states(kept_states(scheme))
     slopes = [field(y) for y in past[1 : 1 + scheme.coefficients().past_slopes]]
     with torch.no_grad():
         new = module(past[0].clone(), [tensor.clone() for tensor in [*past, *slopes]])[0]
@@ -226,7 +233,7 @@ def check_order(subject: Subject) -> None:
         step = Step.around(subject, field)
         if step.method != subject.method:
             raise NotApplicable("every block draws coefficients of its own, which have an order of their own")
-        past = [field.solution(-j * size) for j in range(step.method.steps)]
+        past = [field.solution(-j * size) for j in range(step.states)]
         new = step.advance(past, [field(y) for y in past])
         errors.append((new - field.solution(size)).norm().item())
     expected = order + 1
@@ -240,11 +247,6 @@ def check_order(subject: Subject) -> None:
     assert expected - 0.4 <= low <= high <= expected + 0.4, f"the proved order is {order}; measured: {shown}"
 
 
-def trains(step: nn.Module, f: nn.Module) -> bool:
-    """Whether a step has parameters beside those of its f."""
-    return bool({id(p) for p in step.parameters()} - {id(p) for p in f.parameters()})
-
-
 def check_dtype_and_device(subject: Subject) -> None:
     """A step computes in the type and on the device of the states: float64, float32, bfloat16, meta.
 
@@ -254,18 +256,18 @@ def check_dtype_and_device(subject: Subject) -> None:
     for dtype, tolerance in ((torch.float64, 0.0), (torch.float32, 1e-3), (torch.bfloat16, 0.05)):
         with torch.random.fork_rng(devices=()):
             torch.manual_seed(0)  # of a trained step, which starts at random
-            step = scheme.block(LinearField(0.1 * torch.eye(2))).to(dtype).eval()
+            step = block_at(scheme, LinearField(0.1 * torch.eye(2))).to(dtype).eval()
         result = step(*_arguments(subject, dtype, "cpu"))
         for new, expected in zip(result, exact := exact or result, strict=True):
             assert new.dtype == dtype, f"given {dtype}, expected {dtype}, got {new.dtype}"
             _close(new.double(), expected.double(), tolerance, f"in {dtype} expected what float64 gives")
-    step = subject.scheme.block(LinearField(torch.eye(2))).to("meta").eval()
+    step = block_at(subject.scheme, LinearField(torch.eye(2))).to("meta").eval()
     for new in step(*_arguments(subject, torch.float32, "meta")):
         assert new.device.type == "meta", f"given tensors on meta, expected one there, got {new.device}"
 
 
 def _arguments(subject: Subject, dtype: torch.dtype, device: str) -> tuple[Tensor, list[Tensor]]:
-    count = subject.method.steps + subject.method.past_slopes
+    count = kept_states(subject.scheme) + subject.method.past_slopes
     history = [torch.ones(2, 2, 3, 3, dtype=dtype, device=device) for _ in range(count)]
     return history[0].clone(), history
 

@@ -2,21 +2,22 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
-from itertools import islice
+from functools import partial
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 
+from stabzoo.discretization import Discretization, Place, memory_of
 from stabzoo.testing.checks import Subject
+from stabzoo.testing.places import block_at, kept_states, place_of, places, starting_block_at
 from stabzoo.testing.steps import TIGHT
 
 __all__ = ["SmoothField", "Trial", "set_mode", "trials"]
 
 PIXELS = 4  # a side of the new state
-NUMBERS = 12  # steps of a scheme that are built one after the other
 
 
 class SmoothField(nn.Module):
@@ -83,24 +84,39 @@ def trials(subject: Subject) -> list[Trial]:
 
 
 def _steps(subject: Subject) -> Iterator[Trial]:
-    """Usual ones, one of the first, where the shape changes if they are used there, and one that is built late."""
+    """Usual ones and one of the first; where the shape changes, if they are used there; of an own step, at places."""
     scheme = subject.solved_to(TIGHT)
-    method = subject.method
-    narrowing = [(2, 2, 1)] if scheme.needs_equal_shapes else [(2, 2, 1), (2, 4, 2)]
-    for channels, out, stride in narrowing:
-        change = f" from {channels} to {out} channels, stride {stride}" if stride > 1 else ""
-        here, there = (channels, PIXELS * stride, PIXELS * stride), (out, PIXELS, PIXELS)
-        if stride == 1 or method.steps == 1 or scheme.at_downsampling == "project":
-            field = SmoothField(channels, out, stride)
-            names = ("y", *(f"history[{j}]" for j in range(method.steps + method.past_slopes)))
-            shapes = (here, *(there,) * (len(names) - 1))
-            module = scheme.block(field).double()
-            yield Trial(f"block(){change}", module, names, shapes, field, method.past_slopes > 0)
-        if method.steps > 1:
-            field = SmoothField(channels, out, stride)
-            module = scheme.starting_block(field, returns_slope=method.past_slopes > 0).double()
-            names, shapes = ("y", "history[0]"), (here, there)
-            yield Trial(f"starting_block(){change}", module, names, shapes, field, method.past_slopes > 0)
+    slopes, needed = subject.method.past_slopes, kept_states(scheme)
+    restarts = scheme.at_downsampling == "restart" or memory_of(scheme) is None
+    start = partial(starting_block_at, returns_slope=slopes > 0)
+    changes = [(2, 2, 1)] if scheme.needs_equal_shapes else [(2, 2, 1), (2, 4, 2)]
+    for channels, out, stride in changes:
+        step = partial(_step, scheme, (channels, out, stride))
+        if stride == 1 or needed == 1 or not restarts:
+            for at in places(scheme) if subject.has_own_block and stride == 1 else [{}]:
+                yield step("block()", block_at, at.get("states", needed), slopes, at)
+        if needed > 1:
+            yield step("starting_block()", start, 1, 0, {})
+
+
+def _step(
+    scheme: Discretization,
+    change: tuple[int, int, int],
+    what: str,
+    build: Callable[[Discretization, nn.Module, Place], nn.Module],
+    states: int,
+    past_slopes: int,
+    at: dict[str, Any],
+) -> Trial:
+    channels, out, stride = change
+    field = SmoothField(channels, out, stride)
+    module = build(scheme, field, place_of(field, scheme, channels, out, stride, **at)).double()
+    names = ("y", *(f"history[{j}]" for j in range(states + past_slopes)))
+    there = (out, PIXELS, PIXELS)
+    shapes = ((channels, PIXELS * stride, PIXELS * stride), *(there,) * (states + past_slopes))
+    what += f" from {channels} to {out} channels, stride {stride}" if stride > 1 else ""
+    what += f" at step {at['number']}" if "number" in at else ""
+    return Trial(what, module, names, shapes, field, scheme.coefficients().past_slopes > 0)
 
 
 def _blocks(subject: Subject) -> Iterator[Trial]:
@@ -122,8 +138,3 @@ def _blocks(subject: Subject) -> Iterator[Trial]:
             kinds.add(kind)
             names = tuple(f"history[{j}]" for j in range(len(history)))
             yield Trial(f"block {i} of its network", block, names, tuple(tuple(t.shape[1:]) for t in history))
-
-
-def built(subject: Subject, count: int = NUMBERS) -> list[nn.Module]:
-    """Steps that the scheme builds one after the other."""
-    return [subject.scheme.block(SmoothField(2, 2, 1)) for _ in islice(range(count), count)]

@@ -21,7 +21,7 @@ from stabzoo.evaluation.accuracy import iter_logits, num_correct
 from stabzoo.evaluation.perturbations import perturbation
 from stabzoo.evaluation.spec import Clean
 from stabzoo.files import exclusive, write_atomically
-from stabzoo.networks.steps import LearnableStep
+from stabzoo.networks.steps import trained_coefficients
 from stabzoo.training.loop import Trained, Trainer
 from stabzoo.training.networks import network_of
 from stabzoo.training.process import Process
@@ -161,8 +161,10 @@ class _Session(Session):
             "top5": 100 * top5 / images.test_count,
         }
         for name, module in trainer.network.network.named_modules():
-            if isinstance(module, LearnableStep):
-                note[f"{name}.parameter"] = float(module.parameter.detach())
+            for key, parameter in trained_coefficients(module).items():
+                values = parameter.detach().flatten().tolist()
+                several = len(values) > 1
+                note |= {f"{name}.{key}{f'.{i}' if several else ''}": value for i, value in enumerate(values)}
         if self.reports:
             solves = sum(report.solves for report in self.reports) or 1
             note["evaluations_a_solve"] = sum(report.evaluations for report in self.reports) / solves
