@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from stabzoo.diagnostics.layers import conv_norm
     from stabzoo.diagnostics.measurement import Measurement
     from stabzoo.diagnostics.spectra.periodic import periodic_norms
-    from stabzoo.discretization import Discretization, Place, Shape
+    from stabzoo.discretization import BranchKind, Discretization, Place, Shape
     from stabzoo.errors import ConfigError
     from stabzoo.families import adams_bashforth, adams_moulton, bdf, milne_simpson, named_method, nystrom, ssp
     from stabzoo.hookspecs import hookimpl
@@ -42,11 +42,12 @@ if TYPE_CHECKING:
         TruncatedSolve,
     )
     from stabzoo.methods.multistep import NOT_DECIDED, LinearMultistep
+    from stabzoo.networks.branch import BranchSite
     from stabzoo.networks.checkpoints import checkpoint_filter_fn
     from stabzoo.networks.staged import StagedNetwork
     from stabzoo.networks.steps import PartitionedStep
-    from stabzoo.registry.catalogue import list_models, list_schemes
-    from stabzoo.registry.loading import get_scheme
+    from stabzoo.registry.catalogue import list_branches, list_models, list_schemes
+    from stabzoo.registry.loading import get_branch, get_scheme
     from stabzoo.schemes import (
         ExplicitFamily,
         ExplicitMultistep,
@@ -61,6 +62,8 @@ if TYPE_CHECKING:
 __version__ = "0.1.0"
 
 _PUBLIC = {
+    "BranchKind": "discretization",
+    "BranchSite": "networks.branch",
     "ConfigError": "errors",
     "ConvergenceWarning": "implicit.report",
     "Discretization": "discretization",
@@ -100,10 +103,12 @@ _PUBLIC = {
     "conv_norm": "diagnostics.layers",
     "fold_batch_norm": "diagnostics.bounds.parts",
     "forward_bounds": "diagnostics.bounds.network",
+    "get_branch": "registry.loading",
     "get_scheme": "registry.loading",
     "hookimpl": "hookspecs",
     "is_zero_stable": "stability",
     "joint_sensitivity": "diagnostics.bounds.joint",
+    "list_branches": "registry.catalogue",
     "list_models": "registry.catalogue",
     "list_schemes": "registry.catalogue",
     "load_yaml": "config",
@@ -124,6 +129,8 @@ _PUBLIC = {
 
 __all__ = [  # a literal, for type checkers
     "NOT_DECIDED",
+    "BranchKind",
+    "BranchSite",
     "ConfigError",
     "ConvergenceWarning",
     "Discretization",
@@ -162,10 +169,12 @@ __all__ = [  # a literal, for type checkers
     "conv_norm",
     "fold_batch_norm",
     "forward_bounds",
+    "get_branch",
     "get_scheme",
     "hookimpl",
     "is_zero_stable",
     "joint_sensitivity",
+    "list_branches",
     "list_models",
     "list_schemes",
     "load_yaml",

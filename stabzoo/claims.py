@@ -207,7 +207,7 @@ def on_trial(reports: Sequence[ModelReport]) -> list[ModelReport]:
     kinds: dict[tuple[Any, ...], ModelReport] = {}
     for report in reports:
         config = report.config
-        kind = config.scheme, config.form, config.block, len(config.layers), repr(config.parameters)
+        kind = config.scheme, config.form, config.block, len(config.layers), repr((config.parameters, config.options))
         if report.error is None and (kind not in kinds or config.depth < kinds[kind].config.depth):
             kinds[kind] = report
     smallest = {report.name for report in kinds.values()}

@@ -18,7 +18,9 @@ if TYPE_CHECKING:
     import torch
     from torch import nn
 
-__all__ = ["Discretization", "Place", "Shape", "memory_of"]
+    from stabzoo.networks.branch import BranchSite
+
+__all__ = ["BranchKind", "Discretization", "Place", "Shape", "memory_of"]
 
 AtDownsampling: TypeAlias = Literal["project", "restart"]
 
@@ -153,5 +155,40 @@ class Discretization(Protocol):
 
         It is called with ``scheme``, ``layers`` (blocks per stage), ``width``, the options that a user gives, and with
         ``form`` and ``bottleneck`` where it has such arguments.
+        """
+        ...
+
+
+@runtime_checkable
+class BranchKind(Protocol):
+    """A kind of residual branch f, what ``branch=`` of a network names: its fields are the kind's options.
+
+    Example:
+        >>> from stabzoo import Strict
+        >>> class Halved(Strict):
+        ...     name = "halved"
+        ...
+        ...     def build(self, site):
+        ...         from my_package.layers import HalvedBranch
+        ...
+        ...         return HalvedBranch(site)
+    """
+
+    @property
+    def name(self) -> str:
+        """The kind's name in the registry."""
+        ...
+
+    def build(self, site: BranchSite) -> nn.Module:
+        """The branch at ``site`` (a `stabzoo.BranchSite`), a module with
+
+        - ``forward(y, scale=1.0)``: scale * f(y), a new tensor, which the step may overwrite; ``y`` stays as it is.
+        - ``init_scale(factor, variance)``: called once the weights are drawn anew (convolutions He-normal, other
+          modules by their ``reset_parameters``).  It makes f about ``factor`` times as large, and has batch norms
+          expect what they will see of states of this variance.
+
+        What is proved of f, it says by attributes that it may have: ``one_sided_lipschitz``, a mu with
+        (f(u) - f(v)) . (u - v) <= mu ||u - v||^2, or None, for implicit steps, with ``one_sided_reason``, why or why
+        not; ``bound(grid)``, a `stabzoo.StepBound`.
         """
         ...

@@ -93,6 +93,11 @@ def build_model(name: str, config: ModelConfig, pretrained: bool = False, **kwar
         raise UnknownParameterError(f"model {name!r}: {error}; the network takes {', '.join(options)}") from None
     except ConfigError as error:
         raise ConfigError(f"model {name!r}: {error}") from None
+    if unknown := [option for option in config.options if option not in options]:
+        raise ConfigError(
+            f"model {name!r}: options: the network takes no {unknown[0]!r}; it takes {', '.join(options)}"
+        )
+    given = {**config.options, **given}
     width = given.setdefault("width", config.width)
     if width is not None and (not isinstance(width, int) or isinstance(width, bool) or not 1 <= width <= MAX_WIDTH):
         raise ConfigError(

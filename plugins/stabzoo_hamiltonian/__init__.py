@@ -6,7 +6,6 @@ networks.  AAAI 2018.
 
 from __future__ import annotations
 
-from fractions import Fraction
 from typing import TYPE_CHECKING
 
 from stabzoo import (
@@ -14,7 +13,6 @@ from stabzoo import (
     ExplicitMultistep,
     LinearMultistep,
     PartitionedRungeKutta,
-    Rational,
     SecondOrderMultistep,
     hookimpl,
 )
@@ -26,7 +24,7 @@ if TYPE_CHECKING:
 
 
 class Midpoint(ExplicitMultistep):
-    """y_{n+1} = y_{n-1} + 2 f(y_n): the midpoint network, eq. (14) of the paper, with the step size in f.
+    """y_{n+1} = y_{n-1} + 2 f(y_n): the midpoint network, with h in f; f(y) = s((K - K')y + b) in the models.
 
     Two steps, order 2; weakly stable: its roots are 1 and -1, so that no real lambda < 0 lies in its stability region.
     It runs backwards as it runs forwards: y_{n-1} = y_{n+1} - 2 f(y_n), and no rounding error is multiplied.
@@ -38,7 +36,7 @@ class Midpoint(ExplicitMultistep):
 
 
 class Verlet(ExplicitMultistep):
-    """y_{n+1} = 2 y_n - y_{n-1} + f(y_n), y'' = f(y): the leapfrog network of the paper, with h^2 in f.
+    """y_{n+1} = 2 y_n - y_{n-1} + f(y_n): the leapfrog network, with h^2 in f; f(y) = -K' s(K y + b) in the models.
 
     Stormer's method, of order 2 for y'' = f(y), and symplectic where f is a gradient.  Of y' = f(y) it is neither
     consistent nor zero-stable.  The first step is y_1 = y_0 + f(y_0), which is the same formula with y_{-1} = y_0.
@@ -54,23 +52,20 @@ class Verlet(ExplicitMultistep):
 
 
 class Hamiltonian(ExplicitFamily):
-    """z += -h K1' s(K1 y + b1), then y += h K2' s(K2 z + b2): the two-layer Hamiltonian network, eqs. (10)-(11).
+    """z += -K1' s(K1 y + b1), then y += K2' s(K2 z + b2): the two-layer Hamiltonian network, eqs. (10)-(11), h in K.
 
-    (y, z) are the halves of the channels, K' is the transpose of the convolution K, s is ReLU.  Both slopes are
-    gradients, of V(y) = |s(K1 y + b1)|^2 / 2 and T(z): a block is a symplectic map, whatever the weights, and is
-    inverted by subtracting what it added.
-
-    Attributes:
-        h: The step size, 1/10 as in the release; part of f, as always.
+    (y, z) are the halves of the channels.  The slopes are those of the network's branches, g for z and -f for y; of the
+    models' branch, "parabolic", K' is the transpose of the convolution K, and g and f are gradients: a block is a
+    symplectic map, whatever the weights (with batch norms, in evaluation mode).  With any branch it is inverted by
+    subtracting what it added.
     """
 
     name = "hamiltonian"
     at_downsampling = "restart"
     needs_equal_shapes = True
-    h: Rational = Fraction(1, 10)
 
     def coefficients(self) -> LinearMultistep:
-        """What is left of the step when K is small: Euler's, of both halves."""
+        """What is left of the step when f and g are small: Euler's, of both halves."""
         return self.method().coefficients()
 
     def method(self) -> PartitionedRungeKutta:
@@ -78,15 +73,12 @@ class Hamiltonian(ExplicitFamily):
         return PartitionedRungeKutta.splitting((1,), (1,))
 
     def block(self, f: nn.Module, place: Place) -> nn.Module:
-        """One step around two gradients; ``f`` is left out (see `stabzoo.Discretization.block`)."""
+        """One step around two branches of half the channels; ``f`` is left out (see `Discretization.block`)."""
         from stabzoo import PartitionedStep  # imports torch
-        from stabzoo_hamiltonian.gradient import Gradient
+        from stabzoo_hamiltonian.negated import Negated
 
-        def slope(h: float) -> nn.Module:
-            half = place.here.channels // 2
-            return Gradient(half, half, h, device=place.device, dtype=place.dtype)
-
-        return PartitionedStep(slope(float(self.h)), slope(-float(self.h)), self.method())
+        half = place.here.channels // 2
+        return PartitionedStep(Negated(place.branch(half, half)), place.branch(half, half), self.method())
 
 
 @hookimpl

@@ -32,11 +32,11 @@ from numpy.typing import NDArray
 from scipy.sparse.linalg import ArpackError, ArpackNoConvergence, LinearOperator, eigs
 from torch import Tensor, nn
 
-from stabzoo.diagnostics.bounds.parts import chain, preactivated_chain, sequence_bound
+from stabzoo.diagnostics.bounds.parts import branch_constant, chain, sequence_bound
 from stabzoo.diagnostics.capture import evaluating, run_hooked
 from stabzoo.diagnostics.measurement import Measurement
 from stabzoo.implicit.step import ImplicitStep, off_the_record, one_sided
-from stabzoo.networks.resnet import Branch
+from stabzoo.networks.branch import Branch
 
 __all__ = ["HasLipschitz", "WellPosedness", "well_posedness"]
 
@@ -214,16 +214,16 @@ def _prove(name: str, step: ImplicitStep, grid: tuple[int, ...]) -> WellPosednes
         upper = _lipschitz(f, grid)
     except ValueError as error:
         upper = Measurement(math.inf, "certified_upper", str(error))
+    reason = getattr(f, "one_sided_reason", "")
     if (mu := one_sided(f)) is not None and mu < upper.value:
-        return WellPosedness(name, weight, upper, Measurement(mu, "certified_upper", "by its own structure"))
-    return WellPosedness(name, weight, upper, upper)
+        return WellPosedness(name, weight, upper, Measurement(mu, "certified_upper", reason or "by its own structure"))
+    note = "; ".join(text for text in (reason, upper.note) if text)
+    return WellPosedness(name, weight, upper, replace(upper, note=note))
 
 
 def _lipschitz(f: nn.Module, grid: tuple[int, ...]) -> Measurement:
     if type(f) is Branch and len(grid) == 2:
-        if f.drop_path.training and type(f.drop_path) is not nn.Identity:
-            raise ValueError("stochastic depth draws at random: call model.eval()")
-        value, _ = preactivated_chain([*f.body.children(), f.conv], (grid[0], grid[1]))
+        value, _ = branch_constant(f, (grid[0], grid[1]))
         return Measurement(value, "certified_upper", "product of its layers, batch norms folded in")
     bounds = sequence_bound([("f", f)], (grid[0], grid[1]) if len(grid) == 2 else None)
     value = chain(bounds)[0]

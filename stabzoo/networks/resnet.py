@@ -11,24 +11,25 @@ them) as a list of tensors.  The first d-1 steps of a d-step scheme are Euler st
 states than its coefficients need, or all of the stage (see ``memory`` of `stabzoo.Discretization`).
 """
 
-from collections import OrderedDict
-from dataclasses import dataclass
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass, replace
 from typing import Any, NamedTuple, cast
 
 import torch
-import torch.nn.functional as F
-from timm.layers import DropPath, calculate_drop_path_rates
+from timm.layers import calculate_drop_path_rates
 from torch import Tensor, nn
 
-from stabzoo.discretization import Discretization, Place, Shape, memory_of
+from stabzoo.discretization import BranchKind, Discretization, Place, Shape, memory_of
 from stabzoo.errors import ConfigError
 from stabzoo.methods.multistep import EULER
+from stabzoo.networks.branch import BranchSite, NormName, Style, Usual, build_branch
 from stabzoo.networks.checkpoints import checkpoint_filter_fn
 from stabzoo.networks.places import scheme_block, scheme_starting_block
 from stabzoo.networks.reversible import is_invertible
 from stabzoo.networks.staged import StagedNetwork
 from stabzoo.networks.step_check import check_step
 from stabzoo.networks.steps import MultistepStep
+from stabzoo.registry.loading import get_branch
 
 __all__ = ["DiscretizedResNet", "checkpoint_filter_fn"]  # timm looks for the filter beside the class
 
@@ -66,71 +67,6 @@ class Shortcut1x1(nn.Conv2d):
         x = input[:, :, :: self.step, :: self.step]
         kernel = self.weight.flatten(1).expand(x.shape[0], -1, -1)  # bmm, for matmul would leave a transposed result
         return torch.bmm(kernel, x.flatten(2)).unflatten(2, (x.shape[2], x.shape[3]))
-
-
-def preactivation(channels: int, *, norm: bool, **dd: Any) -> nn.Sequential:
-    """BN-ReLU, or a ReLU alone: that acts on a state itself, which others read too, so not in place."""
-    if not norm:
-        return nn.Sequential(OrderedDict(act=nn.ReLU()))
-    return nn.Sequential(OrderedDict(norm=nn.BatchNorm2d(channels, **dd), act=nn.ReLU(inplace=True)))
-
-
-class ScaledConv2d(nn.Conv2d):
-    """A convolution whose result is wanted times a scalar: scaling its kernel saves a pass over the result."""
-
-    def forward(self, input: Tensor, scale: float = 1.0) -> Tensor:
-        """(B, C, H, W) -> scale * conv(input), (B, C', H', W')."""
-        kernel = self.weight if scale == 1.0 else self.weight * scale
-        return F.conv2d(input, kernel, None, self.stride, self.padding)
-
-
-class Branch(nn.Module):
-    """The residual branch f: two BN-ReLU-conv triplets, three if ``bottleneck``; the first BN-ReLU may be done.
-
-    Without ``norm`` the ReLU-conv pairs alone; the first ReLU then acts on the state itself, so not in place.  With
-    ``relu_last`` conv-ReLU pairs.
-    """
-
-    def __init__(
-        self,
-        cin: int,
-        width: int,
-        cout: int,
-        stride: int,
-        *,
-        bottleneck: bool,
-        preactivated: bool,
-        norm: bool,
-        relu_last: bool,
-        drop_path: float,
-        **dd: Any,
-    ) -> None:
-        super().__init__()
-        plan = [(cin, width, 3, stride)]
-        if bottleneck:
-            plan = [(cin, width, 1, 1), (width, width, 3, stride)]
-        layers: OrderedDict[str, nn.Module] = OrderedDict()
-        for i, (a, b, kernel, s) in enumerate(plan, start=1):
-            if i > 1 or not (preactivated or relu_last):
-                if norm:
-                    layers[f"norm{i}"] = nn.BatchNorm2d(a, **dd)
-                layers[f"act{i}"] = nn.ReLU(inplace=norm or i > 1)
-            layers[f"conv{i}"] = nn.Conv2d(a, b, kernel, s, kernel // 2, bias=False, **dd)
-        last = len(plan) + 1
-        if norm:
-            layers[f"norm{last}"] = nn.BatchNorm2d(width, **dd)
-        layers[f"act{last}"] = nn.ReLU(inplace=True)
-        self.body = nn.Sequential(layers)
-        self.conv = ScaledConv2d(width, cout, 1 if bottleneck else 3, padding=0 if bottleneck else 1, bias=False, **dd)
-        self.relu_last = relu_last
-        self.act = nn.ReLU(inplace=True) if relu_last else nn.Identity()
-        self.drop_path = DropPath(drop_path) if drop_path else nn.Identity()
-
-    def forward(self, y: Tensor, scale: float = 1.0) -> Tensor:
-        """(B, C, H, W) -> scale * f(y), (B, C', H', W')."""
-        if self.relu_last:
-            return self.drop_path(self.act(self.conv(self.body(y))) * scale)  # a scale may be negative
-        return self.drop_path(self.conv(self.body(y), scale))
 
 
 @dataclass(frozen=True)
@@ -171,7 +107,10 @@ class Block(nn.Module):
         self.states, self.slopes = len(left.states), len(left.slopes)
         self.hands_on_raw = hands_on_raw
         kept = all(type(module) is nn.Identity for module in (preact, *shortcuts)) and not self.slopes
-        self.invertible = kept and (self.states > self.found_states or (uses_all and is_invertible(step)))
+        loses = self.states == self.found_states
+        self.invertible = kept and (not loses or (uses_all and is_invertible(step)))
+        multistep = self.invertible and loses and type(step) is MultistepStep
+        self.weight_of_lost: float | None = cast(MultistepStep, step).alpha[-1] if multistep else None
 
     def forward(self, history: list[Tensor]) -> list[Tensor]:
         """States (then slopes), newest first -> the same one step later."""
@@ -189,7 +128,7 @@ class Block(nn.Module):
     def inverse(self, history: list[Tensor]) -> list[Tensor]:
         """What `forward` was given, from what it returned; for a block that is ``invertible``."""
         new, kept = history[0], history[1:]
-        if self.states > self.found_states:  # one of the first steps: no state is lost
+        if self.states > self.found_states:  # one of the first steps, which loses no state
             return kept
         return [*kept, cast(Any, self.step).inverse(new, kept)]
 
@@ -203,14 +142,14 @@ class BlockBuilder:
         form: Form,
         stem: Shape,
         count: int,
+        style: Style,
+        kind: BranchKind,
         *,
         bottleneck: bool,
-        norm: bool,
         relu_last: bool,
-        **dd: Any,
     ) -> None:
         method = scheme.coefficients()
-        self.scheme, self.form, self.bottleneck, self.norm, self.dd = scheme, form, bottleneck, norm, dd
+        self.scheme, self.form, self.bottleneck, self.style, self.kind = scheme, form, bottleneck, style, kind
         self.relu_last = relu_last
         self.skips = method.keeps_state
         self.memory = memory_of(scheme)
@@ -221,19 +160,20 @@ class BlockBuilder:
         self.history = History((stem,))
         self.number, self.count = 0, count
         self.checked: set[tuple[Shape, Shape, bool, int]] = set()
+        self.tried: set[BranchSite] = set()
 
     def shortcut(self, here: Shape, there: Shape, *, bare: bool) -> nn.Module:
-        """What brings an entry of shape ``here`` to ``there``: nothing, a bare 1x1 convolution, or BN-ReLU-conv1x1."""
+        """What brings an entry of shape ``here`` to ``there``: nothing, a bare 1x1 convolution, or norm-act-conv1x1."""
         if here == there:
             return nn.Identity()
-        conv = Shortcut1x1(here.channels, there.channels, there.reduction // here.reduction, **self.dd)
+        conv = Shortcut1x1(here.channels, there.channels, there.reduction // here.reduction, **self.style.dd)
         if bare:
             return conv
-        layers = preactivation(here.channels, norm=self.norm, **self.dd)
+        layers = self.style.preactivation(here.channels)
         layers.add_module("conv", conv)
         return layers
 
-    def check(self, step: Any, f: Branch, here: Shape, there: Shape, entries: int, *, starting: bool) -> None:
+    def check(self, step: Any, here: Shape, there: Shape, entries: int, *, starting: bool) -> None:
         """Try a step between two shapes that no step of its kind was tried between."""
         if (here, there, starting, entries) in self.checked:
             return
@@ -244,27 +184,23 @@ class BlockBuilder:
             step,
             "starting_block" if starting else "block",
             f"scheme {self.scheme.name!r}, block {self.number} of the network ({change})",
-            f.conv.weight,
+            torch.empty(0, **self.style.dd),
             (here.channels, there.channels),
             stride,
             entries,
             1 + (self.slopes > 0),
         )
 
-    def branch(self, cin: int, width: int, cout: int, stride: int, *, preactivated: bool, drop_path: float) -> Branch:
-        """A residual branch f in the network's style."""
-        return Branch(
-            cin,
-            width,
-            cout,
-            stride,
-            bottleneck=self.bottleneck,
-            preactivated=preactivated,
-            norm=self.norm,
-            relu_last=self.relu_last,
-            drop_path=drop_path,
-            **self.dd,
+    def branch(
+        self, cin: int, width: int, cout: int, stride: int, *, preactivated: bool, drop_path: float
+    ) -> nn.Module:
+        """A residual branch of the network's kind, from ``cin`` to ``cout`` channels."""
+        site = BranchSite(
+            cin, width, cout, stride, self.style, self.bottleneck, preactivated, self.relu_last, drop_path
         )
+        first = replace(site, drop_path=0.0) not in self.tried
+        self.tried.add(replace(site, drop_path=0.0))
+        return build_branch(self.kind, site, tried=first)
 
     def block(self, width: int, stride: int, drop_path: float, *, stage: int, number_in_stage: int) -> Block:
         """The next block, of ``width`` channels (four times that for a bottleneck block)."""
@@ -285,7 +221,7 @@ class BlockBuilder:
         shortcuts = [self.shortcut(here, out, bare=bare) for here in used]
         raw = starting and self.at_downsampling == "project" and not self.form.shared_preactivation
 
-        def branch(cin: int | None = None, cout: int | None = None) -> Branch:
+        def branch(cin: int | None = None, cout: int | None = None) -> nn.Module:
             made = cout or out.channels
             inner = max(made // 4, 1) if self.bottleneck else made
             return self.branch(cin or newest.channels, inner, made, stride, preactivated=shared, drop_path=drop_path)
@@ -300,8 +236,8 @@ class BlockBuilder:
             there=out,
             starting=starting,
             states=len(used[: len(found.states)]),
-            device=self.dd["device"],
-            dtype=self.dd["dtype"],
+            device=self.style.device,
+            dtype=self.style.dtype,
             branch=branch,
         )
         self.number += 1
@@ -311,11 +247,11 @@ class BlockBuilder:
             step = scheme_starting_block(self.scheme, f, place, returns_slope=self.slopes > 0)
         else:
             step = MultistepStep(f, EULER, returns_slope=self.slopes > 0)
-        self.check(step, f, newest, out, len(used), starting=starting)
+        self.check(step, newest, out, len(used), starting=starting)
         handed = found.states if raw else ((out,) * len(used) + found.states[len(used) :])[: len(found.states)]
         slopes = found.slopes if starting else (out,) * len(found.slopes)
         self.history = History((out, *handed)[: self.memory], (out, *slopes)[: self.slopes])
-        preact = preactivation(newest.channels, norm=self.norm, **self.dd) if shared else nn.Identity()
+        preact = self.style.preactivation(newest.channels) if shared else nn.Identity()
         return Block(
             step,
             preact,
@@ -326,6 +262,23 @@ class BlockBuilder:
             starting=starting,
             uses_all=self.memory == self.steps,
         )
+
+
+def branches(module: nn.Module) -> Iterator[Any]:
+    """The residual branches in a step, those within others left to them."""
+    if callable(getattr(module, "init_scale", None)):
+        yield module
+    else:
+        for child in module.children():
+            yield from branches(child)
+
+
+def expect_variance(readers: Iterable[nn.Module], variance: float) -> None:
+    """Have the batch norms in what reads states of this variance start with it."""
+    for reader in readers:
+        for module in reader.modules():
+            if isinstance(module, nn.BatchNorm2d) and module.running_var is not None:
+                module.running_var.fill_(variance)
 
 
 class DiscretizedResNet(StagedNetwork):
@@ -340,11 +293,16 @@ class DiscretizedResNet(StagedNetwork):
         width: Channels of the first stage; by default 16 (cifar) or 64 (imagenet).  Each further stage doubles them.
         num_classes: Classes; 0 leaves the classifier out.
         in_chans: Channels of the input image.
-        norm: ``"batch"``, or ``"none"`` for a network without any batch norm.  No convolution gains a bias in its place
-            (the paper's blocks have none), and the last kernels of the branches start smaller: see `init_weights`.
+        norm: ``"batch"``, ``"group"`` (32 groups, or as many as divide the channels), ``"layer"`` (over the channels of
+            each pixel), or ``"none"`` for a network without any.  No convolution gains a bias in its place (the paper's
+            blocks have none), and the branches start smaller: see `init_weights`.
+        act: The activation, as timm names it: ``"relu"``, ``"gelu"``, ``"tanh"``, ...
+        branch: The kind of the residual branches: a registered name, or a mapping of ``name`` and the kind's own
+            fields, or a `stabzoo.BranchKind`; None: the usual one, ``"plain"``.
         relu: ``"first"``, before every convolution of a branch: W2 relu(W1 relu(y)), pre-activation; or ``"last"``,
-            after every one: relu(W2 relu(W1 y)), the blocks of Understanding ResNet from a discrete dynamical system
-            perspective, section 2, that have no batch norms.  Then a change of shape is a bare 1x1 convolution.
+            after every one of the usual branch: relu(W2 relu(W1 y)), the blocks of Understanding ResNet from a discrete
+            dynamical system perspective, section 2, that have no batch norms.  Then a change of shape is a bare 1x1
+            convolution.
         global_pool: Pooling before the classifier, as timm names it; ``""`` for none.
         drop_rate: Dropout before the classifier.
         drop_path_rate: Stochastic depth: the rate of the last block; it grows linearly from 0.
@@ -361,22 +319,25 @@ class DiscretizedResNet(StagedNetwork):
         width: int | None = None,
         num_classes: int = 10,
         in_chans: int = 3,
-        norm: str = "batch",
+        norm: NormName = "batch",
         relu: str = "first",
         global_pool: str = "avg",
         drop_rate: float = 0.0,
         drop_path_rate: float = 0.0,
         device: Any = None,
         dtype: Any = None,
+        act: str = "relu",
+        branch: str | Mapping[str, Any] | BranchKind | None = None,
     ) -> None:
-        if norm not in ("batch", "none"):
-            raise ConfigError(f"norm: expected 'batch' or 'none', got {norm!r}")
+        style = Style(norm, act, device, dtype)
+        kind = Usual() if branch is None else get_branch(branch)
         if relu not in ("first", "last"):
             raise ConfigError(f"relu: expected 'first' or 'last', got {relu!r}")
-        if relu == "last" and norm == "batch":
-            raise ConfigError("relu: 'last' is of blocks without batch norms; add norm='none'")
-        normed = norm == "batch"
-        dd = {"device": device, "dtype": dtype}
+        if relu == "last" and norm != "none":
+            raise ConfigError("relu: 'last' is of blocks without norms; add norm='none'")
+        if relu == "last" and kind.name != "plain":
+            raise ConfigError(f"relu: 'last' is of the branch 'plain'; got the branch {kind.name!r}")
+        dd = style.dd
         shape = FORMS[form]
         width = width or shape.width
         stem = nn.Sequential()
@@ -384,14 +345,14 @@ class DiscretizedResNet(StagedNetwork):
             stem.add_module("conv", nn.Conv2d(in_chans, width, 3, padding=1, bias=False, **dd))
         else:
             stem.add_module("conv", nn.Conv2d(in_chans, width, 7, stride=2, padding=3, bias=False, **dd))
-            if normed:
-                stem.add_module("norm", nn.BatchNorm2d(width, **dd))
-            stem.add_module("act", nn.ReLU(inplace=True))
+            if (stem_norm := style.make_norm(width)) is not None:
+                stem.add_module("norm", stem_norm)
+            stem.add_module("act", style.make_act(inplace=True))
         shapes = [Shape(width, 1 if form == "cifar" else 2)]
 
         first = Shape(width, 1 if form == "cifar" else 4)
         builder = BlockBuilder(
-            scheme, shape, first, sum(layers), bottleneck=bottleneck, norm=normed, relu_last=relu == "last", **dd
+            scheme, shape, first, sum(layers), style, kind, bottleneck=bottleneck, relu_last=relu == "last"
         )
         drop_paths = iter(cast(list[float], calculate_drop_path_rates(drop_path_rate, sum(layers))))
         stages = []
@@ -408,7 +369,7 @@ class DiscretizedResNet(StagedNetwork):
             stem,
             stages,
             shapes,
-            norm=preactivation(shapes[-1].channels, norm=normed, **dd) if shape.final_norm else nn.Identity(),
+            norm=style.preactivation(shapes[-1].channels) if shape.final_norm else nn.Identity(),
             stem_pool=None if form == "cifar" else nn.MaxPool2d(3, stride=2, padding=1),
             num_classes=num_classes,
             in_chans=in_chans,
@@ -416,36 +377,36 @@ class DiscretizedResNet(StagedNetwork):
             drop_rate=drop_rate,
             **dd,
         )
+        self.is_normed = norm != "none"
         self.init_weights()
 
     @torch.jit.ignore()
     def init_weights(self) -> None:
-        """He-normal (fan-out) convolutions, unit BN; everything else as its module has it.
+        """He-normal (fan-out) convolutions, unit norms; everything else as its module has it.
 
         Each block adds a branch of about unit variance to the state.  The running variances of the norms that see
         states start at what that makes, or an untrained network of hundreds of layers overflows in evaluation mode.
-        Without norms a branch is about as large as its state: the last kernel of each of L blocks is divided by
-        sqrt(L), so that the variance grows by (1 + 1/L)^L < e in all.  Neither where no state is added to the branch.
+        Without norms a branch is about as large as its state: that of each of L blocks is divided by sqrt(L), so that
+        the variance grows by (1 + 1/L)^L < e in all.  Neither where no state is added to the branch.
 
-        The equation of an implicit step has a solution while beta_next df/dy is far from 1: there the last kernels are
-        divided by L, the step size of L steps over a time of 1.
+        The equation of an implicit step has a solution while beta_next df/dy is far from 1: there the branches
+        are divided by L, the step size of L steps over a time of 1.  How, each branch says by its ``init_scale``.
         """
         for module in self.modules():
             if isinstance(module, nn.Conv2d):
                 nn.init.kaiming_normal_(module.weight, mode="fan_out", nonlinearity="relu")
+                if module.bias is not None:
+                    nn.init.zeros_(module.bias)
             elif callable(reset := getattr(module, "reset_parameters", None)):
                 reset()
-        method, blocks = self.scheme.coefficients(), self.blocks()
+        method, blocks = self.scheme.coefficients(), cast(list[Block], self.blocks())
         if not method.keeps_state:
             return
-        normed = any(isinstance(module, nn.BatchNorm2d) for module in self.modules())
-        if not method.is_explicit or not normed:
-            with torch.no_grad():
-                for branch in self.modules():
-                    if isinstance(branch, Branch):
-                        branch.conv.weight.mul_(len(blocks) ** (-0.5 if method.is_explicit else -1.0))
-        for n, reader in enumerate([*blocks, self.norm]):
-            for name, module in reader.named_modules():
-                if isinstance(module, nn.BatchNorm2d) and name.rpartition(".")[2] in ("norm", "norm1"):
-                    assert module.running_var is not None
-                    module.running_var.fill_(1.0 + n)
+        factor = 1.0
+        if not method.is_explicit or not self.is_normed:
+            factor = len(blocks) ** (-0.5 if method.is_explicit else -1.0)
+        for n, block in enumerate(blocks):
+            for branch in branches(block.step):
+                branch.init_scale(factor, 1.0 + n)
+            expect_variance([block.preact, *block.shortcuts], 1.0 + n)
+        expect_variance([self.norm], 1.0 + len(blocks))

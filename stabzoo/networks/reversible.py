@@ -3,7 +3,8 @@
 A block is invertible that has ``inverse(new) -> old``, for lists of tensors as it maps them; one that has
 ``invertible = False`` beside it is not.  `InvertedRun` evaluates a run of such blocks and keeps what enters and what
 leaves the run, whatever its depth; the backward pass inverts one block after the other, evaluates it once more with a
-graph, and lets go of that.
+graph, and lets go of that.  Both are one evaluation where the state that a block loses enters the new one times a
+number, ``weight_of_lost``, and nothing else.
 
 Rounding errors grow on the way back, in exact arithmetic by the inverse companion matrices alone: where a scheme
 multiplies the oldest state by g, by about 1/g a block.  `runs` cuts a stage where that growth would be too much, and
@@ -84,10 +85,14 @@ def _backwards(block: nn.Module) -> Any:
 
 @torch.compiler.disable(reason="a backward pass by inversion is not compiled: the stage runs eagerly")
 def advance(blocks: Sequence[nn.Module], history: list[Tensor]) -> list[Tensor]:
-    """Take the history through the blocks of a stage, keeping no activation of the invertible ones."""
+    """Take the history through the blocks of a stage, keeping for gradients no activation of the invertible ones."""
+    if history[0].is_meta:  # has no memory to save
+        for block in blocks:
+            history = block(history)
+        return history
     for run in runs(blocks, history[0].dtype):
         parameters = [p for p in dict.fromkeys(p for block in run for p in block.parameters()) if p.requires_grad]
-        if is_invertible(run[0]) and torch.is_grad_enabled():
+        if is_invertible(run[0]):
             history = list(InvertedRun.apply(run, parameters, len(history), *history, *parameters))  # pyright: ignore[reportArgumentType]
         else:
             for block in run:
@@ -159,14 +164,20 @@ def _back(
         block, draws = ctx.blocks[i], ctx.draws[i]
         own = [p for p in block.parameters() if id(p) in wanted]
         with _as_it_was(block, ctx.modes[i]):
-            if states is None:
-                with torch.no_grad(), draws.again(history), torch.autocast(**ctx.autocast):
-                    history = block.inverse(history)
+            weight = getattr(block, "weight_of_lost", None) if states is None else None
+            if states is not None:
+                past = states[i]
+            elif weight is not None:  # affine in the state that is lost: evaluating the block without it tells it
+                past = [*history[1:], torch.zeros_like(history[0])]
             else:
-                history = states[i]
-            leaves = [state.detach().requires_grad_() for state in history]
+                with torch.no_grad(), draws.again(history), torch.autocast(**ctx.autocast):
+                    past = block.inverse(history)
+            leaves = [state.detach().requires_grad_() for state in past]
             with torch.enable_grad(), draws.again(history), torch.autocast(**ctx.autocast):
                 new = block(leaves)
+            if weight is not None:
+                past = [*history[1:], (history[0] - new[0].detach()) / weight]
+            history = past
             by = torch.autograd.grad(new, [*leaves, *own], arriving, allow_unused=True)
         arriving = [torch.zeros_like(leaf) if g is None else g for leaf, g in zip(leaves, by, strict=False)]
         for parameter, gradient in zip(own, by[len(leaves) :], strict=True):

@@ -40,7 +40,7 @@ class Stage(nn.Module):
 
     def forward(self, history: list[Tensor]) -> list[Tensor]:
         """Advance the history by as many steps as there are blocks."""
-        if self.reversible and not torch.jit.is_scripting():
+        if not torch.jit.is_scripting() and self.reversible and torch.is_grad_enabled():
             return advance(list(self.blocks), history)
         for block in self.blocks:
             if self.grad_checkpointing and not torch.jit.is_scripting():

@@ -5,7 +5,7 @@ Nothing is left of it in the network: a forward pass, traced, scripted or compil
 
 from __future__ import annotations
 
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import torch
 from torch import Tensor, nn
@@ -15,7 +15,10 @@ from stabzoo.implicit.step import ImplicitStep
 from stabzoo.networks.steps import LearnableStep, MultistepStep, RungeKuttaStep
 from stabzoo.registry.guard import failure_text
 
-__all__ = ["check_step"]
+if TYPE_CHECKING:
+    from stabzoo.networks.branch import BranchSite
+
+__all__ = ["check_branch_step", "check_step"]
 
 OURS = (MultistepStep, LearnableStep, RungeKuttaStep, ImplicitStep)
 SIZE = 4  # pixels a side of the new state that is tried
@@ -78,6 +81,34 @@ def check_step(
                 f"{where}: {name} of its step has {bad} of {tensor.numel()} values that are not finite, for states in "
                 "[-1, 1]"
             )
+
+
+def check_branch_step(f: nn.Module, where: str, site: BranchSite) -> None:
+    """Evaluate a branch at a state of numbers in [-1, 1], in evaluation mode.
+
+    Raises:
+        PluginError: it fails, or does not return a finite tensor of the right shape and type.
+    """
+    like = torch.empty(0, **site.style.dd)
+    if like.dtype not in (torch.float32, torch.float64):
+        return
+    modes = [(module, module.training) for module in f.modules()]
+    try:
+        with torch.no_grad(), torch.random.fork_rng(devices=()):
+            value = f.eval()(_state(like, (2, site.cin, SIZE * site.stride, SIZE * site.stride)))
+    except Exception as error:
+        raise PluginError(f"{where} fails: {failure_text(error)}") from error
+    finally:
+        for module, training in modes:
+            module.training = training
+    shape = (2, site.cout, SIZE, SIZE)
+    if not isinstance(value, Tensor):
+        raise PluginError(f"{where}: expected a tensor of shape {shape}, got {value!r:.80}")
+    if value.shape != shape or value.dtype != like.dtype:
+        got = f"{tuple(value.shape)} of {value.dtype}"
+        raise PluginError(f"{where}: expected {shape} of {like.dtype}, got {got}")
+    if not value.is_meta and not value.isfinite().all():
+        raise PluginError(f"{where}: expected finite values for states in [-1, 1]")
 
 
 def _state(like: Tensor, shape: tuple[int, ...]) -> Tensor:

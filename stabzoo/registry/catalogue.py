@@ -15,32 +15,34 @@ import os
 import pkgutil
 import sys
 import warnings
-from collections.abc import Iterator
-from dataclasses import dataclass
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, replace
 from functools import cache
 from importlib.machinery import ModuleSpec
 from importlib.metadata import Distribution
 from importlib.util import find_spec
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 from stabzoo.config import load_yaml, validate
 from stabzoo.errors import ConfigError, PluginError, PluginWarning, enumeration
 from stabzoo.registry.discovery import Plugin, folder_of, installation_problems, installed_plugins
 from stabzoo.registry.guard import failure_text, plugin_code
-from stabzoo.registry.schema import ModelConfig, Registry, SchemeClaim
+from stabzoo.registry.schema import BranchEntry, ModelConfig, Registry, SchemeClaim
 
 __all__ = [
     "Catalogue",
     "catalogue",
     "is_reserved",
     "is_strict",
+    "list_branches",
     "list_models",
     "list_schemes",
     "report",
     "unknown_name",
 ]
 
+T = TypeVar("T")
 PACKAGE = Path(__file__).parent.parent
 
 STRICT = {"1": True, "true": True, "yes": True, "on": True, "0": False, "false": False, "no": False, "off": False}
@@ -106,11 +108,12 @@ def _read_registry(plugin: Plugin) -> Registry:
 
 @dataclass(frozen=True)
 class Catalogue:
-    """Every plugin found, and the owner of every scheme and model."""
+    """Every plugin found, and the owner of every scheme, model and kind of branch."""
 
     plugins: tuple[Plugin, ...]
     schemes: dict[str, tuple[Plugin, SchemeClaim]]
     models: dict[str, tuple[Plugin, ModelConfig]]
+    branches: dict[str, tuple[Plugin, BranchEntry]]
 
 
 def is_strict() -> bool:
@@ -138,8 +141,7 @@ def catalogue() -> Catalogue:
     """Read every plugin's registry; no plugin is imported."""
     is_strict()  # a wrong setting is told although no plugin is broken
     plugins: list[Plugin] = []
-    schemes: dict[str, tuple[Plugin, SchemeClaim]] = {}
-    models: dict[str, tuple[Plugin, ModelConfig]] = {}
+    found = Catalogue((), {}, {}, {})
     for plugin, distribution in installed_plugins():
         plugins.append(plugin)
         if plugin.problems:  # found damaged
@@ -151,8 +153,8 @@ def catalogue() -> Catalogue:
         for problem in _read(plugin, distribution):
             report(plugin, problem)
         if plugin.registry is not None:
-            _own(plugin, plugin.registry, schemes, models)
-    return Catalogue(tuple(plugins), schemes, models)
+            _own(plugin, plugin.registry, found)
+    return replace(found, plugins=tuple(plugins))
 
 
 def _read(plugin: Plugin, distribution: Distribution) -> list[str]:
@@ -173,32 +175,41 @@ def _read(plugin: Plugin, distribution: Distribution) -> list[str]:
     return problems
 
 
-def _own(
-    plugin: Plugin,
-    registry: Registry,
-    schemes: dict[str, tuple[Plugin, SchemeClaim]],
-    models: dict[str, tuple[Plugin, ModelConfig]],
-) -> None:
+def _own(plugin: Plugin, registry: Registry, found: Catalogue) -> None:
     """Enter what ``plugin`` provides; a name that has an owner stays with it.
 
-    Models of a scheme that stays with another go with it: they would be built from the other's coefficients.
+    Models of a scheme or a branch that stays with another go with it: they would be built from what is the other's.
     """
-    expanded = registry.expanded_models()
-    for name, claim in registry.schemes.items():
-        if name in schemes:
-            lost = [model for model, config in expanded.items() if config.scheme == name]
-            out = f"this one is left out{f' with its models {enumeration(lost)}' if lost else ''}"
-            report(plugin, f"the scheme {name!r} is already provided by {schemes[name][0]}; {out}")
-            expanded = {model: config for model, config in expanded.items() if config.scheme != name}
-        else:
-            schemes[name] = plugin, claim
-    for name, config in expanded.items():
+    models = registry.expanded_models()
+    models = _claim(plugin, "scheme", registry.schemes, found.schemes, models, lambda config: config.scheme)
+    models = _claim(plugin, "branch", registry.branches, found.branches, models, lambda config: config.branch)
+    for name, config in models.items():
         if is_reserved(name):
             report(plugin, f"the model name {name!r} is reserved, by Python or by stabzoo; this one is left out")
-        elif name in models:
-            report(plugin, f"the model {name!r} is already provided by {models[name][0]}; this one is left out")
+        elif name in found.models:
+            report(plugin, f"the model {name!r} is already provided by {found.models[name][0]}; this one is left out")
         else:
-            models[name] = plugin, config
+            found.models[name] = plugin, config
+
+
+def _claim(
+    plugin: Plugin,
+    kind: str,
+    entries: dict[str, T],
+    owners: dict[str, tuple[Plugin, T]],
+    models: dict[str, ModelConfig],
+    used: Callable[[ModelConfig], str | None],
+) -> dict[str, ModelConfig]:
+    """Enter a plugin's schemes or branches whose names are free, and return the models that use none of the others."""
+    for name, entry in entries.items():
+        if name in owners:
+            lost = [model for model, config in models.items() if used(config) == name]
+            out = f"this one is left out{f' with its models {enumeration(lost)}' if lost else ''}"
+            report(plugin, f"the {kind} {name!r} is already provided by {owners[name][0]}; {out}")
+            models = {model: config for model, config in models.items() if used(config) != name}
+        else:
+            owners[name] = plugin, entry
+    return models
 
 
 def is_reserved(name: str) -> bool:
@@ -227,6 +238,11 @@ def unknown_name(kind: str, name: str, known: list[str]) -> ConfigError:
 def list_schemes() -> list[str]:
     """Names of all registered schemes, ours first."""
     return list(catalogue().schemes)
+
+
+def list_branches() -> list[str]:
+    """Names of all registered kinds of residual branches, ours first."""
+    return list(catalogue().branches)
 
 
 def list_models() -> list[str]:

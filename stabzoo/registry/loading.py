@@ -5,28 +5,30 @@ from __future__ import annotations
 import contextlib
 import importlib
 import sys
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextvars import ContextVar
 from functools import cache
 from itertools import islice
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import pluggy
 from pydantic import BaseModel
 
 from stabzoo import hookspecs
 from stabzoo.config import validate
-from stabzoo.discretization import Discretization
-from stabzoo.errors import ConfigError, PluginError, UnknownParameterError
+from stabzoo.discretization import BranchKind, Discretization
+from stabzoo.errors import ConfigError, PluginError, UnknownParameterError, quoted
 from stabzoo.methods.multistep import LinearMultistep
-from stabzoo.registry.catalogue import catalogue, list_schemes, our_sections, unknown_name
+from stabzoo.registry.catalogue import catalogue, list_branches, list_schemes, our_sections, unknown_name
 from stabzoo.registry.discovery import GROUP, Plugin
 from stabzoo.registry.guard import plugin_code
 
 __all__ = [
+    "branch_class",
     "edited_packages",
     "forget",
+    "get_branch",
     "get_scheme",
     "load_plugin",
     "one_command",
@@ -35,12 +37,14 @@ __all__ = [
     "unload",
 ]
 
-MAX_SCHEMES = 1000  # of a plugin
+MAX_CLASSES = 1000  # that a hook of a plugin returns
+HOOKS = [f"{name}()" for name in vars(hookspecs) if name.startswith("stabzoo_")]
+T = TypeVar("T")
 CONTRACT = [member for member in vars(Discretization) if not member.startswith("_")]
 
 
-_failures: ContextVar[dict[str, PluginError] | None] = ContextVar("failures", default=None)
-"""By plugin, of the command that runs."""
+_failures: ContextVar[dict[tuple[str, str], PluginError] | None] = ContextVar("failures", default=None)
+"""By plugin and hook, of the command that runs."""
 
 _sources: dict[str, dict[Path, tuple[int, int]]] = {}
 """By package, its files as they were when it was imported."""
@@ -69,21 +73,36 @@ def load_plugin(plugin_name: str) -> dict[str, type[Discretization]]:
     Raises:
         PluginError: naming the plugin, whatever its code did.
     """
+    return _loaded(plugin_name, "stabzoo_discretizations", _discretizations)
+
+
+@cache
+def _load_branches(plugin_name: str) -> list[Any]:
+    """What a plugin's hook returns for its kinds of branches; its code is imported.
+
+    Raises:
+        PluginError: naming the plugin, whatever its code did.
+    """
+    return _loaded(plugin_name, "stabzoo_branches", lambda plugin: _returned(plugin, "stabzoo_branches"))
+
+
+def _loaded(plugin_name: str, hook: str, load: Callable[[Plugin], T]) -> T:
+    """What ``load`` makes of a plugin, under guard; a failure costs what this hook provides."""
     failures = _failures.get()
-    if failures and plugin_name in failures:
-        raise failures[plugin_name].with_traceback(None)
+    if failures and (plugin_name, hook) in failures:
+        raise failures[plugin_name, hook].with_traceback(None)
     plugin = next(p for p in catalogue().plugins if p.name == plugin_name and p.registry is not None)
     package = plugin.module.partition(".")[0]
     before = set(sys.modules)
     try:
         with plugin_code(f"{plugin} failed to load"):
-            found = _discretizations(plugin)
+            found = load(plugin)
             _sources[package] = _files(package)
         return found
     except PluginError as error:
         unload(package, kept=before)
         if failures is not None:
-            failures[plugin_name] = error
+            failures[plugin_name, hook] = error
         raise
 
 
@@ -113,30 +132,46 @@ def unload(package: str, *, kept: Iterable[str] = ()) -> None:
             del sys.modules[name]
 
 
-def _discretizations(plugin: Plugin) -> dict[str, type[Discretization]]:
+def _returned(plugin: Plugin, hook: str) -> list[Any]:
+    """What the plugin's hook returns, its code imported; nothing where it has none.
+
+    Raises:
+        PluginError: it returns no iterable, or more than `MAX_CLASSES`; or the plugin has a hook that there is not.
+    """
     manager = pluggy.PluginManager(GROUP)
     manager.add_hookspecs(hookspecs)
     module = importlib.import_module(plugin.module)
     manager.register(module, plugin.name)
-    hooks = manager.get_hookcallers(module) or []
-    if misspelt := [hook.name for hook in hooks if not hook.has_spec()]:
-        raise PluginError(f"{plugin}: there is no hook {misspelt[0]!r}; stabzoo has stabzoo_discretizations()")
-    schemes: dict[str, type[Discretization]] = {}
-    for result in manager.hook.stabzoo_discretizations():
+    for implemented in manager.get_hookcallers(module) or []:
+        if not implemented.has_spec():
+            raise PluginError(f"{plugin}: there is no hook {implemented.name!r}; stabzoo has {', '.join(HOOKS)}")
+    found: list[Any] = []
+    for result in getattr(manager.hook, hook)():
         if isinstance(result, str | bytes) or not isinstance(result, Iterable):
-            raise PluginError(f"{plugin}: stabzoo_discretizations() must return a list of classes, got {result!r:.80}")
-        for cls in islice(result, MAX_SCHEMES + 1):
-            _check_class(plugin, cls)
-            if len(schemes) == MAX_SCHEMES:
-                raise PluginError(f"{plugin}: stabzoo_discretizations() must return at most {MAX_SCHEMES} classes")
-            if schemes.setdefault(cls.name, cls) is not cls:
-                raise PluginError(f"{plugin}: stabzoo_discretizations() returns two classes named {cls.name!r}")
+            raise PluginError(f"{plugin}: {hook}() must return a list of classes, got {result!r:.80}")
+        found += islice(result, MAX_CLASSES + 1)
+    if len(found) > MAX_CLASSES:
+        raise PluginError(f"{plugin}: {hook}() must return at most {MAX_CLASSES} classes")
+    return found
+
+
+def _not_returned(plugin: Plugin, hook: str, names: Iterable[str]) -> PluginError:
+    """The error for what a registry lists and the hook does not return."""
+    reason = f"which {hook}() does not return"
+    if not hasattr(sys.modules[plugin.module], hook):
+        reason = f"but it has no hook; decorate {hook}() with @stabzoo.hookimpl"
+    return PluginError(f"{plugin}: registry.yaml lists {', '.join(sorted(names))}, {reason}")
+
+
+def _discretizations(plugin: Plugin) -> dict[str, type[Discretization]]:
+    schemes: dict[str, type[Discretization]] = {}
+    for cls in _returned(plugin, "stabzoo_discretizations"):
+        _check_class(plugin, cls)
+        if schemes.setdefault(cls.name, cls) is not cls:
+            raise PluginError(f"{plugin}: stabzoo_discretizations() returns two classes named {cls.name!r}")
     assert plugin.registry is not None
     if missing := set(plugin.registry.schemes) - set(schemes):
-        reason = "which stabzoo_discretizations() does not return"
-        if not hooks:
-            reason = "but it has no hook; decorate stabzoo_discretizations() with @stabzoo.hookimpl"
-        raise PluginError(f"{plugin}: registry.yaml lists {', '.join(sorted(missing))}, {reason}")
+        raise _not_returned(plugin, "stabzoo_discretizations", missing)
     if unlisted := set(schemes) - set(plugin.registry.schemes):
         raise PluginError(f"{plugin}: registry.yaml does not list {', '.join(sorted(unlisted))}")
     return schemes
@@ -207,9 +242,61 @@ def _create(cls: type[Discretization], parameters: dict[str, Any]) -> Discretiza
     return scheme
 
 
+def branch_class(name: str) -> type[BranchKind]:
+    """The class of a registered kind of branch; one that is broken costs itself alone.
+
+    Raises:
+        ConfigError: no plugin provides a branch of this name.
+        PluginError: the plugin's hook, or this class of it, is broken.
+    """
+    owners = catalogue().branches
+    if name not in owners:
+        raise unknown_name("branch", name, list_branches())
+    plugin = owners[name][0]
+    with plugin_code(f"{plugin}: branch {name!r}"):
+        found = [cls for cls in _load_branches(plugin.name) if getattr(cls, "name", None) == name]
+        if not found:
+            raise _not_returned(plugin, "stabzoo_branches", [name])
+        if any(cls is not found[0] for cls in found):
+            raise PluginError(f"{plugin}: stabzoo_branches() returns two classes named {name!r}")
+        if not (isinstance(found[0], type) and callable(getattr(found[0], "build", None))):
+            raise PluginError(
+                f"{plugin}: stabzoo_branches() must return classes with a name and build(site), got {found[0]!r:.80}"
+            )
+    return found[0]
+
+
+def get_branch(branch: str | Mapping[str, Any] | BranchKind) -> BranchKind:
+    """A kind of branch: by its name, with fields of its own (``{"name": "se", "reduction": 8}``), or as it is.
+
+    Raises:
+        ConfigError: it is none of these, unknown, or does not take the fields.
+        PluginError: the plugin that provides it is broken.
+    """
+    if not isinstance(branch, str | Mapping):
+        if isinstance(branch, type) or not isinstance(branch, BranchKind):
+            raise ConfigError(
+                f"branch: expected the name of a branch, or a mapping with its name and fields; got {quoted(branch)}"
+            )
+        return branch
+    fields = dict(branch) if isinstance(branch, Mapping) else {"name": branch}
+    name = fields.pop("name", None)
+    if not isinstance(name, str):
+        raise ConfigError(f"branch: expected the name of a branch under 'name', got {quoted(branch)}")
+    cls: Any = branch_class(name)
+    where = f"branch {name!r}"
+    try:
+        with plugin_code(f"{catalogue().branches[name][0]}: {where}", passes=(ValueError,)):
+            return validate(cls, fields, where) if issubclass(cls, BaseModel) else cls(**fields)
+    except ConfigError:
+        raise
+    except ValueError as error:
+        raise ConfigError(f"{where}: {error}") from None
+
+
 def forget() -> None:
     """Forget what was discovered and loaded, without discovering anew; modules stay imported."""
-    for cached in (catalogue, load_plugin, our_sections):
+    for cached in (catalogue, load_plugin, _load_branches, our_sections):
         cached.cache_clear()
     if failures := _failures.get():
         failures.clear()

@@ -1,4 +1,4 @@
-"""What a ``registry.yaml`` may say: the schemes that a plugin provides, its claims about them, and models.
+"""What a ``registry.yaml`` may say: the schemes that a plugin provides, its claims about them, branches, and models.
 
 leapfrog:                                            # the plugin's name
   schemes:
@@ -7,6 +7,8 @@ leapfrog:                                            # the plugin's name
     leapfrog20: {scheme: leapfrog, depth: 20}
   families:                                          # one model a depth
     leapfrog{depth}: {scheme: leapfrog, cifar: {basic: [32, 44, 56]}}
+  branches:                                          # kinds of residual branches
+    halved: {summary: half of the usual branch}
 """
 
 from __future__ import annotations
@@ -21,7 +23,7 @@ from pydantic import Field, ValidationInfo, field_validator, model_validator
 from stabzoo.config import Strict
 from stabzoo.registry.conditions import SeveralParametersError, parse_condition
 
-__all__ = ["ModelConfig", "Registry", "SchemeClaim"]
+__all__ = ["BranchEntry", "ModelConfig", "Registry", "SchemeClaim"]
 
 IMAGENET_LAYERS = {
     ("basic", 18): (2, 2, 2, 2),
@@ -37,6 +39,17 @@ MAX_WIDTH = 2**16
 Depth: TypeAlias = Annotated[int, Field(ge=1, le=10_000)]
 Width: TypeAlias = Annotated[int, Field(strict=True, ge=1, le=MAX_WIDTH)]
 Stages: TypeAlias = Annotated[tuple[Depth, ...], Field(min_length=1, max_length=100)]
+
+
+Options: TypeAlias = dict[Annotated[str, Field(max_length=100)], Any]
+OPTIONS = "what the network is made of: norm, act, branch, or other options of the scheme's network"
+
+
+class BranchEntry(Strict):
+    """A kind of residual branch that a plugin provides."""
+
+    summary: str = Field(default="", max_length=300, description="what f computes, in a line")
+    reference: str = ""
 
 
 class SchemeClaim(Strict):
@@ -84,6 +97,7 @@ class ModelConfig(Strict):
     block: Literal["basic", "bottleneck"] = "basic"
     width: Width | None = None
     parameters: dict[str, Any] = Field(default_factory=dict)
+    options: Options = Field(default_factory=dict, description=OPTIONS)
 
     @field_validator("block", mode="after")
     @classmethod
@@ -106,6 +120,13 @@ class ModelConfig(Strict):
                     f"({per_stage * n + 2}, {per_stage * (n + 1) + 2}, ...); got {depth}"
                 )
         return block
+
+    @property
+    def branch(self) -> str | None:
+        """The name of the branch that the options fix; None where they leave the usual one."""
+        branch = self.options.get("branch")
+        branch = branch.get("name") if isinstance(branch, dict) else branch
+        return branch if isinstance(branch, str) else None
 
     @property
     def layers(self) -> tuple[int, ...]:
@@ -135,6 +156,7 @@ class Family(Strict):
     )
     width: Width | None = None
     parameters: dict[str, Any] = Field(default_factory=dict)
+    options: Options = Field(default_factory=dict, description=OPTIONS)
 
     @model_validator(mode="after")
     def _configs_are_valid(self) -> Family:
@@ -144,21 +166,13 @@ class Family(Strict):
 
     def members(self) -> Iterator[ModelConfig]:
         """The models of the family."""
+        alike = {name: getattr(self, name) for name in ("scheme", "width", "parameters", "options")}
         for depth, stages in self.stages.items():
-            yield ModelConfig(
-                scheme=self.scheme, depth=depth, stages=stages, width=self.width, parameters=self.parameters
-            )
+            yield ModelConfig(depth=depth, stages=stages, **alike)
         for form in ("cifar", "imagenet"):
             for block in ("basic", "bottleneck"):
                 for depth in getattr(getattr(self, form), block):
-                    yield ModelConfig(
-                        scheme=self.scheme,
-                        depth=depth,
-                        form=form,
-                        block=block,
-                        width=self.width,
-                        parameters=self.parameters,
-                    )
+                    yield ModelConfig(depth=depth, form=form, block=block, **alike)
 
 
 NAME = re.compile(r"[a-z][a-z0-9_]*")
@@ -170,18 +184,19 @@ class Registry(Strict):
     schemes: dict[str, SchemeClaim] = Field(default_factory=dict)
     models: dict[str, ModelConfig] = Field(default_factory=dict)
     families: dict[str, Family] = Field(default_factory=dict)
+    branches: dict[str, BranchEntry] = Field(default_factory=dict)
 
     @model_validator(mode="after")
     def _names_are_consistent(self) -> Registry:
-        if not (self.schemes or self.models or self.families):
-            raise ValueError("expected schemes, models or families, got none; list what the plugin provides")
+        if not (self.schemes or self.models or self.families or self.branches):
+            raise ValueError("expected schemes, models, families or branches, got none; list what the plugin provides")
         for family in self.families:
             if family.count("{depth}") != 1:
                 raise ValueError(
                     f"families: the name {family!r} needs '{{depth}}' in it once, e.g. 'leapfrog{{depth}}'"
                 )
         names = [name for name, _ in self._members()]
-        for name in [*self.schemes, *names]:
+        for name in [*self.schemes, *self.branches, *names]:
             if not NAME.fullmatch(name):
                 raise ValueError(f"{name!r} is not a name: lower-case letters, digits and underscores, a letter first")
         if repeated := sorted({name for name in names if names.count(name) > 1}):

@@ -102,5 +102,5 @@ def test_a_deep_untrained_network_neither_overflows_nor_dies(name: str, norm: st
 
 def test_another_norm_is_refused() -> None:
     """What was expected, and what was got."""
-    with raises(ConfigError, "norm", "'batch' or 'none'", "got 'layer'"):
-        timm.create_model("preresnet20", norm="layer")
+    with raises(ConfigError, "norm", "'batch'", "'none'", "got 'instance'"):
+        timm.create_model("preresnet20", norm="instance")

@@ -115,7 +115,8 @@ def test_weights_travel_through_timms_formats(tmp_path) -> None:
 
 
 @pytest.mark.parametrize(
-    "name", ["zerosnet20_opt", "zerosnet20_tra", "multistep20", "stable_resnet_d18", "stable_resnet_s11_cert"]
+    "name",
+    ["zerosnet20_opt", "zerosnet20_tra", "multistep20", "stable_resnet_d18", "stable_resnet_s11_cert", "hamiltonian20"],
 )
 def test_graphs(name: str) -> None:
     """torch.export, torch.fx and torch.compile see the whole network."""

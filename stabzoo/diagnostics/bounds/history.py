@@ -21,9 +21,9 @@ from fractions import Fraction
 
 from torch import nn
 
-from stabzoo.diagnostics.bounds.parts import altered, preactivated_chain
+from stabzoo.diagnostics.bounds.parts import altered, branch_constant, preactivated_chain
 from stabzoo.diagnostics.bounds.step_bound import StepBound, rounded_up
-from stabzoo.networks.resnet import Block, Branch, Shortcut1x1
+from stabzoo.networks.resnet import Block, Shortcut1x1
 from stabzoo.networks.steps import LearnableStep, MultistepStep
 
 __all__ = ["history_bounds"]
@@ -86,12 +86,7 @@ def _advance(block: Block, history: _History) -> float:
     if type(step) not in (MultistepStep, LearnableStep):
         raise ValueError(f"{type(step).__name__}: nothing is known about the step")
     assert isinstance(step, MultistepStep | LearnableStep)
-    branch = step.f
-    if type(branch) is not Branch:
-        raise ValueError(f"{type(branch).__name__}: nothing is known about the residual branch")
-    if branch.drop_path.training and type(branch.drop_path) is not nn.Identity:
-        raise ValueError("stochastic depth draws at random: call model.eval()")
-    lipschitz, out = preactivated_chain([*shared, *branch.body.children(), branch.conv], entries[0].grid)
+    lipschitz, out = branch_constant(step.f, entries[0].grid, shared)
     slope = history.source(rounded_up(lipschitz * history.constant(entries[0])), out)
 
     method = step.coefficients()

@@ -18,9 +18,10 @@ from stabzoo.diagnostics.bounds.joint import Kernel
 from stabzoo.diagnostics.bounds.step_bound import HasBound, StepBound, rounded_up
 from stabzoo.diagnostics.layers import conv_norm, operator_norm
 from stabzoo.diagnostics.spectra.operators import ConvOperator
+from stabzoo.networks.branch import Branch
 from stabzoo.networks.resnet import Shortcut1x1
 
-__all__ = ["altered", "chain", "fold_batch_norm", "preactivated_chain", "sequence_bound"]
+__all__ = ["altered", "branch_constant", "chain", "fold_batch_norm", "preactivated_chain", "sequence_bound"]
 
 Grid = tuple[int, int]
 _FIXED = (nn.Identity, nn.Dropout, nn.Dropout2d)
@@ -232,6 +233,29 @@ def preactivated_chain(modules: Sequence[nn.Module], grid: Grid) -> tuple[float,
     if scale is not None:
         value *= float(scale.abs().max())
     return rounded_up(value), grid
+
+
+def branch_constant(f: nn.Module, grid: Grid, before: Sequence[nn.Module] = ()) -> tuple[float, Grid]:
+    """Return the Lipschitz constant of a residual branch after the norm and activation ``before``, and its grid.
+
+    That of the usual branch follows from its layers, that of another from the `StepBound` that it knows.
+
+    Raises:
+        ValueError: Nothing is known about it.
+    """
+    if reason := altered(f):
+        raise ValueError(reason)
+    if type(f) is Branch:
+        if f.drop_path.training and type(f.drop_path) is not nn.Identity:
+            raise ValueError("stochastic depth draws at random: call model.eval()")
+        return preactivated_chain([*before, *(layer for _, layer in f.layers())], grid)
+    if not isinstance(f, HasBound):
+        raise ValueError(f"{type(f).__name__}: nothing is known about the residual branch")
+    first, _ = preactivated_chain(before, grid)
+    bound = f.bound(grid)
+    if bound.grid is None or not math.isfinite(bound.sensitivity):
+        raise ValueError("; ".join(bound.refused) or f"{type(f).__name__}: it knows no finite bound")
+    return rounded_up(first * bound.sensitivity), bound.grid
 
 
 def _scaled_norm(conv: nn.Conv2d, grid: Grid, scale: Tensor | None) -> tuple[float, Grid]:

@@ -36,6 +36,7 @@ from torch import Tensor, nn
 from stabzoo.diagnostics.capture import named_modules_of, residual_blocks, run_hooked
 from stabzoo.diagnostics.conditioning.condition_number import Condition, _ratio, condition_number
 from stabzoo.diagnostics.measurement import Kind, Measurement
+from stabzoo.networks.branch import Branch
 
 __all__ = ["BlockConditioning", "block_conditioning", "module_conditioning"]
 
@@ -209,7 +210,12 @@ def _factors(block: nn.Module) -> tuple[list[nn.Sequential], float | None, float
                 f"{type(step).__name__}: the formula is that of an explicit step, 1 + branch; condition numbers of "
                 "implicit steps are not computed"
             )
-        layers = [*cast(Any, block).preact.named_children(), *step.f.body.named_children(), ("conv", step.f.conv)]
+        if type(step.f) is not Branch:
+            raise ValueError(
+                f"{type(step.f).__name__}: the formula is that of the usual branch; use condition_number for the "
+                "Jacobian of another"
+            )
+        layers = [*cast(Any, block).preact.named_children(), *step.f.layers()]
         norms = [layer for key, layer in layers if key.startswith("norm")]
         convs = [layer for key, layer in layers if key.startswith("conv")]
         factors = [nn.Sequential(*pair) for pair in (zip(norms, convs, strict=True) if norms else zip(convs))]

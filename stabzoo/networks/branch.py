@@ -1,0 +1,221 @@
+"""The residual branch f of a block: the place that a kind of branch builds it for, and the usual one.
+
+A kind of branch is registered by a plugin (`stabzoo.BranchKind`); its ``build`` gets a `BranchSite`, which says between
+which channels f maps and has the layers in the network's style.
+"""
+
+from __future__ import annotations
+
+import math
+from collections import OrderedDict
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, Literal, TypeAlias, get_args
+
+import torch
+import torch.nn.functional as F
+from timm.layers import DropPath, LayerNorm2d, create_act_layer, get_act_layer
+from torch import Tensor, nn
+
+from stabzoo.errors import ConfigError, PluginError
+from stabzoo.networks.step_check import check_branch_step
+from stabzoo.registry.guard import failure_text
+
+if TYPE_CHECKING:
+    from stabzoo.discretization import BranchKind
+
+__all__ = ["Branch", "BranchSite", "NormName", "Style", "Usual", "build_branch"]
+
+NormName: TypeAlias = Literal["batch", "group", "layer", "none"]
+NORMS: tuple[str, ...] = get_args(NormName)
+
+
+@dataclass(frozen=True)
+class Style:
+    """The layers that all of a network is made of.
+
+    Attributes:
+        norm: ``"batch"``; ``"group"``, of 32 groups or as many as divide the channels; ``"layer"``, over the channels
+            of each pixel; ``"none"``.
+        act: An activation, as timm names it.
+        device: Where parameters are created.
+        dtype: Their type.
+
+    Raises:
+        ConfigError: there is no such norm or activation.
+    """
+
+    norm: NormName = "batch"
+    act: str = "relu"
+    device: Any = None
+    dtype: Any = None
+
+    def __post_init__(self) -> None:
+        if self.norm not in NORMS:
+            raise ConfigError(f"norm: expected {', '.join(map(repr, NORMS))}; got {self.norm!r:.80}")
+        try:
+            known = isinstance(self.act, str) and get_act_layer(self.act) is not None
+        except KeyError:
+            known = False
+        if not known:
+            raise ConfigError(
+                f"act: expected an activation that timm knows, e.g. 'relu', 'gelu', 'tanh'; got {self.act!r:.80}"
+            )
+
+    @property
+    def dd(self) -> dict[str, Any]:
+        """Device and type, as layers take them."""
+        return {"device": self.device, "dtype": self.dtype}
+
+    def make_norm(self, channels: int, *, affine: bool = True) -> nn.Module | None:
+        """A norm of so many channels; None in a network without norms."""
+        if self.norm == "batch":
+            return nn.BatchNorm2d(channels, affine=affine, **self.dd)
+        if self.norm == "group":
+            return nn.GroupNorm(math.gcd(32, channels), channels, affine=affine, **self.dd)
+        return LayerNorm2d(channels, affine=affine, **self.dd) if self.norm == "layer" else None
+
+    def make_act(self, *, inplace: bool = False) -> nn.Module:
+        """The activation; ``inplace`` where nobody else reads its argument, if it can."""
+        act = create_act_layer(self.act, inplace=inplace)
+        assert act is not None
+        return act.to(**self.dd)
+
+    def preactivation(self, channels: int) -> nn.Sequential:
+        """Norm and activation, or an activation alone: that acts on a state itself, which others read, not in place."""
+        norm = self.make_norm(channels)
+        layers = OrderedDict[str, nn.Module]() if norm is None else OrderedDict(norm=norm)
+        layers["act"] = self.make_act(inplace=norm is not None)
+        return nn.Sequential(layers)
+
+
+@dataclass(frozen=True)
+class BranchSite:
+    """Where a branch f is built, and of which layers: f maps (B, cin, H, W) to (B, cout, H / stride, W / stride).
+
+    Attributes:
+        cin, cout: Channels of the argument and of the result.
+        width: Channels inside.
+        stride: Pixels of the argument to one of the result.
+        style: The network's layers: `Style.make_norm`, `Style.make_act`, and ``dd`` for those made otherwise.
+        bottleneck: Whether the usual branch is of three convolutions, 1x1, 3x3, 1x1.
+        preactivated: Whether the block has normed and activated the argument (at a change of shape of ImageNet
+            networks).
+        relu_last: Whether activations follow the convolutions instead of going before.
+        drop_path: Rate of stochastic depth.
+    """
+
+    cin: int
+    width: int
+    cout: int
+    stride: int = 1
+    style: Style = Style()
+    bottleneck: bool = False
+    preactivated: bool = False
+    relu_last: bool = False
+    drop_path: float = 0.0
+
+    @property
+    def keeps_shape(self) -> bool:
+        """Whether f maps states to what can be added to them."""
+        return self.cin == self.cout and self.stride == 1
+
+    def usual(self) -> Branch:
+        """The usual branch at this site, to be built around, or to be taken where the shape changes."""
+        return Branch(self)
+
+    def make_drop_path(self) -> nn.Module:
+        """Stochastic depth, the last layer of a branch."""
+        return DropPath(self.drop_path) if self.drop_path else nn.Identity()
+
+
+class ScaledConv2d(nn.Conv2d):
+    """A convolution whose result is wanted times a scalar: scaling its kernel saves a pass over the result."""
+
+    def forward(self, input: Tensor, scale: float = 1.0) -> Tensor:
+        """(B, C, H, W) -> scale * conv(input), (B, C', H', W')."""
+        kernel = self.weight if scale == 1.0 else self.weight * scale
+        return F.conv2d(input, kernel, None, self.stride, self.padding)
+
+
+class Branch(nn.Module):
+    """The usual branch: two norm-act-conv triplets, three if the site is a bottleneck; the first norm-act may be done.
+
+    Without norms the act-conv pairs alone; the first activation then acts on the state itself, so not in place.  With
+    ``relu_last`` conv-act pairs.
+    """
+
+    def __init__(self, site: BranchSite) -> None:
+        super().__init__()
+        style, width, dd = site.style, site.width, site.style.dd
+        normed = style.norm != "none"
+        plan = [(site.cin, width, 3, site.stride)]
+        if site.bottleneck:
+            plan = [(site.cin, width, 1, 1), (width, width, 3, site.stride)]
+        layers: OrderedDict[str, nn.Module] = OrderedDict()
+        for i, (a, b, kernel, s) in enumerate(plan, start=1):
+            if i > 1 or not (site.preactivated or site.relu_last):
+                if (norm := style.make_norm(a)) is not None:
+                    layers[f"norm{i}"] = norm
+                layers[f"act{i}"] = style.make_act(inplace=normed or i > 1)
+            layers[f"conv{i}"] = nn.Conv2d(a, b, kernel, s, kernel // 2, bias=False, **dd)
+        last = len(plan) + 1
+        if (norm := style.make_norm(width)) is not None:
+            layers[f"norm{last}"] = norm
+        layers[f"act{last}"] = style.make_act(inplace=True)
+        self.body = nn.Sequential(layers)
+        kernel = 1 if site.bottleneck else 3
+        self.conv = ScaledConv2d(width, site.cout, kernel, padding=kernel // 2, bias=False, **dd)
+        self.relu_last = site.relu_last
+        self.act = style.make_act(inplace=True) if site.relu_last else nn.Identity()
+        self.drop_path = site.make_drop_path()
+
+    def forward(self, y: Tensor, scale: float = 1.0) -> Tensor:
+        """(B, C, H, W) -> scale * f(y), (B, C', H', W')."""
+        if self.relu_last:
+            return self.drop_path(self.act(self.conv(self.body(y))) * scale)  # a scale may be negative
+        return self.drop_path(self.conv(self.body(y), scale))
+
+    def init_scale(self, factor: float, variance: float) -> None:
+        """Multiply the last kernel, and have the norm that sees states expect their variance."""
+        with torch.no_grad():
+            self.conv.weight.mul_(factor)
+            for name, layer in self.body.named_children():
+                if name == "norm1" and isinstance(layer, nn.BatchNorm2d) and layer.running_var is not None:
+                    layer.running_var.fill_(variance)
+
+    def layers(self) -> Sequence[tuple[str, nn.Module]]:
+        """The layers whose composition f is in evaluation mode, with their names."""
+        return [*self.body.named_children(), ("conv", self.conv), *([("act", self.act)] if self.relu_last else [])]
+
+
+class Usual:
+    """The kind of the usual branch: what a network has that names none, whichever plugins are read."""
+
+    name = "plain"
+
+    def build(self, site: BranchSite) -> nn.Module:
+        """The branch."""
+        return site.usual()
+
+
+def build_branch(kind: BranchKind, site: BranchSite, *, tried: bool) -> nn.Module:
+    """The branch that ``kind`` builds, which has what a network asks of it; with ``tried`` it is evaluated once.
+
+    Raises:
+        PluginError: it has not, or f(y) has not the shape it should; the message names the branch.
+    """
+    where = f"branch {kind.name!r} ({site.cin} -> {site.cout} channels, stride {site.stride})"
+    try:
+        f = kind.build(site)
+    except (ConfigError, PluginError, MemoryError):
+        raise
+    except Exception as error:
+        raise PluginError(f"{where} cannot be built: {failure_text(error)}") from error
+    if not isinstance(f, nn.Module):
+        raise PluginError(f"{where}: build() must return a torch module, got {f!r:.80}")
+    if not callable(getattr(f, "init_scale", None)):
+        raise PluginError(f"{where}: {type(f).__name__} has no init_scale(factor, variance); see stabzoo.BranchKind")
+    if tried and type(f) is not Branch:
+        check_branch_step(f, where, site)
+    return f
