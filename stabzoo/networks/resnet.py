@@ -23,7 +23,7 @@ from torch import Tensor, nn
 
 from stabzoo.discretization import Discretization, Place, Shape, memory_of
 from stabzoo.errors import ConfigError, PluginError
-from stabzoo.methods.multistep import EULER, LinearMultistep
+from stabzoo.methods.multistep import EULER, MAX_STEPS, LinearMultistep
 from stabzoo.networks.checkpoints import checkpoint_filter_fn
 from stabzoo.networks.places import scheme_block, scheme_starting_block
 from stabzoo.networks.staged import StagedNetwork
@@ -222,7 +222,7 @@ class BlockBuilder:
         self.needed, self.slopes = self.memory or method.steps, method.past_slopes
         self.at_downsampling = "restart" if self.memory is None else scheme.at_downsampling
         self.needs_equal_shapes = scheme.needs_equal_shapes
-        self.read = self.needed if hasattr(scheme, "memory") else states_read(method)
+        self.read = (self.memory or MAX_STEPS) if hasattr(scheme, "memory") else states_read(method)
         self.history = History((stem,))
         self.number, self.count = 0, count
         self.checked: set[tuple[Shape, Shape, bool, int]] = set()
