@@ -2,7 +2,7 @@
 
 >>> from stabzoo.testing import check_discretization
 >>> print(check_discretization("zerosnet_opt"))
-zerosnet_opt: 23 checks ran: 23 passed, 1 not applicable
+zerosnet_opt: 33 checks ran: 33 passed, 2 not applicable
 """
 
 from stabzoo.testing.branches import check_branch

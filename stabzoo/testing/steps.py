@@ -171,11 +171,11 @@ def check_step_of_zero(subject: Subject) -> None:
 def check_step_of_identity(subject: Subject) -> None:
     """With f a multiple of the identity one step is the exact combination of states and slopes, in float64.
 
-    f(y) = y, of an implicit scheme -y/2, for which the equation has a solution. Of a scheme with a block of its own the
-    part that is linear in f is compared, which is what the coefficients say of several stages.
+    f(y) = y, of an implicit scheme -y/2, for which the equation has a solution. Of a scheme with a block of its own,
+    or of several stages, the part that is linear in f is compared, which is what the coefficients say.
     """
     _is_of_one_part(subject)
-    if subject.has_own_block:
+    if subject.has_own_block or type(method_of(subject.scheme)) is not LinearMultistep:
         step = Step.of(subject, scaled(SMALL))
         past = states(step.states)
         slopes = [SMALL * y for y in past]

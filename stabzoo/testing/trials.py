@@ -122,7 +122,7 @@ def _step(
 
 def _blocks(subject: Subject) -> Iterator[Trial]:
     network: Any = subject.network(blocks=2, dtype=torch.float64)
-    given: list[tuple[int, nn.Module, list[Tensor]]] = []
+    given: list[Any] = []
     blocks: list[nn.Module] = network.blocks()
     hooks = [
         block.register_forward_pre_hook(lambda block, args, i=i: given.append((i, block, args[0])))

@@ -5,16 +5,13 @@ from __future__ import annotations
 import re
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import pytest
-import torch
-from torch.nn import functional as F
 
 import stabzoo
 from fixtures.guests import AB2, THREE, TWO_MODELS, code, step, write
 from stabzoo.testing import CHECKS, CheckFailedError, check_discretization, checks, conduct, networks, runner, steps
-from stabzoo_forward.layers import DLayer, SLayer
 
 Install = Callable[..., Path]
 KIT = (checks, steps, conduct, networks)
@@ -149,5 +146,4 @@ def test_a_mistake_is_found(install: Install, monkeypatch: pytest.MonkeyPatch, m
     write(install("guest", own, TWO_MODELS.format(claim=wrong.claim)), wrong.source)
     stabzoo.refresh()
     found = failed()
-    print("FOUND", mistake, "::", wrong.fails, "::", *[k for k in found if k != wrong.fails])
     assert wrong.fails in found

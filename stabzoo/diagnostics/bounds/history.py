@@ -23,7 +23,7 @@ from torch import nn
 
 from stabzoo.diagnostics.bounds.parts import altered, branch_constant, preactivated_chain
 from stabzoo.diagnostics.bounds.step_bound import StepBound, rounded_up
-from stabzoo.networks.resnet import Block, Shortcut1x1
+from stabzoo.networks.resnet import Block, Shortcut1x1, Unread
 from stabzoo.networks.steps import LearnableStep, MultistepStep
 
 __all__ = ["history_bounds"]
@@ -90,7 +90,7 @@ def _advance(block: Block, history: _History) -> float:
     slope = history.source(rounded_up(lipschitz * history.constant(entries[0])), out)
 
     method = step.coefficients()
-    read = len(step.alpha) if isinstance(step, MultistepStep) else len(method.alpha)  # none without a shortcut
+    read = step.states if isinstance(step, MultistepStep) else len(method.alpha)  # none without a shortcut
     alpha, beta = method.alpha[:read], method.beta[: step.slopes + 1]
     terms = [(beta[0], slope)]
     terms += list(zip(alpha, used[: len(alpha)], strict=True))
@@ -116,6 +116,9 @@ def _combination(terms: list[tuple[Fraction, _Entry]], grid: Grid) -> _Entry:
 def _shortcut(shortcut: nn.Module, shared: list[nn.Module], entry: _Entry, history: _History) -> _Entry:
     if type(shortcut) is nn.Identity and not shared:
         return entry
+    if type(shortcut) is Unread:
+        height, width = entry.grid
+        return _Entry({}, (-(-height // shortcut.stride), -(-width // shortcut.stride)))
     modules = list(shortcut.children()) if type(shortcut) is nn.Sequential else [shortcut]
     modules = [*shared, *modules]
     if any(not isinstance(m, nn.BatchNorm2d | nn.ReLU | Shortcut1x1) for m in modules):
