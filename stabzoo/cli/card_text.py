@@ -133,7 +133,7 @@ def verdict(holds: bool | NotDecided, yes: str = "yes") -> str:
 def _of_what(card: StabilityCard) -> str:
     """Of which method rho is, where a block computes something that nobody has stated."""
     if isinstance(card.method, GeneralLinear):
-        return " (rho is the minimal polynomial of V)"
+        return " (rho: the minimal polynomial of V, but for factors z)"
     if not isinstance(card.method, OwnStep):
         return ""
     return f" (of the stated coefficients; what the {card.method.kind} computes is not stated)"

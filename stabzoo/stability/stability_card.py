@@ -92,7 +92,20 @@ class StabilityCard:
             return "unstable"
         if isinstance(self.certificate, SecondOrderCertificate):
             return "second-order stable"
+        if self._repeats_principal_root:
+            return "weak"
         return "strong" if self.certificate.unit_roots == int(self.coefficients.is_preconsistent) else "weak"
+
+    @property
+    def _repeats_principal_root(self) -> bool:
+        """Whether 1 is a multiple eigenvalue of a V with bounded powers: all but one of them are parasitic."""
+        method = self.method
+        return (
+            isinstance(method, GeneralLinear)
+            and self.certificate.is_zero_stable
+            and self.coefficients.is_preconsistent
+            and not method.has_simple_principal_root
+        )
 
     @cached_property
     def order(self) -> int | NotDecided | None:
@@ -131,6 +144,8 @@ class StabilityCard:
 
         Of a method for y'' = f two roots 1 are left out.
         """
+        if self._repeats_principal_root:
+            return Fraction(1)
         others = [r for r in self.roots if r.rational != 1 or r.multiplicity > self._allowed]
         return largest([r.modulus for r in others]) if others else Fraction(0)
 
@@ -161,6 +176,8 @@ class StabilityCard:
         if self.status == "unstable":
             return self._why_unstable()
         start = f"rho = {self.factored_rho}"
+        if self._repeats_principal_root:
+            return f"{start}: all eigenvalues of V are in the unit disc and its powers bounded, but 1 is a multiple one"
         if self.status == "second-order stable":
             return (
                 f"{start}: none of its roots lies outside the unit circle, and on it they are at most double, as "

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, TypeAlias, cast
 from stabzoo.methods import GeneralLinear, SecondOrderMultistep, method_of
 from stabzoo.methods.multistep import HasCoefficients, LinearMultistep, Number
 from stabzoo.stability.certificate import Certificate, certified, polynomial_of
-from stabzoo.stability.root_condition import alpha_of, integer_rho
+from stabzoo.stability.root_condition import alpha_of, cleared, integer_rho
 
 if TYPE_CHECKING:
     from flint import fmpz_poly
@@ -73,6 +73,8 @@ def certify(method: Sequence[Number] | HasCoefficients) -> Proof:
         rho = _polynomial(integer_rho(found.formula.alpha))
         distinct = rho // rho.gcd(rho.derivative())
         return SecondOrderCertificate(*(certified(_positive(part)) for part in (distinct, rho // distinct)))
+    if isinstance(found, GeneralLinear):
+        return certified(cleared(found.minimal_polynomial))
     return certified(integer_rho(alpha_of(found)))
 
 
@@ -109,7 +111,8 @@ def _is_proved_of_second_order(method: SecondOrderMultistep, certificate: Proof 
         return False
     if not certificate.distinct.is_zero_stable:
         return distinct.gcd(distinct.derivative()).degree() == 0
-    return certificate.repeated.is_zero_stable or distinct ** repeated.degree() % repeated == 0
+    power = distinct ** repeated.degree()
+    return certificate.repeated.is_zero_stable or power.gcd(repeated).degree() == repeated.degree()
 
 
 def _is_proved_of_powers(method: GeneralLinear, certificate: Certificate) -> bool:

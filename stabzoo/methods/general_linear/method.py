@@ -140,6 +140,17 @@ class GeneralLinear(Method):
         return not any(reversed_characteristic([[abs(x) for x in row] for row in self.a])[1:])
 
     @property
+    def minimal_polynomial(self) -> tuple[Fraction, ...]:
+        """The minimal polynomial of V, monic, lowest power first."""
+        return fractions_of(to_flint(self.v).minpoly())
+
+    @property
+    def has_simple_principal_root(self) -> bool:
+        """Whether 1 is a simple eigenvalue of V."""
+        found = to_flint(self.v).charpoly()
+        return found(1) == 0 and found.derivative()(1) != 0
+
+    @property
     def preconsistency(self) -> tuple[Fraction, ...] | None:
         """The vector q with V q = q and U q = 1, of what the quantities are where f = 0 and y = 1; None if none is."""
         fixed = [[x - (i == j) for j, x in enumerate(row)] for i, row in enumerate(self.v)]
@@ -205,15 +216,18 @@ class GeneralLinear(Method):
     def coefficients(self) -> LinearMultistep:
         """The explicit method with the minimal polynomial of V for rho, whose roots are eigenvalues of M(z) + O(z^2).
 
-        sigma(zeta) is the trace of rho(zeta) (zeta I - V)^-1 B U: what is left of f when it is small.
+        sigma(zeta) is the trace of rho(zeta) (zeta I - V)^-1 B U: what is left of f when it is small.  Common factors
+        zeta of both are left out.
         """
-        rho = [Fraction(int(c.p), int(c.q)) for c in to_flint(self.v).minpoly().coeffs()]
+        rho = self.minimal_polynomial
         moments = list[Fraction]()
         power = _product(self.b, self.u)  # V^j B U
         for _ in rho[1:]:
             moments.append(sum((row[i] for i, row in enumerate(power)), Fraction(0)))
             power = _product(self.v, power)
         sigma = [sum((c * moments[j] for j, c in enumerate(rho[k + 1 :])), Fraction(0)) for k in range(len(rho) - 1)]
+        while len(rho) > 2 and rho[0] == sigma[0] == 0:
+            rho, sigma = rho[1:], sigma[1:]
         return LinearMultistep([-c for c in rho[-2::-1]], sigma[::-1])
 
     def step(self, states: Sequence[Quantities], f: Callable[[State], State]) -> Quantities:
