@@ -12,12 +12,13 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, cast
 
 import torch
+from timm.layers.conv2d_same import Conv2dSame
 from torch import Tensor, nn
 from torch.nn import functional as F
 
 from stabzoo.diagnostics.capture import run_hooked
 from stabzoo.diagnostics.measurement import Measurement
-from stabzoo.diagnostics.spectra.operators import ConvOperator
+from stabzoo.diagnostics.spectra.operators import ConvOperator, transposed_operator
 from stabzoo.diagnostics.spectra.periodic import (
     coarse_grid,
     half_frequencies,
@@ -105,18 +106,28 @@ class LayerNorms(Sequence[LayerNorm]):
         return table
 
 
-def conv_norm(conv: nn.Conv2d, grid: tuple[int, int], scale: Tensor | None = None) -> Measurement:
+def conv_norm(
+    conv: nn.Conv2d | nn.ConvTranspose2d, grid: tuple[int, int], scale: Tensor | None = None
+) -> Measurement:
     """Bound ||diag(scale) conv|| on inputs of one size, fast: exact if periodic or pointwise, else certified.
 
     Args:
         conv: Any stride, groups, dilation and padding mode; the bias does not matter.
         grid: Height and width of the input.
-        scale: (c_out,), as of a batch norm folded into the convolution; its sign does not matter.
+        scale: (c_out,), as of a batch norm folded into the convolution; its sign does not matter. Not of a transposed
+            one.
 
     Raises:
-        ValueError: The kernel does not fit the grid, or weights are not finite.
+        ValueError: Another kind of module, or a subclass with a forward of its own; the kernel does not fit the grid;
+            the weights are complex, or not finite.
     """
-    return operator_norm(ConvOperator.of(conv, grid, scale))
+    if type(conv) is nn.ConvTranspose2d and scale is None:
+        return operator_norm(transposed_operator(conv, grid))
+    if isinstance(conv, nn.Conv2d) and type(conv) is not Conv2dSame:
+        own = [name for name in ("forward", "_conv_forward") if getattr(type(conv), name) is not getattr(nn.Conv2d, name)]
+        if own:
+            raise ValueError(f"{type(conv).__name__} has a {own[0]} of its own: its weight does not tell its operator")
+    return operator_norm(ConvOperator.of(cast(nn.Conv2d, conv), grid, scale))
 
 
 def layer_norms(
@@ -282,11 +293,16 @@ def _refusal(layer: nn.Module, x: Tensor, y: Tensor) -> str:
     A subclass may do anything to its weight on the way (standardise it, say): there the result is compared with the
     plain layer's on the input it got.
     """
+    if layer.weight.is_complex():  # type: ignore[operator]  # pyright: ignore
+        return f"{type(layer).__name__} has complex weights: only real ones are measured"
     for plain in (nn.Linear, nn.Conv2d, nn.Conv1d):
         if isinstance(layer, plain):
-            if type(layer) is plain:
+            if type(layer) in (plain, Conv2dSame):
                 return ""
-            expected = plain.forward(cast(Any, layer), x)
+            try:
+                expected = plain.forward(cast(Any, layer), x)
+            except RuntimeError:
+                return f"{type(layer).__name__} takes what a {plain.__name__} does not"
             tolerance = 1e-4 * float(expected.abs().max())
             same = expected.shape == y.shape and bool(((expected - y).abs() <= tolerance).all())
             return "" if same else f"{type(layer).__name__} computes something else than a {plain.__name__}"

@@ -4,14 +4,16 @@ from __future__ import annotations
 
 import itertools
 import math
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Literal, cast
 
 import torch
+from timm.layers.conv2d_same import Conv2dSame
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-__all__ = ["ConvOperator", "PaddingMode"]
+__all__ = ["ConvOperator", "PaddingMode", "transposed_operator"]
 
 PaddingMode = Literal["zeros", "circular", "reflect", "replicate"]
 _MODES = ("zeros", "circular", "reflect", "replicate")
@@ -52,27 +54,35 @@ class ConvOperator:
     def of(cls, conv: nn.Conv2d | nn.Conv1d, grid: tuple[int, int], scale: Tensor | None = None) -> ConvOperator:
         """Read a module; `scale` (c_out,) multiplies the output channels, as a folded batch norm does.
 
-        A `Conv1d` acts on a grid of height 1.
+        A `Conv1d` acts on a grid of height 1.  What is read is what torch's forward reads at the time of the call.  Of a
+        subclass with a forward of its own it is the operator of the plain class (timm's `Conv2dSame` is known).
 
         Raises:
-            ValueError: The kernel does not fit the grid, or weights are not finite.
+            ValueError: Another kind of module, complex weights, a kernel that does not fit the grid, or weights that
+                are not finite.
         """
-        weight = conv.weight.detach().to("cpu", torch.float64)
+        if not isinstance(conv, nn.Conv2d | nn.Conv1d):
+            raise ValueError(f"expected Conv1d or Conv2d, got {type(conv).__name__}: its operator is another one")
+        weight = conv.weight.detach()
+        if weight.is_complex():
+            raise ValueError(f"expected real weights, got {weight.dtype}: only real convolutions are measured")
+        weight = weight.to("cpu", torch.float64)
         if scale is not None:
             weight = weight * scale.detach().to("cpu", torch.float64).view(-1, *[1] * (weight.ndim - 1))
-        reversed_padding = list(conv._reversed_padding_repeated_twice)  # as F.pad takes it, "same" resolved
-        stride, dilation = tuple(conv.stride), tuple(conv.dilation)
+        stride, dilation = (_sizes(value, weight.ndim - 2) for value in (conv.stride, conv.dilation))
+        if conv.padding_mode not in _MODES:
+            raise ValueError(f"expected padding_mode to be one of {', '.join(_MODES)}; got {conv.padding_mode!r}")
+        padding = _padding(conv, grid, weight, stride, dilation)
         if weight.ndim == 3:
             weight, stride, dilation = weight[:, :, None], (1, *stride), (1, *dilation)
-            reversed_padding += [0, 0]
-        left, right, top, bottom = reversed_padding
+            padding = ((0, 0), *padding)
         return cls(
             weight,
             grid,
             cast(tuple[int, int], stride),
             cast(tuple[int, int], dilation),
             conv.groups,
-            ((top, bottom), (left, right)),
+            cast(tuple[tuple[int, int], tuple[int, int]], padding),
             cast(PaddingMode, conv.padding_mode),
         )
 
@@ -142,3 +152,62 @@ class ConvOperator:
         columns = self.dimensions[1]
         eye = torch.eye(columns, dtype=torch.float64).view(columns, self.channels[0], *self.grid)
         return self(eye).flatten(1).T
+
+
+def transposed_operator(conv: nn.ConvTranspose2d, grid: tuple[int, int]) -> ConvOperator:
+    """Return the convolution whose adjoint is a transposed convolution on images of one size; the norm is the same.
+
+    Raises:
+        ValueError: Complex weights, another padding than with zeros, or output rows that no tap of it reads.
+    """
+    weight = conv.weight.detach()
+    if weight.is_complex():
+        raise ValueError(f"expected real weights, got {weight.dtype}: only real convolutions are measured")
+    stride, dilation, before, more = (
+        _sizes(v, 2) for v in (conv.stride, conv.dilation, conv.padding, conv.output_padding)
+    )
+    if conv.padding_mode != "zeros" or any(m >= s for m, s in zip(more, stride, strict=True)):
+        raise ValueError(
+            f"expected a transposed convolution with zero padding and output_padding below its stride, got {conv}"
+        )
+    taps = weight.shape[2:]
+    sizes = tuple(
+        (n - 1) * s - 2 * p + d * (k - 1) + m + 1
+        for n, s, p, d, k, m in zip(grid, stride, before, dilation, taps, more, strict=True)
+    )
+    if min(sizes) < 1:
+        raise ValueError(f"{conv} leaves no pixel of a {grid[0]}x{grid[1]} grid: expected a larger input")
+    padding = tuple((p, p) for p in before)
+    return ConvOperator(
+        weight.to("cpu", torch.float64),
+        cast(tuple[int, int], sizes),
+        cast(tuple[int, int], stride),
+        cast(tuple[int, int], dilation),
+        conv.groups,
+        cast(tuple[tuple[int, int], tuple[int, int]], padding),
+    )
+
+
+def _sizes(value: int | Sequence[int], axes: int) -> tuple[int, ...]:
+    """A number for each axis, as torch reads one number for all."""
+    sizes = (value,) if isinstance(value, int) else tuple(value)
+    return sizes * axes if len(sizes) == 1 else sizes
+
+
+def _padding(
+    conv: nn.Conv2d | nn.Conv1d, grid: tuple[int, int], weight: Tensor, stride: Sequence[int], dilation: Sequence[int]
+) -> tuple[tuple[int, int], ...]:
+    """What the forward of the class pads with, before and after along each axis."""
+    axes = weight.ndim - 2
+    reach = [d * (k - 1) for d, k in zip(dilation, weight.shape[2:], strict=True)]
+    if type(conv) is Conv2dSame:  # as much as keeps ceil(n / s) pixels
+        more = [max(-(-n // s) * s - s + r + 1 - n, 0) for n, s, r in zip(grid, stride, reach, strict=True)]
+        return tuple((m // 2, m - m // 2) for m in more)
+    if conv.padding_mode != "zeros":  # computed when the module was built, and what its forward pads with ever after
+        flat = conv._reversed_padding_repeated_twice
+        return tuple((flat[2 * i], flat[2 * i + 1]) for i in reversed(range(axes)))
+    if conv.padding == "same":
+        return tuple((r // 2, r - r // 2) for r in reach)
+    if conv.padding == "valid":
+        return ((0, 0),) * axes
+    return tuple((p, p) for p in _sizes(cast(tuple[int, ...], conv.padding), axes))
