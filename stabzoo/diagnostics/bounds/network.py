@@ -28,6 +28,7 @@ from stabzoo.diagnostics.bounds.genuine import altered, frozen, unprovable
 from stabzoo.diagnostics.bounds.history import history_bounds
 from stabzoo.diagnostics.bounds.joint import Kernel, ReluStep, joint_sensitivity
 from stabzoo.diagnostics.bounds.parts import chain, own_bound, sequence_bound
+from stabzoo.diagnostics.bounds.rules.composition import composition
 from stabzoo.diagnostics.bounds.rules.normalization import fold_batch_norm
 from stabzoo.diagnostics.bounds.step_bound import Shape, StepBound, rounded_up
 from stabzoo.diagnostics.measurement import Measurement
@@ -38,6 +39,9 @@ if TYPE_CHECKING:
     from rich.table import Table
 
 __all__ = ["ForwardBounds", "forward_bounds"]
+
+
+_EVALUATED = 1 + 1e-6  # the offset is often attained, by f(0): float32 may compute a little more
 
 
 @dataclass(frozen=True)
@@ -87,7 +91,7 @@ class ForwardBounds:
     @property
     def offset(self) -> Measurement:
         """c, from the biases; eqs. (45), (55) with every bias taken at every pixel."""
-        return self._measurement(self._size[1], self._size[2])
+        return self._measurement(self._size[1] * _EVALUATED, self._size[2])
 
     @property
     def paper_sensitivity(self) -> float | None:
@@ -163,7 +167,7 @@ def forward_bounds(model: nn.Module, input_size: tuple[int, int, int], *, iterat
         raise ValueError(f"expected {model.in_chans} channels, as the network has, got {input_size[0]}")
     try:
         plain = _provable(model)
-        blocks = _network(plain, input_size) if isinstance(plain, StagedNetwork) else sequence_bound([("", plain)], input_size)
+        blocks = _pieces("", plain, input_size)
     except ValueError as error:
         return ForwardBounds((_refused(str(error)),), input_size)
     blocks = [block if block.name else replace(block, name="network") for block in blocks]
@@ -210,16 +214,35 @@ def _at_zero(model: nn.Module, input_size: tuple[int, int, int]) -> float | None
         return None
 
 
+def _pieces(name: str, module: nn.Module, shape: Shape) -> list[StepBound]:
+    """Bound a network of this package, anything that has one among its parts, or any other composition."""
+    if isinstance(module, StagedNetwork):
+        prefix = f"{name}." if name else ""
+        pieces = _network(module, shape)
+        return [replace(b, name=prefix + b.name, until=b.until and prefix + b.until) for b in pieces]
+    parts = composition(module) or []
+    if not any(isinstance(part, StagedNetwork) for _, part in parts):
+        return sequence_bound([(name, module)], shape)
+    found: list[StepBound] = []
+    for own, part in parts:
+        found += _pieces(f"{name}.{own}" if name else own, part, shape)
+        after = found[-1].shape
+        if after is None or not math.isfinite(found[-1].sensitivity):
+            break
+        shape = after
+    return found
+
+
 _PATH = ("forward", "forward_features", "forward_head", "__call__", "__getattr__", "__getattribute__", "_call_impl")
 _PARTS = ("stem", "stem_pool", "stages", "norm", "head")
 
 
-def _network(model: StagedNetwork, input_size: tuple[int, int, int]) -> list[StepBound]:
+def _network(model: StagedNetwork, shape: Shape) -> list[StepBound]:
     overridden = [n for n in (*_PATH, "_wrapped_call_impl") if getattr(type(model), n) is not getattr(StagedNetwork, n)]
     overridden += [name for name in _PARTS if hasattr(type(model), name)]
     if overridden:
         return [_refused(f"{type(model).__name__} has its own {overridden[0]}")]
-    found = sequence_bound([("stem", model.stem), ("stem_pool", model.stem_pool)], input_size)
+    found = sequence_bound([("stem", model.stem), ("stem_pool", model.stem_pool)], shape)
     here = found[-1].shape
     if here is None or found[-1].grid is None:
         return found

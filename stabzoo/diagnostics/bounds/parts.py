@@ -25,6 +25,7 @@ from stabzoo.diagnostics.bounds.rules.normalization import (
     STATE_NORMS,
     batch_norm,
     fold_batch_norm,
+    pixel_normalization,
     refuse_state_norm,
 )
 from stabzoo.diagnostics.bounds.step_bound import HasBound, Shape, StepBound, rounded_up
@@ -141,6 +142,8 @@ def _bound(module: nn.Module, shape: Shape, norm: nn.Module | None) -> StepBound
         return refuse_state_norm(module)
     if (parts := residual(module)) is not None:
         return _residual(kind.__name__, parts, shape)
+    if (bound := pixel_normalization(module, shape)) is not None:
+        return bound
     plain = next((base.__name__ for base in kind.__mro__[1:] if base in _PLAIN), None)
     what = f", a subclass of {plain}" if plain else ""
     return StepBound.unknown(f"{kind.__name__}{what}: nothing is known about what it computes")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import sys
 from typing import cast
 
 import torch
@@ -11,7 +12,7 @@ from torch import Tensor, nn
 from stabzoo.diagnostics.bounds.genuine import altered
 from stabzoo.diagnostics.bounds.step_bound import Shape, StepBound, rounded_up
 
-__all__ = ["BATCH_NORMS", "STATE_NORMS", "affine", "batch_norm", "fold_batch_norm", "refuse_state_norm"]
+__all__ = ["BATCH_NORMS", "STATE_NORMS", "affine", "batch_norm", "fold_batch_norm", "pixel_normalization", "refuse_state_norm"]
 
 BATCH_NORMS = (nn.BatchNorm1d, nn.BatchNorm2d)
 STATE_NORMS = (nn.GroupNorm, nn.LayerNorm, nn.InstanceNorm1d, nn.InstanceNorm2d, nn.RMSNorm, nn.LocalResponseNorm)
@@ -61,6 +62,18 @@ def affine(scale: Tensor, shift: Tensor, shape: Shape, theorem: str) -> StepBoun
     pixels = math.prod(cast(tuple[int, ...], shape[1:]))
     offset = rounded_up(math.sqrt(pixels) * float(shift.double().norm()))
     return StepBound.of(theorem, rounded_up(float(scale.double().abs().max())), shape, offset=offset)
+
+
+def pixel_normalization(module: nn.Module, shape: Shape) -> StepBound | None:
+    """Bound torchvision's Normalize, (x - mean) / std in each channel; None of another module."""
+    file = sys.modules.get("torchvision.transforms.transforms")  # where nothing imported it, this is none of it
+    if file is None or type(module) is not file.Normalize:
+        return None
+    if None in shape[1:]:
+        raise ValueError("Normalize: the number of pixels is not known")
+    mean, std = (torch.as_tensor(value, dtype=torch.float64).flatten() for value in (module.mean, module.std))  # pyright: ignore
+    mean, std = torch.broadcast_tensors(mean, std)
+    return affine(1 / std, (mean / std).expand(shape[0] or len(mean)), shape, "largest 1/std")
 
 
 def refuse_state_norm(norm: nn.Module) -> StepBound:
