@@ -27,7 +27,7 @@ from stabzoo.diagnostics.spectra.periodic import (
     symbol_norms,
 )
 from stabzoo.diagnostics.spectra.smallest import smallest_singular_value
-from stabzoo.diagnostics.spectra.zero_padding import enclose_norm, torus_bound, torus_bounds
+from stabzoo.diagnostics.spectra.zero_padding import COPYING, enclose_norm, padded_bound, quickly_enclosed, torus_bound, torus_bounds
 
 if TYPE_CHECKING:
     from rich.table import Table
@@ -231,22 +231,9 @@ def operator_norm(operator: ConvOperator) -> Measurement:
         return Measurement(float(symbol_norms(taps, frequencies).max()), "exact", "periodic, by FFT")
     if operator.mode == "zeros":
         return torus_bound(operator)
-    padded, norm = _padding_norm(operator)
-    bound = torus_bound(padded)
-    note = f"{operator.mode} padding (norm {norm:.4g}) times the convolution of the padded image"
-    return Measurement(bound.value * norm * (1 + 1e-12), "certified_upper", note)
-
-
-def _padding_norm(operator: ConvOperator) -> tuple[ConvOperator, float]:
-    """Split into padding, whose norm is the root of how often a pixel is copied, and a convolution without it."""
-    (top, bottom), (left, right) = operator.padding
-    height, width = operator.grid
-    index = torch.arange(height * width, dtype=torch.float64).view(1, 1, height, width)
-    copies = F.pad(index, (left, right, top, bottom), operator.mode)
-    most = int(copies.flatten().long().bincount().max())
-    sizes = (height + top + bottom, width + left + right)
-    padded = ConvOperator(operator.weight, sizes, operator.stride, operator.dilation, operator.groups)
-    return padded, math.sqrt(most)
+    if operator.mode in COPYING and quickly_enclosed(operator):
+        return enclose_norm(operator)[1]
+    return padded_bound(operator)
 
 
 def _measure(
@@ -273,11 +260,11 @@ def _measure(
         if not smallest:
             return row(norm, norm)
         return row(norm, norm, Measurement(float(_all_values(operator)[-1]), "exact", norm.note))
-    if operator.mode != "zeros":
+    if operator.mode == "circular":
         return row(Measurement(0.0, "certified_lower", "not computed"), operator_norm(operator))
     quick = bounds.get(operator)
     lower, upper = (Measurement(0.0, "certified_lower"), quick) if quick else enclose_norm(operator)
-    return row(lower, upper, _smallest(operator) if smallest else None)
+    return row(lower, upper, _smallest(operator) if smallest and operator.mode == "zeros" else None)
 
 
 def _smallest(operator: ConvOperator) -> Measurement | None:

@@ -130,22 +130,44 @@ class ConvOperator:
         (top, bottom), (left, right) = self.padding
         if self.mode == "zeros" and top == bottom and left == right:
             return F.conv2d(x, self.weight, None, self.stride, (top, left), self.dilation, self.groups)
-        x = F.pad(x, (left, right, top, bottom), "constant" if self.mode == "zeros" else self.mode)
-        return F.conv2d(x, self.weight, None, self.stride, 0, self.dilation, self.groups)
+        return F.conv2d(self.padded(x), self.weight, None, self.stride, 0, self.dilation, self.groups)
 
     def adjoint(self, y: Tensor) -> Tensor:
-        """Apply the transpose of a zero-padded operator to (N, c_out, height, width).
+        """Apply the transpose to (N, c_out, height, width).
 
         Raises:
-            ValueError: The padding is not with zeros.
+            ValueError: The padding is circular.
         """
-        if self.mode != "zeros":
-            raise ValueError(f"expected zero padding, got {self.mode!r}")
+        if self.mode == "circular":
+            raise ValueError(f"expected zero, reflect or replicate padding, got {self.mode!r}")
+        if self.mode != "zeros":  # padding's transpose adds what was copied
+            back = self.unpadded().adjoint(y)
+            with torch.enable_grad():
+                x = back.new_zeros(len(back), back.shape[1], *self.grid, requires_grad=True)
+                (pulled,) = torch.autograd.grad(self.padded(x), x, back)
+            return pulled
         (top, _), (left, _) = self.padding
         full = F.conv_transpose2d(y, self.weight, None, self.stride, 0, 0, self.groups, self.dilation)
         height, width = self.grid
         below, beside = (max(0, p + n - m) for p, n, m in zip((top, left), self.grid, full.shape[2:], strict=True))
         return F.pad(full, (0, beside, 0, below))[..., top : top + height, left : left + width]
+
+    def padded(self, x: Tensor) -> Tensor:
+        """Pad images (N, C, height, width)."""
+        (top, bottom), (left, right) = self.padding
+        return F.pad(x, (left, right, top, bottom), "constant" if self.mode == "zeros" else self.mode)
+
+    def unpadded(self) -> ConvOperator:
+        """Return the convolution, without padding, of the padded image."""
+        height, width = (n + sum(p) for n, p in zip(self.grid, self.padding, strict=True))
+        return ConvOperator(self.weight, (height, width), self.stride, self.dilation, self.groups)
+
+    def sources(self, axis: int) -> list[int]:
+        """The pixel that stands at each position of the padded axis; -1 where a zero does."""
+        index = torch.arange(self.grid[axis], dtype=torch.float64).view(1, 1, -1)
+        if self.mode == "zeros":
+            return F.pad(index, self.padding[axis], value=-1).flatten().long().tolist()
+        return F.pad(index, self.padding[axis], self.mode).flatten().long().tolist()
 
     def dense(self) -> Tensor:
         """Return the matrix, (c_out m1 m2) x (c_in n1 n2); for small grids only."""
