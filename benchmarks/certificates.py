@@ -90,9 +90,7 @@ def activated(width: int, generator: torch.Generator) -> nn.Module:
         nn.GELU(), nn.GELU("tanh"), nn.SiLU(), nn.LeakyReLU(-1.5), nn.ELU(1.7), nn.Hardswish(), nn.PReLU(init=1.2), nn.Sigmoid(),
     ]  # fmt: skip
     first, second = (kinds[i] for i in torch.randint(len(kinds), (2,), generator=generator).tolist())
-    return nn.Sequential(
-        nn.Conv2d(3, width, 1), first, nn.BatchNorm2d(width), second, nn.Flatten(1), nn.LazyLinear(4)
-    )
+    return nn.Sequential(nn.Conv2d(3, width, 1), first, nn.BatchNorm2d(width), second, nn.Flatten(1), nn.LazyLinear(4))
 
 
 def padded(width: int, generator: torch.Generator) -> nn.Module:

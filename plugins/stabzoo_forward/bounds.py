@@ -145,10 +145,15 @@ def _kernel(conv: nn.Conv2d, stride: int = 1) -> Tensor:
     """
     read = ConvOperator.of(conv, (3 * stride, 3 * stride))
     on_torus = read.mode == "circular" and read.padding == ((1, 1), (1, 1)) and read.weight.shape[2:] == (3, 3)
-    if type(conv) is not nn.Conv2d or not on_torus or (read.groups, read.dilation, read.stride) != (
-        1,
-        (1, 1),
-        (stride, stride),
+    if (
+        type(conv) is not nn.Conv2d
+        or not on_torus
+        or (read.groups, read.dilation, read.stride)
+        != (
+            1,
+            (1, 1),
+            (stride, stride),
+        )
     ):
         raise ValueError(f"periodic padding: expected a 3x3 convolution with stride {stride} on a torus, got {conv}")
     return read.weight

@@ -27,7 +27,14 @@ from stabzoo.diagnostics.spectra.periodic import (
     symbol_norms,
 )
 from stabzoo.diagnostics.spectra.smallest import smallest_singular_value
-from stabzoo.diagnostics.spectra.zero_padding import COPYING, enclose_norm, padded_bound, quickly_enclosed, torus_bound, torus_bounds
+from stabzoo.diagnostics.spectra.zero_padding import (
+    COPYING,
+    enclose_norm,
+    padded_bound,
+    quickly_enclosed,
+    torus_bound,
+    torus_bounds,
+)
 
 if TYPE_CHECKING:
     from rich.table import Table
@@ -106,9 +113,7 @@ class LayerNorms(Sequence[LayerNorm]):
         return table
 
 
-def conv_norm(
-    conv: nn.Conv2d | nn.ConvTranspose2d, grid: tuple[int, int], scale: Tensor | None = None
-) -> Measurement:
+def conv_norm(conv: nn.Conv2d | nn.ConvTranspose2d, grid: tuple[int, int], scale: Tensor | None = None) -> Measurement:
     """Bound ||diag(scale) conv|| on inputs of one size, fast: exact if periodic or pointwise, else certified.
 
     Args:
@@ -124,7 +129,9 @@ def conv_norm(
     if type(conv) is nn.ConvTranspose2d and scale is None:
         return operator_norm(transposed_operator(conv, grid))
     if isinstance(conv, nn.Conv2d) and type(conv) is not Conv2dSame:
-        own = [name for name in ("forward", "_conv_forward") if getattr(type(conv), name) is not getattr(nn.Conv2d, name)]
+        own = [
+            name for name in ("forward", "_conv_forward") if getattr(type(conv), name) is not getattr(nn.Conv2d, name)
+        ]
         if own:
             raise ValueError(f"{type(conv).__name__} has a {own[0]} of its own: its weight does not tell its operator")
     return operator_norm(ConvOperator.of(cast(nn.Conv2d, conv), grid, scale))

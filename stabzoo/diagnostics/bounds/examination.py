@@ -23,7 +23,10 @@ from stabzoo.networks.resnet import Block
 __all__ = ["cross_examine"]
 
 _TURNS = 2  # of the power iteration
-_ROUNDING = {torch.float32: 1e-4, torch.float64: 1e-9}  # of a piece's result and input, relative: far above what is seen
+_ROUNDING = {
+    torch.float32: 1e-4,
+    torch.float64: 1e-9,
+}  # of a piece's result and input, relative: far above what is seen
 
 
 @dataclass(frozen=True)

@@ -66,7 +66,9 @@ def unprovable(model: nn.Module) -> str:
                 "bound in real arithmetic; certify model.float(), and run that"
             )
         if tensor.is_quantized or tensor.layout != torch.strided:
-            return f"{name} is a {'quantized' if tensor.is_quantized else 'sparse'} tensor: expected dense float weights"
+            return (
+                f"{name} is a {'quantized' if tensor.is_quantized else 'sparse'} tensor: expected dense float weights"
+            )
         if tensor.is_floating_point() and not bool(tensor.isfinite().all()):
             return f"{name} has NaN or infinite entries: nothing is bounded; look at the training"
     return ""
@@ -87,7 +89,11 @@ def frozen(model: nn.Module) -> nn.Module:
         weights = cast(nn.ModuleDict, part.parametrizations)
         # torch makes the class on the fly, with a property for each weight; a subclass of it has more
         own = {n for n in vars(type(part)) if not n.startswith("__")} - set(weights)
-        if own or type(part).__name__ != f"Parametrized{type(part).__bases__[0].__name__}" or "__call__" in vars(type(part)):
+        if (
+            own
+            or type(part).__name__ != f"Parametrized{type(part).__bases__[0].__name__}"
+            or "__call__" in vars(type(part))
+        ):
             raise ValueError(f"{name}: {type(part).__name__} is a subclass of a parametrized module")
         for weight, steps in weights.items():
             for step in cast(Any, steps):
@@ -99,9 +105,14 @@ def frozen(model: nn.Module) -> nn.Module:
     if not parametrized:
         return model
     plain = copy.deepcopy(model)
-    with torch.no_grad():
-        for name, part in parametrized:
-            for weight in list(cast(nn.ModuleDict, part.parametrizations)):
-                parametrize.remove_parametrizations(plain.get_submodule(name), weight, leave_parametrized=True)
+    for name, part in parametrized:
+        # not remove_parametrizations, which takes the properties off the class, and the network itself shares that
+        fixed = plain.get_submodule(name)
+        values = {
+            weight: getattr(part, weight).detach().clone() for weight in cast(nn.ModuleDict, part.parametrizations)
+        }
+        fixed.__class__ = type(part).__bases__[0]
+        del fixed.parametrizations
+        for weight, value in values.items():
+            fixed.register_parameter(weight, nn.Parameter(value, requires_grad=False))
     return plain
-

@@ -282,7 +282,9 @@ def _blocks(model: StagedNetwork) -> list[tuple[str, nn.Module]]:
     for i, stage in enumerate(model.stages):
         kind = type(stage) if type(stage) is not Stage else type(stage.blocks)
         if kind is not nn.ModuleList:
-            raise ValueError(f"stages.{i} is a {kind.__name__}, or made of one: nothing is known about what it computes")
+            raise ValueError(
+                f"stages.{i} is a {kind.__name__}, or made of one: nothing is known about what it computes"
+            )
         named += [(f"stages.{i}.blocks.{j}", block) for j, block in enumerate(cast(Stage, stage).blocks)]
     return named
 

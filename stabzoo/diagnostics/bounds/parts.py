@@ -186,7 +186,11 @@ def refuse_drawing(module: nn.Module) -> None:
     """
     if type(module) not in _FIXED:
         raise ValueError(f"{type(module).__name__}: nothing is known about what it computes")
-    if module.training and type(module) is not nn.Identity and (getattr(module, "p", 0) or getattr(module, "drop_prob", 0)):
+    if (
+        module.training
+        and type(module) is not nn.Identity
+        and (getattr(module, "p", 0) or getattr(module, "drop_prob", 0))
+    ):
         raise ValueError(f"{type(module).__name__} draws at random: call model.eval()")
 
 

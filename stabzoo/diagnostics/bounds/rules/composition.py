@@ -45,9 +45,7 @@ def _children(*names: str) -> Callable[[Any], list[Named]]:
 
 _LAYERS = ("layer1", "layer2", "layer3", "layer4")
 _COMPOSITIONS: dict[tuple[str, str], Callable[[Any], list[Named]]] = {
-    ("timm.models.resnet", "ResNet"): _children(
-        "conv1", "bn1", "act1", "maxpool", *_LAYERS, "global_pool", "fc"
-    ),
+    ("timm.models.resnet", "ResNet"): _children("conv1", "bn1", "act1", "maxpool", *_LAYERS, "global_pool", "fc"),
     ("torchvision.models.resnet", "ResNet"): lambda m: [
         *_children("conv1", "bn1", "relu", "maxpool", *_LAYERS, "avgpool")(m),
         ("flatten", nn.Flatten()),

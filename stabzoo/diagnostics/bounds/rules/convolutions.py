@@ -63,7 +63,9 @@ def operator_of(conv: nn.Module, grid: tuple[int, int], scale: Tensor | None = N
     else:
         as_built = kind is not ScaledConv2d or (operator.dilation == (1, 1) and conv.padding_mode == "zeros")
     if kind in (Shortcut1x1, ScaledConv2d) and not (as_built and operator.groups == 1 and conv.bias is None):
-        raise ValueError(f"{kind.__name__}: its attributes were changed after it was built, and its forward ignores them")
+        raise ValueError(
+            f"{kind.__name__}: its attributes were changed after it was built, and its forward ignores them"
+        )
     return operator
 
 

@@ -12,7 +12,15 @@ from torch import Tensor, nn
 from stabzoo.diagnostics.bounds.genuine import altered
 from stabzoo.diagnostics.bounds.step_bound import Shape, StepBound, rounded_up
 
-__all__ = ["BATCH_NORMS", "STATE_NORMS", "affine", "batch_norm", "fold_batch_norm", "pixel_normalization", "refuse_state_norm"]
+__all__ = [
+    "BATCH_NORMS",
+    "STATE_NORMS",
+    "affine",
+    "batch_norm",
+    "fold_batch_norm",
+    "pixel_normalization",
+    "refuse_state_norm",
+]
 
 BATCH_NORMS = (nn.BatchNorm1d, nn.BatchNorm2d)
 STATE_NORMS = (nn.GroupNorm, nn.LayerNorm, nn.InstanceNorm1d, nn.InstanceNorm2d, nn.RMSNorm, nn.LocalResponseNorm)

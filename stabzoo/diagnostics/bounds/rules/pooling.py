@@ -46,9 +46,7 @@ def max_pool(pool: nn.MaxPool2d, shape: Shape) -> StepBound:
     if pool.return_indices:
         raise ValueError("MaxPool2d with return_indices")
     out, overlap = _windows(grid_of(pool, shape), pool, pool.dilation)
-    return StepBound.of(
-        f"a pixel is in at most {overlap} windows", rounded_up(math.sqrt(overlap)), (shape[0], *out)
-    )
+    return StepBound.of(f"a pixel is in at most {overlap} windows", rounded_up(math.sqrt(overlap)), (shape[0], *out))
 
 
 def average_pool(pool: nn.AvgPool2d, shape: Shape) -> StepBound:
