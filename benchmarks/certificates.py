@@ -77,7 +77,7 @@ def plain(width: int, generator: torch.Generator) -> nn.Module:
 
 
 def residual(width: int, generator: torch.Generator) -> nn.Module:
-    """timm's ResNet, narrow, of all its plain blocks."""
+    """Timm's ResNet, narrow, of all its plain blocks."""
     blocks = [BasicBlock, Bottleneck, Bottleneck, BasicBlock]
     order = torch.randperm(4, generator=generator).tolist()
     chosen = [blocks[i] for i in order]

@@ -146,6 +146,13 @@ def test_every_module_replaced_by_one_that_multiplies_by_100_is_refused(family: 
     assert survivors(family, called) == []
 
 
+def at_zero(model: nn.Module, *shape: int) -> float:
+    """||f(0)||."""
+    zero = torch.zeros(1, *shape, dtype=next(model.parameters()).dtype)
+    with torch.no_grad():
+        return float(model(zero).double().norm())
+
+
 # What is done to a sound network, and what the refusal says.
 
 
@@ -280,7 +287,7 @@ def test_a_convolution_is_read_as_its_forward_reads_it(mode: str, attribute: str
     bounds = bounded(model, 2, 6, 6)
     assert norm <= bounds.sensitivity.value <= 3 * norm
     assert bounds.blocks[0].shape == tuple(model(torch.zeros(1, 2, 6, 6).double()).shape[1:])
-    assert float(model(torch.zeros(1, 2, 6, 6).double()).detach().norm()) <= bounds.offset.value
+    assert at_zero(model, 2, 6, 6) <= bounds.offset.value
 
 
 def test_a_linear_layer_on_an_image_adds_its_bias_at_every_position() -> None:
@@ -288,8 +295,8 @@ def test_a_linear_layer_on_an_image_adds_its_bias_at_every_position() -> None:
     torch.manual_seed(0)
     model = nn.Sequential(nn.AdaptiveAvgPool2d(1), nn.Linear(1, 5)).eval()
     bounds = bounded(model, 30, 8, 8)
-    at_zero = float(model(torch.zeros(1, 30, 8, 8)).double().norm())
-    assert at_zero <= bounds.offset.value <= at_zero * (1 + 1e-5)
+    size = at_zero(model, 30, 8, 8)
+    assert size <= bounds.offset.value <= size * (1 + 1e-5)
     assert bounds.blocks[-1].shape == (30, 1, 5)
 
 
@@ -310,7 +317,7 @@ def test_conv_norm_refuses_what_it_does_not_measure(module: Any, reason: str) ->
 
 
 def test_conv_norm_refuses_a_forward_of_its_own() -> None:
-    """timm's standardised convolution has another weight than it shows."""
+    """Standardised convolutions of timm have another weight than they show."""
     with raises(ValueError, "StdConv2d", "forward"):
         conv_norm(timm.layers.StdConv2d(2, 2, 3), (4, 4))
 
@@ -327,9 +334,9 @@ def test_transposed_convolutions(stride: int, more: int, groups: int, dilation: 
     norm = float(torch.linalg.matrix_norm(matrix, 2))
     assert norm <= conv_norm(conv, (5, 4)).value <= 1.3 * norm
     bounds = bounded(nn.Sequential(conv).eval(), 2, 5, 4)
-    at_zero = conv(zero[None])
-    assert bounds.blocks[0].shape == tuple(at_zero.shape[1:])
-    assert float(at_zero.norm()) <= bounds.offset.value <= float(at_zero.norm()) * (1 + 1e-5)
+    size = at_zero(conv, 2, 5, 4)
+    assert bounds.blocks[0].shape == tuple(conv(zero[None]).shape[1:])
+    assert size <= bounds.offset.value <= size * (1 + 1e-5)
     assert norm <= bounds.sensitivity.value
 
 
@@ -416,7 +423,7 @@ def test_the_constants_of_activations(act: nn.Module, constant: float) -> None:
 
 
 def test_silus_constant_is_an_upper_bound_in_exact_arithmetic() -> None:
-    """x tanh(x/2) - 2 changes its sign just below the argument that stands for its root: the constant is rounded up."""
+    """The sign of x tanh(x/2) - 2 changes its sign just below the argument that stands for its root: the constant is rounded up."""
     from flint import arb
 
     def above(x: arb) -> bool:
@@ -439,8 +446,7 @@ def test_residual_networks_are_bounded(family: str) -> None:
     bounds = bounded(model, 3, 8, 8)
     attack = sensitivity_attack(model, torch.randn(4, 3, 8, 8), rounds=1, power=5, ascent=5)
     assert 0 < attack.sensitivity.value <= bounds.sensitivity.value < math.inf
-    at_zero = float(model(torch.zeros(1, 3, 8, 8)).norm())
-    assert 0 < at_zero <= bounds.offset.value
+    assert 0 < at_zero(model, 3, 8, 8) <= bounds.offset.value
 
 
 def test_attention_in_a_residual_block_is_refused() -> None:
@@ -458,7 +464,7 @@ def test_normalising_wrappers() -> None:
     product = parts.chain(inside.blocks)[0]
     assert outside.sensitivity.value == pytest.approx(5 * product, rel=1e-6)
     assert [b.name for b in outside.blocks[:2]] == ["0", "1.stem.conv"]
-    assert float(model(torch.zeros(1, 3, SIDE, SIDE)).norm()) <= outside.offset.value
+    assert at_zero(model, 3, SIDE, SIDE) <= outside.offset.value
 
 
 def test_conv1d_and_batch_norms_of_sequences() -> None:

@@ -1,9 +1,9 @@
 """The cross-examination of a certificate: the network itself is run, and must not contradict what is proved of it.
 
 It is run as it stands, in its own arithmetic, on a few images: 0, noise, and pairs whose difference is turned by power
-iteration to where the network moves most. Of every piece the shape of its result, how far it moves the two images of a pair
-apart, and how large its result is, are compared with its bound, and so are those of the whole. A run proves nothing; but a
-rule that models another operator than the module's is found out where its bound is passed, and named.
+iteration to where the network moves most. Of every piece the shape of its result, how far it moves the two images of a
+pair apart, and how large its result is, are compared with its bound, and so are those of the whole. A run proves
+nothing; but a rule that models another operator than the module's is found out where its bound is passed, and named.
 """
 
 from __future__ import annotations
@@ -104,7 +104,7 @@ def _images(model: nn.Module, input_size: tuple[int, ...], like: Tensor) -> Tens
 
 @torch.no_grad()
 def _run(model: nn.Module, names: Sequence[str], images: Tensor) -> list[_Seen | None]:
-    """What each named module, and the network last, returned; of a module that is called again, in the order of calls."""
+    """What each named module, and the network last, returned; if called again, in the order of the calls."""
     modules = dict(model.named_modules(remove_duplicate=False))
     calls: dict[nn.Module, list[_Seen]] = {modules[name]: [] for name in names if name in modules}
     calls[model] = []
@@ -121,7 +121,7 @@ def _run(model: nn.Module, names: Sequence[str], images: Tensor) -> list[_Seen |
     for name in names:
         module = modules.get(name)
         states = calls.get(module, []) if module is not None else []
-        i = taken[module] if module in taken else 0
+        i = taken.get(module, 0) if module is not None else 0
         found.append(states[i] if i < len(states) else None)
         if module in taken:
             taken[module] += 1
@@ -140,8 +140,8 @@ def _shaped(block: StepBound, modelled: Shape | None, after: _Seen) -> None:
     same = len(modelled) == len(after.shape) and all(a in (None, b) for a, b in zip(modelled, after.shape, strict=True))
     if not same:
         raise CertificateError(
-            f"{block.name}: its bound is for a result of shape {_written(modelled)}, and it is {_written(after.shape)}: what "
-            "is modelled is not what the module computes, and nothing is certified"
+            f"{block.name}: its bound is for a result of shape {_written(modelled)}, and it is {_written(after.shape)}: "
+            "what is modelled is not what the module computes, and nothing is certified"
         )
 
 
@@ -152,17 +152,17 @@ def _compare(block: StepBound, before: _Seen, after: _Seen, rounding: float) -> 
     if float(beyond[worst]) > 0:
         quotient = float(after.apart[worst] / before.apart[worst])
         raise CertificateError(
-            f"{block.name}: two inputs come {quotient:.6g} times as far apart, and its bound is {block.sensitivity:.6g} "
-            f"({block.theorem}): the module computes something else than what was bounded, and nothing is certified"
+            f"{block.name}: two inputs come {quotient:.6g} times as far apart, and its bound is "
+            f"{block.sensitivity:.6g} ({block.theorem}): the module computes something else than what was bounded, and nothing is certified"
         )
     limit = block.growth * before.sizes + block.offset
     larger = after.sizes * (1 - rounding) - limit * (1 + rounding)
     worst = int(larger.nan_to_num(nan=-1.0).argmax())
     if float(larger[worst]) > 0:
         raise CertificateError(
-            f"{block.name}: an input of size {float(before.sizes[worst]):.6g} gives one of {float(after.sizes[worst]):.6g}, and "
-            f"its bound is {float(limit[worst]):.6g}: the module computes something else than what was bounded, and "
-            "nothing is certified"
+            f"{block.name}: an input of size {float(before.sizes[worst]):.6g} gives one of "
+            f"{float(after.sizes[worst]):.6g}, and its bound is {float(limit[worst]):.6g}: the module computes something else than "
+            "what was bounded, and nothing is certified"
         )
 
 

@@ -2,7 +2,8 @@
 
 A rule knows a module by its exact class. Everything that may make an instance compute something else is looked for
 here: hooks (of modules, and those of torch that act on all modules), methods replaced on the instance, compiled or
-autocast execution, weights that no real arithmetic has. What is found is a sentence; an empty one means that nothing was.
+autocast execution, weights that no real arithmetic has. What is found is a sentence; an empty one means that nothing
+was.
 """
 
 from __future__ import annotations
@@ -62,8 +63,8 @@ def unprovable(model: nn.Module) -> str:
             return f"{name} is {_name(tensor.dtype)}: expected real weights"
         if tensor.is_floating_point() and tensor.dtype not in (torch.float32, torch.float64):
             return (
-                f"{name} is {_name(tensor.dtype)}: rounding in that arithmetic may move two images further apart than any "
-                "bound in real arithmetic; certify model.float(), and run that"
+                f"{name} is {_name(tensor.dtype)}: rounding in that arithmetic may move two images further apart "
+                "than any bound in real arithmetic; certify model.float(), and run that"
             )
         if tensor.is_quantized or tensor.layout != torch.strided:
             return (
@@ -99,8 +100,8 @@ def frozen(model: nn.Module) -> nn.Module:
             for step in cast(Any, steps):
                 if type(step).__module__ != parametrizations.__name__ or step.training:
                     raise ValueError(
-                        f"{name}.{weight} is parametrized by {type(step).__name__}, which may compute anything: bake it in "
-                        "with torch.nn.utils.parametrize.remove_parametrizations"
+                        f"{name}.{weight} is parametrized by {type(step).__name__}, which may compute anything: "
+                        "bake it in with torch.nn.utils.parametrize.remove_parametrizations"
                     )
     if not parametrized:
         return model

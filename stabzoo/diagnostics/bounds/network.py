@@ -148,8 +148,8 @@ def _shown(value: float | None) -> str:
 def forward_bounds(model: nn.Module, input_size: tuple[int, int, int], *, iterations: int = 0) -> ForwardBounds:
     """Bound a network's sensitivity and growth from above.
 
-    A finite bound was cross-examined: the network was run, in its own arithmetic, on pairs of images that were turned to
-    where it moves most, and neither a piece nor the whole passed its bound (`stabzoo.diagnostics.bounds.examination`).
+    A finite bound was cross-examined: the network was run, in its own arithmetic, on pairs of images that were turned
+    to where it moves most, and neither a piece nor the whole passed its bound (`stabzoo.diagnostics.bounds.examination`).
 
     Args:
         model: A network of this package, or any composition of modules of torch, timm and torchvision that have a rule;

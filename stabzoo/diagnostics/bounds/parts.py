@@ -160,7 +160,8 @@ def own_bound(module: nn.Module, shape: Shape) -> StepBound:
     if "bound" not in vars(kind):
         owner = next(base.__name__ for base in kind.__mro__ if "bound" in vars(base))
         raise ValueError(
-            f"{kind.__name__} inherits its bound from {owner}, and may compute something else: give it a bound of its own"
+            f"{kind.__name__} inherits its bound from {owner}, and may compute something else: give it "
+            "a bound of its own"
         )
     for name, part in module.named_modules():
         its = type(part)

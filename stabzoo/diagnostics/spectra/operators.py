@@ -6,7 +6,7 @@ import itertools
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Literal, cast
+from typing import Any, Literal, cast
 
 import torch
 from timm.layers.conv2d_same import Conv2dSame
@@ -54,8 +54,8 @@ class ConvOperator:
     def of(cls, conv: nn.Conv2d | nn.Conv1d, grid: tuple[int, int], scale: Tensor | None = None) -> ConvOperator:
         """Read a module; `scale` (c_out,) multiplies the output channels, as a folded batch norm does.
 
-        A `Conv1d` acts on a grid of height 1.  What is read is what torch's forward reads at the time of the call.  Of a
-        subclass with a forward of its own it is the operator of the plain class (timm's `Conv2dSame` is known).
+        A `Conv1d` acts on a grid of height 1.  What is read is what torch's forward reads at the time of the call.  Of
+        a subclass with a forward of its own it is the operator of the plain class (timm's `Conv2dSame` is known).
 
         Raises:
             ValueError: Another kind of module, complex weights, a kernel that does not fit the grid, or weights that
@@ -232,4 +232,4 @@ def _padding(
         return tuple((r // 2, r - r // 2) for r in reach)
     if conv.padding == "valid":
         return ((0, 0),) * axes
-    return tuple((p, p) for p in _sizes(cast(tuple[int, ...], conv.padding), axes))
+    return tuple((p, p) for p in _sizes(cast(Any, conv.padding), axes))

@@ -9,8 +9,8 @@ every such N and theta. On the *same* grid, N = n, this is false: ||T|| may exce
 The least of these bounds is some percent too large. A certificate of any accuracy is a Cholesky factorisation of
 tau^2 I - T T', block banded in the order of image rows, just above Lanczos' lower bound.
 
-Padding that copies pixels (reflect, replicate) is x -> T P x, where P repeats a pixel c times at most: ||T P|| <= sqrt(c) ||T||
-for all of them, and the factorisation for those that are small enough, as rows stay in a band.
+Padding that copies pixels (reflect, replicate) is x -> T P x, where P repeats a pixel c times at most:
+||T P|| <= sqrt(c) ||T|| for all of them, and the factorisation for those that are small enough, as rows stay in a band.
 
 Source: compression to a circulant: Gray, 2006; Araujo et al., AAAI 2021. Rounding: Rump, BIT 46 (2006).
 """

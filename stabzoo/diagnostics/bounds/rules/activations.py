@@ -10,8 +10,8 @@
 
 |a(x)| <= growth |x| + |a(0)| with the same constant; GELU, SiLU and hardswish are within [-|x|, |x|].
 
-Source: Hendrycks and Gimpel, Gaussian error linear units, 2016; Elfwing, Uchibe and Doya, Sigmoid-weighted linear units,
-2018, for the functions; the constants follow from the derivatives as stated.
+Source: Hendrycks and Gimpel, Gaussian error linear units, 2016; Elfwing, Uchibe and Doya, Sigmoid-weighted linear
+units, 2018, for the functions; the constants follow from the derivatives as stated.
 """
 
 from __future__ import annotations

@@ -83,8 +83,8 @@ def residual(module: nn.Module) -> Residual | None:
         block = cast(Any, module)
         if block.se is not None:
             raise ValueError(
-                f"{kind.__name__} with {type(block.se).__name__}: it multiplies the state by what it makes of the state, "
-                "which has no Lipschitz constant"
+                f"{kind.__name__} with {type(block.se).__name__}: it multiplies the state by what it makes of the "
+                "state, which has no Lipschitz constant"
             )
         names = ["conv1", "bn1", "act1", "conv2", "bn2", "act2", "aa", "conv3", "bn3"]
         if kind is resnet.BasicBlock:

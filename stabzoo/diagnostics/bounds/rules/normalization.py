@@ -89,6 +89,6 @@ def refuse_state_norm(norm: nn.Module) -> StepBound:
     eps = getattr(norm, "eps", None)
     slope = f" (up to 1/sqrt(eps) = {eps**-0.5:.4g} times, where the state is nearly constant)" if eps else ""
     return StepBound.unknown(
-        f"{type(norm).__name__} divides by the deviation of its own input, which expands small differences{slope}: no useful "
-        "bound exists; a batch norm is affine in evaluation mode"
+        f"{type(norm).__name__} divides by the deviation of its own input, which expands small differences{slope}: "
+        "no useful bound exists; a batch norm is affine in evaluation mode"
     )

@@ -85,7 +85,7 @@ def adaptive_pool(pool: nn.AdaptiveAvgPool2d | nn.AdaptiveMaxPool2d, shape: Shap
 
 
 def whole_pool(pool: FastAdaptiveAvgPool | FastAdaptiveMaxPool, shape: Shape) -> StepBound:
-    """timm's mean or maximum over all pixels.
+    """Timm's mean or maximum over all pixels.
 
     Raises:
         ValueError: The state has no pixels, or the channels are last.
