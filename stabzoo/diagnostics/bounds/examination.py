@@ -140,8 +140,8 @@ def _shaped(block: StepBound, modelled: Shape | None, after: _Seen) -> None:
     same = len(modelled) == len(after.shape) and all(a in (None, b) for a, b in zip(modelled, after.shape, strict=True))
     if not same:
         raise CertificateError(
-            f"{block.name}: its bound is for a result of shape {_written(modelled)}, and it is {_written(after.shape)}: "
-            "what is modelled is not what the module computes, and nothing is certified"
+            f"{block.name}: its bound is for a result of shape {_written(modelled)}, and it is "
+            f"{_written(after.shape)}: what is modelled is not what the module computes, and nothing is certified"
         )
 
 
@@ -153,7 +153,8 @@ def _compare(block: StepBound, before: _Seen, after: _Seen, rounding: float) -> 
         quotient = float(after.apart[worst] / before.apart[worst])
         raise CertificateError(
             f"{block.name}: two inputs come {quotient:.6g} times as far apart, and its bound is "
-            f"{block.sensitivity:.6g} ({block.theorem}): the module computes something else than what was bounded, and nothing is certified"
+            f"{block.sensitivity:.6g} ({block.theorem}): the module computes something else than "
+            "what was bounded, and nothing is certified"
         )
     limit = block.growth * before.sizes + block.offset
     larger = after.sizes * (1 - rounding) - limit * (1 + rounding)
@@ -161,8 +162,8 @@ def _compare(block: StepBound, before: _Seen, after: _Seen, rounding: float) -> 
     if float(larger[worst]) > 0:
         raise CertificateError(
             f"{block.name}: an input of size {float(before.sizes[worst]):.6g} gives one of "
-            f"{float(after.sizes[worst]):.6g}, and its bound is {float(limit[worst]):.6g}: the module computes something else than "
-            "what was bounded, and nothing is certified"
+            f"{float(after.sizes[worst]):.6g}, and its bound is {float(limit[worst]):.6g}: the module computes "
+            "something else than what was bounded, and nothing is certified"
         )
 
 
