@@ -186,7 +186,7 @@ def transposed_operator(conv: nn.ConvTranspose2d, grid: tuple[int, int]) -> Conv
     if weight.is_complex():
         raise ValueError(f"expected real weights, got {weight.dtype}: only real convolutions are measured")
     stride, dilation, before, more = (
-        _sizes(v, 2) for v in (conv.stride, conv.dilation, conv.padding, conv.output_padding)
+        _sizes(cast(Any, v), 2) for v in (conv.stride, conv.dilation, conv.padding, conv.output_padding)
     )
     if conv.padding_mode != "zeros" or any(m >= s for m, s in zip(more, stride, strict=True)):
         raise ValueError(
