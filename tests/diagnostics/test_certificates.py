@@ -480,6 +480,14 @@ def test_conv1d_and_batch_norms_of_sequences() -> None:
     assert (found[0].shape, len(found)) == ((3, 7), 1)
 
 
+def test_a_module_that_acts_twice_counts_twice() -> None:
+    """One instance at two places of a sequence."""
+    act = nn.LeakyReLU(3.0)
+    bounds = bounded(nn.Sequential(act, nn.Flatten(), act).eval())
+    assert bounds.sensitivity.value == pytest.approx(9, rel=1e-8)
+    assert [block.name for block in bounds.blocks] == ["0", "1", "2"]
+
+
 # The cross-examination.
 
 

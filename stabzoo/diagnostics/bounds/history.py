@@ -18,6 +18,7 @@ import math
 from collections.abc import Iterator
 from dataclasses import dataclass
 from fractions import Fraction
+from typing import cast
 
 from torch import nn
 
@@ -135,7 +136,7 @@ def branch_modules(branch: nn.Module) -> list[nn.Module]:
 def _members(module: nn.Module) -> list[nn.Module]:
     if type(module) is nn.Identity:
         return []
-    return list(module.children()) if type(module) is nn.Sequential else [module]
+    return list(cast(nn.Sequential, module)) if type(module) is nn.Sequential else [module]
 
 
 def _combination(terms: list[tuple[Fraction, _Entry]], grid: Grid) -> _Entry:

@@ -303,7 +303,7 @@ def _norm_of_classifier(model: StagedNetwork) -> float:
 
 def _head(model: StagedNetwork, shape: Shape) -> StepBound:
     """Bound final norm, pooling and classifier together: ||W diag(s)|| / sqrt(h w) with a BN-relu before the mean."""
-    norm = list(model.norm.children()) if type(model.norm) is nn.Sequential else [model.norm]
+    norm = list(model.norm) if isinstance(model.norm, nn.Sequential) else [model.norm]
     parts = sequence_bound([("norm", model.norm), ("head", model.head)], shape)
     sensitivity, growth, offset = chain(parts)
     refused = tuple(f"{part.name}: {reason}" for part in parts for reason in part.refused)

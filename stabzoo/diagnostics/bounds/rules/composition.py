@@ -59,7 +59,8 @@ def composition(module: nn.Module) -> list[Named] | None:
     """Return the modules that make up one, in the order in which they act; None where it is no known composition."""
     kind = type(module)
     if kind is nn.Sequential:
-        return list(module.named_children())
+        names = list(module._modules)  # named_children leaves out a module that comes again
+        return list(zip(names, cast(nn.Sequential, module), strict=True))
     if kind is ClassifierHead:
         return _children("global_pool", "drop", "fc", "flatten")(module)
     if kind is SelectAdaptivePool2d:
