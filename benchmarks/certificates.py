@@ -4,7 +4,7 @@
     python benchmarks/certificates.py --tightness [--epochs 60] [--pool-cap 0.5] [--iterations 100]
 
 The first attacks random networks of tiny width (ResNet-D, ResNet-S with and without batch norms, multistep networks, plain stacks of
-convolutions; images of 1, 2, 4, 7 and 8 pixels a side; random batch norm statistics, signs included; kernels from random, rotation and
+convolutions, timm's ResNet, stacks of activations, paddings of every kind and resamplings; images of 1, 2, 4, 7 and 8 pixels a side; random batch norm statistics, signs included; kernels from random, rotation and
 Laplacian ones) until that many evaluations are spent, and prints by kind the largest quotient found / certified bound. Each whole
 network and each of its blocks alone is attacked. An evaluation is one image through the network (or block) once, forward, or once
 through a product with its Jacobian or the transpose.
@@ -24,6 +24,8 @@ from collections.abc import Iterator
 import timm
 import torch
 import torch.nn.functional as F
+from timm.layers.conv2d_same import Conv2dSame
+from timm.models.resnet import BasicBlock, Bottleneck, ResNet
 from torch import Tensor, nn
 
 import stabzoo  # noqa: F401  (registers the models)
@@ -39,6 +41,9 @@ KINDS = {
     "ZeroSNet, trained lambda": ("zerosnet20_tra", 2, (8, 4)),
     "LM-ResNet": ("lmresnet20", 2, (8, 4)),
     "plain stack": ("", 3, (8, 7, 4, 2, 1)),
+    "timm's ResNet, basic blocks and bottlenecks": ("", 2, (8, 7)),
+    "activations": ("", 3, (8, 5, 2)),
+    "paddings and resamplings": ("", 2, (8, 4)),
 }
 
 
@@ -69,6 +74,45 @@ def plain(width: int, generator: torch.Generator) -> nn.Module:
         nn.Flatten(),
         nn.Linear(width, 4),
     )
+
+
+def residual(width: int, generator: torch.Generator) -> nn.Module:
+    """Timm's ResNet, narrow, of all its plain blocks."""
+    blocks = [BasicBlock, Bottleneck, Bottleneck, BasicBlock]
+    order = torch.randperm(4, generator=generator).tolist()
+    chosen = [blocks[i] for i in order]
+    return ResNet(chosen, (1, 1, 1, 1), num_classes=4, channels=(width,) * 4, stem_width=width)  # type: ignore[arg-type]
+
+
+def activated(width: int, generator: torch.Generator) -> nn.Module:
+    """Two of the activations between linear maps, near the arguments where their slope is largest."""
+    kinds = [
+        nn.GELU(), nn.GELU("tanh"), nn.SiLU(), nn.LeakyReLU(-1.5), nn.ELU(1.7), nn.Hardswish(), nn.PReLU(init=1.2), nn.Sigmoid(),
+    ]  # fmt: skip
+    first, second = (kinds[i] for i in torch.randint(len(kinds), (2,), generator=generator).tolist())
+    return nn.Sequential(nn.Conv2d(3, width, 1), first, nn.BatchNorm2d(width), second, nn.Flatten(1), nn.LazyLinear(4))
+
+
+def padded(width: int, generator: torch.Generator) -> nn.Module:
+    """Reflect, replicate and "same" padding, a transposed convolution, space to depth, means, linear layers on images."""
+    mode = ("reflect", "replicate")[int(torch.randint(2, (), generator=generator))]
+    return nn.Sequential(
+        nn.Conv2d(3, width, 3, padding=1, padding_mode=mode),
+        nn.ReLU(),
+        Conv2dSame(width, width, 3, stride=2),
+        nn.ConvTranspose2d(width, width, 3, stride=2, padding=1, output_padding=1),
+        nn.PixelUnshuffle(2),
+        nn.AdaptiveAvgPool2d((2, 2)),
+        nn.Linear(2, 3),
+    )
+
+
+STACKS = {
+    "plain stack": plain,
+    "timm's ResNet, basic blocks and bottlenecks": residual,
+    "activations": activated,
+    "paddings and resamplings": padded,
+}
 
 
 @torch.no_grad()
@@ -111,7 +155,8 @@ def pairs(kind: str, generator: torch.Generator) -> Iterator[tuple[nn.Module, tu
         sized = {"img_size": side} if name.startswith("stable") else {}
         model = timm.create_model(name, width=width, num_classes=4, **sized)
     else:
-        model = plain(width, generator)
+        model = STACKS[kind](width, generator).eval()
+        model(torch.zeros(1, 3, side, side))  # lazy layers learn their sizes
     scramble(model, generator)
     model = model.double().eval()
     bounds = forward_bounds(model, (3, side, side), iterations=3)

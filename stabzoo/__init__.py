@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from stabzoo.config import Rational, Strict, load_yaml, validate
     from stabzoo.diagnostics.bounds.joint import Kernel, ReluStep, joint_sensitivity
     from stabzoo.diagnostics.bounds.network import forward_bounds
-    from stabzoo.diagnostics.bounds.parts import fold_batch_norm
+    from stabzoo.diagnostics.bounds.rules.normalization import fold_batch_norm
     from stabzoo.diagnostics.bounds.step_bound import StepBound
     from stabzoo.diagnostics.layers import conv_norm
     from stabzoo.diagnostics.measurement import Measurement
@@ -101,7 +101,7 @@ _PUBLIC = {
     "card": "stability",
     "checkpoint_filter_fn": "networks.checkpoints",
     "conv_norm": "diagnostics.layers",
-    "fold_batch_norm": "diagnostics.bounds.parts",
+    "fold_batch_norm": "diagnostics.bounds.rules.normalization",
     "forward_bounds": "diagnostics.bounds.network",
     "get_branch": "registry.loading",
     "get_scheme": "registry.loading",

@@ -18,7 +18,7 @@ from stabzoo.methods import NOT_DECIDED, NotDecided, OwnNetwork, OwnStep
 from stabzoo.registry.catalogue import Catalogue, catalogue, unknown_name
 from stabzoo.registry.discovery import Plugin
 from stabzoo.registry.guard import failure_text, plugin_code
-from stabzoo.registry.loading import get_scheme, one_command
+from stabzoo.registry.loading import get_branch, get_scheme, one_command
 from stabzoo.registry.proofs import ConditionCheck, check_condition
 from stabzoo.registry.schema import ModelConfig, SchemeClaim
 from stabzoo.schemes import LearnableMultistep
@@ -30,6 +30,7 @@ __all__ = [
     "ModelReport",
     "SchemeCheck",
     "SchemeReport",
+    "branch_problems",
     "check_claims",
     "check_scheme",
     "condition_claims",
@@ -223,8 +224,8 @@ def check_claims(patterns: Sequence[str] = ()) -> Claims:
 
     Of each scheme: order, stability and certificate with its default parameters, its conditions (of zero, A- and
     L-stability) at all values of their parameter (see `check_condition`), and what is certified of its networks.  Of
-    each model: its scheme exists and takes its parameters; without patterns, also that the smallest of each kind can be
-    built.
+    each model: its scheme exists and takes its parameters; without patterns, also that the smallest of each kind, and
+    every kind of branch, can be built.
 
     Raises:
         ConfigError: no scheme has a name that fits a pattern.
@@ -241,6 +242,7 @@ def check_claims(patterns: Sequence[str] = ()) -> Claims:
         models, problems = [model for model in models if model.config.scheme in chosen], []
     else:
         models = on_trial(models)
+        problems += branch_problems()
     schemes = tuple(check_scheme(report) for report in reports)
     for check in schemes:
         problems += [f"{check.report.plugin}: scheme {check.report.name!r} {text}" for text in check.false_claims]
@@ -251,6 +253,29 @@ def check_claims(patterns: Sequence[str] = ()) -> Claims:
 def plugin_problems() -> list[str]:
     """Return what could not be read of the plugins, one sentence each."""
     return [f"{plugin}: {problem}" for plugin in _catalogue().plugins for problem in plugin.problems]
+
+
+@one_command()
+def branch_problems(of: Plugin | None = None) -> list[str]:
+    """Return why kinds of branches (``of`` a plugin) cannot be built, from building them on the meta device."""
+    import torch
+
+    from stabzoo.networks.branch import BranchSite, build_branch
+
+    problems: list[str] = []
+    for name, (plugin, _) in _catalogue().branches.items():
+        if of not in (None, plugin):
+            continue
+        try:
+            kind = get_branch(name)
+            with plugin_code(f"{plugin}: branch {name!r}"), torch.device("meta"):
+                for site in (BranchSite(4, 4, 4), BranchSite(4, 8, 8, stride=2)):
+                    build_branch(kind, site, tried=True)
+        except ConfigError as error:  # no defaults for its fields
+            problems.append(f"{plugin}: {error}")
+        except PluginError as error:
+            problems.append(str(error))
+    return problems
 
 
 def model_problems(reports: Iterable[ModelReport]) -> list[str]:

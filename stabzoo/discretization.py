@@ -18,8 +18,6 @@ if TYPE_CHECKING:
     import torch
     from torch import nn
 
-    from stabzoo.networks.branch import BranchSite
-
 __all__ = ["BranchKind", "Discretization", "Place", "Shape", "memory_of"]
 
 AtDownsampling: TypeAlias = Literal["project", "restart"]
@@ -164,9 +162,10 @@ class BranchKind(Protocol):
     """A kind of residual branch f, what ``branch=`` of a network names: its fields are the kind's options.
 
     Example:
+        >>> from typing import ClassVar
         >>> from stabzoo import Strict
         >>> class Halved(Strict):
-        ...     name = "halved"
+        ...     name: ClassVar[str] = "halved"
         ...
         ...     def build(self, site):
         ...         from my_package.layers import HalvedBranch
@@ -179,7 +178,7 @@ class BranchKind(Protocol):
         """The kind's name in the registry."""
         ...
 
-    def build(self, site: BranchSite) -> nn.Module:
+    def build(self, site: Any) -> nn.Module:
         """The branch at ``site`` (a `stabzoo.BranchSite`), a module with
 
         - ``forward(y, scale=1.0)``: scale * f(y), a new tensor, which the step may overwrite; ``y`` stays as it is.

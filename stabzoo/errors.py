@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-__all__ = ["ConfigError", "PluginError", "PluginWarning", "UnknownParameterError", "printable"]
+__all__ = ["CertificateError", "ConfigError", "PluginError", "PluginWarning", "UnknownParameterError", "printable"]
 
 OBEYED = {"Cc", "Cf", "Cs", "Zl", "Zp"}
 """Unicode categories of what a terminal obeys instead of showing it: controls, ESC among them, formats (bidirectional
@@ -62,6 +62,13 @@ def enumeration(names: list[str]) -> str:
 
 class PluginError(RuntimeError):
     """A plugin is broken; the message names it."""
+
+    def __init__(self, message: str = "") -> None:
+        super().__init__(printable(message))
+
+
+class CertificateError(RuntimeError):
+    """A network does what a bound of it says that it cannot; the message names the module."""
 
     def __init__(self, message: str = "") -> None:
         super().__init__(printable(message))

@@ -24,6 +24,7 @@ import torch
 from torch import Tensor, nn
 
 from stabzoo import Kernel, ReluStep, StepBound, conv_norm, fold_batch_norm, joint_sensitivity
+from stabzoo.diagnostics import ConvOperator
 
 __all__ = ["d_bound", "pooling_bound", "post_bound", "s_bound"]
 
@@ -55,7 +56,7 @@ def d_bound(conv1: nn.Conv2d, norm1: nn.Module, conv2: nn.Conv2d, norm2: nn.Modu
 
 def s_bound(conv: nn.Conv2d, norm1: nn.Module, norm2: nn.Module, bias2: Tensor | None, grid: Grid) -> StepBound:
     """Theorem 6 for relu(y - norm2(A^T relu(norm1(A y))) + b_2), refused where the batch norms break it."""
-    a = conv.weight.detach().double().cpu()
+    a = _kernel(conv)
     channels = len(a)
     folded1, folded2 = fold_batch_norm(norm1), fold_batch_norm(norm2)
     one, zero = torch.ones(channels, dtype=torch.float64), torch.zeros(channels, dtype=torch.float64)
@@ -98,7 +99,7 @@ def s_bound(conv: nn.Conv2d, norm1: nn.Module, norm2: nn.Module, bias2: Tensor |
 
 def pooling_bound(conv: nn.Conv2d, norm: nn.Module, grid: Grid) -> StepBound:
     """Eqs. (42) and (48) with ||P_2|| = 1/2 and the rows of A that matter."""
-    a, _ = _folded(conv, norm)
+    a, _ = _folded(conv, norm, stride=2)
     made, channels = a.shape[:2]
     before = (made - channels) // 2
     live = a[before : before + channels]
@@ -117,7 +118,7 @@ def pooling_bound(conv: nn.Conv2d, norm: nn.Module, grid: Grid) -> StepBound:
 
 def post_bound(conv1: nn.Conv2d, norm1: nn.Module, conv2: nn.Conv2d, norm2: nn.Module, grid: Grid) -> StepBound:
     """1 + ||A1|| ||A2||: nothing better is known of the post-activation block, and the paper claims nothing."""
-    channels, stride = conv1.out_channels, conv1.stride[0]
+    channels, stride = len(conv1.weight), _one_stride(conv1)
     (a1, t1), (a2, t2) = (
         fold_batch_norm(n) or (torch.ones(channels).double(), torch.zeros(channels).double()) for n in (norm1, norm2)
     )
@@ -128,15 +129,43 @@ def post_bound(conv1: nn.Conv2d, norm1: nn.Module, conv2: nn.Conv2d, norm2: nn.M
     return StepBound("1 + ||A1|| ||A2||", value, out, value, offset)
 
 
-def _folded(conv: nn.Conv2d, norm: nn.Module) -> tuple[Tensor, Tensor]:
+def _one_stride(conv: nn.Conv2d) -> int:
+    """The stride of the first convolution of a post-activation block, which its shortcut has, too."""
+    stride = ConvOperator.of(conv, (64, 64)).stride
+    if stride[0] != stride[1] or type(conv) is not nn.Conv2d:
+        raise ValueError(f"expected a convolution with one stride, got {conv}")
+    return stride[0]
+
+
+def _kernel(conv: nn.Conv2d, stride: int = 1) -> Tensor:
+    """Return the kernel of a convolution, float64, as its forward reads it now.
+
+    Raises:
+        ValueError: The convolution is not a 3x3 one on a torus.
+    """
+    read = ConvOperator.of(conv, (3 * stride, 3 * stride))
+    on_torus = read.mode == "circular" and read.padding == ((1, 1), (1, 1)) and read.weight.shape[2:] == (3, 3)
+    if (
+        type(conv) is not nn.Conv2d
+        or not on_torus
+        or (read.groups, read.dilation, read.stride)
+        != (
+            1,
+            (1, 1),
+            (stride, stride),
+        )
+    ):
+        raise ValueError(f"periodic padding: expected a 3x3 convolution with stride {stride} on a torus, got {conv}")
+    return read.weight
+
+
+def _folded(conv: nn.Conv2d, norm: nn.Module, stride: int = 1) -> tuple[Tensor, Tensor]:
     """Return kernel and bias of convolution and norm together, float64.
 
     Raises:
         ValueError: The convolution is not a 3x3 one on a torus.
     """
-    if conv.padding_mode != "circular" or conv.kernel_size != (3, 3) or conv.padding != (1, 1) or conv.groups != 1:
-        raise ValueError(f"periodic padding: expected a 3x3 convolution on a torus, got {conv}")
-    weight = conv.weight.detach().double().cpu()
+    weight = _kernel(conv, stride)
     bias = torch.zeros(len(weight), dtype=torch.float64) if conv.bias is None else conv.bias.detach().double().cpu()
     folded = fold_batch_norm(norm)
     if folded is None:

@@ -69,10 +69,12 @@ def refuse_dropping(drop_path: nn.Module) -> None:
     """What draws at random has no bound.
 
     Raises:
-        ValueError: stochastic depth, in training mode.
+        ValueError: stochastic depth in training mode, or another module in its place.
     """
     if type(drop_path) is not nn.Identity and drop_path.training:
         raise ValueError("stochastic depth draws at random: call model.eval()")
+    if type(drop_path) not in (nn.Identity, DropPath):
+        raise ValueError(f"drop_path is a {type(drop_path).__name__}: expected stochastic depth or an identity")
 
 
 class ForwardBackwardStep(nn.Module):

@@ -13,7 +13,7 @@ from typing import Any
 
 from rich.text import Text
 
-from stabzoo.claims import ModelReport, model_problems, on_trial
+from stabzoo.claims import ModelReport, branch_problems, model_problems, on_trial
 from stabzoo.cli.console import complain, output, print_json, show_traceback, table
 from stabzoo.errors import PluginError, PluginWarning
 from stabzoo.registry.catalogue import catalogue
@@ -41,6 +41,7 @@ class Examined:
     module: str
     state: str  # "ok" or "broken"
     schemes: int
+    branches: int
     models: int
     seconds: float
     building: float
@@ -73,6 +74,7 @@ def examine(*, as_json: bool) -> int:
         "module": [entry.module for entry in found],
         "state": [Text(entry.state, style="green" if entry.state == "ok" else "bold red") for entry in found],
         "schemes": [str(entry.schemes) for entry in found],
+        "branches": [str(entry.branches) for entry in found],
         "models": [str(entry.models) for entry in found],
         "import (s)": [f"{entry.seconds:.2f}" for entry in found],
         "models (s)": [f"{entry.building:.2f}" for entry in found],
@@ -138,6 +140,7 @@ def _examine(plugin: Plugin) -> Examined:
             schemes = len(load_plugin(plugin.name))
             seconds = time.perf_counter() - started
             problems += model_problems(on_trial([ModelReport(name, plugin, config) for name, config in models.items()]))
+            problems += branch_problems(plugin)
             building = time.perf_counter() - started - seconds
         except PluginError as error:
             seconds = time.perf_counter() - started
@@ -149,6 +152,7 @@ def _examine(plugin: Plugin) -> Examined:
         module=plugin.module,
         state="broken" if problems else "ok",
         schemes=schemes,
+        branches=sum(owner is plugin for owner, _ in catalogue().branches.values()),
         models=len(models),
         seconds=seconds,
         building=building,

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from fnmatch import fnmatchcase
 from typing import Any
 
@@ -15,7 +15,7 @@ from stabzoo.cli.card_text import verdict
 from stabzoo.cli.console import Status, brief, output, print_json, status_text, table
 from stabzoo.registry.catalogue import catalogue, unknown_name
 from stabzoo.registry.discovery import Plugin
-from stabzoo.registry.schema import SchemeClaim
+from stabzoo.registry.schema import BranchEntry, SchemeClaim
 from stabzoo.stability import StabilityCard
 from stabzoo.stability.enclosure import decided, real_to_json
 
@@ -31,13 +31,18 @@ def list_all(patterns: Sequence[str], status: Status | None, *, schemes: bool, m
     """
     all_schemes, all_models = scheme_reports(), model_reports()
     for pattern in patterns:
-        names = [*(s.name for s in all_schemes), *(m.name for m in all_models)]
+        names = [*(s.name for s in all_schemes), *(m.name for m in all_models), *catalogue().branches]
         if not any(fnmatchcase(name, pattern) for name in names):
-            raise unknown_name("scheme or model", pattern, names)
+            raise unknown_name("scheme, model or branch", pattern, names)
     chosen_schemes = [s for s in all_schemes if _chosen(patterns, status, s.card, s.name)] if schemes else []
     chosen_models = (
         [m for m in all_models if _chosen(patterns, status, m.card, m.name, m.config.scheme)] if models else []
     )
+    chosen_branches = {
+        name: entry
+        for name, entry in catalogue().branches.items()
+        if schemes and models and status is None and _chosen(patterns, None, None, name)
+    }
     problems = plugin_problems()
     if as_json:
         print_json(
@@ -45,6 +50,10 @@ def list_all(patterns: Sequence[str], status: Status | None, *, schemes: bool, m
                 "version": stabzoo.__version__,
                 "schemes": [_scheme_json(report) for report in chosen_schemes],
                 "models": [_model_json(report) for report in chosen_models],
+                "branches": [
+                    {"name": name, **_owner_json(plugin), **entry.model_dump(mode="json")}
+                    for name, (plugin, entry) in chosen_branches.items()
+                ],
                 "problems": problems,
             }
         )
@@ -58,7 +67,10 @@ def list_all(patterns: Sequence[str], status: Status | None, *, schemes: bool, m
     if chosen_models:
         _print_models(console, chosen_models)
         console.print()
-    if not (chosen_schemes or chosen_models or unread):
+    if chosen_branches:
+        _print_branches(console, chosen_branches)
+        console.print()
+    if not (chosen_schemes or chosen_models or chosen_branches or unread):
         console.print("Nothing matches.")
     problems += [f"{s.plugin}: scheme {s.name!r} {claim}" for s in chosen_schemes for claim in s.false_claims]
     problems += [report.error for report in chosen_schemes if report.error]
@@ -109,6 +121,16 @@ def _print_models(console: Console, reports: Sequence[ModelReport]) -> None:
     }
     expendable = ("distribution", "plugin", "steps", "order", "parasitic radius", "blocks", "form", "certified")
     table(console, columns, expendable)
+
+
+def _print_branches(console: Console, branches: Mapping[str, tuple[Plugin, BranchEntry]]) -> None:
+    entries = [entry for _, entry in branches.values()]
+    columns: dict[str, Sequence[str | Text]] = {
+        "branch": list(branches),
+        "f": [entry.summary or "-" for entry in entries],
+        **_owned([plugin for plugin, _ in branches.values()]),
+    }
+    table(console, columns, expendable=("distribution", "plugin"))
 
 
 def _certified(claim: SchemeClaim) -> str:
@@ -183,7 +205,9 @@ def _scheme_json(report: SchemeReport) -> dict[str, Any]:
 
 
 def _model_json(report: ModelReport) -> dict[str, Any]:
-    config = report.config.model_dump(mode="json", include={"scheme", "depth", "form", "block", "width", "parameters"})
+    config = report.config.model_dump(
+        mode="json", include={"scheme", "depth", "form", "block", "width", "parameters", "options"}
+    )
     scheme = catalogue().schemes.get(report.config.scheme)
     certified = {"certified": scheme[1].certified if scheme else {}}
     proved = _proved_json(report.card, report.error)

@@ -83,6 +83,8 @@ def show_named(name: str, settings: Iterable[str], *, as_json: bool, plot: Path 
     console = output()
     if model:
         console.print(f"{name}: {model[1].form} network of depth {model[1].depth}, {model[0]}", style="bold")
+        if model[1].options:
+            console.print(", ".join(f"{option} = {value}" for option, value in model[1].options.items()), style="bold")
     console.print(f"scheme {called}, {plugin}", style="bold")
     if trained:
         console.print(f"coefficients at initialisation; every block trains a {trained} of its own", style="yellow")

@@ -14,10 +14,11 @@ from stabzoo.cli.arguments.settings import parse_settings
 from stabzoo.cli.console import output
 from stabzoo.config import file_name, validate
 from stabzoo.data.loading import fetch
+from stabzoo.data.manifest import manifest
 from stabzoo.errors import ConfigError
 from stabzoo.training.job import train_job
-from stabzoo.training.process import this_process, workers_of
-from stabzoo.training.spec import Job, Training, recipe, software
+from stabzoo.training.process import processor, this_process, workers_of
+from stabzoo.training.spec import Job, Training, recipe, software, sources
 from stabzoo.training.tracking import TrackerName, open_tracker
 
 __all__ = ["train_model"]
@@ -70,7 +71,9 @@ def train_model(
         "device": process.device.type,
         "threads": threads,
         "processes": process.world,
+        "processor": processor(process.device.type),
         "software": software(),
+        "sources": sources(name, args, manifest(images, root)),
     }
     folder = folder or _folder_of(f"{name}-{short_name(images)}-{seed}")
     decoders = workers_of(workers, int(os.environ.get("LOCAL_WORLD_SIZE", "1")))

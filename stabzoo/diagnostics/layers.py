@@ -12,12 +12,13 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, cast
 
 import torch
+from timm.layers.conv2d_same import Conv2dSame
 from torch import Tensor, nn
 from torch.nn import functional as F
 
 from stabzoo.diagnostics.capture import run_hooked
 from stabzoo.diagnostics.measurement import Measurement
-from stabzoo.diagnostics.spectra.operators import ConvOperator
+from stabzoo.diagnostics.spectra.operators import ConvOperator, transposed_operator
 from stabzoo.diagnostics.spectra.periodic import (
     coarse_grid,
     half_frequencies,
@@ -26,7 +27,14 @@ from stabzoo.diagnostics.spectra.periodic import (
     symbol_norms,
 )
 from stabzoo.diagnostics.spectra.smallest import smallest_singular_value
-from stabzoo.diagnostics.spectra.zero_padding import enclose_norm, torus_bound, torus_bounds
+from stabzoo.diagnostics.spectra.zero_padding import (
+    COPYING,
+    enclose_norm,
+    padded_bound,
+    quickly_enclosed,
+    torus_bound,
+    torus_bounds,
+)
 
 if TYPE_CHECKING:
     from rich.table import Table
@@ -105,18 +113,28 @@ class LayerNorms(Sequence[LayerNorm]):
         return table
 
 
-def conv_norm(conv: nn.Conv2d, grid: tuple[int, int], scale: Tensor | None = None) -> Measurement:
+def conv_norm(conv: nn.Conv2d | nn.ConvTranspose2d, grid: tuple[int, int], scale: Tensor | None = None) -> Measurement:
     """Bound ||diag(scale) conv|| on inputs of one size, fast: exact if periodic or pointwise, else certified.
 
     Args:
         conv: Any stride, groups, dilation and padding mode; the bias does not matter.
         grid: Height and width of the input.
-        scale: (c_out,), as of a batch norm folded into the convolution; its sign does not matter.
+        scale: (c_out,), as of a batch norm folded into the convolution; its sign does not matter. Not of a transposed
+            one.
 
     Raises:
-        ValueError: The kernel does not fit the grid, or weights are not finite.
+        ValueError: Another kind of module, or a subclass with a forward of its own; the kernel does not fit the grid;
+            the weights are complex, or not finite.
     """
-    return operator_norm(ConvOperator.of(conv, grid, scale))
+    if type(conv) is nn.ConvTranspose2d and scale is None:
+        return operator_norm(transposed_operator(conv, grid))
+    if isinstance(conv, nn.Conv2d) and type(conv) is not Conv2dSame:
+        own = [
+            name for name in ("forward", "_conv_forward") if getattr(type(conv), name) is not getattr(nn.Conv2d, name)
+        ]
+        if own:
+            raise ValueError(f"{type(conv).__name__} has a {own[0]} of its own: its weight does not tell its operator")
+    return operator_norm(ConvOperator.of(cast(nn.Conv2d, conv), grid, scale))
 
 
 def layer_norms(
@@ -220,22 +238,9 @@ def operator_norm(operator: ConvOperator) -> Measurement:
         return Measurement(float(symbol_norms(taps, frequencies).max()), "exact", "periodic, by FFT")
     if operator.mode == "zeros":
         return torus_bound(operator)
-    padded, norm = _padding_norm(operator)
-    bound = torus_bound(padded)
-    note = f"{operator.mode} padding (norm {norm:.4g}) times the convolution of the padded image"
-    return Measurement(bound.value * norm * (1 + 1e-12), "certified_upper", note)
-
-
-def _padding_norm(operator: ConvOperator) -> tuple[ConvOperator, float]:
-    """Split into padding, whose norm is the root of how often a pixel is copied, and a convolution without it."""
-    (top, bottom), (left, right) = operator.padding
-    height, width = operator.grid
-    index = torch.arange(height * width, dtype=torch.float64).view(1, 1, height, width)
-    copies = F.pad(index, (left, right, top, bottom), operator.mode)
-    most = int(copies.flatten().long().bincount().max())
-    sizes = (height + top + bottom, width + left + right)
-    padded = ConvOperator(operator.weight, sizes, operator.stride, operator.dilation, operator.groups)
-    return padded, math.sqrt(most)
+    if operator.mode in COPYING and quickly_enclosed(operator):
+        return enclose_norm(operator)[1]
+    return padded_bound(operator)
 
 
 def _measure(
@@ -262,11 +267,11 @@ def _measure(
         if not smallest:
             return row(norm, norm)
         return row(norm, norm, Measurement(float(_all_values(operator)[-1]), "exact", norm.note))
-    if operator.mode != "zeros":
+    if operator.mode == "circular":
         return row(Measurement(0.0, "certified_lower", "not computed"), operator_norm(operator))
     quick = bounds.get(operator)
     lower, upper = (Measurement(0.0, "certified_lower"), quick) if quick else enclose_norm(operator)
-    return row(lower, upper, _smallest(operator) if smallest else None)
+    return row(lower, upper, _smallest(operator) if smallest and operator.mode == "zeros" else None)
 
 
 def _smallest(operator: ConvOperator) -> Measurement | None:
@@ -282,11 +287,16 @@ def _refusal(layer: nn.Module, x: Tensor, y: Tensor) -> str:
     A subclass may do anything to its weight on the way (standardise it, say): there the result is compared with the
     plain layer's on the input it got.
     """
+    if layer.weight.is_complex():  # type: ignore[operator]  # pyright: ignore
+        return f"{type(layer).__name__} has complex weights: only real ones are measured"
     for plain in (nn.Linear, nn.Conv2d, nn.Conv1d):
         if isinstance(layer, plain):
-            if type(layer) is plain:
+            if type(layer) in (plain, Conv2dSame):
                 return ""
-            expected = plain.forward(cast(Any, layer), x)
+            try:
+                expected = plain.forward(cast(Any, layer), x)
+            except RuntimeError:
+                return f"{type(layer).__name__} takes what a {plain.__name__} does not"
             tolerance = 1e-4 * float(expected.abs().max())
             same = expected.shape == y.shape and bool(((expected - y).abs() <= tolerance).all())
             return "" if same else f"{type(layer).__name__} computes something else than a {plain.__name__}"

@@ -32,7 +32,9 @@ from numpy.typing import NDArray
 from scipy.sparse.linalg import ArpackError, ArpackNoConvergence, LinearOperator, eigs
 from torch import Tensor, nn
 
-from stabzoo.diagnostics.bounds.parts import branch_constant, chain, sequence_bound
+from stabzoo.diagnostics.bounds.genuine import frozen
+from stabzoo.diagnostics.bounds.history import branch_constant
+from stabzoo.diagnostics.bounds.parts import chain, sequence_bound
 from stabzoo.diagnostics.capture import evaluating, run_hooked
 from stabzoo.diagnostics.measurement import Measurement
 from stabzoo.implicit.step import ImplicitStep, off_the_record, one_sided
@@ -127,17 +129,17 @@ def well_posedness(model: nn.Module, input_size: tuple[int, ...], images: Tensor
         images: (B, C, H, W) at whose solutions eigenvalues are measured where nothing is proved; a few are enough.
     """
     steps = {module: name for name, module in model.named_modules() if isinstance(module, ImplicitStep)}
-    grids: dict[nn.Module, tuple[int, ...]] = {}
+    shapes: dict[nn.Module, tuple[int, ...]] = {}
 
     def note(module: nn.Module, args: tuple[Any, ...]) -> None:
-        grids[module] = tuple(args[0].shape[2:])
+        shapes[module] = tuple(args[0].shape[1:])
 
     parameter = next(model.parameters(), torch.zeros(()))
     sample = torch.randn(1, *input_size, generator=torch.Generator().manual_seed(0)).to(parameter)
     with _unsolved(list(steps)):
         run_hooked(model, sample, [step.register_forward_pre_hook(note) for step in steps])
     with evaluating(model):
-        proved = [(step, _prove(name, step, grids[step])) for step, name in steps.items() if step in grids]
+        proved = [(step, _prove(name, step, shapes[step])) for step, name in steps.items() if step in shapes]
     open_ = [step for step, found in proved if not found.proof]
     if images is None or not open_:
         return [found for _, found in proved]
@@ -205,13 +207,13 @@ def _unsolved(steps: list[ImplicitStep]) -> Iterator[None]:
             step.settings = before
 
 
-def _prove(name: str, step: ImplicitStep, grid: tuple[int, ...]) -> WellPosedness:
+def _prove(name: str, step: ImplicitStep, shape: tuple[int, ...]) -> WellPosedness:
     weight, f = float(step.coefficients().beta_next), cast(nn.Module, step.f)
     if isinstance(f, HasLipschitz):
         upper = Measurement(f.lipschitz(), "certified_upper", "by its own structure")
         return WellPosedness(name, weight, upper, Measurement(f.one_sided_bound(), "certified_upper", upper.note))
     try:
-        upper = _lipschitz(f, grid)
+        upper = _lipschitz(f, shape)
     except ValueError as error:
         upper = Measurement(math.inf, "certified_upper", str(error))
     reason = getattr(f, "one_sided_reason", "")
@@ -221,11 +223,11 @@ def _prove(name: str, step: ImplicitStep, grid: tuple[int, ...]) -> WellPosednes
     return WellPosedness(name, weight, upper, replace(upper, note=note))
 
 
-def _lipschitz(f: nn.Module, grid: tuple[int, ...]) -> Measurement:
-    if type(f) is Branch and len(grid) == 2:
-        value, _ = branch_constant(f, (grid[0], grid[1]))
+def _lipschitz(f: nn.Module, shape: tuple[int, ...]) -> Measurement:
+    if type(f) is Branch and len(shape) == 3:
+        value, _ = branch_constant(f, (shape[1], shape[2]))
         return Measurement(value, "certified_upper", "product of its layers, batch norms folded in")
-    bounds = sequence_bound([("f", f)], (grid[0], grid[1]) if len(grid) == 2 else None)
+    bounds = sequence_bound([("f", frozen(f))], shape)
     value = chain(bounds)[0]
     reasons = "; ".join(reason for bound in bounds for reason in bound.refused)
     return Measurement(value, "certified_upper", reasons or "product of its layers")

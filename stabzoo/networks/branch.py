@@ -19,6 +19,7 @@ from torch import Tensor, nn
 
 from stabzoo.errors import ConfigError, PluginError
 from stabzoo.networks.step_check import check_branch_step
+from stabzoo.registry.catalogue import catalogue
 from stabzoo.registry.guard import failure_text
 
 if TYPE_CHECKING:
@@ -205,7 +206,9 @@ def build_branch(kind: BranchKind, site: BranchSite, *, tried: bool) -> nn.Modul
     Raises:
         PluginError: it has not, or f(y) has not the shape it should; the message names the branch.
     """
-    where = f"branch {kind.name!r} ({site.cin} -> {site.cout} channels, stride {site.stride})"
+    owner = catalogue().branches.get(kind.name)
+    prefix = f"{owner[0]}: " if owner else ""
+    where = f"{prefix}branch {kind.name!r} ({site.cin} -> {site.cout} channels, stride {site.stride})"
     try:
         f = kind.build(site)
     except (ConfigError, PluginError, MemoryError):
@@ -217,5 +220,5 @@ def build_branch(kind: BranchKind, site: BranchSite, *, tried: bool) -> nn.Modul
     if not callable(getattr(f, "init_scale", None)):
         raise PluginError(f"{where}: {type(f).__name__} has no init_scale(factor, variance); see stabzoo.BranchKind")
     if tried and type(f) is not Branch:
-        check_branch_step(f, where, site)
+        check_branch_step(f, where, torch.empty(0, **site.style.dd), (site.cin, site.cout), site.stride)
     return f

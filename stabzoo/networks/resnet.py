@@ -11,7 +11,7 @@ them) as a list of tensors.  The first d-1 steps of a d-step scheme are Euler st
 states than its coefficients need, or all of the stage (see ``memory`` of `stabzoo.Discretization`).
 """
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any, NamedTuple, cast
 
@@ -20,15 +20,15 @@ from timm.layers import calculate_drop_path_rates
 from torch import Tensor, nn
 
 from stabzoo.discretization import BranchKind, Discretization, Place, Shape, memory_of
-from stabzoo.errors import ConfigError
-from stabzoo.methods.multistep import EULER
+from stabzoo.errors import ConfigError, PluginError
+from stabzoo.methods.multistep import EULER, MAX_STEPS, LinearMultistep
 from stabzoo.networks.branch import BranchSite, NormName, Style, Usual, build_branch
 from stabzoo.networks.checkpoints import checkpoint_filter_fn
 from stabzoo.networks.places import scheme_block, scheme_starting_block
 from stabzoo.networks.reversible import is_invertible
 from stabzoo.networks.staged import StagedNetwork
 from stabzoo.networks.step_check import check_step
-from stabzoo.networks.steps import MultistepStep
+from stabzoo.networks.steps import MultistepStep, trained_coefficients
 from stabzoo.registry.loading import get_branch
 
 __all__ = ["DiscretizedResNet", "checkpoint_filter_fn"]  # timm looks for the filter beside the class
@@ -67,6 +67,18 @@ class Shortcut1x1(nn.Conv2d):
         x = input[:, :, :: self.step, :: self.step]
         kernel = self.weight.flatten(1).expand(x.shape[0], -1, -1)  # bmm, for matmul would leave a transposed result
         return torch.bmm(kernel, x.flatten(2)).unflatten(2, (x.shape[2], x.shape[3]))
+
+
+class Unread(nn.Module):
+    """What stands for a state that no step reads any more where shapes change: zeros of the new shape."""
+
+    def __init__(self, channels: int, stride: int) -> None:
+        super().__init__()
+        self.channels, self.stride = channels, stride
+
+    def forward(self, x: Tensor) -> Tensor:
+        """(B, C, H, W) -> (B, C', ceil(H / stride), ceil(W / stride))."""
+        return torch.zeros_like(x[:, :1, :: self.stride, :: self.stride]).expand(-1, self.channels, -1, -1)
 
 
 @dataclass(frozen=True)
@@ -133,6 +145,11 @@ class Block(nn.Module):
         return [*kept, cast(Any, self.step).inverse(new, kept)]
 
 
+def states_read(method: LinearMultistep) -> int:
+    """How many of the states y_n, y_{n-1}, ... have an alpha other than 0, or are followed by one that has."""
+    return max((j for j, alpha in enumerate(method.alpha, start=1) if alpha), default=0)
+
+
 class BlockBuilder:
     """Builds the blocks of a network one after the other and knows the history that the next one will find."""
 
@@ -157,6 +174,7 @@ class BlockBuilder:
         self.needed, self.slopes = self.memory or method.steps, method.past_slopes
         self.at_downsampling = "restart" if self.memory is None else scheme.at_downsampling
         self.needs_equal_shapes = scheme.needs_equal_shapes
+        self.read = (self.memory or MAX_STEPS) if hasattr(scheme, "memory") else states_read(method)
         self.history = History((stem,))
         self.number, self.count = 0, count
         self.checked: set[tuple[Shape, Shape, bool, int]] = set()
@@ -172,6 +190,29 @@ class BlockBuilder:
         layers = self.style.preactivation(here.channels)
         layers.add_module("conv", conv)
         return layers
+
+    def shortcuts(
+        self, used: Sequence[Shape], states: int, there: Shape, step: nn.Module, *, bare: bool
+    ) -> list[nn.Module]:
+        """What brings the entries that a step uses to shape ``there``; of states that no step reads, zeros of it.
+
+        Raises:
+            PluginError: the step states coefficients that read more states than those of its scheme.
+        """
+        stated, read = getattr(step, "coefficients", None), self.read
+        if trained_coefficients(step):
+            read = states  # any may become other than 0
+        elif stated is not None and (reads := states_read(stated())) > max(read, 1):
+            raise PluginError(
+                f"scheme {self.scheme.name!r}, block {self.number} of the network: its step states coefficients that "
+                f"read {reads} states, the scheme some that read {read}; state `memory = {reads}` in its class"
+            )
+        return [
+            Unread(there.channels, there.reduction // here.reduction)
+            if read <= j < states and here != there
+            else self.shortcut(here, there, bare=bare)
+            for j, here in enumerate(used)
+        ]
 
     def check(self, step: Any, here: Shape, there: Shape, entries: int, *, starting: bool) -> None:
         """Try a step between two shapes that no step of its kind was tried between."""
@@ -218,7 +259,6 @@ class BlockBuilder:
         shared = self.form.shared_preactivation and out != newest and not self.relu_last
         multistep = not starting and self.at_downsampling == "project"
         bare = multistep or self.form.shared_preactivation or self.relu_last
-        shortcuts = [self.shortcut(here, out, bare=bare) for here in used]
         raw = starting and self.at_downsampling == "project" and not self.form.shared_preactivation
 
         def branch(cin: int | None = None, cout: int | None = None) -> nn.Module:
@@ -240,13 +280,14 @@ class BlockBuilder:
             dtype=self.style.dtype,
             branch=branch,
         )
-        self.number += 1
         if not starting:
             step = scheme_block(self.scheme, f, place)
         elif out == newest or not self.needs_equal_shapes:
             step = scheme_starting_block(self.scheme, f, place, returns_slope=self.slopes > 0)
         else:
             step = MultistepStep(f, EULER, returns_slope=self.slopes > 0)
+        shortcuts = self.shortcuts(used, place.states, out, step, bare=bare)
+        self.number += 1
         self.check(step, newest, out, len(used), starting=starting)
         handed = found.states if raw else ((out,) * len(used) + found.states[len(used) :])[: len(found.states)]
         slopes = found.slopes if starting else (out,) * len(found.slopes)

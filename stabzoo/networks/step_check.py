@@ -5,7 +5,7 @@ Nothing is left of it in the network: a forward pass, traced, scripted or compil
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -14,9 +14,6 @@ from stabzoo.errors import PluginError
 from stabzoo.implicit.step import ImplicitStep
 from stabzoo.networks.steps import LearnableStep, MultistepStep, RungeKuttaStep
 from stabzoo.registry.guard import failure_text
-
-if TYPE_CHECKING:
-    from stabzoo.networks.branch import BranchSite
 
 __all__ = ["check_branch_step", "check_step"]
 
@@ -83,25 +80,24 @@ def check_step(
             )
 
 
-def check_branch_step(f: nn.Module, where: str, site: BranchSite) -> None:
+def check_branch_step(f: nn.Module, where: str, like: Tensor, channels: tuple[int, int], stride: int) -> None:
     """Evaluate a branch at a state of numbers in [-1, 1], in evaluation mode.
 
     Raises:
         PluginError: it fails, or does not return a finite tensor of the right shape and type.
     """
-    like = torch.empty(0, **site.style.dd)
     if like.dtype not in (torch.float32, torch.float64):
         return
     modes = [(module, module.training) for module in f.modules()]
     try:
         with torch.no_grad(), torch.random.fork_rng(devices=()):
-            value = f.eval()(_state(like, (2, site.cin, SIZE * site.stride, SIZE * site.stride)))
+            value = f.eval()(_state(like, (2, channels[0], SIZE * stride, SIZE * stride)))
     except Exception as error:
         raise PluginError(f"{where} fails: {failure_text(error)}") from error
     finally:
         for module, training in modes:
             module.training = training
-    shape = (2, site.cout, SIZE, SIZE)
+    shape = (2, channels[1], SIZE, SIZE)
     if not isinstance(value, Tensor):
         raise PluginError(f"{where}: expected a tensor of shape {shape}, got {value!r:.80}")
     if value.shape != shape or value.dtype != like.dtype:

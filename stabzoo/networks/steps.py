@@ -36,8 +36,8 @@ class MultistepStep(nn.Module):
         self.f = f
         # y_{n+1} = f(y_n) reads no state beside f.  Of more steps all are read, for a network hands all of them on.
         used = method.alpha if method.keeps_state else ()
-        self.alpha = [float(alpha) for alpha in used]
-        self.slopes = method.past_slopes
+        self.states, self.slopes = len(used), method.past_slopes
+        self.alpha = [float(alpha) for alpha in used] or [0.0]  # no entry at all has no type for TorchScript
         self.beta = [float(beta) for beta in method.beta[: self.slopes + 1]]
         self.returns_slope = returns_slope or self.slopes > 0
         self.method = method
@@ -61,10 +61,12 @@ class MultistepStep(nn.Module):
             y_next = f * self.beta[0]
         else:
             f = y_next = self.f(y, self.beta[0])
-        for j, alpha in enumerate(self.alpha):
-            y_next = y_next.add_(history[j], alpha=alpha)  # reassigned: torch.fx drops calls whose result is not used
+        for j in range(self.states):
+            y_next = y_next.add_(
+                history[j], alpha=self.alpha[j]
+            )  # reassigned: torch.fx drops calls whose result is not used
         for j in range(self.slopes):
-            y_next = y_next.add_(history[len(self.alpha) + j], alpha=self.beta[j + 1])
+            y_next = y_next.add_(history[self.states + j], alpha=self.beta[j + 1])
         return [y_next, f] if self.returns_slope else [y_next]
 
 

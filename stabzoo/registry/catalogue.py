@@ -16,7 +16,7 @@ import pkgutil
 import sys
 import warnings
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from functools import cache
 from importlib.machinery import ModuleSpec
 from importlib.metadata import Distribution
@@ -113,7 +113,7 @@ class Catalogue:
     plugins: tuple[Plugin, ...]
     schemes: dict[str, tuple[Plugin, SchemeClaim]]
     models: dict[str, tuple[Plugin, ModelConfig]]
-    branches: dict[str, tuple[Plugin, BranchEntry]]
+    branches: dict[str, tuple[Plugin, BranchEntry]] = field(default_factory=dict)
 
 
 def is_strict() -> bool:
@@ -141,7 +141,7 @@ def catalogue() -> Catalogue:
     """Read every plugin's registry; no plugin is imported."""
     is_strict()  # a wrong setting is told although no plugin is broken
     plugins: list[Plugin] = []
-    found = Catalogue((), {}, {}, {})
+    found = Catalogue((), {}, {})
     for plugin, distribution in installed_plugins():
         plugins.append(plugin)
         if plugin.problems:  # found damaged

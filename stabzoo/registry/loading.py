@@ -8,7 +8,6 @@ import sys
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextvars import ContextVar
 from functools import cache
-from itertools import islice
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -34,6 +33,7 @@ __all__ = [
     "one_command",
     "parameter_names",
     "scheme_class",
+    "scheme_of",
     "unload",
 ]
 
@@ -83,7 +83,7 @@ def _load_branches(plugin_name: str) -> list[Any]:
     Raises:
         PluginError: naming the plugin, whatever its code did.
     """
-    return _loaded(plugin_name, "stabzoo_branches", lambda plugin: _returned(plugin, "stabzoo_branches"))
+    return _loaded(plugin_name, "stabzoo_branches", lambda plugin: list(_returned(plugin, "stabzoo_branches")))
 
 
 def _loaded(plugin_name: str, hook: str, load: Callable[[Plugin], T]) -> T:
@@ -132,7 +132,7 @@ def unload(package: str, *, kept: Iterable[str] = ()) -> None:
             del sys.modules[name]
 
 
-def _returned(plugin: Plugin, hook: str) -> list[Any]:
+def _returned(plugin: Plugin, hook: str) -> Iterator[Any]:
     """What the plugin's hook returns, its code imported; nothing where it has none.
 
     Raises:
@@ -145,20 +145,20 @@ def _returned(plugin: Plugin, hook: str) -> list[Any]:
     for implemented in manager.get_hookcallers(module) or []:
         if not implemented.has_spec():
             raise PluginError(f"{plugin}: there is no hook {implemented.name!r}; stabzoo has {', '.join(HOOKS)}")
-    found: list[Any] = []
+    count = 0
     for result in getattr(manager.hook, hook)():
         if isinstance(result, str | bytes) or not isinstance(result, Iterable):
             raise PluginError(f"{plugin}: {hook}() must return a list of classes, got {result!r:.80}")
-        found += islice(result, MAX_CLASSES + 1)
-    if len(found) > MAX_CLASSES:
-        raise PluginError(f"{plugin}: {hook}() must return at most {MAX_CLASSES} classes")
-    return found
+        for cls in result:
+            if (count := count + 1) > MAX_CLASSES:
+                raise PluginError(f"{plugin}: {hook}() must return at most {MAX_CLASSES} classes")
+            yield cls
 
 
 def _not_returned(plugin: Plugin, hook: str, names: Iterable[str]) -> PluginError:
     """The error for what a registry lists and the hook does not return."""
     reason = f"which {hook}() does not return"
-    if not hasattr(sys.modules[plugin.module], hook):
+    if not hasattr(getattr(sys.modules[plugin.module], hook, None), "stabzoo_impl"):
         reason = f"but it has no hook; decorate {hook}() with @stabzoo.hookimpl"
     return PluginError(f"{plugin}: registry.yaml lists {', '.join(sorted(names))}, {reason}")
 
@@ -231,6 +231,21 @@ def get_scheme(name: str, **parameters: Any) -> Discretization:
         raise ConfigError(f"scheme {name!r}: {error}") from None
 
 
+def scheme_of(model: str, args: Mapping[str, Any]) -> Discretization:
+    """The scheme of a registered model with those of its arguments that are parameters of the scheme.
+
+    Raises:
+        ConfigError: there is no such model, or a parameter is not valid. PluginError: its plugin is broken.
+    """
+    models = catalogue().models
+    if model not in models:
+        raise unknown_name("model", model, list(models))
+    config = models[model][1]
+    accepted = parameter_names(scheme_class(config.scheme))
+    given = {key: value for key, value in args.items() if key in accepted}
+    return get_scheme(config.scheme, **{**config.parameters, **given})
+
+
 def _create(cls: type[Discretization], parameters: dict[str, Any]) -> Discretization:
     """Create a scheme, and make sure that it is one."""
     scheme: Any = (
@@ -287,7 +302,8 @@ def get_branch(branch: str | Mapping[str, Any] | BranchKind) -> BranchKind:
     where = f"branch {name!r}"
     try:
         with plugin_code(f"{catalogue().branches[name][0]}: {where}", passes=(ValueError,)):
-            return validate(cls, fields, where) if issubclass(cls, BaseModel) else cls(**fields)
+            kind: Any = validate(cls, fields, where) if issubclass(cls, BaseModel) else cls(**fields)
+            return kind
     except ConfigError:
         raise
     except ValueError as error:

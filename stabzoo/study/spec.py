@@ -21,11 +21,12 @@ from pydantic import (
 )
 
 from stabzoo.config import FileName, Seed, Strict, explain, load_yaml, validate
+from stabzoo.data.manifest import NOT_HERE, manifest
 from stabzoo.data.spec import Data, check_augmentation
 from stabzoo.errors import ConfigError
 from stabzoo.evaluation.spec import Evaluation, Structured
 from stabzoo.study.measures import Diagnostic
-from stabzoo.training.spec import Training, software
+from stabzoo.training.spec import Training, software, sources
 
 __all__ = [
     "Network",
@@ -95,10 +96,24 @@ class Run(Strict):
     threads: Literal[1] = 1  # results change with the number of torch threads
     device: Literal["cpu", "cuda"] = "cpu"
     software: dict[str, str]
+    sources: dict[str, str] = Field(default_factory=dict)
 
     @property
     def key(self) -> str:
         """Sixteen hexadecimal digits of the SHA-256 of the run, as canonical JSON."""
+        return hashlib.sha256(self._text(with_sources=True).encode()).hexdigest()[:16]
+
+    @property
+    def settings(self) -> str:
+        """What its study says of the run, and by which software: all of it but `stabzoo.training.spec.sources`."""
+        return self._text(with_sources=False)
+
+    @property
+    def is_known(self) -> bool:
+        """Whether all of its sources are on this machine."""
+        return NOT_HERE not in self.sources.values()
+
+    def _text(self, *, with_sources: bool) -> str:
         # without the training's defaults: an option that a later version adds leaves the keys of earlier runs alone
         training = self.training.model_dump(mode="json", exclude_defaults=True)
         content = {**self.model_dump(mode="json"), "training": training}
@@ -106,8 +121,9 @@ class Run(Strict):
             del content["device"]  # for the same reason
         if content["data"].get("normalization") == "measured":
             del content["data"]["normalization"]
-        text = json.dumps(content, sort_keys=True, separators=(",", ":"))
-        return hashlib.sha256(text.encode()).hexdigest()[:16]
+        if not (with_sources and self.sources):
+            del content["sources"]
+        return json.dumps(content, sort_keys=True, separators=(",", ":"))
 
 
 class Scale(Strict):
@@ -249,7 +265,22 @@ class Study(Strict):
             return self.training
         return Training.model_validate(self.training.model_dump(exclude_unset=True) | network.training)
 
-    def run(self, network: Network, seed: int, device: Literal["cpu", "cuda"] = "cpu") -> Run:
+    def runs(self, device: Literal["cpu", "cuda"] = "cpu", root: Path = Path("data")) -> list[tuple[Network, Run]]:
+        """All trainings of the study with their networks, of what there is here; the data lie below ``root``."""
+        images = manifest(self.data, root)
+        found: list[tuple[Network, Run]] = []
+        for network in self.networks:
+            decisive = sources(network.model, network.args, images)
+            found += [(network, self.run(network, seed, device, decisive)) for seed in self.seeds]
+        return found
+
+    def run(
+        self,
+        network: Network,
+        seed: int,
+        device: Literal["cpu", "cuda"] = "cpu",
+        decisive: dict[str, str] | None = None,
+    ) -> Run:
         """The training of ``network`` with ``seed`` on ``device``, by the software installed here."""
         return Run(
             model=network.model,
@@ -258,6 +289,7 @@ class Study(Strict):
             training=self.training_of(network),
             seed=seed,
             software=software(),
+            sources=decisive or {},
             device=device,
         )
 

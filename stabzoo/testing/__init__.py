@@ -1,10 +1,11 @@
-"""What an author of a plugin tests a scheme with; needs no more than stabzoo and, for the decorator, pytest.
+"""What an author of a plugin tests a scheme or a branch with; needs stabzoo and, for the decorator, pytest.
 
 >>> from stabzoo.testing import check_discretization
 >>> print(check_discretization("zerosnet_opt"))
-zerosnet_opt: 23 checks ran: 23 passed, 1 not applicable
+zerosnet_opt: 33 checks ran: 33 passed, 2 not applicable
 """
 
+from stabzoo.testing.branches import check_branch
 from stabzoo.testing.checks import NotApplicable
 from stabzoo.testing.runner import (
     CHECKS,
@@ -25,6 +26,7 @@ __all__ = [
     "FutureCheckWarning",
     "NotApplicable",
     "Outcome",
+    "check_branch",
     "check_discretization",
     "parametrize_with_checks",
 ]

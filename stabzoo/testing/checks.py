@@ -5,7 +5,9 @@ from __future__ import annotations
 import json
 import subprocess
 import sys
-from dataclasses import dataclass
+from collections.abc import Mapping
+from contextlib import suppress
+from dataclasses import dataclass, field
 from fractions import Fraction
 from functools import cache, cached_property
 from importlib.util import find_spec
@@ -13,13 +15,16 @@ from typing import TYPE_CHECKING, Any
 
 from stabzoo.claims import SchemeReport, check_scheme, prove
 from stabzoo.discretization import Discretization
+from stabzoo.errors import ConfigError
 from stabzoo.implicit.settings import SolverSettings
 from stabzoo.methods.multistep import LinearMultistep
 from stabzoo.registry.catalogue import catalogue
 from stabzoo.registry.discovery import Plugin
 from stabzoo.registry.loading import get_scheme, parameter_names, scheme_class
+from stabzoo.registry.schema import ModelConfig
 from stabzoo.schemes import ExplicitFamily, ExplicitRungeKutta, ImplicitFamily, LearnableMultistep
 from stabzoo.stability import verify_certificate
+from stabzoo.testing.values import other_values
 
 if TYPE_CHECKING:
     from torch import nn
@@ -37,21 +42,44 @@ class NotApplicable(Exception):  # noqa: N818 -- no error
 
 @dataclass(frozen=True)
 class Subject:
-    """A registered scheme under test, with its default parameters.
+    """A registered scheme under test.
 
     Attributes:
         name: Its name in the registry.
+        parameters: Its parameters; without any it has its defaults.
 
     Raises:
-        ConfigError: no installed plugin provides it, or it has no defaults. PluginError: its plugin is broken.
+        ConfigError: no installed plugin provides it, or it does not accept the parameters. PluginError: its plugin is
+        broken.
     """
 
     name: str
+    parameters: Mapping[str, Any] = field(default_factory=dict)
 
     @cached_property
     def scheme(self) -> Discretization:
         """The scheme."""
-        return prove(self.name)[0]
+        return self.scheme_with()
+
+    def scheme_with(self, **settings: Any) -> Discretization:
+        """The scheme with further settings."""
+        return get_scheme(self.name, **{**self.parameters, **settings})
+
+    def others(self) -> list[Subject]:
+        """The same scheme with other parameters: those of its models, and values at which its claims are made."""
+        fields = getattr(type(self.scheme), "model_fields", {})
+        claim, found = catalogue().schemes[self.name][1], list[Subject]()
+        for values in other_values(claim.condition, {name: info.get_default() for name, info in fields.items()}):
+            found.append(Subject(self.name, values))
+        for _, model in catalogue().models.values():
+            if model.scheme == self.name and model.parameters:
+                found.append(Subject(self.name, model.parameters))
+        accepted: dict[str, Subject] = {}
+        for other in found:
+            with suppress(ConfigError):
+                accepted.setdefault(repr(other.scheme), other)
+        accepted.pop(repr(self.scheme), None)
+        return list(accepted.values())
 
     @cached_property
     def method(self) -> LinearMultistep:
@@ -77,7 +105,7 @@ class Subject:
 
     def solved_to(self, settings: SolverSettings) -> Discretization:
         """The scheme, with these settings if it takes any."""
-        return get_scheme(self.name, solver=settings) if self.takes_solver else self.scheme
+        return self.scheme_with(solver=settings) if self.takes_solver else self.scheme
 
     @property
     def has_own_network(self) -> bool:
@@ -87,12 +115,21 @@ class Subject:
         return not issubclass(type(self.scheme).network(), DiscretizedResNet)
 
     @property
-    def model_name(self) -> str:
-        """Its shallowest registered model, for small images if there is one."""
+    def models(self) -> dict[str, ModelConfig]:
+        """Its registered models, the shallowest first, those for small images before others.
+
+        Raises:
+            NotApplicable: there are none.
+        """
         models = {name: model for name, (_, model) in catalogue().models.items() if model.scheme == self.name}
         if not models:
             raise NotApplicable("registry.yaml has no model of this scheme")
-        return min(models, key=lambda name: (models[name].form, models[name].depth))
+        return dict(sorted(models.items(), key=lambda item: (item[1].form, item[1].depth)))
+
+    @property
+    def model_name(self) -> str:
+        """Its shallowest registered model, for small images if there is one."""
+        return next(iter(self.models))
 
     def model(self, **arguments: Any) -> nn.Module:
         """That model, narrow, in evaluation mode, with the same weights every time.
@@ -114,7 +151,8 @@ class Subject:
         with torch.random.fork_rng(devices=()):
             torch.manual_seed(0)
             network = type(self.scheme).network()
-            return network(self.scheme, layers=(blocks,) * STAGES, width=WIDTH, **arguments).eval()
+            given = {"scheme": self.scheme, "layers": (blocks,) * STAGES, "width": WIDTH, **arguments}
+            return network(**given).eval()
 
 
 def check_protocol(subject: Subject) -> None:

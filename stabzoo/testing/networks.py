@@ -2,20 +2,20 @@
 
 from __future__ import annotations
 
-import inspect
-import warnings
 from typing import Any, cast
 
-import timm
 import torch
 from torch import Tensor, nn
 
-from stabzoo.methods import OwnStep, method_of
-from stabzoo.methods.multistep import BACKWARD_EULER, EULER
+from stabzoo.discretization import Discretization, Place
+from stabzoo.methods import Method, OwnStep, method_of
+from stabzoo.methods.multistep import BACKWARD_EULER, EULER, LinearMultistep
+from stabzoo.networks.places import scheme_block, scheme_starting_block
+from stabzoo.networks.steps import trained_coefficients
 from stabzoo.testing.checks import STAGES, WIDTH, NotApplicable, Subject
-from stabzoo.testing.steps import LOOSE, Reference
+from stabzoo.testing.steps import LOOSE, TIGHT, Reference, combination, stated_by
 
-__all__ = ["images"]
+__all__ = ["images", "unreached"]
 
 PIXELS = 16
 
@@ -25,19 +25,64 @@ def images(count: int = 2, pixels: int = PIXELS) -> Tensor:
     return torch.randn(count, 3, pixels, pixels, generator=torch.Generator().manual_seed(2))
 
 
-def check_gradients(subject: Subject) -> None:
-    """In training mode a loss has a finite gradient at every parameter, which is 0 only where the scheme says so.
+def unreached(network: nn.Module) -> list[str]:
+    """The parameters that no gradient has reached; frozen ones, of ``requires_grad=False``, need none."""
+    return [name for name, p in network.named_parameters() if p.requires_grad and p.grad is None]
 
-    That is at the projection of a past state whose alpha, and all that follow, are 0 (Adams methods).
+
+def check_gradients(subject: Subject) -> None:
+    """In training mode a loss has a finite gradient at every parameter, and at nothing else.
+
+    One of 0 is one at the start, where a gate may be 0, but not after all parameters have been moved.
     """
-    alpha = () if subject.has_own_network else subject.method.alpha
-    unused = [f".shortcuts.{j}." for j in range(len(alpha)) if not any(alpha[j:])]
     network = subject.network(blocks=max(2, subject.method.steps)).train()  # until every past state has been used
-    network(images(4)).square().mean().backward()
-    for name, parameter in network.named_parameters():
-        assert parameter.grad is not None, f"no gradient reaches {name}"
-        assert torch.isfinite(parameter.grad).all(), f"the gradient of {name} is not finite"
-        assert parameter.grad.any() or any(part in name for part in unused), f"the gradient of {name} is 0"
+    loss = network(images(4)).square().mean()
+    hidden = _leaves(loss) - {id(parameter) for parameter in network.parameters()}
+    assert not hidden, (
+        f"the result has a gradient at {len(hidden)} tensors that are no parameters of the network, so that nothing "
+        "trains, moves or saves them; assign each to its module as an nn.Parameter, in __init__"
+    )
+    loss.backward()
+    missing = unreached(network)
+    assert not missing, (
+        f"no gradient reaches {', '.join(missing)}; use it in forward(), leave it out, or set requires_grad=False"
+    )
+    last = len(cast(Any, network).stages) - 1, len(cast(Any, network).stages[-1].blocks) - 1
+    # where beta_0 is 0 the slope of the last step would be read by the next one
+    unread = () if any(subject.method.beta[:1]) else (f"stages.{last[0]}.blocks.{last[1]}.step.",)
+    for attempt in ("at the start", "after all parameters have been moved"):
+        gradients = {name: p.grad for name, p in network.named_parameters() if p.grad is not None}
+        for name, gradient in gradients.items():
+            assert torch.isfinite(gradient).all(), f"the gradient of {name} is not finite, {attempt}"
+        zero = [name for name, g in gradients.items() if not g.any() and not name.startswith(unread)]
+        if not zero:
+            return
+        if attempt == "at the start":
+            _move(network)
+            network(images(4)).square().mean().backward()
+    raise AssertionError(f"the gradient of {', '.join(zero)} is 0; the result must depend on it, or leave it out")
+
+
+def _leaves(result: Tensor) -> set[int]:
+    """The tensors, by id, that the gradient of a result is accumulated at."""
+    nodes: list[Any] = [result.grad_fn]
+    seen, leaves = set[Any](), set[int]()
+    while nodes:
+        node = nodes.pop()
+        if node is not None and node not in seen:
+            seen.add(node)
+            nodes.extend(following for following, _ in node.next_functions)
+            leaves |= {id(node.variable)} if hasattr(node, "variable") else set()
+    return leaves
+
+
+def _move(network: nn.Module) -> None:
+    """Change all parameters a little, the same every time, and forget their gradients."""
+    generator = torch.Generator().manual_seed(4)
+    network.zero_grad()
+    with torch.no_grad():
+        for parameter in network.parameters():
+            parameter.add_(0.1 * torch.randn(parameter.shape, generator=generator))
 
 
 def check_start_up(subject: Subject) -> None:
@@ -59,12 +104,79 @@ def check_start_up(subject: Subject) -> None:
 
 
 def check_network_steps(subject: Subject) -> None:
-    """Blocks of a network of the scheme's own compute the stated method around their ``branch``, which is f.
+    """Every block of a network of more than ten computes the stated method around its f, also where shapes change.
 
-    Those that change the shape of the state are left out.
+    Of a network of the scheme's own that is `branch`, where the shape of the state is kept.
     """
-    if not subject.has_own_network:
-        raise NotApplicable("its networks are stabzoo's own, whose blocks are those of the scheme")
+    if subject.has_own_network:
+        _check_own_blocks(subject)
+    else:
+        _check_steps(subject)
+
+
+def _check_steps(subject: Subject) -> None:
+    stated, observed = method_of(subject.scheme), Observed(subject.solved_to(TIGHT))
+    network = subject.network(blocks=4, scheme=observed, dtype=torch.float64)
+    calls: list[tuple[Any, Tensor, list[Tensor], list[Tensor]]] = []
+    for step in observed.built:
+        step.register_forward_hook(lambda step, given, new: calls.append((step, given[0], list(given[1]), new)))
+    with torch.no_grad():
+        network(images(pixels=8).double())
+        for number, (step, y, history, new) in enumerate(calls):
+            f, place = observed.built[step]
+            method = stated_by(step, EULER if place.starting else stated)
+            if isinstance(method, OwnStep):
+                continue
+            f = step.branch if method.parts > 1 else f
+            expected = _expected(method, y, history, place.states, new[0], f)
+            error = (new[0] - expected).abs().max().item()
+            assert error <= 1e-9 * max(1, expected.abs().max().item()), (
+                f"block {number}, from {tuple(y.shape[1:])} to {tuple(new[0].shape[1:])}: expected the step of the "
+                f"stated {method.kind} method, {method}; it is off by {error:.1e}"
+            )
+    steady = [step for step, (_, place) in observed.built.items() if not place.starting]
+    said = [step.coefficients() for step in steady if hasattr(step, "coefficients") and not trained_coefficients(step)]
+    assert not said or subject.method in said, (
+        f"coefficients() of the scheme is {subject.method}, but no step of its network says so; got {said[0]}"
+    )
+
+
+def _expected(method: Method, y: Tensor, history: list[Tensor], states: int, new: Tensor, f: nn.Module) -> Tensor:
+    """The new state by the method; that of an equation is compared with its right-hand side."""
+    if type(method) is not LinearMultistep:
+        return Reference.step(method, history[:states], f)
+    expected = torch.zeros_like(new)
+    if method.keeps_state:
+        expected = combination(method.alpha, history[:states])
+    if any(method.beta):
+        expected = expected + combination(method.beta, [f(y), *history[states:]])
+    return expected if method.is_explicit else expected + float(method.beta_next) * f(new)
+
+
+class Observed:
+    """A scheme, and around which f and where it has built which steps."""
+
+    def __init__(self, scheme: Discretization) -> None:
+        self._scheme = scheme
+        self.built: dict[Any, tuple[nn.Module, Place]] = {}
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._scheme, name)
+
+    def block(self, f: nn.Module, place: Place) -> nn.Module:
+        """As the scheme's."""
+        step = scheme_block(self._scheme, f, place)
+        self.built[step] = f, place
+        return step
+
+    def starting_block(self, f: nn.Module, *, returns_slope: bool, place: Place) -> nn.Module:
+        """As the scheme's."""
+        step = scheme_starting_block(self._scheme, f, place, returns_slope=returns_slope)
+        self.built[step] = f, place
+        return step
+
+
+def _check_own_blocks(subject: Subject) -> None:
     method = method_of(subject.scheme)
     if isinstance(method, OwnStep):
         raise NotApplicable("its network is its own, and no method() is stated beside it")
@@ -128,117 +240,3 @@ def check_evaluation(subject: Subject) -> None:
     torch.testing.assert_close(alone, first, rtol=1e-3, atol=1e-4, msg="an image's logits depend on its batch")
     changed = [name for name, tensor in network.state_dict().items() if not torch.equal(tensor, before[name])]
     assert not changed, f"evaluation changes {', '.join(changed)}"
-
-
-def check_timm_registration(subject: Subject) -> None:
-    """The model is listed by timm, which knows its data, and finds its first convolution and classifier by name."""
-    name, model = subject.model_name, cast(Any, subject.model())
-    assert timm.is_model(name), f"timm does not list {name}"
-    parameters = inspect.signature(timm.model_entrypoint(name)).parameters
-    assert "pretrained" in parameters, f"{name} takes no argument pretrained"
-    for key in ("first_conv", "classifier"):
-        module = model.pretrained_cfg[key]
-        assert isinstance(model.get_submodule(module), nn.Module), f"{key}: there is no module {module}"
-    assert model.get_classifier() is model.get_submodule(model.pretrained_cfg["classifier"])
-
-
-def check_timm_forward_and_backward(subject: Subject) -> None:
-    """Logits of the right shape, without NaN; gradients at every parameter; any number of channels and classes."""
-    model = subject.model(num_classes=7, in_chans=1, drop_rate=0.1, drop_path_rate=0.1)
-    x = images()[:, :1]
-    with torch.no_grad():
-        logits = model(x)
-    assert logits.shape == (2, 7), f"expected logits (2, 7), got {tuple(logits.shape)}"
-    assert torch.isfinite(logits).all(), "the logits are not finite"
-    model = subject.model().train()
-    model(images(4)).mean().backward()
-    missing = [name for name, parameter in model.named_parameters() if parameter.grad is None]
-    assert not missing, f"no gradient reaches {', '.join(missing)}"
-
-
-def check_timm_classifier(subject: Subject) -> None:
-    """The classifier is replaced or left out; what comes before the pooling stays."""
-    model = cast(Any, subject.model())
-    x = images()
-    with torch.no_grad():
-        features = model.forward_features(x)
-        assert features.shape[1] == model.num_features, f"num_features: got features {tuple(features.shape)}"
-        pooled = model.forward_head(features, pre_logits=True)
-        assert pooled.shape == (2, model.head_hidden_size), f"pre_logits: got {tuple(pooled.shape)}"
-        for classes in (3, 0):
-            model.reset_classifier(classes)
-            expected = (2, classes or model.num_features)
-            got = tuple(model(x).shape)
-            assert got == expected, f"reset_classifier({classes}): expected {expected}, got {got}"
-        model.reset_classifier(0, "")
-        torch.testing.assert_close(model(x), features)
-
-
-def check_timm_features(subject: Subject) -> None:
-    """``features_only`` and `forward_intermediates` agree, also when what is not needed is pruned."""
-    model = cast(Any, subject.model())
-    extractor = cast(Any, subject.model(features_only=True))
-    extractor.model.load_state_dict(model.state_dict(), strict=False)
-    x = images()
-    with torch.no_grad():
-        final, taken = model.forward_intermediates(x)
-        torch.testing.assert_close(final, model.forward_features(x))
-        for feature, expected in zip(extractor(x), taken, strict=True):
-            torch.testing.assert_close(feature, expected)
-        kept = model.prune_intermediate_layers([1])
-        (pruned,) = model.forward_intermediates(x, indices=kept, intermediates_only=True)
-        torch.testing.assert_close(pruned, taken[1])
-
-
-def check_timm_checkpointing(subject: Subject) -> None:
-    """Gradient checkpointing changes no logits, and gradients reach every parameter."""
-    model = cast(Any, subject.model())
-    x = images()
-    expected = model(x)
-    model.set_grad_checkpointing()
-    torch.testing.assert_close(model(x), expected)
-    model(x).mean().backward()
-    assert all(p.grad is not None for p in model.parameters()), "checkpointing loses gradients"
-
-
-def check_timm_layer_decay(subject: Subject) -> None:
-    """The optimizers of timm find every parameter once, in more than two groups by depth."""
-    from timm.optim import create_optimizer_v2
-
-    model = subject.model()
-    optimizer = create_optimizer_v2(model, opt="adamw", lr=0.01, weight_decay=0.05, layer_decay=0.7)
-    found = [id(p) for group in optimizer.param_groups for p in group["params"]]
-    assert sorted(found) == sorted(id(p) for p in model.parameters()), "a parameter is in no group, or in two"
-    assert len({group["lr_scale"] for group in optimizer.param_groups}) > 2, "layer decay sees a single group"
-
-
-def check_timm_torchscript(subject: Subject) -> None:
-    """torch.jit.script compiles the model, to the same logits."""
-    model = _traceable(subject)
-    with warnings.catch_warnings(), torch.no_grad():
-        warnings.simplefilter("ignore")  # torch's own, about TorchScript
-        script = torch.jit.script(model)
-        torch.testing.assert_close(script(images()), model(images()), rtol=1e-3, atol=1e-4)
-
-
-def check_timm_fx(subject: Subject) -> None:
-    """torch.fx traces the model, to the same logits."""
-    model = _traceable(subject)
-    with torch.no_grad():
-        graph = torch.fx.symbolic_trace(model)
-        torch.testing.assert_close(graph(images()), model(images()), rtol=1e-3, atol=1e-4)
-
-
-def _traceable(subject: Subject) -> nn.Module:
-    """The model; of an implicit scheme with a fixed number of iterations, which is what a graph can hold."""
-    if subject.takes_solver:
-        return subject.model(solver={"fixed_iterations": 10})
-    return subject.model()
-
-
-def check_weights_travel(subject: Subject) -> None:
-    """Weights saved by one network are those that another one computes with; no key depends on the call."""
-    first, other = subject.model(), timm.create_model(subject.model_name, width=WIDTH).eval()
-    other.load_state_dict(first.state_dict())
-    with torch.no_grad():
-        torch.testing.assert_close(other(images()), first(images()), rtol=0, atol=0)

@@ -10,7 +10,7 @@ from typing import Any, Literal
 
 import stabzoo
 from stabzoo.errors import ConfigError
-from stabzoo.testing import checks, networks, steps
+from stabzoo.testing import checks, conduct, models, networks, steps
 from stabzoo.testing.checks import NotApplicable, Subject
 
 __all__ = [
@@ -62,23 +62,34 @@ CHECKS: tuple[Check, ...] = (
     Check(steps.check_step_of_zero),
     Check(steps.check_step_of_identity),
     Check(steps.check_method),
+    Check(steps.check_parameter_values),
     Check(steps.check_order),
     Check(steps.check_dtype_and_device),
+    Check(conduct.check_modes),
+    Check(conduct.check_batch),
+    Check(conduct.check_derivatives),
+    Check(conduct.check_returned_slope),
+    Check(conduct.check_new_tensors),
+    Check(conduct.check_arguments),
+    Check(conduct.check_state),
+    Check(conduct.check_memory),
+    Check(conduct.check_separate_weights),
     Check(networks.check_gradients),
     Check(networks.check_start_up),
     Check(networks.check_network_steps),
     Check(networks.check_stage_boundaries),
     Check(networks.check_network_dtype_and_device),
     Check(networks.check_evaluation),
-    Check(networks.check_weights_travel),
-    Check(networks.check_timm_registration),
-    Check(networks.check_timm_forward_and_backward),
-    Check(networks.check_timm_classifier),
-    Check(networks.check_timm_features),
-    Check(networks.check_timm_checkpointing),
-    Check(networks.check_timm_layer_decay),
-    Check(networks.check_timm_torchscript),
-    Check(networks.check_timm_fx),
+    Check(models.check_weights_travel),
+    Check(models.check_models_on_meta),
+    Check(models.check_timm_registration),
+    Check(models.check_timm_forward_and_backward),
+    Check(models.check_timm_classifier),
+    Check(models.check_timm_features),
+    Check(models.check_timm_checkpointing),
+    Check(models.check_timm_layer_decay),
+    Check(models.check_timm_torchscript),
+    Check(models.check_timm_fx),
 )
 
 

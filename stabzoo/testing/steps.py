@@ -15,10 +15,9 @@ from stabzoo.discretization import Discretization
 from stabzoo.implicit.settings import SolverSettings
 from stabzoo.methods import NOT_DECIDED, Method, OwnStep, SecondOrderMultistep, method_of
 from stabzoo.methods.multistep import LinearMultistep
-from stabzoo.networks.places import lone_place, scheme_block
-from stabzoo.registry.loading import get_scheme, parameter_names
-from stabzoo.schemes import LearnableMultistep
+from stabzoo.registry.loading import parameter_names
 from stabzoo.testing.checks import NotApplicable, Subject
+from stabzoo.testing.places import block_at, channels_of, kept_states
 
 __all__ = ["LOOSE", "TIGHT", "CurvedRotation", "LinearField", "Reference", "Step", "check_computes"]
 
@@ -120,6 +119,7 @@ class Step:
 
     module: nn.Module
     method: LinearMultistep
+    states: int
 
     @classmethod
     def of(cls, subject: Subject, matrix: Tensor) -> Step:
@@ -129,21 +129,15 @@ class Step:
     @classmethod
     def around(cls, subject: Subject, field: nn.Module) -> Step:
         """The same around any f, in float64."""
-        module = _block(subject.solved_to(TIGHT), field).double().eval()
+        module = block_at(subject.solved_to(TIGHT), field).double().eval()
         own: Any = getattr(module, "coefficients", None)  # a trained step starts at random
-        return cls(module, own() if own is not None else subject.method)
+        return cls(module, own() if own is not None else subject.method, kept_states(subject.scheme))
 
     def advance(self, past: list[Tensor], slopes: list[Tensor]) -> Tensor:
         """The new state after copies of y_n, y_{n-1}, ... and f_n, f_{n-1}, ..."""
         kept = slopes[1 : 1 + self.method.past_slopes]
         with torch.no_grad():
             return self.module(past[0].clone(), [tensor.clone() for tensor in [*past, *kept]])[0]
-
-
-def _block(scheme: Discretization, field: nn.Module) -> nn.Module:
-    """A step of the scheme that is in no network, for states with two channels in each part."""
-    channels = 2 * method_of(scheme).parts
-    return scheme_block(scheme, field, lone_place(field, channels, scheme.coefficients().steps))
 
 
 def scaled(factor: float, channels: int = 2) -> Tensor:
@@ -169,7 +163,7 @@ def check_step_of_zero(subject: Subject) -> None:
     """With f = 0 one step is the sum of alpha_j y_{n-j}, in float64."""
     _is_of_one_part(subject)
     step = Step.of(subject, scaled(0.0))
-    past = states(step.method.steps)
+    past = states(step.states)
     new = step.advance(past, [torch.zeros_like(y) for y in past])
     _close(new, combination(step.method.alpha, past), 1e-12, f"with f = 0, expected the step {step.method}")
 
@@ -177,13 +171,13 @@ def check_step_of_zero(subject: Subject) -> None:
 def check_step_of_identity(subject: Subject) -> None:
     """With f a multiple of the identity one step is the exact combination of states and slopes, in float64.
 
-    f(y) = y, of an implicit scheme -y/2, for which the equation has a solution. Of a scheme with a block of its own the
-    part that is linear in f is compared, which is what the coefficients say of several stages.
+    f(y) = y, of an implicit scheme -y/2, for which the equation has a solution. Of a scheme with a block of its own,
+    or of several stages, the part that is linear in f is compared, which is what the coefficients say.
     """
     _is_of_one_part(subject)
-    if subject.has_own_block:
+    if subject.has_own_block or type(method_of(subject.scheme)) is not LinearMultistep:
         step = Step.of(subject, scaled(SMALL))
-        past = states(step.method.steps)
+        past = states(step.states)
         slopes = [SMALL * y for y in past]
         expected = combination(step.method.beta, past) + float(step.method.beta_next) * combination(
             step.method.alpha, past
@@ -193,7 +187,7 @@ def check_step_of_identity(subject: Subject) -> None:
         return
     factor = 1.0 if subject.method.is_explicit else -0.5
     step = Step.of(subject, scaled(factor))
-    past = states(step.method.steps)
+    past = states(step.states)
     slopes = [factor * y for y in past]
     expected = combination(step.method.alpha, past) + combination(step.method.beta, slopes)
     expected = expected / (1 - factor * float(step.method.beta_next))
@@ -221,7 +215,29 @@ def check_method(subject: Subject) -> None:
     if "one_leg" in parameter_names(type(subject.scheme)) and sum(subject.method.sigma):
         settings += [{**setting, "one_leg": True} for setting in settings]
     for setting in settings:
-        check_computes(get_scheme(subject.name, **setting))
+        check_computes(subject.scheme_with(**setting))
+
+
+def check_parameter_values(subject: Subject) -> None:
+    """The step computes what is stated at other values of the parameters, too, within the claimed condition."""
+    others = subject.others()
+    if not others:
+        raise NotApplicable("it has no parameters with other values that could be tried")
+    for other in others:
+        given = ", ".join(f"{name} = {value}" for name, value in other.parameters.items())
+        for check in (check_step_of_zero, check_step_of_identity, check_method):
+            try:
+                check(other)
+            except NotApplicable:
+                continue
+            except AssertionError as error:
+                raise AssertionError(f"at {given}: {error}") from None
+
+
+def stated_by(step: Any, stated: Method) -> Method:
+    """What a step says of itself: coefficients of its own, if it trains them or they depend on its place."""
+    own = getattr(step, "coefficients", None)
+    return own() if own is not None and type(stated) is LinearMultistep else stated
 
 
 def check_computes(scheme: Discretization) -> None:
@@ -235,13 +251,13 @@ def check_computes(scheme: Discretization) -> None:
     if isinstance(stated, OwnStep):
         raise NotApplicable(f"its {stated.kind} is not stated; define method() beside it")
     field = CurvedRotation(0.1)
-    module: Any = _block(scheme, field).double().eval()
-    method: Method = module.coefficients() if isinstance(scheme, LearnableMultistep) else stated
+    module: Any = block_at(scheme, field).double().eval()
+    method = stated_by(module, stated)
     f: Any = field
     if method.parts > 1:
         assert hasattr(module, "branch"), "expected branch(y), the f that a step of several parts is around"
         f = module.branch
-    past = states(method.steps, channels=2 * method.parts)
+    past = states(kept_states(scheme), channels=channels_of(scheme))
     slopes = [field(y) for y in past[1 : 1 + scheme.coefficients().past_slopes]]
     with torch.no_grad():
         new = module(past[0].clone(), [tensor.clone() for tensor in [*past, *slopes]])[0]
@@ -255,18 +271,21 @@ def check_order(subject: Subject) -> None:
     order = stated.order
     if order is NOT_DECIDED:
         raise NotApplicable("no order is decided of a step that no method is stated of")
+    if order is None:
+        raise NotApplicable("a method that is not consistent has no order")
     _is_of_one_part(subject)
     problem = Fall if isinstance(stated, SecondOrderMultistep) else CurvedRotation
-    errors, sizes = [], [0.2 / subject.method.steps / 2**k for k in range(3)]
+    largest = min(0.2 / subject.method.steps, max(1e-3, 1e-7 ** (1 / (order + 1))))  # terms of higher order are small
+    errors, sizes = [], [largest / 2**k for k in range(3)]
     for size in sizes:
         field = problem(size)
         step = Step.around(subject, field)
         if step.method != subject.method:
             raise NotApplicable("every block draws coefficients of its own, which have an order of their own")
-        past = [field.solution(-j * size) for j in range(step.method.steps)]
+        past = [field.solution(-j * size) for j in range(step.states)]
         new = step.advance(past, [field(y) for y in past])
         errors.append((new - field.solution(size)).norm().item())
-    expected = 0 if order is None else order + (2 if problem is Fall else 1)
+    expected = order + (2 if problem is Fall else 1)
     if expected > 8:
         raise NotApplicable(f"rounding hides an order of {order}")
     measured = [math.log2(coarse / fine) for coarse, fine in pairwise(errors) if fine > 1e-14]
@@ -278,21 +297,27 @@ def check_order(subject: Subject) -> None:
 
 
 def check_dtype_and_device(subject: Subject) -> None:
-    """A step computes in the type and on the device of the states: float64, float32, bfloat16, meta."""
-    for dtype in (torch.float64, torch.float32, torch.bfloat16):
-        scheme = subject.solved_to(LOOSE)
-        step = _block(scheme, LinearField(0.1 * torch.eye(2))).to(dtype).eval()
-        for new in step(*_arguments(subject, dtype, "cpu")):
+    """A step computes in the type and on the device of the states: float64, float32, bfloat16, meta.
+
+    And the same in all of them, to their rounding.
+    """
+    scheme, exact = subject.solved_to(LOOSE), list[Tensor]()
+    for dtype, tolerance in ((torch.float64, 0.0), (torch.float32, 1e-3), (torch.bfloat16, 0.05)):
+        with torch.random.fork_rng(devices=()):
+            torch.manual_seed(0)  # of a trained step, which starts at random
+            step = block_at(scheme, LinearField(0.1 * torch.eye(2))).to(dtype).eval()
+        result = step(*_arguments(subject, dtype, "cpu"))
+        for new, expected in zip(result, exact := exact or result, strict=True):
             assert new.dtype == dtype, f"given {dtype}, expected {dtype}, got {new.dtype}"
-    step = _block(subject.scheme, LinearField(torch.eye(2))).to("meta").eval()
+            _close(new.double(), expected.double(), tolerance, f"in {dtype} expected what float64 gives")
+    step = block_at(subject.scheme, LinearField(torch.eye(2))).to("meta").eval()
     for new in step(*_arguments(subject, torch.float32, "meta")):
         assert new.device.type == "meta", f"given tensors on meta, expected one there, got {new.device}"
 
 
 def _arguments(subject: Subject, dtype: torch.dtype, device: str) -> tuple[Tensor, list[Tensor]]:
-    count = subject.method.steps + subject.method.past_slopes
-    channels = 2 * method_of(subject.scheme).parts
-    history = [torch.ones(2, channels, 3, 3, dtype=dtype, device=device) for _ in range(count)]
+    count = kept_states(subject.scheme) + subject.method.past_slopes
+    history = [torch.ones(2, channels_of(subject.scheme), 3, 3, dtype=dtype, device=device) for _ in range(count)]
     return history[0].clone(), history
 
 

@@ -199,12 +199,16 @@ def _same_job(job: Job, folder: Path, *, write: bool) -> None:
     theirs = load_json(path)
     if not isinstance(theirs, dict):
         raise ConfigError(f"{path}: is damaged; use another --folder, or remove this one")
-    differing = [key for key in mine if theirs.get(key) != mine[key]]
-    if differing:
-        key = differing[0]
+    for key in mine:
+        there, here = theirs.get(key), mine[key]
+        if there == here:
+            continue
+        if isinstance(there, dict) and isinstance(here, dict):
+            part = min(name for name in {*there, *here} if there.get(name) != here.get(name))
+            key, there, here = f"{key}: {part}", there.get(part), here.get(part)
         raise ConfigError(
-            f"{folder} holds another training: {key} is {json.dumps(theirs.get(key))} there and "
-            f"{json.dumps(mine[key])} here; use another --folder"
+            f"{folder} holds another training: {key} is {json.dumps(there)} there and {json.dumps(here)} here; "
+            "use another --folder to start anew"
         )
 
 

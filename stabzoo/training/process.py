@@ -11,7 +11,7 @@ from torch import Tensor
 
 from stabzoo.errors import ConfigError
 
-__all__ = ["ALONE", "Process", "this_process", "workers_of"]
+__all__ = ["ALONE", "Process", "processor", "this_process", "workers_of"]
 
 
 @dataclass(frozen=True)
@@ -41,6 +41,11 @@ class Process:
     def share(self, batch: Tensor) -> Tensor:
         """This process' part of the indices of a batch."""
         return batch.tensor_split(self.world)[self.rank]
+
+
+def processor(device: str = "cpu") -> str:
+    """What rounds: the instruction set that torch uses, ``"AVX2"``, or the name of the GPU."""
+    return torch.backends.cpu.get_cpu_capability() if device == "cpu" else torch.cuda.get_device_name()
 
 
 ALONE = Process(torch.device("cpu"))

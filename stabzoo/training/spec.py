@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from functools import cache
 from importlib.metadata import version
 from pathlib import Path
@@ -18,10 +19,15 @@ from pydantic import (
 )
 
 from stabzoo.config import Strict, load_yaml, validate
+from stabzoo.data.manifest import NOT_HERE, digest
 from stabzoo.data.spec import Data, check_augmentation
-from stabzoo.errors import ConfigError
+from stabzoo.errors import ConfigError, PluginError
+from stabzoo.registry.catalogue import catalogue
+from stabzoo.registry.code import code_digest
+from stabzoo.registry.discovery import Plugin
+from stabzoo.registry.loading import scheme_of
 
-__all__ = ["Job", "Training", "recipe", "software"]
+__all__ = ["Job", "Training", "recipe", "software", "sources"]
 
 
 Share: TypeAlias = Annotated[float, Field(gt=0, le=1)]
@@ -131,14 +137,51 @@ def software() -> dict[str, str]:
     return {name: version(name) for name in ("stabzoo", "torch", "timm", "numpy", "scikit-learn")}
 
 
+def sources(model: str, args: Mapping[str, Any], images: str | None) -> dict[str, str]:
+    """What decides a training's numbers besides its settings and the `software`, in words that can be compared.
+
+    - ``plugin NAME``: distribution, version and a digest of the code of every plugin that the model takes from, but
+      for those that are part of stabzoo;
+    - ``coefficients``: of the scheme of such a plugin, which may come from elsewhere;
+    - ``args.NAME``: a digest of every file that an argument names, such as ``checkpoint_path``;
+    - ``data``: ``images``, their `stabzoo.data.manifest.manifest`.
+
+    What is not on this machine is `NOT_HERE`.
+    """
+    found: dict[str, str] = {}
+    for plugin in _plugins_of(model):
+        found[f"plugin {plugin.name}"] = f"{plugin.distribution}, sha256 {code_digest(plugin)}"
+    if found:
+        try:
+            found["coefficients"] = str(scheme_of(model, args).coefficients())
+        except (ConfigError, PluginError):  # which is said when the network is built
+            found["coefficients"] = NOT_HERE
+    for name, value in args.items():
+        if isinstance(value, str) and Path(value).is_file():
+            found[f"args.{name}"] = digest([(Path(value).name, Path(value))])
+    if images is not None:
+        found["data"] = images
+    return found
+
+
+def _plugins_of(model: str) -> list[Plugin]:
+    """The plugins that a model takes from and that are no part of stabzoo: its own, and that of its scheme."""
+    known = catalogue()
+    if model not in known.models:
+        return []
+    owner, config = known.models[model]
+    plugins = {plugin.name: plugin for plugin in (owner, known.schemes[config.scheme][0])}
+    return [plugin for plugin in plugins.values() if not plugin.is_ours]
+
+
 RECIPES = Path(__file__).parent / "recipes"
 
 
 class Job(Strict):
     """One training: everything that decides its weights.
 
-    ``threads`` is the number of torch's threads, and ``processes`` of those that share each batch: sums are rounded
-    differently with others.
+    ``threads`` is the number of torch's threads, ``processes`` of those that share each batch, and ``processor`` the
+    instructions that torch uses: sums are rounded differently with others.  `sources` are what else decides.
     """
 
     model: str
@@ -149,7 +192,9 @@ class Job(Strict):
     device: str
     threads: int
     processes: int
+    processor: str = ""
     software: dict[str, str]
+    sources: dict[str, str] = Field(default_factory=dict)
 
     @model_validator(mode="after")
     def _consistent(self) -> Job:

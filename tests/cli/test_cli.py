@@ -569,6 +569,7 @@ def test_help_has_every_command_and_examples(run: Run) -> None:
     assert {example.split()[1] for example in examples} == set(commands)
 
 
+@pytest.mark.slow
 def test_the_examples_of_the_help_run(run: Run, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     """All but those that train, or need what was trained."""
     monkeypatch.chdir(tmp_path)

@@ -149,6 +149,7 @@ def test_a_training_of_a_folder_and_its_evaluation(run: Run, tmp_path: Path) -> 
     says(refused.err, "12 test images", "image 12")
 
 
+@pytest.mark.slow
 def test_killed_while_others_read(run: Run, tmp_path: Path) -> None:
     """The processes that read ahead keep nothing locked, and change nothing that comes after."""
     data = write_folder(tmp_path / "colours")

@@ -159,6 +159,7 @@ def test_a_killed_reader_is_said_and_its_images_read_again(tmp_path: Path) -> No
     assert signal.getsignal(signal.SIGCHLD) in (signal.SIG_DFL, None)
 
 
+@pytest.mark.slow
 def test_readers_that_are_always_killed_are_given_up(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """The sentence says how often, and what to try; it is no fault of the image."""
 

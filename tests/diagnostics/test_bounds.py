@@ -15,7 +15,8 @@ import stabzoo
 from stabzoo.diagnostics.attack import sensitivity_attack
 from stabzoo.diagnostics.bounds.joint import Kernel, ReluStep, joint_sensitivity
 from stabzoo.diagnostics.bounds.network import ForwardBounds, forward_bounds
-from stabzoo.diagnostics.bounds.parts import chain, fold_batch_norm, sequence_bound
+from stabzoo.diagnostics.bounds.parts import chain, sequence_bound
+from stabzoo.diagnostics.bounds.rules.normalization import fold_batch_norm
 from stabzoo.networks.resnet import DiscretizedResNet
 
 PAPERS = ("stable_resnet_s11_cert", "stable_resnet_s11", "stable_resnet_d18")
@@ -266,7 +267,7 @@ def test_plain_networks_on_small_grids(side: int, mode: str) -> None:
     for kernel in (ones, outer):
         conv.weight.data.copy_(kernel[None, None])
         matrix = jacobian(conv.double(), torch.zeros(1, side, side).double())
-        assert torch.linalg.matrix_norm(matrix, 2) <= sequence_bound([("", conv)], (side, side))[0].sensitivity
+        assert torch.linalg.matrix_norm(matrix, 2) <= sequence_bound([("", conv)], (1, side, side))[0].sensitivity
 
 
 class Odd(nn.Module):
@@ -283,11 +284,15 @@ class Odd(nn.Module):
         (nn.Sequential(nn.Conv2d(3, 2, 1), Odd()), "Odd"),
         (Odd(), "Odd"),
         (nn.Sequential(nn.Conv2d(3, 2, 1), nn.BatchNorm2d(2, track_running_stats=False)), "statistics"),
-        (nn.Sequential(nn.MaxPool2d(2, ceil_mode=True)), "ceil_mode"),
+        (nn.Sequential(nn.MaxPool2d(2, return_indices=True)), "return_indices"),
+        (nn.Sequential(nn.AvgPool2d(3, ceil_mode=True)), "ceil_mode"),
         (nn.Sequential(nn.AvgPool2d(2, padding=1)), "padding"),
-        (nn.Sequential(nn.AdaptiveAvgPool2d(2)), "one pixel"),
-        (nn.Sequential(nn.Flatten(), nn.Conv2d(3, 2, 1)), "flattening"),
-        (nn.Sequential(nn.GELU()), "GELU"),
+        (nn.Sequential(nn.Flatten(), nn.Conv2d(3, 2, 1)), "axes"),
+        (nn.Sequential(nn.Softplus()), "Softplus"),
+        (nn.Sequential(nn.GroupNorm(1, 3)), "deviation"),
+        (nn.Sequential(nn.LayerNorm(8)), "deviation"),
+        (nn.Sequential(nn.Conv3d(3, 2, 1)), "Conv3d"),
+        (nn.Sequential(nn.Linear(5, 2)), "5 features"),
     ],
 )
 def test_no_hypothesis_no_number(model: nn.Module, reason: str) -> None:

@@ -195,6 +195,7 @@ def test_a_dead_image_row_makes_it_singular() -> None:
     assert found.value.value == math.inf
 
 
+@pytest.mark.slow
 def test_the_ways_agree_on_a_block() -> None:
     """16 channels at 16x16 of a network: block QR beside matrix-free, whose Rayleigh quotients lie above."""
     torch.manual_seed(0)

@@ -86,6 +86,7 @@ def test_condition_numbers_on_request() -> None:
     assert next(model.parameters()).dtype == torch.float32
 
 
+@pytest.mark.slow
 def test_the_equations_of_implicit_steps() -> None:
     """What is proved of them beside how they were solved; explicit networks have no such section."""
     torch.manual_seed(0)

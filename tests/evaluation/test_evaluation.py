@@ -122,6 +122,7 @@ def test_a_network_of_nan_has_an_accuracy_of_zero() -> None:
     assert accuracies(Nan(), few, [Clean(kind="clean"), Clean(kind="clean", top=5)]) == [0.0, 0.0]
 
 
+@pytest.mark.slow
 def test_finished_trainings_are_evaluated(run: Run, tmp_path: Path) -> None:
     """Mean and deviation over seeds; conditions of a file; what does not belong together is refused."""
     line = "train preresnet20 --arg width=4 --set epochs=1 --set batch_size=300 --threads 1"

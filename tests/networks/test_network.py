@@ -146,8 +146,8 @@ def test_parameter_counts(name: str) -> None:
 
 ONE_USUAL_BRANCH = [
     name
-    for name, (_, model) in catalogue().models.items()
-    if "branch" not in model.options and model.scheme not in ("hamiltonian", "revnet")
+    for name, (_, config) in catalogue().models.items()
+    if config.branch is None and config.scheme not in ("hamiltonian", "revnet")
 ]
 """Models of one usual branch a block; the others' numbers are of as many blocks."""
 

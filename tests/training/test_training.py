@@ -362,6 +362,7 @@ def test_another_training_is_not_continued(run: Run, tmp_path: Path) -> None:
     says(run(line).err, tmp_path / "job.json", "damaged")
 
 
+@pytest.mark.slow
 def test_killed_twenty_times(run: Run, tmp_path: Path) -> None:
     """At random moments, saves among them, for a checkpoint is written after every step: the same weights as without."""
     line = "train zerosnet20_tra --arg width=4 --arg drop_path_rate=0.1 --set epochs=14 --set batch_size=60 --threads 1"
@@ -398,6 +399,7 @@ def in_two_processes(folder: Path) -> None:
     assert done.returncode == 0, done.stderr
 
 
+@pytest.mark.slow
 def test_two_processes_train_as_one(run: Run, tmp_path: Path) -> None:
     """At equal batches the losses are the same up to rounding, and a killed pair goes on to the last bit."""
     one, two = tmp_path / "one", tmp_path / "two"

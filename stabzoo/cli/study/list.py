@@ -69,7 +69,7 @@ def _finished(counts: dict[str, tuple[int, int]]) -> str:
 def show_study(name: str, scale: str, *, as_json: bool) -> None:
     """Print all that a study says, and the keys of its runs."""
     study = load_study(name, scale)
-    keys = {(network.label, seed): study.run(network, seed).key for network in study.networks for seed in study.seeds}
+    keys = {(network.label, run.seed): run.key for network, run in study.runs()}
     if as_json:
         runs = [{"network": label, "seed": seed, "key": key} for (label, seed), key in keys.items()]
         print_json({**study.model_dump(mode="json"), "runs": runs, "command": command_text(study)})

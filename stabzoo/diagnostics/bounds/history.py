@@ -15,18 +15,21 @@ grows like (sum_j |alpha_j|)^n.
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from fractions import Fraction
+from typing import cast
 
 from torch import nn
 
-from stabzoo.diagnostics.bounds.parts import altered, branch_constant, preactivated_chain
-from stabzoo.diagnostics.bounds.step_bound import StepBound, rounded_up
-from stabzoo.networks.resnet import Block, Shortcut1x1
+from stabzoo.diagnostics.bounds.genuine import altered
+from stabzoo.diagnostics.bounds.parts import preactivated_chain, refuse_drawing
+from stabzoo.diagnostics.bounds.step_bound import HasBound, StepBound, rounded_up
+from stabzoo.networks.branch import Branch, ScaledConv2d
+from stabzoo.networks.resnet import Block, Shortcut1x1, Unread
 from stabzoo.networks.steps import LearnableStep, MultistepStep
 
-__all__ = ["history_bounds"]
+__all__ = ["branch_constant", "history_bounds"]
 
 Grid = tuple[int, int]
 
@@ -62,7 +65,8 @@ def history_bounds(named_blocks: list[tuple[str, nn.Module]], grid: Grid) -> Ite
     before = 1.0
     for name, block in named_blocks:
         try:
-            assert isinstance(block, Block)
+            if type(block) is not Block:
+                raise ValueError(f"{type(block).__name__}: nothing is known about what it computes")
             lipschitz = _advance(block, history)
         except ValueError as error:
             yield StepBound("none", math.inf, None, refused=(str(error),), name=name)
@@ -79,7 +83,9 @@ def _advance(block: Block, history: _History) -> float:
     if reason := altered(block):
         raise ValueError(reason)
     entries = history.entries[: block.found_entries]
-    shared = [] if type(block.preact) is nn.Identity else list(block.preact.children())
+    shared = _members(block.preact)
+    if type(block.shortcuts) is not nn.ModuleList:
+        raise ValueError(f"{type(block.shortcuts).__name__}: nothing is known about what it lists")
     used = [_shortcut(s, shared if i == 0 else [], entries[i], history) for i, s in enumerate(block.shortcuts)]
 
     step = block.step
@@ -89,9 +95,7 @@ def _advance(block: Block, history: _History) -> float:
     lipschitz, out = branch_constant(step.f, entries[0].grid, shared)
     slope = history.source(rounded_up(lipschitz * history.constant(entries[0])), out)
 
-    method = step.coefficients()
-    read = len(step.alpha) if isinstance(step, MultistepStep) else len(method.alpha)  # none without a shortcut
-    alpha, beta = method.alpha[:read], method.beta[: step.slopes + 1]
+    alpha, beta = _coefficients(step)
     terms = [(beta[0], slope)]
     terms += list(zip(alpha, used[: len(alpha)], strict=True))
     terms += list(zip(beta[1:], used[len(alpha) : len(alpha) + step.slopes], strict=True))
@@ -105,6 +109,58 @@ def _advance(block: Block, history: _History) -> float:
     return lipschitz
 
 
+def _coefficients(step: MultistepStep | LearnableStep) -> tuple[list[Fraction], list[Fraction]]:
+    """The numbers that the step multiplies with, exactly."""
+    if isinstance(step, MultistepStep):
+        return [Fraction(a) for a in step.alpha], [Fraction(b) for b in step.beta]
+    method = step.coefficients()
+    return list(method.alpha), list(method.beta[: step.slopes + 1])
+
+
+def branch_constant(f: nn.Module, grid: Grid, before: Sequence[nn.Module] = ()) -> tuple[float, Grid]:
+    """Return the Lipschitz constant of a residual branch after the norm and activation ``before``, and its grid.
+
+    That of the usual branch follows from its layers, that of another from the `StepBound` that it knows.
+
+    Raises:
+        ValueError: Nothing is known about it.
+    """
+    if type(f) is Branch:
+        return preactivated_chain([*before, *_branch_modules(f)], grid)
+    if reason := altered(f):
+        raise ValueError(reason)
+    if not isinstance(f, HasBound) or "bound" not in vars(type(f)):  # one that it inherits is of another class
+        raise ValueError(f"{type(f).__name__}: nothing is known about the residual branch")
+    first, _ = preactivated_chain(before, grid)
+    bound = f.bound(grid)
+    if bound.grid is None or not math.isfinite(bound.sensitivity):
+        raise ValueError("; ".join(bound.refused) or f"{type(f).__name__}: it knows no finite bound")
+    return rounded_up(first * bound.sensitivity), bound.grid
+
+
+def _branch_modules(branch: nn.Module) -> list[nn.Module]:
+    """The modules of a residual branch in the order in which they act; a relu after them changes no constant.
+
+    Raises:
+        ValueError: It is of another class, or one of its parts may compute anything.
+    """
+    if type(branch) is not Branch:
+        raise ValueError(f"{type(branch).__name__}: nothing is known about the residual branch")
+    if reason := altered(branch):
+        raise ValueError(reason)
+    refuse_drawing(branch.drop_path)
+    if type(branch.conv) is not ScaledConv2d or type(branch.act) not in (nn.ReLU, nn.Identity):
+        kinds = f"{type(branch.conv).__name__} and {type(branch.act).__name__}"
+        raise ValueError(f"{kinds}: nothing is known about how the residual branch ends")
+    return [*_members(branch.body), branch.conv]
+
+
+def _members(module: nn.Module) -> list[nn.Module]:
+    if type(module) is nn.Identity:
+        return []
+    return list(cast(nn.Sequential, module)) if type(module) is nn.Sequential else [module]
+
+
 def _combination(terms: list[tuple[Fraction, _Entry]], grid: Grid) -> _Entry:
     total: dict[int, Fraction] = {}
     for factor, entry in terms:
@@ -116,9 +172,11 @@ def _combination(terms: list[tuple[Fraction, _Entry]], grid: Grid) -> _Entry:
 def _shortcut(shortcut: nn.Module, shared: list[nn.Module], entry: _Entry, history: _History) -> _Entry:
     if type(shortcut) is nn.Identity and not shared:
         return entry
-    modules = list(shortcut.children()) if type(shortcut) is nn.Sequential else [shortcut]
-    modules = [*shared, *modules]
-    if any(not isinstance(m, nn.BatchNorm2d | nn.ReLU | Shortcut1x1) for m in modules):
+    if type(shortcut) is Unread:
+        height, width = entry.grid
+        return _Entry({}, (-(-height // shortcut.stride), -(-width // shortcut.stride)))
+    modules = [*shared, *_members(shortcut)]
+    if any(type(m) not in (nn.BatchNorm2d, nn.ReLU, Shortcut1x1) for m in modules):
         raise ValueError(f"{type(shortcut).__name__}: nothing is known about the shortcut")
     norm, grid = preactivated_chain(modules, entry.grid)
     return history.source(rounded_up(norm * history.constant(entry)), grid)

@@ -19,13 +19,18 @@ from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any, cast
 
 import torch
+from timm.layers import ClassifierHead
+from timm.layers.adaptive_avgmax_pool import FastAdaptiveAvgPool, SelectAdaptivePool2d
 from torch import Tensor, nn
-from torch.nn.utils.parametrize import type_before_parametrizations
 
+from stabzoo.diagnostics.bounds.examination import cross_examine
+from stabzoo.diagnostics.bounds.genuine import altered, frozen, unprovable
 from stabzoo.diagnostics.bounds.history import history_bounds
 from stabzoo.diagnostics.bounds.joint import Kernel, ReluStep, joint_sensitivity
-from stabzoo.diagnostics.bounds.parts import altered, chain, fold_batch_norm, sequence_bound
-from stabzoo.diagnostics.bounds.step_bound import HasBound, StepBound, rounded_up
+from stabzoo.diagnostics.bounds.parts import chain, own_bound, sequence_bound
+from stabzoo.diagnostics.bounds.rules.composition import composition
+from stabzoo.diagnostics.bounds.rules.normalization import fold_batch_norm
+from stabzoo.diagnostics.bounds.step_bound import Shape, StepBound, rounded_up
 from stabzoo.diagnostics.measurement import Measurement
 from stabzoo.networks.resnet import Block
 from stabzoo.networks.staged import Stage, StagedNetwork
@@ -34,6 +39,9 @@ if TYPE_CHECKING:
     from rich.table import Table
 
 __all__ = ["ForwardBounds", "forward_bounds"]
+
+
+_EVALUATED = 1 + 1e-6  # the offset is often attained, by f(0): float32 may compute a little more
 
 
 @dataclass(frozen=True)
@@ -83,7 +91,7 @@ class ForwardBounds:
     @property
     def offset(self) -> Measurement:
         """c, from the biases; eqs. (45), (55) with every bias taken at every pixel."""
-        return self._measurement(self._size[1], self._size[2])
+        return self._measurement(self._size[1] * _EVALUATED, self._size[2])
 
     @property
     def paper_sensitivity(self) -> float | None:
@@ -140,76 +148,146 @@ def _shown(value: float | None) -> str:
 def forward_bounds(model: nn.Module, input_size: tuple[int, int, int], *, iterations: int = 0) -> ForwardBounds:
     """Bound a network's sensitivity and growth from above.
 
+    A finite bound was cross-examined: the network was run, in its own arithmetic, on pairs of images that were turned
+    to where it moves most, and neither a piece nor the whole passed its bound: see
+    `stabzoo.diagnostics.bounds.examination`.
+
     Args:
-        model: A network of this package, or any composition of torch modules; what is not known is infinite.
+        model: A network of this package, or any composition of modules of torch, timm and torchvision that have a rule;
+            what is not known is infinite.
         input_size: (channels, height, width): the bounds are those for this grid.
         iterations: Gradient steps of the joint bound, where there is one: more give a smaller bound.
 
     Raises:
         ValueError: The input size is not three positive numbers, or has another number of channels than the network.
+        CertificateError: The network contradicts its bound; the message names the module.
     """
     if len(input_size) != 3 or min(input_size) < 1:
         raise ValueError(f"expected input_size = (channels, height, width), got {tuple(input_size)}")
     if isinstance(model, StagedNetwork) and model.in_chans != input_size[0]:
         raise ValueError(f"expected {model.in_chans} channels, as the network has, got {input_size[0]}")
-    grid = (input_size[1], input_size[2])
+    try:
+        plain = _provable(model)
+        blocks = _pieces("", plain, input_size)
+    except ValueError as error:
+        return ForwardBounds((_refused(str(error)),), input_size)
+    blocks = [block if block.name else replace(block, name="network") for block in blocks]
+    if not math.isfinite(chain(blocks)[0]):
+        return ForwardBounds(tuple(blocks), input_size)
+    joint = _joint(plain, blocks, (input_size[1], input_size[2]), iterations)
+    at_zero = _at_zero(plain, input_size)
+    if at_zero is None:
+        return ForwardBounds((_refused(f"the network cannot be run on images of {input_size}"),), input_size)
+    bounds = ForwardBounds(tuple(blocks), input_size, joint, at_zero)
+    numbers = (bounds.sensitivity, bounds.growth, bounds.offset)
+    sensitivity, growth, offset = (number.value for number in numbers)
+    whole = StepBound(bounds.sensitivity.note, sensitivity, None, growth, offset, name="network")
+    if reason := cross_examine(model, blocks, whole, input_size):
+        return ForwardBounds((*blocks, _refused(reason)), input_size)
+    return bounds
+
+
+def _refused(reason: str) -> StepBound:
+    return replace(StepBound.unknown(reason), name="network")
+
+
+def _provable(model: nn.Module) -> nn.Module:
+    """Return the network without parametrizations, or itself.
+
+    Raises:
+        ValueError: Nothing is proved of it, whatever its modules are.
+    """
     if model.training:
-        reason = "training mode: batch norms couple the images and dropout draws at random; call model.eval()"
-        blocks: Sequence[StepBound] = [replace(StepBound.unknown(reason), name="network")]
-    elif reason := altered(model):
-        blocks = [replace(StepBound.unknown(reason), name="network")]
-    elif isinstance(model, StagedNetwork):
-        blocks = _network(model, grid)
-    else:
-        blocks = sequence_bound([("network" if type(model) is not nn.Sequential else "", model)], grid)
-        blocks = [replace(b, name=b.name.lstrip(".")) for b in blocks]
-    joint = _joint(model, blocks, grid, iterations)
-    at_zero = _at_zero(model, input_size) if math.isfinite(chain(blocks)[0]) else None
-    return ForwardBounds(tuple(blocks), input_size, joint, at_zero)
+        raise ValueError("training mode: batch norms couple the images and dropout draws at random; call model.eval()")
+    plain = frozen(model)
+    if reason := altered(plain) or unprovable(plain):
+        raise ValueError(reason)
+    return plain
 
 
 @torch.no_grad()
-def _at_zero(model: nn.Module, input_size: tuple[int, int, int]) -> float:
+def _at_zero(model: nn.Module, input_size: tuple[int, int, int]) -> float | None:
+    """||f(0)||, rounded up; None where the network cannot be run."""
     exact = copy.deepcopy(model).to("cpu", torch.float64)
-    return float(exact(torch.zeros(1, *input_size, dtype=torch.float64)).norm()) * (1 + 1e-8) + 1e-12
+    try:
+        return float(exact(torch.zeros(1, *input_size, dtype=torch.float64)).norm()) * (1 + 1e-8) + 1e-12
+    except RuntimeError:
+        return None
 
 
-def _network(model: StagedNetwork, grid: tuple[int, int]) -> list[StepBound]:
-    contract = ("forward", "forward_features", "forward_head")
-    overridden = [n for n in contract if getattr(type(model), n) is not getattr(StagedNetwork, n)]
+def _pieces(name: str, module: nn.Module, shape: Shape) -> list[StepBound]:
+    """Bound a network of this package, anything that has one among its parts, or any other composition."""
+    if isinstance(module, StagedNetwork):
+        prefix = f"{name}." if name else ""
+        pieces = _network(module, shape)
+        return [replace(b, name=prefix + b.name, until=b.until and prefix + b.until) for b in pieces]
+    parts = composition(module) or []
+    if not any(isinstance(part, StagedNetwork) for _, part in parts):
+        return sequence_bound([(name, module)], shape)
+    found: list[StepBound] = []
+    for own, part in parts:
+        found += _pieces(f"{name}.{own}" if name else own, part, shape)
+        after = found[-1].shape
+        if after is None or not math.isfinite(found[-1].sensitivity):
+            break
+        shape = after
+    return found
+
+
+_PATH = ("forward", "forward_features", "forward_head", "__call__", "__getattr__", "__getattribute__", "_call_impl")
+_PARTS = ("stem", "stem_pool", "stages", "norm", "head")
+
+
+def _network(model: StagedNetwork, shape: Shape) -> list[StepBound]:
+    overridden = [n for n in (*_PATH, "_wrapped_call_impl") if getattr(type(model), n) is not getattr(StagedNetwork, n)]
+    overridden += [name for name in _PARTS if hasattr(type(model), name)]
     if overridden:
-        return [replace(StepBound.unknown(f"{type(model).__name__} has its own {overridden[0]}"), name="network")]
-    found = sequence_bound([("stem", model.stem), ("stem_pool", model.stem_pool)], grid)
-    here = found[-1].grid
-    if here is None:
+        return [_refused(f"{type(model).__name__} has its own {overridden[0]}")]
+    found = sequence_bound([("stem", model.stem), ("stem_pool", model.stem_pool)], shape)
+    here = found[-1].shape
+    if here is None or found[-1].grid is None:
         return found
-    named = [
-        (f"stages.{i}.blocks.{j}", block)
-        for i, stage in enumerate(model.stages)
-        for j, block in enumerate(cast(Stage, stage).blocks)
-    ]
+    named = _blocks(model)
     uses_history = any(isinstance(block, Block) for _, block in named)
     if uses_history:
-        found += list(history_bounds(named, here))
+        found += list(history_bounds(named, found[-1].grid))
     else:
         for name, block in named:
-            if not isinstance(block, HasBound):
-                bound = StepBound.unknown(f"{type(block).__name__}: nothing is known about what it computes")
-            else:
-                try:
-                    bound = block.bound(here)
-                except ValueError as error:
-                    bound = StepBound.unknown(str(error))
+            try:
+                if not hasattr(type(block), "bound"):
+                    raise ValueError(f"{type(block).__name__}: nothing is known about what it computes")
+                bound = own_bound(block, here)
+            except ValueError as error:
+                bound = StepBound.unknown(str(error))
             found.append(replace(bound, name=name))
             if bound.grid is None:
                 return found
-            here = bound.grid
+            here = (None, *bound.grid)
         if isinstance(found[0].form, Kernel):
             found[0] = _with_cap(found[0], "||A_0|| <= 1, (20a)", found[0].sensitivity)
     if found[-1].grid is None:
         return found
-    head = _head(model, found[-1].grid)
+    head = _head(model, (model.feature_info[-1]["num_chs"], *found[-1].grid))
     return [*found, head if uses_history else _with_cap(head, "||W|| <= 1, (20b)", _norm_of_classifier(model))]
+
+
+def _blocks(model: StagedNetwork) -> list[tuple[str, nn.Module]]:
+    """The blocks with their names, in order.
+
+    Raises:
+        ValueError: A container of them is of a class that may compute anything.
+    """
+    if type(model.stages) is not nn.ModuleList:
+        raise ValueError(f"stages is a {type(model.stages).__name__}: nothing is known about what it lists")
+    named = []
+    for i, stage in enumerate(model.stages):
+        kind = type(stage) if type(stage) is not Stage else type(stage.blocks)
+        if kind is not nn.ModuleList:
+            raise ValueError(
+                f"stages.{i} is a {kind.__name__}, or made of one: nothing is known about what it computes"
+            )
+        named += [(f"stages.{i}.blocks.{j}", block) for j, block in enumerate(cast(Stage, stage).blocks)]
+    return named
 
 
 def _with_cap(bound: StepBound, hypothesis: str, norm: float) -> StepBound:
@@ -223,25 +301,35 @@ def _norm_of_classifier(model: StagedNetwork) -> float:
     return float(torch.linalg.matrix_norm(_classifier(model), 2))
 
 
-def _head(model: StagedNetwork, grid: tuple[int, int]) -> StepBound:
+def _head(model: StagedNetwork, shape: Shape) -> StepBound:
     """Bound final norm, pooling and classifier together: ||W diag(s)|| / sqrt(h w) with a BN-relu before the mean."""
-    norm = list(model.norm.children()) if type(model.norm) is nn.Sequential else [model.norm]
-    fc = model.head.fc
-    pools_mean = model.head.global_pool.pool_type in ("avg", "fast", "fastavg")
-    parts = sequence_bound([*((f"norm.{i}", m) for i, m in enumerate(norm)), *model.head.named_children()], grid)
+    norm = list(model.norm) if isinstance(model.norm, nn.Sequential) else [model.norm]
+    parts = sequence_bound([("norm", model.norm), ("head", model.head)], shape)
     sensitivity, growth, offset = chain(parts)
-    refused = tuple(reason for part in parts for reason in part.refused)
+    refused = tuple(f"{part.name}: {reason}" for part in parts for reason in part.refused)
     theorem = " · ".join(p.theorem for p in parts if p.theorem != "identity")
-    if math.isfinite(sensitivity) and isinstance(fc, nn.Linear) and pools_mean:
-        scale = next((folded[0] for m in norm if type(m) is nn.BatchNorm2d and (folded := fold_batch_norm(m))), None)
-        matrix = fc.weight.detach().double().cpu()
-        if scale is not None:
-            value = float(torch.linalg.matrix_norm(matrix * scale, 2))
-            joint = rounded_up(value / math.sqrt(math.prod(grid)))
+    if not math.isfinite(sensitivity):
+        return replace(StepBound.unknown("; ".join(refused)), name="head")
+    fc = model.head.fc
+    if isinstance(fc, nn.Linear) and _pools_mean(model.head):
+        scales = [folded[0] for m in norm if type(m) is nn.BatchNorm2d and (folded := fold_batch_norm(m))]
+        if len(scales) == 1 and all(type(m) in (nn.BatchNorm2d, nn.ReLU, nn.Identity) for m in norm):
+            value = float(torch.linalg.matrix_norm(fc.weight.detach().double().cpu() * scales[0], 2))
+            joint = rounded_up(value / math.sqrt(shape[1] * shape[2]))  # type: ignore[operator]  # pyright: ignore
             if joint < sensitivity:
                 sensitivity, theorem = joint, "||W diag(gamma/sigma)||/sqrt(h w)"
     bias = float(fc.bias.detach().double().norm()) if isinstance(fc, nn.Linear) and fc.bias is not None else 0.0
-    return StepBound(theorem, sensitivity, None, growth, offset, refused, 1.0, bias, name="head")
+    after = parts[-1].shape
+    return StepBound(theorem, sensitivity, None, growth, offset, refused, 1.0, bias, name="head", shape=after)
+
+
+def _pools_mean(head: ClassifierHead) -> bool:
+    """Whether the head's pooling is the mean over all pixels, by what it computes and not by its name."""
+    pool = head.global_pool.pool
+    mean = type(pool) is FastAdaptiveAvgPool or (
+        type(pool) is nn.AdaptiveAvgPool2d and pool.output_size in (1, (1, 1), [1, 1])
+    )
+    return mean and type(head) is ClassifierHead and type(head.global_pool) is SelectAdaptivePool2d
 
 
 def _joint(model: nn.Module, blocks: Sequence[StepBound], grid: tuple[int, int], iterations: int) -> float | None:
@@ -261,9 +349,9 @@ def _reads_mean(model: StagedNetwork) -> bool:
     """Whether the head is a mean over pixels and a linear classifier, with at most a relu before (states are >= 0)."""
     norms = model.norm.modules()
     return (
-        all(type(m) in (nn.Identity, nn.ReLU) for m in norms)
-        and model.head.global_pool.pool_type in ("avg", "fast", "fastavg")
-        and type_before_parametrizations(model.head.fc) in (nn.Linear, nn.Identity)
+        all(type(m) in (nn.Identity, nn.ReLU, nn.Sequential) for m in norms)
+        and _pools_mean(model.head)
+        and type(model.head.fc) in (nn.Linear, nn.Identity)
     )
 
 

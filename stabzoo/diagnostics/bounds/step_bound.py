@@ -8,7 +8,10 @@ from typing import Any, Protocol, runtime_checkable
 
 from stabzoo.diagnostics.bounds.joint import Kernel, ReluStep
 
-__all__ = ["HasBound", "StepBound", "rounded_up"]
+__all__ = ["HasBound", "Shape", "StepBound", "rounded_up"]
+
+Shape = tuple[int | None, ...]
+"""Of a state, without the batch: (channels, height, width), (channels, length) or (features,); None: not known."""
 
 
 def rounded_up(value: float) -> float:
@@ -33,6 +36,8 @@ class StepBound:
         paper_offset: The literature's contribution to c; None where it has none.
         form: The piece as a step of `joint_sensitivity`, where it is one.
         name: Of the module, given by `forward_bounds`.
+        shape: Of the result, without the batch, as the rule models it; None where it says no more than `grid`.
+        until: Name of the module whose result is the piece's, where it is not `name`: a batch norm folded in.
     """
 
     theorem: str
@@ -45,6 +50,15 @@ class StepBound:
     paper_offset: float | None = None
     form: ReluStep | Kernel | None = None
     name: str = ""
+    shape: Shape | None = None
+    until: str = ""
+
+    @classmethod
+    def of(cls, theorem: str, value: float, shape: Shape | None, **numbers: Any) -> StepBound:
+        """A piece whose rule models the whole shape of its result; the growth is ``value``, too, if not said."""
+        grid = (shape[1], shape[2]) if shape is not None and len(shape) == 3 else None
+        assert grid is None or (grid[0] is not None and grid[1] is not None)
+        return cls(theorem, value, grid, **{"growth": value, "offset": 0.0, **numbers}, shape=shape)  # type: ignore[arg-type]  # pyright: ignore
 
     @classmethod
     def unknown(cls, reason: str) -> StepBound:

@@ -22,6 +22,7 @@ from stabzoo.diagnostics.features import Answer, FeatureMaps, answers, feature_m
 from stabzoo.diagnostics.growth import PerturbationGrowth, perturbation_growth
 from stabzoo.diagnostics.layers import LayerNorms, layer_norms
 from stabzoo.diagnostics.wellposed import WellPosedness, well_posedness
+from stabzoo.errors import CertificateError
 from stabzoo.implicit.step import solver_report
 
 __all__ = ["Diagnosis", "diagnose"]
@@ -152,12 +153,18 @@ def diagnose(
         features = tuple(feature_maps(model, data.images[:1], noise[:1]))
     except ValueError as error:
         skipped["features"] = str(error)
-    bounds = forward_bounds(model, data.input_size)
+    bounds: ForwardBounds | None = None
+    continuous: tuple[ContinuousBounds, ...] = ()
+    try:
+        bounds = forward_bounds(model, data.input_size)
+        continuous = tuple(continuous_bounds(model, bounds))
+    except CertificateError as error:
+        skipped["forward bounds"] = str(error)
     return Diagnosis(
         **about,
         norms=layer_norms(model, data.input_size, tight=max(data.input_size[1:]) <= TIGHT, smallest=smallest),
         bounds=bounds,
-        continuous=tuple(continuous_bounds(model, bounds)),
+        continuous=continuous,
         attack=sensitivity_attack(model, data.images[:8]),
         conditioning=conditioning,
         angles=layer_angles(model, data.images, data.labels),

@@ -1,4 +1,4 @@
-"""Norms of zero-padded convolutions, enclosed.
+"""Norms of convolutions whose padding is not periodic, enclosed.
 
 Let T map images on the grid n to outputs on the grid m, and C be the same convolution on a torus of side N, a multiple
 of the stride s, where a wrap multiplies by e^{i theta}. If no tap that leaves the grid comes back into it around the
@@ -9,6 +9,9 @@ every such N and theta. On the *same* grid, N = n, this is false: ||T|| may exce
 The least of these bounds is some percent too large. A certificate of any accuracy is a Cholesky factorisation of
 tau^2 I - T T', block banded in the order of image rows, just above Lanczos' lower bound.
 
+Padding that copies pixels (reflect, replicate) is x -> T P x, where P repeats a pixel c times at most:
+||T P|| <= sqrt(c) ||T|| for all of them, and the factorisation for those that are small enough, as rows stay in a band.
+
 Source: compression to a circulant: Gray, 2006; Araujo et al., AAAI 2021. Rounding: Rump, BIT 46 (2006).
 """
 
@@ -16,6 +19,7 @@ from __future__ import annotations
 
 import itertools
 import math
+from collections import Counter
 from collections.abc import Sequence
 from dataclasses import replace
 
@@ -28,10 +32,13 @@ from stabzoo.diagnostics.spectra.operators import ConvOperator
 from stabzoo.diagnostics.spectra.periodic import half_frequencies, polyphase, symbol_norms
 
 __all__ = [
+    "COPYING",
     "absolute_norm",
     "certified_below",
     "enclose_norm",
     "lanczos_lower",
+    "padded_bound",
+    "quickly_enclosed",
     "row_matrix",
     "torus_bound",
     "torus_bounds",
@@ -43,6 +50,8 @@ _UNIT = 2.0**-53
 _WIDTH = 1e-6
 _BLOCK = 1024  # largest side of a Cholesky block, one image row
 _WORK = 2e11  # most operations of a factorisation, some seconds
+_QUICK = 5e9
+COPYING = ("reflect", "replicate")  # paddings that repeat pixels near the edge
 _NARROW, _CHEAP = 128, 2e8  # channels, and pixels times channels cubed, up to which twelve tori are tried
 
 
@@ -96,15 +105,15 @@ def torus_bounds(operators: Sequence[ConvOperator], twists: bool | None = None) 
 
 @torch.no_grad()
 def enclose_norm(operator: ConvOperator) -> tuple[Measurement, Measurement]:
-    """Return a certified lower and a certified upper bound of a zero-padded convolution's norm.
+    """Return a certified lower and a certified upper bound of a convolution's norm: padding of any kind but circular.
 
     They are 1e-6 apart, relatively, where the Cholesky blocks (one image row) are small enough; else the upper one is
     the torus'. The lower one is the Rayleigh quotient of Lanczos' vector.
 
     Raises:
-        ValueError: The padding is not with zeros.
+        ValueError: The padding is circular.
     """
-    operator = touching(operator)
+    operator = operator if operator.mode in COPYING else touching(operator)
     best: tuple[float, float, str] = (0.0, 0.0, "no weights")
     for g in range(operator.groups):
         block, scale = unit_scaled(operator.group(g))
@@ -119,7 +128,7 @@ def enclose_norm(operator: ConvOperator) -> tuple[Measurement, Measurement]:
 def _enclose_block(operator: ConvOperator) -> tuple[float, float, str]:
     provable = _provable(operator)
     lower = lanczos_lower(operator, 1e-5 if provable else 3e-2)
-    torus = torus_bound(operator)
+    torus = padded_bound(operator) if operator.mode in COPYING else torus_bound(operator)
     if provable:
         for attempt in range(2):
             if torus.value <= lower * (1 + 0.9 * _WIDTH):
@@ -132,13 +141,35 @@ def _enclose_block(operator: ConvOperator) -> tuple[float, float, str]:
     return lower, torus.value, torus.note
 
 
-def _provable(operator: ConvOperator) -> bool:
+def padded_bound(operator: ConvOperator) -> Measurement:
+    """Bound a convolution with any padding by the padding's norm times that of the convolution of the padded image.
+
+    The padding's norm is the root of how often a pixel is copied.
+    """
+    norm = math.sqrt(_copies(operator))
+    bound = torus_bound(operator.unpadded())
+    note = f"{operator.mode} padding (norm {norm:.4g}) times the convolution of the padded image"
+    return Measurement(bound.value * norm * (1 + 1e-12), "certified_upper", note)
+
+
+def _copies(operator: ConvOperator) -> int:
+    """How often the pixel that is copied most stands in the padded image."""
+    counts = [Counter(source for source in operator.sources(axis) if source >= 0) for axis in (0, 1)]
+    return math.prod(max(count.values()) for count in counts)
+
+
+def quickly_enclosed(operator: ConvOperator) -> bool:
+    """Whether `enclose_norm` takes well below a second and ends with a proof."""
+    return _provable(operator, _QUICK)
+
+
+def _provable(operator: ConvOperator, work: float = _WORK) -> bool:
     """Whether the factorisation of n blocks of side b in a band of h blocks is quick: n b^3 (h^2 + h) operations."""
     by_output = _by_output(operator)
     side = min(_row_sizes(operator))
     lines = (operator.output_grid if by_output else operator.grid)[0]
     band = min(lines, 1 + operator.reach[0] // (operator.stride[0] if by_output else 1))
-    return side <= _BLOCK and lines * side**3 * (band**2 + band) <= _WORK
+    return side <= _BLOCK and lines * side**3 * (band**2 + band) <= work
 
 
 def lanczos_lower(operator: ConvOperator, tolerance: float) -> float:
@@ -231,17 +262,22 @@ def _gram_rows(operator: ConvOperator) -> list[list[Tensor]]:
     """
     outputs = operator.output_grid[0]
     toeplitz = [row_matrix(operator, a) for a in range(operator.weight.shape[2])]
-    by_output = _by_output(operator)
-    lines: dict[int, dict[int, int]] = {i: {} for i in range(outputs if by_output else operator.grid[0])}
+    by_output, sources = _by_output(operator), operator.sources(0)
+    # of each block row, which kernel rows meet which row of the other side: several where padding copies rows
+    lines: dict[int, dict[int, tuple[int, ...]]] = {i: {} for i in range(outputs if by_output else operator.grid[0])}
     for y, a in itertools.product(range(outputs), range(len(toeplitz))):
-        r = operator.stride[0] * y + operator.dilation[0] * a - operator.padding[0][0]
-        if 0 <= r < operator.grid[0]:
-            lines[y if by_output else r][r if by_output else y] = a
-    matrices = toeplitz if by_output else [t.T for t in toeplitz]
-    size = len(matrices[0])
-    products: dict[tuple[int, int], Tensor] = {}
+        r = sources[operator.stride[0] * y + operator.dilation[0] * a]
+        if r >= 0:
+            line, other = lines[y if by_output else r], r if by_output else y
+            line[other] = (*line.get(other, ()), a)
+    met = {rows for line in lines.values() for rows in line.values()}
+    matrices = {rows: sum((toeplitz[a] for a in rows[1:]), toeplitz[rows[0]]) for rows in met}
+    if not by_output:
+        matrices = {rows: matrix.T for rows, matrix in matrices.items()}
+    size = min(_row_sizes(operator))
+    products: dict[tuple[tuple[int, ...], tuple[int, ...]], Tensor] = {}
 
-    def product(a: int, b: int) -> Tensor:
+    def product(a: tuple[int, ...], b: tuple[int, ...]) -> Tensor:
         if (a, b) not in products:
             products[a, b] = matrices[a] @ matrices[b].T
         return products[a, b]
@@ -265,10 +301,11 @@ def row_matrix(operator: ConvOperator, a: int) -> Tensor:
     rows, columns, _, taps = operator.weight.shape
     outputs, inputs = operator.output_grid[1], operator.grid[1]
     matrix = operator.weight.new_zeros(outputs, rows, inputs, columns)
+    sources = operator.sources(1)
     for y, b in itertools.product(range(outputs), range(taps)):
-        x = operator.stride[1] * y + operator.dilation[1] * b - operator.padding[1][0]
-        if 0 <= x < inputs:
-            matrix[y, :, x] = operator.weight[:, :, a, b]
+        x = sources[operator.stride[1] * y + operator.dilation[1] * b]
+        if x >= 0:
+            matrix[y, :, x] += operator.weight[:, :, a, b]
     return matrix.view(outputs * rows, inputs * columns)
 
 
@@ -285,13 +322,15 @@ def _by_output(operator: ConvOperator) -> bool:
 
 def _terms(operator: ConvOperator) -> int:
     """Bound the terms of an entry of T x and of T' y."""
-    return max(operator.weight[0].numel(), operator.weight[:, 0].numel()) + 2
+    copies = _copies(operator) if operator.mode in COPYING else 1
+    return copies * (max(operator.weight[0].numel(), operator.weight[:, 0].numel()) + 2)
 
 
 def absolute_norm(operator: ConvOperator) -> float:
     """Bound || |T| || by the geometric mean of its largest row and column sum."""
     size = operator.weight.abs()
-    return math.sqrt(float(size.sum((1, 2, 3)).max()) * float(size.sum((0, 2, 3)).max())) * (1 + 1e-12)
+    copies = _copies(operator) if operator.mode in COPYING else 1  # a pixel's column has an entry for each copy
+    return math.sqrt(float(size.sum((1, 2, 3)).max()) * float(size.sum((0, 2, 3)).max()) * copies) * (1 + 1e-12)
 
 
 def _groups_of(operator: ConvOperator) -> Tensor:

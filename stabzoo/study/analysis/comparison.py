@@ -12,8 +12,7 @@ from stabzoo.errors import ConfigError, PluginError
 from stabzoo.evaluation.spec import Evaluation
 from stabzoo.methods import OwnStep
 from stabzoo.methods.multistep import LinearMultistep
-from stabzoo.registry.catalogue import catalogue
-from stabzoo.registry.loading import get_scheme, parameter_names, scheme_class
+from stabzoo.registry.loading import scheme_of
 from stabzoo.stability import StabilityCard, card
 from stabzoo.study.analysis.quantities import accuracies, measured
 from stabzoo.study.analysis.uncertainty import Estimate, Sample, Verdict, contrast, least_difference
@@ -141,10 +140,11 @@ def mean_of(value: tuple[float, float] | float) -> float:
 
 def rows_of(study: Study, records: dict[str, Record]) -> list[Row]:
     """One row for each network of ``study``, proved afresh of its scheme and the coefficients of its runs."""
+    by_settings = {record.run.settings: record for record in records.values()}
     rows: list[Row] = []
     for network in study.networks:
-        keys = [study.run(network, seed, device).key for seed in study.seeds for device in ("cpu", "cuda")]
-        finished = tuple(records[key] for key in keys if key in records)
+        asked = [study.run(network, seed, device).settings for seed in study.seeds for device in ("cpu", "cuda")]
+        finished = tuple(by_settings[settings] for settings in asked if settings in by_settings)
         coefficients = finished[0].coefficients if finished else None
         rows.append(Row(network, coefficients and _proved(network, coefficients), finished))
     return rows
@@ -154,11 +154,8 @@ def _proved(network: Network, trained: Coefficients) -> StabilityCard:
     """The card of the network's scheme, if it is installed and has these coefficients; else of them alone."""
     coefficients = LinearMultistep(trained.alpha, trained.beta, trained.beta_next)
     try:
-        config = catalogue().models[network.model][1]
-        accepted = parameter_names(scheme_class(config.scheme))
-        given = {key: value for key, value in network.args.items() if key in accepted}
-        scheme = get_scheme(config.scheme, **{**config.parameters, **given})
-    except (KeyError, ConfigError, PluginError):
+        scheme = scheme_of(network.model, network.args)
+    except (ConfigError, PluginError):
         return card(OwnStep(coefficients))
     return card(scheme if scheme.coefficients() == coefficients else OwnStep(coefficients))
 

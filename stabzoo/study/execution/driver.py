@@ -108,11 +108,7 @@ class _Driver:
         self.study, self.store, self.console, self.data = study, store, console, data
         self.device: Device = device
         self.work = store.path.parent / "work"
-        self.runs: Runs = {}
-        for network in study.networks:
-            for seed in study.seeds:
-                run = study.run(network, seed, device)
-                self.runs[run.key] = network, run
+        self.runs: Runs = {run.key: (network, run) for network, run in study.runs(device, data)}
         self.records: dict[str, Record] = {}
         self.failures: list[Failure] = []
 

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 from stabzoo.study.measures import Diagnostic
 from stabzoo.study.store.run_folder import Progress, RunFolder
 from stabzoo.training.loop import Trained, Trainer
+from stabzoo.training.process import processor
 from stabzoo.training.session import Session
 
 if TYPE_CHECKING:
@@ -73,7 +74,12 @@ class RunSession(Session):
         self.warnings += [f"epoch {epoch}: {text}" for text in self.troubles(equations)]
 
     def serves(self, state: dict[str, Any]) -> bool:
-        """Whether every observer that must see each epoch was there in the epochs of ``state``."""
+        """Whether every observer that must see each epoch was there, and this processor's instructions were used.
+
+        With those of another the numbers would be of neither.
+        """
+        if state.get("processor") != processor(self.trainer.process.device.type):
+            return False
         return all(name in state["observers"] or not observer.watches for name, observer in self.observers.items())
 
     def state(self) -> dict[str, Any]:
@@ -86,6 +92,7 @@ class RunSession(Session):
             "unsolved": self.unsolved_so_far,
             "seconds": self.seconds,
             "warnings": self.warnings,
+            "processor": processor(self.trainer.process.device.type),
         }
 
     def load(self, state: dict[str, Any]) -> None:

@@ -81,13 +81,24 @@ class RunIndex:
         return self.store.seeds() if self.store else {}
 
     def runs(self, study: Study) -> dict[str, tuple[Network, Run]]:
-        """The runs of ``study``, by their keys, on the device that it was last done on here."""
+        """The runs of ``study``, by their keys, on the device that it was last done on here.
+
+        Where something that decides a run is not on this machine, a plugin or the data, the run that was done last with
+        the same settings stands for it.
+        """
         asked = {key for _, key in self.asked.get((study.name, study.scale), ())}
-        runs = _runs(study, "cpu")
+        runs = self._runs(study, "cpu", asked)
         if asked and not asked & runs.keys():
-            on_gpu = _runs(study, "cuda")
+            on_gpu = self._runs(study, "cuda", asked)
             return on_gpu if asked & on_gpu.keys() else runs
         return runs
+
+    def _runs(self, study: Study, device: Literal["cpu", "cuda"], asked: set[str]) -> dict[str, tuple[Network, Run]]:
+        runs = study.runs(device)
+        if self.store and any(not run.is_known for _, run in runs):
+            done = {run.settings: run for run in self.store.runs(asked)}
+            runs = [(network, run if run.is_known else done.get(run.settings, run)) for network, run in runs]
+        return {run.key: (network, run) for network, run in runs}
 
     def records(self, study: Study) -> dict[str, Record]:
         """The finished runs of ``study``, by their keys: those of which all is measured that it asks for."""
@@ -137,8 +148,3 @@ class RunIndex:
         state = "running" if running else "failed" if reason else "missing"
         done = (progress.epoch, progress.epochs) if progress else (None, None)
         return RunState(label, seed, key, state, *done, reason=None if running else reason)
-
-
-def _runs(study: Study, device: Literal["cpu", "cuda"]) -> dict[str, tuple[Network, Run]]:
-    runs = [(network, study.run(network, seed, device)) for network in study.networks for seed in study.seeds]
-    return {run.key: (network, run) for network, run in runs}

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import sqlite3
 from collections.abc import Callable, Iterable
@@ -105,6 +106,17 @@ class Store:
         with self._database.transaction() as connection:
             found = connection.execute("SELECT key, seed FROM runs").fetchall()
             return {key: seed if isinstance(seed, int) else None for key, seed in found}
+
+    def runs(self, keys: Iterable[str]) -> list[Run]:
+        """What is finished of the runs with these keys, those aside whose specification cannot be read."""
+        found: list[Run] = []
+        with self._database.transaction() as connection:
+            for row in connection.execute(
+                "SELECT spec FROM runs WHERE key IN (SELECT value FROM json_each(?))", [json.dumps(sorted(keys))]
+            ):
+                with contextlib.suppress(ValueError, TypeError):  # pydantic's errors are ValueErrors
+                    found.append(Run.model_validate_json(row["spec"]))
+        return found
 
     def results(self) -> tuple[list[str], list[tuple[Any, ...]]]:
         """Columns and rows of the view ``results``, one row for each study, run and evaluation."""

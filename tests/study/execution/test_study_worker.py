@@ -8,6 +8,8 @@ import sys
 import time
 from pathlib import Path
 
+import pytest
+
 from fixtures.messages import raises, says
 from stabzoo.data.spec import Digits
 from stabzoo.evaluation.spec import Clean, Constant
@@ -67,6 +69,7 @@ def done(outcome: Record | RunFailed | RunLocked) -> Record:
     return outcome
 
 
+@pytest.mark.slow
 def test_killed_three_times_it_comes_out_the_same(tmp_path: Path) -> None:
     """Weights, losses, and everything that was observed epoch by epoch, to the last bit."""
     run, wanted = make_run(epochs=6), EvaluationRequest((CLEAN,), ALL)

@@ -1,4 +1,4 @@
-"""The kinds and their fields; the modules they build are in `stabzoo_branches.layers`, which imports torch."""
+"""The kinds and their fields; the modules they build are in `stabzoo_residuals.layers`, which imports torch."""
 
 from __future__ import annotations
 
@@ -43,7 +43,7 @@ class SqueezeExcite(Strict):
 
     def build(self, site: BranchSite) -> nn.Module:
         """The branch (see `stabzoo.BranchKind`)."""
-        from stabzoo_branches.layers import SqueezeExciteBranch
+        from stabzoo_residuals.layers import SqueezeExciteBranch
 
         return SqueezeExciteBranch(site, self.reduction)
 
@@ -62,7 +62,7 @@ class Parabolic(Strict):
 
     def build(self, site: BranchSite) -> nn.Module:
         """The branch (see `stabzoo.BranchKind`)."""
-        from stabzoo_branches.layers import ParabolicBranch
+        from stabzoo_residuals.layers import ParabolicBranch
 
         return ParabolicBranch(site) if site.keeps_shape else site.usual()
 
@@ -86,6 +86,6 @@ class Antisymmetric(Strict):
 
     def build(self, site: BranchSite) -> nn.Module:
         """The branch (see `stabzoo.BranchKind`)."""
-        from stabzoo_branches.layers import AntisymmetricBranch
+        from stabzoo_residuals.layers import AntisymmetricBranch
 
         return AntisymmetricBranch(site, self.gamma) if site.keeps_shape else site.usual()

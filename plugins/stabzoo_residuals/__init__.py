@@ -1,7 +1,7 @@
 """Kinds of residual branches: the usual one, squeeze-and-excitation, and two whose Jacobians have no growing modes."""
 
 from stabzoo import hookimpl
-from stabzoo_branches.kinds import Antisymmetric, Parabolic, Plain, SqueezeExcite
+from stabzoo_residuals.kinds import Antisymmetric, Parabolic, Plain, SqueezeExcite
 
 
 @hookimpl
