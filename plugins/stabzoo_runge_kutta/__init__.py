@@ -2,8 +2,8 @@
 
 References:
     Hairer, Norsett, Wanner: Solving ordinary differential equations I, II.1. Shu, Osher: Efficient implementation of
-    essentially non-oscillatory shock-capturing schemes.  J. Comput. Phys. 77, 1988. Zhu, Chang, Fu: Convolutional neural
-    networks combined with Runge-Kutta methods.  2018.
+    essentially non-oscillatory shock-capturing schemes.  J. Comput. Phys. 77, 1988. Zhu, Chang, Fu: Convolutional
+    neural networks combined with Runge-Kutta methods.  2018.
 """
 
 from stabzoo import ExplicitRungeKutta, hookimpl

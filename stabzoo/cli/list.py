@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from fnmatch import fnmatchcase
-from typing import Any
+from typing import Any, TypeVar
 
 from rich.console import Console
 from rich.text import Text
@@ -20,6 +20,10 @@ from stabzoo.stability import StabilityCard
 from stabzoo.stability.enclosure import decided, real_to_json
 
 __all__ = ["list_all"]
+
+Report = TypeVar("Report", SchemeReport, ModelReport)
+
+OTHER = "other"  # of a scheme whose registry says no family
 
 
 def list_all(patterns: Sequence[str], status: Status | None, *, schemes: bool, models: bool, as_json: bool) -> None:
@@ -43,6 +47,7 @@ def list_all(patterns: Sequence[str], status: Status | None, *, schemes: bool, m
         for name, entry in catalogue().branches.items()
         if schemes and models and status is None and _chosen(patterns, None, None, name)
     }
+    chosen_schemes, chosen_models = _by_family(chosen_schemes), _by_family(chosen_models)
     problems = plugin_problems()
     if as_json:
         print_json(
@@ -84,11 +89,30 @@ def _chosen(patterns: Sequence[str], status: Status | None, card: StabilityCard 
     return not patterns or any(fnmatchcase(name, pattern) for name in names for pattern in patterns)
 
 
+def _family(report: SchemeReport | ModelReport) -> str:
+    """The family of a scheme, or of a model's, that its registry says; ``other`` where it says none."""
+    name = report.name if isinstance(report, SchemeReport) else report.config.scheme
+    scheme = catalogue().schemes.get(name)
+    return scheme[1].family if scheme and scheme[1].family else OTHER
+
+
+def _by_family(reports: Sequence[Report]) -> list[Report]:
+    """The reports of a family side by side; families stand in the order of their first member, ``other`` at the end."""
+    names = list(dict.fromkeys(map(_family, reports)))
+    return sorted(reports, key=lambda report: (_family(report) == OTHER, names.index(_family(report))))
+
+
+def _once(cells: Sequence[str]) -> list[str]:
+    """The same, with a name only at the first row that has it."""
+    return [cell if cell != before else "" for cell, before in zip(cells, ["", *cells], strict=False)]
+
+
 def _print_schemes(console: Console, reports: Sequence[SchemeReport], unread: Sequence[Plugin]) -> None:
     cards = [*(report.card for report in reports), *(None for _ in unread)]
     owners = [*(report.plugin for report in reports), *unread]
     names = [report.name + ("*" if report.is_learnable else "") for report in reports]
     columns: dict[str, Sequence[str | Text]] = {
+        "family": [*_once([_family(report) for report in reports]), *("-" for _ in unread)],
         "scheme": [*names, *(f"(plugin {plugin.name})" for plugin in unread)],
         **_proved(cards),
         **_stiff(cards),
@@ -105,12 +129,13 @@ def _print_models(console: Console, reports: Sequence[ModelReport]) -> None:
     """Print a row for all models that differ in nothing but their depth."""
     groups: dict[tuple[Any, ...], list[ModelReport]] = {}
     for report in reports:
-        alike = _family(report), report.plugin.name, report.config.form, report.config.block, id(report.card)
+        alike = _pattern(report), report.plugin.name, report.config.form, report.config.block, id(report.card)
         groups.setdefault(alike, []).append(report)
     rows = list(groups.values())
     configs, claims = [row[0].config for row in rows], catalogue().schemes
     columns: dict[str, Sequence[str | Text]] = {
-        "model": [row[0].name if len(row) == 1 else _family(row[0]) for row in rows],
+        "family": _once([_family(row[0]) for row in rows]),
+        "model": [row[0].name if len(row) == 1 else _pattern(row[0]) for row in rows],
         "depth": [", ".join(str(report.config.depth) for report in row) for row in rows],
         "form": [config.form for config in configs],
         "blocks": [config.block for config in configs],
@@ -119,7 +144,17 @@ def _print_models(console: Console, reports: Sequence[ModelReport]) -> None:
         "certified": [_certified(claims[config.scheme][1]) if config.scheme in claims else "-" for config in configs],
         **_owned([row[0].plugin for row in rows]),
     }
-    expendable = ("distribution", "plugin", "steps", "order", "parasitic radius", "blocks", "form", "certified")
+    expendable = (
+        "distribution",
+        "plugin",
+        "family",
+        "steps",
+        "order",
+        "parasitic radius",
+        "blocks",
+        "form",
+        "certified",
+    )
     table(console, columns, expendable)
 
 
@@ -138,7 +173,7 @@ def _certified(claim: SchemeClaim) -> str:
     return ", ".join(claim.certified) or "-"
 
 
-def _family(report: ModelReport) -> str:
+def _pattern(report: ModelReport) -> str:
     """The model's name with ``{depth}`` for its depth."""
     return report.name.replace(str(report.config.depth), "{depth}", 1)
 
@@ -194,6 +229,7 @@ def _scheme_json(report: SchemeReport) -> dict[str, Any]:
     return {
         "name": report.name,
         **_owner_json(report.plugin),
+        "family": report.claim.family or None,
         "learnable": report.is_learnable,
         **_proved_json(report.card, report.error),
         "error_constant": report.card and real_to_json(report.card.error_constant),
@@ -209,6 +245,6 @@ def _model_json(report: ModelReport) -> dict[str, Any]:
         mode="json", include={"scheme", "depth", "form", "block", "width", "parameters", "options"}
     )
     scheme = catalogue().schemes.get(report.config.scheme)
-    certified = {"certified": scheme[1].certified if scheme else {}}
+    certified = {"certified": scheme[1].certified if scheme else {}, "family": (scheme and scheme[1].family) or None}
     proved = _proved_json(report.card, report.error)
     return {"name": report.name, **_owner_json(report.plugin), **config, **proved, **certified}

@@ -68,6 +68,7 @@ class SchemeClaim(Strict):
     l_stable: bool | str | None = Field(default=None, description="the same of L-stability, e.g. 'theta == 1'")
     symplectic: bool | None = Field(default=None, description="whether it keeps symplectic forms; null: no claim")
     symmetric: bool | None = Field(default=None, description="whether a step with -h undoes one with h; null: no claim")
+    family: str = Field(default="", max_length=60, description="the kind of method, by which `stabzoo list` groups")
     reference: str = ""
     certified: dict[Literal["growth", "sensitivity"], str] = Field(
         default_factory=dict, description="what is certified of a network with weights, and under which condition"

@@ -206,9 +206,9 @@ class Made(TorchFunctionMode):
     def __torch_function__(
         self, func: Any, types: Any, args: tuple[Any, ...] = (), kwargs: Mapping[str, Any] | None = None
     ) -> Any:
-        """Call the function, and note its result."""
+        """Call the function, and note its result, but for an argument that it returns: `to` of the type that it has."""
         result = func(*args, **(kwargs or {}))
-        if isinstance(result, Tensor):
+        if isinstance(result, Tensor) and not any(result is given for given in args):
             self.calls[-1].append(weakref.ref(result))
         return result
 
