@@ -26,9 +26,10 @@ from stabzoo_forward.layers import DLayer
 
 pytest_plugins = ["pytester"]
 Install = Callable[..., Path]
-OURS = ["euler", "resnet_d", "resnet_s", "resnet_s_cert", "postresnet", "midpoint", "verlet", "hamiltonian", "lm",
-        "lm_resnet", "multistep", "revnet", "irevnet", "theta", "backward_euler", "trapezoidal", "zerosnet", "zerosnet_opt",
-        "zerosnet_tra"]  # fmt: skip
+OURS = ["adams_moulton", "bdf", "euler", "resnet_d", "resnet_s", "resnet_s_cert", "postresnet", "fractional",
+        "midpoint", "verlet", "hamiltonian", "imex", "momentum", "lm", "lm_resnet", "multistep", "optimal", "poly2",
+        "revnet", "irevnet", "rk2", "rk4", "ssp_rk3", "theta", "backward_euler", "trapezoidal", "zerosnet",
+        "zerosnet_opt", "zerosnet_tra"]  # fmt: skip
 
 
 @parametrize_with_checks(OURS)

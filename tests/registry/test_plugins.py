@@ -18,9 +18,10 @@ from stabzoo.errors import PluginError, PluginWarning, UnknownParameterError
 from stabzoo.registry.catalogue import catalogue
 
 Install = Callable[..., Path]
-OUR_SCHEMES = ["euler", "resnet_d", "resnet_s", "resnet_s_cert", "postresnet", "midpoint", "verlet", "hamiltonian", "lm",
-               "lm_resnet", "multistep", "revnet", "irevnet", "theta", "backward_euler", "trapezoidal", "zerosnet",
-               "zerosnet_opt", "zerosnet_tra"]  # fmt: skip
+OUR_SCHEMES = ["adams_moulton", "bdf", "euler", "resnet_d", "resnet_s", "resnet_s_cert", "postresnet", "fractional",
+               "midpoint", "verlet", "hamiltonian", "imex", "momentum", "lm", "lm_resnet", "multistep", "optimal",
+               "poly2", "revnet", "irevnet", "rk2", "rk4", "ssp_rk3", "theta", "backward_euler", "trapezoidal",
+               "zerosnet", "zerosnet_opt", "zerosnet_tra"]  # fmt: skip
 
 
 def test_a_third_party_scheme_is_listed_proved_and_built(install: Install) -> None:
