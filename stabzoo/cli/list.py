@@ -47,7 +47,6 @@ def list_all(patterns: Sequence[str], status: Status | None, *, schemes: bool, m
         for name, entry in catalogue().branches.items()
         if schemes and models and status is None and _chosen(patterns, None, None, name)
     }
-    chosen_schemes, chosen_models = _by_family(chosen_schemes), _by_family(chosen_models)
     problems = plugin_problems()
     if as_json:
         print_json(
@@ -63,6 +62,7 @@ def list_all(patterns: Sequence[str], status: Status | None, *, schemes: bool, m
             }
         )
         return
+    chosen_schemes, chosen_models = _by_family(chosen_schemes), _by_family(chosen_models)
     console = output()
     everything = not patterns and status in (None, "broken")
     unread = [p for p in catalogue().plugins if p.registry is None] if everything and schemes else []

@@ -52,9 +52,10 @@ def test_list_shows_every_scheme_and_model_with_its_owner(run: Run) -> None:
     assert family.split() in lines
     certified = "resnet_s_cert 1 1 strong 0 " + 3 * "not decided " + "growth, sensitivity forward stabzoo 0.1.0"
     assert certified.split() in lines
-    assert sum(line[:1] == ["preresnet{depth}"] for line in lines) == 4
+    assert sum("preresnet{depth}" in line for line in lines) == 4
     implicit = "theta 1 2 strong 0 A (1 + 1/2 z) / (1 - 1/2 z) -1/12 - theta stabzoo 0.1.0"
-    assert implicit.split() in lines
+    assert ["one-step,", "implicit", *implicit.split()] in lines  # the first of its family
+    assert [out.count(f"\n{family} ") for family in ("reversible", "Runge-Kutta", "multistep, implicit")] == [2, 2, 2]
 
 
 def test_list_json_is_one_document_with_every_name(run: Run) -> None:
@@ -68,6 +69,7 @@ def test_list_json_is_one_document_with_every_name(run: Run) -> None:
         "name": "zerosnet_opt",
         "plugin": "zerosnet",
         "distribution": f"stabzoo {stabzoo.__version__}",
+        "family": "multistep, explicit",
         "learnable": False,
         "kind": "linear multistep",
         "steps": 3,
@@ -109,14 +111,15 @@ def test_list_filters(run: Run) -> None:
     assert "preresnet18" in models
     assert "lmresnet20_shared" in models
     assert names("--status unstable") == names("--status broken") == ([], [])
-    assert run("list --status weak").out == "Nothing matches.\n"
+    assert names("--status weak --schemes") == (["midpoint", "irevnet"], [])
+    assert run("list 'zerosnet*' --status weak").out == "Nothing matches.\n"
     assert run("list zerosnet20").out.count("zerosnet20") == 1
 
 
 def test_list_knows_weak_and_unstable_schemes(install: Install, run: Run) -> None:
     """A third party's scheme is listed as ours are, by what is proved of it, a false claim beside it."""
     install()
-    leapfrog = ["leapfrog", "2", "2", "weak", "1", "1/6", "-", "leapfrog", "stabzoo-leapfrog", "9.0"]
+    leapfrog = ["other", "leapfrog", "2", "2", "weak", "1", "1/6", "-", "leapfrog", "stabzoo-leapfrog", "9.0"]
     assert leapfrog in [line.split() for line in run("list --status weak").out.splitlines()]
     install("other", GROWING, "other: {schemes: {growing: {order: 1, stability: strong}}}")
     result = run("list growing")

@@ -17,6 +17,7 @@ import torch
 
 import stabzoo
 from fixtures import ROOT
+from stabzoo.registry.catalogue import catalogue
 
 FILE = Path(__file__).parent / "released.json"
 CHANGELOG = ROOT / "CHANGELOG.md"
@@ -56,9 +57,9 @@ def measured() -> list[str]:
     """The models whose logits are recorded: of every family and form, the smallest."""
     smallest: dict[str, tuple[int, str]] = {}
     for name in stabzoo.list_models():
-        depth = int("".join(filter(str.isdigit, name)))
+        depth = catalogue().models[name][1].depth
         form = "imagenet" if timm.get_pretrained_cfg_value(name, "input_size") == (3, 224, 224) else "cifar"
-        family = f"{''.join(c for c in name if not c.isdigit())} {form}"
+        family = f"{name.replace(str(depth), '', 1)} {form}"
         smallest[family] = min(smallest.get(family, (depth, name)), (depth, name))
     return [name for depth, name in smallest.values() if depth <= DEEPEST]
 
