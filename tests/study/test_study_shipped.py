@@ -7,6 +7,7 @@ import timm
 import torch
 
 import stabzoo  # noqa: F401
+from stabzoo.registry.catalogue import catalogue
 from stabzoo.study import load_study, shipped_studies
 from stabzoo.study.analysis.quantities import quantities
 from stabzoo.study.execution.worker import EvaluationRequest, execute
@@ -34,6 +35,19 @@ def test_every_network_can_be_built(name: str) -> None:
                     network.model, in_chans=3, num_classes=7, device="meta", **network.args
                 ).eval()
                 assert model(torch.zeros(1, 3, size, size, device="meta")).shape == (1, 7), network.label
+
+
+def test_all_species_have_about_as_many_parameters() -> None:
+    """As the study says, at its full scale; every family of the catalogue takes part."""
+    study, counts = load_study("species"), list[int]()
+    for network in study.networks:
+        model = timm.create_model(network.model, in_chans=1, num_classes=10, device="meta", **network.args)
+        counts.append(sum(p.numel() for p in model.parameters()))
+    assert all(str(count) in study.description for count in (counts[0], min(counts), max(counts)))
+    assert -0.05 < min(counts) / counts[0] - 1 < 0 < max(counts) / counts[0] - 1 < 0.05
+    owners = catalogue()
+    families = {owners.schemes[owners.models[network.model][1].scheme][1].family for network in study.networks}
+    assert families == {claim.family for plugin, claim in owners.schemes.values() if plugin.is_ours}
 
 
 def test_published_columns_are_measured_under_their_names() -> None:
