@@ -70,7 +70,7 @@ class Fractional(ExplicitFamily):
         """Euler's: the step that finds a single state."""
         return EULER
 
-    def block(self, f: nn.Module, place: Place) -> nn.Module:
+    def block(self, f: nn.Module, place: Place) -> nn.Module:  # pyright: ignore[reportIncompatibleMethodOverride]
         """One step with as many weights as there are states (see `stabzoo.Discretization.block`)."""
         from stabzoo.networks.steps import MultistepStep  # imports torch
 

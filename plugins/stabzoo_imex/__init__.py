@@ -47,7 +47,7 @@ class IMEX(ExplicitFamily):
         """The coefficients at initialisation, alpha = (1), beta = (1 / (1 + start^2))."""
         return LinearMultistep((1,), (1 / (1 + self.start**2),))
 
-    def block(self, f: nn.Module, place: Place) -> nn.Module:
+    def block(self, f: nn.Module, place: Place) -> nn.Module:  # pyright: ignore[reportIncompatibleMethodOverride]
         """One step, with a kernel of its own (see `stabzoo.Discretization.block`)."""
         from stabzoo_imex.layers import IMEXStep  # imports torch
 
