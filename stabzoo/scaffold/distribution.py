@@ -175,7 +175,8 @@ class NewPlugin:
 
     def _claims(self) -> str:
         proved = self.card
-        claims = {"order": proved.order or "null", "stability": proved.status}
+        family = "Runge-Kutta" if self.kind == "block" else f'"multistep, {self.kind}"'  # quoted, for the comma
+        claims = {"family": family, "order": proved.order or "null", "stability": proved.status}
         if self.kind == "implicit":
             claims |= {"a_stable": str(proved.is_A_stable).lower(), "l_stable": str(proved.is_L_stable).lower()}
         return "{" + ", ".join(f"{key}: {value}" for key, value in claims.items()) + "}"

@@ -69,7 +69,8 @@ def test_the_command_says_what_it_wrote(run: Run, tmp_path: Path) -> None:
     says(lines[-2], "y[n+1] = y[n-1] + 2 h f[n]", "order 2", "weak")
     says(lines[-1], f"cd {made} && pip install -e '.[test]' && pytest")
     registry = yaml.safe_load((made / "stabzoo_leapfrog" / "registry.yaml").read_text())
-    assert registry["leapfrog"]["schemes"] == {"leapfrog": {"order": 2, "stability": "weak"}}
+    claims = {"family": "multistep, explicit", "order": 2, "stability": "weak"}
+    assert registry["leapfrog"]["schemes"] == {"leapfrog": claims}
 
 
 @pytest.mark.parametrize(
