@@ -34,18 +34,20 @@ if TYPE_CHECKING:
     from stabzoo.implicit.step import ImplicitStep, solver_report
     from stabzoo.methods import (
         GeneralLinear,
+        Method,
         OneLeg,
         PartitionedRungeKutta,
         RungeKutta,
         SecondOrderMultistep,
         Splitting,
+        StabilityFunction,
         TruncatedSolve,
     )
     from stabzoo.methods.multistep import NOT_DECIDED, LinearMultistep
     from stabzoo.networks.branch import BranchSite
     from stabzoo.networks.checkpoints import checkpoint_filter_fn
     from stabzoo.networks.staged import StagedNetwork
-    from stabzoo.networks.steps import PartitionedStep
+    from stabzoo.networks.steps import MultistepStep, PartitionedStep
     from stabzoo.registry.catalogue import list_branches, list_models, list_schemes
     from stabzoo.registry.loading import get_branch, get_scheme
     from stabzoo.schemes import (
@@ -78,6 +80,8 @@ _PUBLIC = {
     "LearnableMultistep": "schemes",
     "LinearMultistep": "methods",
     "Measurement": "diagnostics.measurement",
+    "Method": "methods",
+    "MultistepStep": "networks.steps",
     "NOT_DECIDED": "methods",
     "OneLeg": "methods",
     "PartitionedRungeKutta": "methods",
@@ -91,6 +95,7 @@ _PUBLIC = {
     "Shape": "discretization",
     "SolverSettings": "implicit.settings",
     "Splitting": "methods",
+    "StabilityFunction": "methods",
     "StagedNetwork": "networks.staged",
     "StepBound": "diagnostics.bounds.step_bound",
     "Strict": "config",
@@ -145,6 +150,8 @@ __all__ = [  # a literal, for type checkers
     "LearnableMultistep",
     "LinearMultistep",
     "Measurement",
+    "Method",
+    "MultistepStep",
     "OneLeg",
     "PartitionedRungeKutta",
     "PartitionedStep",
@@ -157,6 +164,7 @@ __all__ = [  # a literal, for type checkers
     "Shape",
     "SolverSettings",
     "Splitting",
+    "StabilityFunction",
     "StagedNetwork",
     "StepBound",
     "Strict",

@@ -88,9 +88,10 @@ class Discretization(Protocol):
     coefficients; None for all states of the stage, and then the history starts anew where shapes change.
 
     It may have ``method()``, which states what one block computes: a `stabzoo.LinearMultistep`, `OneLeg`,
-    `RungeKutta`, `TruncatedSolve` or `Splitting` (`stabzoo.methods.Method`).  Classes derived from those of
-    `stabzoo.schemes` have it.  Where a class has a `block` or a `network` of its own and no ``method`` beside it, no
-    order and no stability beyond rho are claimed of it.
+    `RungeKutta`, `PartitionedRungeKutta`, `GeneralLinear`, `SecondOrderMultistep`, `TruncatedSolve` or `Splitting`
+    (`stabzoo.methods.Method`).  Classes derived from those of `stabzoo.schemes` have it.  Where a
+    class has a `block` or a `network` of its own and no ``method`` beside it, no order and no stability beyond rho are
+    claimed of it.
     """
 
     @property

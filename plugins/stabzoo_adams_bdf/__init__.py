@@ -9,8 +9,7 @@ from typing import Annotated
 
 from pydantic import Field
 
-from stabzoo import ImplicitFamily, LinearMultistep, hookimpl
-from stabzoo.families import adams_moulton, bdf
+from stabzoo import ImplicitFamily, LinearMultistep, adams_moulton, bdf, hookimpl
 
 Steps = Annotated[int, Field(ge=1, le=6)]
 

@@ -15,7 +15,6 @@ from typing import TYPE_CHECKING, Annotated
 from pydantic import Field
 
 from stabzoo import ExplicitFamily, LinearMultistep, Rational, hookimpl
-from stabzoo.methods.multistep import EULER
 
 if TYPE_CHECKING:
     from torch import nn
@@ -68,11 +67,11 @@ class Fractional(ExplicitFamily):
 
     def coefficients(self) -> LinearMultistep:
         """Euler's: the step that finds a single state."""
-        return EULER
+        return LinearMultistep((1,), (1,))
 
     def block(self, f: nn.Module, place: Place) -> nn.Module:  # pyright: ignore[reportIncompatibleMethodOverride]
         """One step with as many weights as there are states (see `stabzoo.Discretization.block`)."""
-        from stabzoo.networks.steps import MultistepStep  # imports torch
+        from stabzoo import MultistepStep  # imports torch
 
         return MultistepStep(f, LinearMultistep(weights(self.a, place.states), (1,)))
 

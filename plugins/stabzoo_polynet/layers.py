@@ -9,7 +9,7 @@ import torch
 from torch import Tensor, nn
 
 from stabzoo import LinearMultistep
-from stabzoo.methods.multistep import EULER
+from stabzoo_polynet.poly2 import EULER
 
 if TYPE_CHECKING:
     from stabzoo import BranchSite

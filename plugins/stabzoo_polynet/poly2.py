@@ -3,18 +3,18 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from typing import TYPE_CHECKING, ClassVar
+from typing import TYPE_CHECKING, Any, ClassVar
 
-from stabzoo import ExplicitFamily, LinearMultistep
-from stabzoo.methods import Method, StabilityFunction
-from stabzoo.methods.multistep import EULER, State
+from stabzoo import ExplicitFamily, LinearMultistep, Method, StabilityFunction
 
 if TYPE_CHECKING:
     from torch import nn
 
     from stabzoo import Place
 
-__all__ = ["Poly2", "SquaredSlope"]
+__all__ = ["EULER", "Poly2", "SquaredSlope"]
+
+EULER = LinearMultistep((1,), (1,))
 
 
 class SquaredSlope(Method):
@@ -40,7 +40,7 @@ class SquaredSlope(Method):
         """Euler's: what is left of the step when f is small and f(0) = 0."""
         return EULER
 
-    def step(self, states: Sequence[State], f: Callable[[State], State]) -> State:
+    def step(self, states: Sequence[Any], f: Callable[[Any], Any]) -> Any:
         """Return y_{n+1}."""
         slope = f(states[0])
         return states[0] + slope + f(slope)

@@ -1,4 +1,4 @@
-"""What one block computes, by kind: multistep, one-leg, Runge-Kutta, truncated solve, splitting, or a step of its own.
+"""What one block computes, by kind: multistep, Runge-Kutta, general linear, partitioned and more, or a step of its own.
 
 `coefficients()` of a scheme is the linear multistep method at its heart: rho, and so zero stability, and what a network
 needs to know.  What its block computes may be another method with the same rho: `method_of` says which.  Everything

@@ -103,10 +103,10 @@ def _is_proved_of_second_order(method: SecondOrderMultistep, certificate: Proof 
     if not isinstance(certificate, SecondOrderCertificate):
         certificate = SecondOrderCertificate.from_dict(cast("Mapping[str, object]", certificate))
     rho = integer_rho(method.formula.alpha)
-    parts = [polynomial_of(part, len(rho) - 1) for part in (certificate.distinct, certificate.repeated)]
-    if parts[0] is None or parts[1] is None:
+    first, second = (polynomial_of(part, len(rho) - 1) for part in (certificate.distinct, certificate.repeated))
+    if first is None or second is None:
         return False
-    distinct, repeated = (_polynomial(part) for part in parts)
+    distinct, repeated = _polynomial(first), _polynomial(second)
     if not _are_multiples(_positive(distinct * repeated), rho):
         return False
     if not certificate.distinct.is_zero_stable:

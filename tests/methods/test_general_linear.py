@@ -201,7 +201,7 @@ def test_the_stability_polynomial_is_that_of_the_stability_matrix(method: Genera
         (((1, 1), (0, 1)), "unstable"),  # they grow linearly
         (((1, 0), (0, -1)), "weak"),
         (((1, 0), (5, "1/2")), "strong"),
-        (((1, 0), (5, "11/10")), "unstable"),
+        (((1, 0), (5, "101/100")), "unstable"),
         (((1, 5), (0, 0)), "strong"),
         (((0, -1), (1, 0)), "weak"),  # a rotation
         (((1, 0, 0), (0, 1, 0), (0, 0, "1/2")), "weak"),
@@ -216,7 +216,7 @@ def test_zero_stability_is_the_boundedness_of_powers(v: tuple[tuple[Any, ...], .
     assert proved.status == status
     for proof in (proved.certificate, proved.certificate.to_dict()):
         assert verify_certificate(method, proof)
-    power = np.linalg.matrix_power(np.array([[float(F(x)) for x in row] for row in v]), 10**6)
+    power = np.linalg.matrix_power(np.array([[float(F(x)) for x in row] for row in v]), 10**4)
     assert bool(np.abs(power).max() < 100) is proved.is_zero_stable
 
 

@@ -24,7 +24,7 @@ from stabzoo.networks.branch import Style
 from stabzoo.testing import CheckFailedError, check_branch
 
 Install = Callable[..., Path]
-OURS = ["plain", "se", "parabolic", "antisymmetric"]
+OURS = ["mpoly2", "two_way", "plain", "se", "parabolic", "antisymmetric"]
 
 
 @pytest.mark.parametrize("name", OURS)

@@ -8,7 +8,6 @@ import timm
 import torch
 
 import stabzoo
-from stabzoo.testing import check_branch
 from stabzoo_polynet.poly2 import SquaredSlope
 
 
@@ -46,9 +45,3 @@ def test_networks_compute_the_polynomials() -> None:
         f, g = steps["2way"].f.f, steps["2way"].f.g
         torch.testing.assert_close(new["2way"], y + f(y) + g(y))
     assert [model.stability_card().order for model in models.values()] == [stabzoo.NOT_DECIDED, 1, 1]
-
-
-@pytest.mark.parametrize("kind", ["mpoly2", "two_way"])
-def test_branches_keep_their_contract(kind: str) -> None:
-    """As any third party's."""
-    check_branch(kind)

@@ -75,7 +75,7 @@ def is_symmetric(method: Method) -> bool | NotDecided:
     )
 
 
-def _tableaus(method: Method) -> list[tuple[Matrix, Row]] | None:
+def _tableaus(method: Method) -> Sequence[tuple[Matrix, Row]] | None:
     """The tableaus of y and z, equal of a method that treats both alike; None of a method that has none."""
     if isinstance(method, PartitionedRungeKutta):
         return [(method.first.a, method.first.b), (method.second.a, method.second.b)]
@@ -96,7 +96,9 @@ def _classes(halves: Sequence[tuple[Matrix, Row]]) -> list[list[int]]:
     while True:
         groups = [_groups(half) for half in labels]
         finer = [
-            _labels([[sum(row[j] for j in group) for group in groups[other]] for row in halves[other][0]])
+            _labels(
+                [[sum((row[j] for j in group), Fraction(0)) for group in groups[other]] for row in halves[other][0]]
+            )
             for other in (1, 0)
         ]
         if finer == labels:
