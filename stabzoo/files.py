@@ -4,18 +4,22 @@ from __future__ import annotations
 
 import errno
 import fcntl
+import hashlib
 import os
 import secrets
 import stat
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import BinaryIO
 
-__all__ = ["exclusive", "is_locked", "open_regular", "write_atomically"]
+__all__ = ["digest", "exclusive", "is_locked", "open_regular", "write_atomically"]
 
 SAFELY = os.O_CLOEXEC | os.O_NOFOLLOW | os.O_NONBLOCK  # non-blocking: to open a FIFO waits for its other end otherwise
 NEW = 0o666  # less the umask
+
+READ = 2**28
+"""Bytes of files whose contents a `digest` is of; of more it is of their names and sizes."""
 
 
 def write_atomically(path: Path, content: bytes) -> None:
@@ -45,6 +49,26 @@ def open_regular(path: Path, *, follow: bool = True) -> BinaryIO:
     """
     flags = os.O_RDONLY | SAFELY
     return os.fdopen(_open(path, flags & ~os.O_NOFOLLOW if follow else flags), "rb")
+
+
+def digest(files: Iterable[tuple[str, Path]]) -> str:
+    """``12 files, 4711 bytes, sha256 ...`` of files and the names they go by.
+
+    It is over the names, the sizes and, up to `READ` bytes in all, the contents.
+
+    Raises:
+        OSError: one of them cannot be read.
+    """
+    entries = [(name, path, path.stat()) for name, path in sorted(files)]
+    total = sum(state.st_size for _, _, state in entries)
+    found = hashlib.sha256()
+    for name, path, state in entries:
+        found.update(f"{name}\0{state.st_size}\0".encode(errors="surrogateescape"))
+        if total <= READ and stat.S_ISREG(state.st_mode):
+            with open_regular(path) as file:
+                while block := file.read(2**20):
+                    found.update(block)
+    return f"{len(entries)} file{'s' * (len(entries) != 1)}, {total} bytes, sha256 {found.hexdigest()[:16]}"
 
 
 @contextmanager

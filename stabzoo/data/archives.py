@@ -12,6 +12,7 @@ from pathlib import Path
 from torchvision import datasets
 from torchvision.datasets.utils import download_and_extract_archive, download_url
 
+from stabzoo.data.spec import FOLDERS
 from stabzoo.errors import ConfigError
 from stabzoo.files import open_regular
 
@@ -36,19 +37,19 @@ class Archive:
     urls: tuple[tuple[str, str], ...]
 
 
-def _cifar(title: str, source: type[datasets.CIFAR10]) -> Archive:
+def _cifar(name: str, title: str, source: type[datasets.CIFAR10]) -> Archive:
     train, test = (tuple((name, md5) for name, md5 in files) for files in (source.train_list, source.test_list))
-    return Archive(title, source.base_folder, train, test, ((source.url, source.tgz_md5),))
+    return Archive(title, FOLDERS[name], train, test, ((source.url, source.tgz_md5),))
 
 
 _MNIST_FILES = tuple((name, md5) for name, md5 in datasets.MNIST.resources)
 
 ARCHIVES = {
-    "cifar10": _cifar("CIFAR-10", datasets.CIFAR10),
-    "cifar100": _cifar("CIFAR-100", datasets.CIFAR100),
+    "cifar10": _cifar("cifar10", "CIFAR-10", datasets.CIFAR10),
+    "cifar100": _cifar("cifar100", "CIFAR-100", datasets.CIFAR100),
     "mnist": Archive(
         "MNIST",
-        "MNIST/raw",
+        FOLDERS["mnist"],
         _MNIST_FILES[:2],
         _MNIST_FILES[2:],
         tuple((datasets.MNIST.mirrors[0] + name, md5) for name, md5 in _MNIST_FILES),

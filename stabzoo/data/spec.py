@@ -9,7 +9,7 @@ from pydantic import Field, FiniteFloat, PositiveFloat, PositiveInt, model_valid
 
 from stabzoo.config import Seed, Strict
 
-__all__ = ["DIGITS", "Archived", "Data", "Digits", "Folder", "ReadFromDisk", "Timm", "check_augmentation"]
+__all__ = ["DIGITS", "FOLDERS", "Archived", "Data", "Digits", "Folder", "ReadFromDisk", "Timm", "check_augmentation"]
 
 
 class Digits(Strict):
@@ -44,6 +44,10 @@ class Constants(Strict):
     std: Deviations
 
 
+FOLDERS = {"cifar10": "cifar-10-batches-py", "cifar100": "cifar-100-python", "mnist": "MNIST/raw"}
+"""Where the files of published data sets lie, as torchvision puts them."""
+
+
 class Archived(Strict):
     """CIFAR-10, CIFAR-100 (32x32 pixels, 50 000 for training) or MNIST (28x28, 60 000), from a copy of the user's.
 
@@ -58,6 +62,11 @@ class Archived(Strict):
     verified: bool = True
     normalization: Literal["measured", "mean-image"] | Constants = "measured"
     test_images: ClassVar[int] = 10_000
+
+    @property
+    def folder(self) -> str:
+        """Where its files lie, below the folder that holds all data sets."""
+        return FOLDERS[self.name]
 
     @model_validator(mode="after")
     def _of_three_channels(self) -> Archived:

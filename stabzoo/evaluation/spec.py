@@ -177,7 +177,7 @@ class Pgd(Strict):
     """Projected gradient ascent in the ball ||x' - x||_inf <= ``epsilon`` on pixels in [0, 1].
 
     From a point of the ball drawn with ``seed``, ``steps`` steps of 2.5 epsilon / steps along the gradient's sign.  An
-    upper bound of the accuracy that stronger attacks leave, no "robust accuracy".
+    upper bound on the accuracy that stronger attacks leave, no "robust accuracy".
 
     Source: Madry, Makelov, Schmidt, Tsipras, Vladu, ICLR 2018.
     """
@@ -198,7 +198,7 @@ class AutoAttack(Strict):
 
     APGD on the cross-entropy, targeted APGD on the ratio of logit differences, targeted FAB and 5000 queries of Square,
     one after the other on the images that are still put in their class, by the authors' code (``stabzoo[autoattack]``).
-    Random draws start from ``seed``.  What is left is an upper bound of the accuracy under attack, too.
+    Random draws start from ``seed``.  What is left is an upper bound on the accuracy under attack, too.
 
     Source: Croce & Hein, ICML 2020.
     """

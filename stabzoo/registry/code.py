@@ -2,32 +2,26 @@
 
 from __future__ import annotations
 
-import hashlib
 from importlib.util import find_spec
 from pathlib import Path
 
+from stabzoo.files import digest
 from stabzoo.registry.discovery import Plugin
 
 __all__ = ["code_digest"]
 
 
 def code_digest(plugin: Plugin) -> str:
-    """SHA-256, sixteen digits of it, of the files of a plugin's package, or of the archive that it lies in.
+    """The `digest` of the files of a plugin's package, or of the archive that it lies in.
 
     An installation for development changes without its version.  All files count but what Python has compiled.
     """
-    package = plugin.module.partition(".")[0]
     try:
-        spec = find_spec(package)
+        spec = find_spec(plugin.module.partition(".")[0])
     except (ImportError, ValueError):
         spec = None
-    found = hashlib.sha256()
-    archive = getattr(spec and spec.loader, "archive", None)
-    if archive:
-        found.update(Path(archive).read_bytes())
-    for folder in [] if archive or spec is None else sorted(spec.submodule_search_locations or ()):
-        for path in sorted(Path(folder).rglob("*")):
-            if path.is_file() and "__pycache__" not in path.parts:
-                found.update(f"{path.relative_to(folder)}\0{path.stat().st_size}\0".encode(errors="surrogateescape"))
-                found.update(path.read_bytes())
-    return found.hexdigest()[:16]
+    if archive := getattr(spec and spec.loader, "archive", None):
+        return digest([(Path(archive).name, Path(archive))])
+    folders = [Path(folder) for folder in (spec and spec.submodule_search_locations) or ()]
+    files = ((str(path.relative_to(folder)), path) for folder in folders for path in folder.rglob("*"))
+    return digest((name, path) for name, path in files if path.is_file() and "__pycache__" not in path.parts)

@@ -27,7 +27,7 @@ from stabzoo.training.networks import network_of
 from stabzoo.training.process import Process
 from stabzoo.training.progress import TrainingProgress
 from stabzoo.training.session import Session
-from stabzoo.training.spec import Job
+from stabzoo.training.spec import Job, difference
 from stabzoo.training.tracking import Tracker
 
 if TYPE_CHECKING:
@@ -203,9 +203,9 @@ def _same_job(job: Job, folder: Path, *, write: bool) -> None:
         there, here = theirs.get(key), mine[key]
         if there == here:
             continue
-        if isinstance(there, dict) and isinstance(here, dict):
-            part = min(name for name in {*there, *here} if there.get(name) != here.get(name))
-            key, there, here = f"{key}: {part}", there.get(part), here.get(part)
+        if isinstance(there, dict) and isinstance(here, dict) and (differing := difference(there, here)):
+            part, there, here = differing
+            key = f"{key}: {part}"
         raise ConfigError(
             f"{folder} holds another training: {key} is {json.dumps(there)} there and {json.dumps(here)} here; "
             "use another --folder to start anew"

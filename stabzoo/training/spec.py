@@ -19,15 +19,16 @@ from pydantic import (
 )
 
 from stabzoo.config import Strict, load_yaml, validate
-from stabzoo.data.manifest import NOT_HERE, digest
+from stabzoo.data.manifest import NOT_HERE
 from stabzoo.data.spec import Data, check_augmentation
 from stabzoo.errors import ConfigError, PluginError
+from stabzoo.files import digest
 from stabzoo.registry.catalogue import catalogue
 from stabzoo.registry.code import code_digest
 from stabzoo.registry.discovery import Plugin
 from stabzoo.registry.loading import scheme_of
 
-__all__ = ["Job", "Training", "recipe", "software", "sources"]
+__all__ = ["Job", "Training", "difference", "recipe", "software", "sources"]
 
 
 Share: TypeAlias = Annotated[float, Field(gt=0, le=1)]
@@ -150,7 +151,7 @@ def sources(model: str, args: Mapping[str, Any], images: str | None) -> dict[str
     """
     found: dict[str, str] = {}
     for plugin in _plugins_of(model):
-        found[f"plugin {plugin.name}"] = f"{plugin.distribution}, sha256 {code_digest(plugin)}"
+        found[f"plugin {plugin.name}"] = f"{plugin.distribution}, {code_digest(plugin)}"
     if found:
         try:
             found["coefficients"] = str(scheme_of(model, args).coefficients())
@@ -162,6 +163,14 @@ def sources(model: str, args: Mapping[str, Any], images: str | None) -> dict[str
     if images is not None:
         found["data"] = images
     return found
+
+
+def difference(there: Mapping[str, Any], here: Mapping[str, Any]) -> tuple[str, Any, Any] | None:
+    """The first name, in alphabetical order, that two mappings differ in, such as `sources`, and both values."""
+    for name in sorted({*there, *here}):
+        if there.get(name) != here.get(name):
+            return name, there.get(name), here.get(name)
+    return None
 
 
 def _plugins_of(model: str) -> list[Plugin]:

@@ -188,16 +188,14 @@ def test_show_says_all_that_is_in_the_file(run: Run, empty: Path) -> None:
             texts = [study.title, study.description, *study.limits, *(f"- {each}: " for each in study.scales)]
             texts += [entry.title for entry in study.evaluations] + [entry.kind for entry in study.diagnostics]
             texts += [text for table in study.published for text in (table.reference, table.setting)]
-            keys = [study.run(network, seed).key for network in study.networks for seed in study.seeds]
+            keys = [entry.key for _, entry in study.runs()]
             for text in (*texts, *keys, *(network.label for network in study.networks), study.data.title):
                 assert text in out
     data = json.loads(run("study show zerosnet-table-1 --scale laptop --json").out)
     study = load_study("zerosnet-table-1", "laptop")
     assert data["command"] == "stabzoo study zerosnet-table-1 --scale laptop"
     assert data["training"]["epochs"] == study.training.epochs
-    assert [entry["key"] for entry in data["runs"]] == [
-        study.run(network, seed).key for network in study.networks for seed in study.seeds
-    ]
+    assert [entry["key"] for entry in data["runs"]] == [entry.key for _, entry in study.runs()]
 
 
 # status

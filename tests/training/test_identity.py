@@ -11,14 +11,15 @@ from typing import Any
 import numpy as np
 import pytest
 from PIL import Image
+from torchvision import datasets
 
 import stabzoo
 from fixtures.commands import Run as Command
 from fixtures.messages import says
 from fixtures.plugins import GOOD_CODE
-from stabzoo.data import manifest as manifests
+from stabzoo import files
 from stabzoo.data.manifest import NOT_HERE, manifest
-from stabzoo.data.spec import DIGITS, Archived, Folder, Timm
+from stabzoo.data.spec import DIGITS, FOLDERS, Archived, Folder, Timm
 from stabzoo.registry.loading import forget
 from stabzoo.study import load_study
 from stabzoo.study.execution.session import RunSession
@@ -40,7 +41,7 @@ DIGITS_TRAINING = "--size 8 --arg width=4 --set epochs=1 --set batch_size=512 --
 
 
 def write_colours(root: Path) -> Path:
-    """Two classes, two images each, for training and for tests."""
+    """Two classes, four images each, for training and for tests."""
     random = np.random.default_rng(0)
     for part in ("train", "val"):
         for name in ("blue", "red"):
@@ -102,7 +103,7 @@ def test_other_images_are_another_run(change: Callable[[Path], None], tmp_path: 
 
 def test_of_many_bytes_names_and_sizes_are_read(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """A byte more is seen then, another one is not."""
-    monkeypatch.setattr(manifests, "READ", 100)
+    monkeypatch.setattr(files, "READ", 100)
     folder = write_colours(tmp_path)
     before = only_run(tmp_path).key
     change_a_byte(folder)
@@ -110,6 +111,13 @@ def test_of_many_bytes_names_and_sizes_are_read(tmp_path: Path, monkeypatch: pyt
     with (folder / "val" / "blue" / "0.png").open("ab") as file:
         file.write(b"!")
     assert only_run(tmp_path).key != before
+
+
+def test_published_files_lie_where_torchvision_puts_them() -> None:
+    """So that what was downloaded by it is found."""
+    assert {"cifar10": datasets.CIFAR10.base_folder, "cifar100": datasets.CIFAR100.base_folder} == {
+        name: folder for name, folder in FOLDERS.items() if name != "mnist"
+    }
 
 
 def test_what_needs_no_manifest_has_none(tmp_path: Path) -> None:

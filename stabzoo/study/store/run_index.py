@@ -87,18 +87,20 @@ class RunIndex:
         the same settings stands for it.
         """
         asked = {key for _, key in self.asked.get((study.name, study.scale), ())}
-        runs = self._runs(study, "cpu", asked)
+        here = study.runs()
+        unknown = any(not run.is_known for _, run in here)
+        done = {run.settings: run for run in self.store.runs(asked)} if self.store and unknown else {}
+
+        def on(device: Literal["cpu", "cuda"]) -> dict[str, tuple[Network, Run]]:
+            runs = [(network, run.model_copy(update={"device": device})) for network, run in here]
+            runs = [(network, run if run.is_known else done.get(run.settings, run)) for network, run in runs]
+            return {run.key: (network, run) for network, run in runs}
+
+        runs = on("cpu")
         if asked and not asked & runs.keys():
-            on_gpu = self._runs(study, "cuda", asked)
+            on_gpu = on("cuda")
             return on_gpu if asked & on_gpu.keys() else runs
         return runs
-
-    def _runs(self, study: Study, device: Literal["cpu", "cuda"], asked: set[str]) -> dict[str, tuple[Network, Run]]:
-        runs = study.runs(device)
-        if self.store and any(not run.is_known for _, run in runs):
-            done = {run.settings: run for run in self.store.runs(asked)}
-            runs = [(network, run if run.is_known else done.get(run.settings, run)) for network, run in runs]
-        return {run.key: (network, run) for network, run in runs}
 
     def records(self, study: Study) -> dict[str, Record]:
         """The finished runs of ``study``, by their keys: those of which all is measured that it asks for."""
@@ -133,9 +135,9 @@ class RunIndex:
     def _status(self, name: str, scale: str) -> StudyStatus:
         asked = self.asked[name, scale]
         if name in shipped_studies() and scale in (FULL, *load_study(name).scales):
-            study = load_study(name, scale)
-            if set(self.runs(study)) == {key for _, key in asked}:
-                return self.status(study)
+            status = self.status(load_study(name, scale))
+            if {run.key for run in status.runs} == {key for _, key in asked}:
+                return status
         states = [self._state(label, self.seeds.get(key), key, key in self.seeds) for label, key in asked]
         return StudyStatus(name, scale, tuple(states))
 
