@@ -34,6 +34,7 @@ if TYPE_CHECKING:
     from stabzoo.implicit.step import ImplicitStep, solver_report
     from stabzoo.methods import OneLeg, RungeKutta, Splitting, TruncatedSolve
     from stabzoo.methods.multistep import NOT_DECIDED, LinearMultistep
+    from stabzoo.metric import Evaluation, Metric
     from stabzoo.networks.checkpoints import checkpoint_filter_fn
     from stabzoo.networks.staged import Shape, StagedNetwork
     from stabzoo.registry.catalogue import list_models, list_schemes
@@ -55,6 +56,7 @@ _PUBLIC = {
     "ConfigError": "errors",
     "ConvergenceWarning": "implicit.report",
     "Discretization": "discretization",
+    "Evaluation": "metric",
     "ExplicitFamily": "schemes",
     "ExplicitMultistep": "schemes",
     "ExplicitRungeKutta": "schemes",
@@ -65,6 +67,7 @@ _PUBLIC = {
     "LearnableMultistep": "schemes",
     "LinearMultistep": "methods",
     "Measurement": "diagnostics.measurement",
+    "Metric": "metric",
     "NOT_DECIDED": "methods",
     "OneLeg": "methods",
     "Rational": "config",
@@ -113,6 +116,7 @@ __all__ = [  # a literal, for type checkers
     "ConfigError",
     "ConvergenceWarning",
     "Discretization",
+    "Evaluation",
     "ExplicitFamily",
     "ExplicitMultistep",
     "ExplicitRungeKutta",
@@ -123,6 +127,7 @@ __all__ = [  # a literal, for type checkers
     "LearnableMultistep",
     "LinearMultistep",
     "Measurement",
+    "Metric",
     "OneLeg",
     "Rational",
     "ReluStep",

@@ -1,7 +1,8 @@
-"""The hook that a plugin implements: with `Discretization`, the whole contract between stabzoo and its plugins.
+"""The hooks that a plugin may implement: with `Discretization` and `Evaluation`, the whole contract with plugins.
 
 A plugin is a Python package that is named by an entry point of group ``stabzoo``, ships a ``registry.yaml`` beside its
-``__init__.py`` (what it provides and claims, read without importing the package), and implements the hook below.
+``__init__.py`` (what it provides and claims, read without importing the package), and implements the hooks below of
+which it has something.  One that has data alone, models or studies (``studies/*.yaml``), implements none.
 """
 
 from collections.abc import Iterable
@@ -9,6 +10,7 @@ from collections.abc import Iterable
 import pluggy
 
 from stabzoo.discretization import Discretization
+from stabzoo.metric import Evaluation
 
 hookspec = pluggy.HookspecMarker("stabzoo")
 hookimpl = pluggy.HookimplMarker("stabzoo")
@@ -19,5 +21,14 @@ def stabzoo_discretizations() -> Iterable[type[Discretization]]:
     """Return this plugin's discretizations: classes whose ``name`` stands in the plugin's ``registry.yaml``.
 
     A class is called with the parameters that a user gives by name; the list shows it with its defaults.
+    """
+    return ()
+
+
+@hookspec
+def stabzoo_evaluations() -> Iterable[type[Evaluation]]:
+    """Return this plugin's evaluations: classes whose ``kind`` stands in the plugin's ``registry.yaml``.
+
+    A study, and the file of ``stabzoo evaluate --conditions``, writes one as a mapping of its ``kind`` and its settings.
     """
     return ()

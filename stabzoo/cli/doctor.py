@@ -135,7 +135,7 @@ def _examine(plugin: Plugin) -> Examined:
     if plugin.registry is not None:
         started = time.perf_counter()
         try:
-            schemes = len(load_plugin(plugin.name))
+            schemes = len(load_plugin(plugin.name).schemes)
             seconds = time.perf_counter() - started
             problems += model_problems(on_trial([ModelReport(name, plugin, config) for name, config in models.items()]))
             building = time.perf_counter() - started - seconds

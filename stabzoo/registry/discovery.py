@@ -12,10 +12,15 @@ import warnings
 from collections.abc import Iterable
 from dataclasses import dataclass, field
 from importlib.metadata import Distribution, distributions, version
+from typing import TYPE_CHECKING
 
 from stabzoo.errors import PluginWarning
 from stabzoo.registry.guard import failure_text
 from stabzoo.registry.schema import Registry
+
+if TYPE_CHECKING:
+    from pathlib import Path
+    from zipfile import Path as ZipPath
 
 __all__ = ["Plugin", "folder_of", "installation_problems", "installed_plugins"]
 
@@ -34,6 +39,7 @@ class Plugin:
         module: The package that implements it.
         distribution: What was installed, ``"stabzoo 0.1.0"``.
         registry: Its validated registry; None when that could not be read.
+        folder: Of its package, in which ``registry.yaml`` is, on the disk or in an archive.
         problems: What is wrong with it, one sentence each.
     """
 
@@ -41,6 +47,7 @@ class Plugin:
     module: str
     distribution: str
     registry: Registry | None = None
+    folder: Path | ZipPath | None = None
     problems: list[str] = field(default_factory=list)
 
     @property

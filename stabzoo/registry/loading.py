@@ -1,4 +1,4 @@
-"""The code of plugins, imported when one of their schemes is asked for, and the schemes that it gives."""
+"""The code of plugins, imported when something of theirs is asked for, and the schemes that it gives."""
 
 from __future__ import annotations
 
@@ -8,21 +8,18 @@ import sys
 from collections.abc import Iterable, Iterator
 from contextvars import ContextVar
 from functools import cache
-from itertools import islice
 from pathlib import Path
 from typing import Any
 
-import pluggy
 from pydantic import BaseModel
 
-from stabzoo import hookspecs
 from stabzoo.config import validate
 from stabzoo.discretization import Discretization
 from stabzoo.errors import ConfigError, PluginError, UnknownParameterError
 from stabzoo.methods.multistep import LinearMultistep
 from stabzoo.registry.catalogue import catalogue, list_schemes, our_sections, unknown_name
-from stabzoo.registry.discovery import GROUP, Plugin
 from stabzoo.registry.guard import plugin_code
+from stabzoo.registry.hooks import Provided, parameter_names, provided
 
 __all__ = [
     "edited_packages",
@@ -34,10 +31,6 @@ __all__ = [
     "scheme_class",
     "unload",
 ]
-
-MAX_SCHEMES = 1000  # of a plugin
-CONTRACT = [member for member in vars(Discretization) if not member.startswith("_")]
-
 
 _failures: ContextVar[dict[str, PluginError] | None] = ContextVar("failures", default=None)
 """By plugin, of the command that runs."""
@@ -63,8 +56,8 @@ def one_command() -> Iterator[None]:
 
 
 @cache
-def load_plugin(plugin_name: str) -> dict[str, type[Discretization]]:
-    """The discretizations of a plugin, by name; its code is imported.
+def load_plugin(plugin_name: str) -> Provided:
+    """What the hooks of a plugin return; its code is imported.
 
     Raises:
         PluginError: naming the plugin, whatever its code did.
@@ -77,7 +70,7 @@ def load_plugin(plugin_name: str) -> dict[str, type[Discretization]]:
     before = set(sys.modules)
     try:
         with plugin_code(f"{plugin} failed to load"):
-            found = _discretizations(plugin)
+            found = provided(plugin)
             _sources[package] = _files(package)
         return found
     except PluginError as error:
@@ -113,49 +106,6 @@ def unload(package: str, *, kept: Iterable[str] = ()) -> None:
             del sys.modules[name]
 
 
-def _discretizations(plugin: Plugin) -> dict[str, type[Discretization]]:
-    manager = pluggy.PluginManager(GROUP)
-    manager.add_hookspecs(hookspecs)
-    module = importlib.import_module(plugin.module)
-    manager.register(module, plugin.name)
-    hooks = manager.get_hookcallers(module) or []
-    if misspelt := [hook.name for hook in hooks if not hook.has_spec()]:
-        raise PluginError(f"{plugin}: there is no hook {misspelt[0]!r}; stabzoo has stabzoo_discretizations()")
-    schemes: dict[str, type[Discretization]] = {}
-    for result in manager.hook.stabzoo_discretizations():
-        if isinstance(result, str | bytes) or not isinstance(result, Iterable):
-            raise PluginError(f"{plugin}: stabzoo_discretizations() must return a list of classes, got {result!r:.80}")
-        for cls in islice(result, MAX_SCHEMES + 1):
-            _check_class(plugin, cls)
-            if len(schemes) == MAX_SCHEMES:
-                raise PluginError(f"{plugin}: stabzoo_discretizations() must return at most {MAX_SCHEMES} classes")
-            if schemes.setdefault(cls.name, cls) is not cls:
-                raise PluginError(f"{plugin}: stabzoo_discretizations() returns two classes named {cls.name!r}")
-    assert plugin.registry is not None
-    if missing := set(plugin.registry.schemes) - set(schemes):
-        reason = "which stabzoo_discretizations() does not return"
-        if not hooks:
-            reason = "but it has no hook; decorate stabzoo_discretizations() with @stabzoo.hookimpl"
-        raise PluginError(f"{plugin}: registry.yaml lists {', '.join(sorted(missing))}, {reason}")
-    if unlisted := set(schemes) - set(plugin.registry.schemes):
-        raise PluginError(f"{plugin}: registry.yaml does not list {', '.join(sorted(unlisted))}")
-    return schemes
-
-
-def _check_class(plugin: Plugin, cls: Any) -> None:
-    """Whether a class has all that `Discretization` lists."""
-    if not (isinstance(cls, type) and isinstance(getattr(cls, "name", None), str) and hasattr(cls, "coefficients")):
-        raise PluginError(
-            f"{plugin}: stabzoo_discretizations() must return classes with a name and coefficients(), got {cls!r:.80}"
-        )
-    fields = parameter_names(cls)
-    if lacking := [member for member in CONTRACT if not hasattr(cls, member) and member not in fields]:
-        raise PluginError(
-            f"{plugin}: the class {cls.__name__} lacks {', '.join(lacking)} of stabzoo.Discretization; define what "
-            "is missing, or derive from stabzoo.ExplicitMultistep"
-        )
-
-
 def scheme_class(name: str) -> type[Discretization]:
     """The class of a registered scheme.
 
@@ -166,12 +116,7 @@ def scheme_class(name: str) -> type[Discretization]:
     owners = catalogue().schemes
     if name not in owners:
         raise unknown_name("scheme", name, list_schemes())
-    return load_plugin(owners[name][0].name)[name]
-
-
-def parameter_names(scheme: type[Discretization]) -> list[str]:
-    """Names of the parameters of a scheme."""
-    return list(getattr(scheme, "model_fields", {}))
+    return load_plugin(owners[name][0].name).schemes[name]
 
 
 def get_scheme(name: str, **parameters: Any) -> Discretization:
