@@ -29,6 +29,6 @@ def stabzoo_discretizations() -> Iterable[type[Discretization]]:
 def stabzoo_evaluations() -> Iterable[type[Evaluation]]:
     """Return this plugin's evaluations: classes whose ``kind`` stands in the plugin's ``registry.yaml``.
 
-    A study, and the file of ``stabzoo evaluate --conditions``, writes one as a mapping of its ``kind`` and its settings.
+    A study, and the file of ``stabzoo evaluate --conditions``, has one as a mapping of its ``kind`` and its settings.
     """
     return ()

@@ -97,7 +97,10 @@ class Evaluation(Strict):
         'dropped-pixels share = 0.25'
         """
         settings = {name: value for name, value in self if name not in ("kind", "plugin", "seed")}
-        texts = (f"{name} = {value:g}" if isinstance(value, float) else f"{name} = {value}" for name, value in settings.items())
+        texts = (
+            f"{name} = {value:g}" if isinstance(value, float) else f"{name} = {value}"
+            for name, value in settings.items()
+        )
         return " ".join((self.kind, ", ".join(texts))).strip()
 
     @property

@@ -27,13 +27,15 @@ def evaluate_trained(
     wrong = int(bool(found.diverged or found.failures))
     if as_json:
         diverged = [folder in found.diverged for folder in folders]
-        print_json({"diverged": diverged, "failures": found.failures, **found.numbers})
+        failures = {"failures": found.failures} if found.failures else {}
+        print_json({"diverged": diverged, **failures, **found.numbers})
         return wrong
     names, values = zip(*found.rows(), strict=True)
     networks = "network" if len(folders) == 1 else f"{len(folders)} networks, mean ± standard deviation"
     table(output(), {"": names, networks: values}, ())
     output().print(
-        "Percent, but for the negative log-likelihood and where another unit stands. Under an attack: an upper bound, which stronger ones may lower."
+        "Percent, but for the negative log-likelihood and where another unit stands. Under an attack: an upper bound, "
+        "which stronger ones may lower."
     )
     for folder in found.diverged:
         say(output(), f"{folder}: its training diverged, at a loss that was not finite.", style="red")

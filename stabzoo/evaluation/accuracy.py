@@ -49,9 +49,7 @@ def training_accuracy(network: nn.Module, images: ImageDataset) -> float:
     return 100 * sum(num_correct(_logits(network, x.to(device)), y.to(device)) for x, y in batches) / images.train_count
 
 
-def measure(
-    network: nn.Module, images: ImageDataset, evaluations: Sequence[Evaluation]
-) -> list[float | PluginError]:
+def measure(network: nn.Module, images: ImageDataset, evaluations: Sequence[Evaluation]) -> list[float | PluginError]:
     """What ``network`` comes to under each of the evaluations, which share one pass over the test images.
 
     An evaluation of a plugin has a copy of the network, of the images and of the random stream, and whatever it raises

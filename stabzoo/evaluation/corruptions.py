@@ -32,7 +32,9 @@ class CorruptedImages:
         self, title: str, names: Sequence[str], severities: Sequence[int], most: int, images: ImageDataset
     ) -> None:
         if images.corrupted is None:
-            raise ConfigError(f"{title}: expected cifar10 or cifar100 as the data, whose corrupted copies are published")
+            raise ConfigError(
+                f"{title}: expected cifar10 or cifar100 as the data, whose corrupted copies are published"
+            )
         labels = np.concatenate(
             [labels.numpy() for _, labels in images.testing(torch.arange(images.test_count).split(1000))]
         )

@@ -1,4 +1,4 @@
-"""The kinds of evaluations: those that come with stabzoo, and those of plugins, whose code is imported when one is read.
+"""The kinds of evaluations: ours, and those of plugins, whose code is imported when one is read.
 
 A field of type `AnyEvaluation` holds an evaluation of any kind, written as a mapping with its ``kind``.
 """
@@ -8,7 +8,15 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Annotated, Any
 
-from pydantic import BeforeValidator, ConfigDict, PrivateAttr, SerializeAsAny, TypeAdapter, ValidationError, ValidationInfo
+from pydantic import (
+    BeforeValidator,
+    ConfigDict,
+    PrivateAttr,
+    SerializeAsAny,
+    TypeAdapter,
+    ValidationError,
+    ValidationInfo,
+)
 from pydantic_core import InitErrorDetails, PydanticCustomError
 
 from stabzoo.errors import PluginError, quoted

@@ -130,7 +130,7 @@ def studies_of(plugin: Plugin) -> dict[str, Path | ZipPath]:
 
 @dataclass(frozen=True)
 class Catalogue:
-    """Every plugin found, and the owner of every scheme, model, kind of evaluation, and study that is no one of ours."""
+    """Every plugin found, and the owner of every scheme, model, foreign kind of evaluation and foreign study."""
 
     plugins: tuple[Plugin, ...]
     schemes: dict[str, tuple[Plugin, SchemeClaim]] = field(default_factory=dict)

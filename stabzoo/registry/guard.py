@@ -36,9 +36,7 @@ None where that cannot be known."""
 
 
 @contextlib.contextmanager
-def plugin_code(
-    where: str, *, passes: tuple[type[Exception], ...] = (), limited: bool = True
-) -> Iterator[None]:
+def plugin_code(where: str, *, passes: tuple[type[Exception], ...] = (), limited: bool = True) -> Iterator[None]:
     """Run a plugin's code inside: whatever it raises is a `PluginError`, except what ``passes`` and Ctrl-C.
 
     A `KeyboardInterrupt` that the plugin raises by itself is a failure like any other; the user's own comes out as one

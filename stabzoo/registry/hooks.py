@@ -80,9 +80,7 @@ def _classes(
 def _scheme_name(plugin: Plugin, call: str, cls: Any) -> str:
     """The name of a class that has all that `Discretization` lists."""
     if not (isinstance(cls, type) and isinstance(getattr(cls, "name", None), str) and hasattr(cls, "coefficients")):
-        raise PluginError(
-            f"{plugin}: {call} must return classes with a name and coefficients(), got {cls!r:.80}"
-        )
+        raise PluginError(f"{plugin}: {call} must return classes with a name and coefficients(), got {cls!r:.80}")
     fields = parameter_names(cls)
     if lacking := [member for member in CONTRACT if not hasattr(cls, member) and member not in fields]:
         raise PluginError(

@@ -77,7 +77,8 @@ def conditions(path: Path | None, data: Data) -> tuple[Evaluation, ...]:
 class Evaluated:
     """Numbers of several networks trained alike, one each: percentages where no unit stands beside the name.
 
-    The negative log-likelihood has none.  ``failures`` are what plugins' evaluations raised instead.  ``diverged`` are the folders of those whose training diverged: what is measured of them is not what they were
+    The negative log-likelihood has none.  ``failures`` are what plugins' evaluations raised instead.  ``diverged`` are
+    the folders of those whose training diverged: what is measured of them is not what they were
     trained for.
     """
 

@@ -58,7 +58,8 @@ class Record(Strict):
 
     ``coefficients`` is None for a network without a scheme; ``losses`` are the mean training losses of the finished
     epochs; ``warnings`` say what was wrong with the network and since which epoch: it died, or an equation of its
-    implicit steps lost its proof; ``unmeasured`` what failed at it; ``cpu`` is the instruction set torch used, which may change the last digits;
+    implicit steps lost its proof; ``unmeasured`` are those that failed at it;
+    ``cpu`` is the instruction set torch used, which may change the last digits;
     ``test_images`` is the number of images that every accuracy was counted on, None in a record from before that.
     """
 
