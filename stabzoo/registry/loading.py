@@ -80,8 +80,11 @@ def load_plugin(plugin_name: str) -> Provided:
 
 
 def _files(package: str) -> dict[Path, tuple[int, int]]:
-    """When the modules of an imported package were last changed, and their sizes."""
-    files = [file for folder in getattr(sys.modules[package], "__path__", ()) for file in Path(folder).rglob("*.py")]
+    """When the modules of an imported package, or the archive they are in, were last changed, and their sizes."""
+    module = sys.modules[package]
+    archive = getattr(module.__spec__ and module.__spec__.loader, "archive", None)
+    files = [file for folder in getattr(module, "__path__", ()) for file in Path(folder).rglob("*.py")]
+    files += [Path(archive)] if archive else []
     states = ((file, file.stat()) for file in files if file.is_file())
     return {file: (state.st_mtime_ns, state.st_size) for file, state in states}
 
