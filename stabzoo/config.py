@@ -71,6 +71,10 @@ MAX_MISTAKES = 20
 """Lines of an error message; a list of the wrong kind has one mistake an entry."""
 
 
+def _is_model(annotation: Any) -> bool:
+    return isinstance(annotation, type) and issubclass(annotation, BaseModel)
+
+
 def _derived(model: type[BaseModel]) -> list[type[BaseModel]]:
     """A model and all that are derived from it: a field may hold any of them, told by a tag."""
     return [model, *(found for cls in model.__subclasses__() for found in _derived(cls))]
@@ -78,7 +82,7 @@ def _derived(model: type[BaseModel]) -> list[type[BaseModel]]:
 
 def _models(annotation: Any) -> list[type[BaseModel]]:
     """The models that a field may hold, in a container, an option or a union."""
-    if hasattr(annotation, "model_fields"):
+    if _is_model(annotation):
         return [annotation]
     return [model for part in get_args(annotation) for model in _models(part)]
 
@@ -87,8 +91,8 @@ def _accepted(model: type[BaseModel], location: tuple[int | str, ...]) -> list[s
     """Names of the fields accepted beside ``location`` (empty when the place is not a model's)."""
     here: Any = model
     for key in location[:-1]:
-        fields = getattr(here, "model_fields", None)
-        if fields is None:  # the key of a container, or the tag that chose one of a union's models
+        fields = here.model_fields if _is_model(here) else None
+        if fields is None or (key not in fields and here.__subclasses__()):  # a container's key, or a tag that chose
             models = _models(here)
             tagged = [
                 found
@@ -96,12 +100,13 @@ def _accepted(model: type[BaseModel], location: tuple[int | str, ...]) -> list[s
                 for found in _derived(model)
                 if any(key in get_args(field.annotation) for field in found.model_fields.values())
             ]
-            here = tagged[0] if tagged else models[0] if len(models) == 1 else here
+            here = tagged[-1] if tagged else models[0] if len(models) == 1 else here
         elif key in fields:
             here = fields[key].annotation
         else:
             return []
-    return list(getattr(here, "model_fields", {}))
+    fields = here.model_fields if _is_model(here) else {}
+    return [name for name, field in fields.items() if field.repr]  # one that is not shown is filled in
 
 
 def explain(error: ValidationError, model: type[BaseModel]) -> str:

@@ -8,9 +8,9 @@ which it has something.  One that has data alone, models or studies (``studies/*
 from collections.abc import Iterable
 
 import pluggy
+from pydantic import BaseModel
 
 from stabzoo.discretization import Discretization
-from stabzoo.metric import Evaluation
 
 hookspec = pluggy.HookspecMarker("stabzoo")
 hookimpl = pluggy.HookimplMarker("stabzoo")
@@ -26,9 +26,9 @@ def stabzoo_discretizations() -> Iterable[type[Discretization]]:
 
 
 @hookspec
-def stabzoo_evaluations() -> Iterable[type[Evaluation]]:
+def stabzoo_evaluations() -> Iterable[type[BaseModel]]:
     """Return this plugin's evaluations: classes whose ``kind`` stands in the plugin's ``registry.yaml``.
 
-    A study, and the file of ``stabzoo evaluate --conditions``, has one as a mapping of its ``kind`` and its settings.
+    They are derived from `stabzoo.Evaluation`.  A study, and the file of ``stabzoo evaluate --conditions``, has one as a mapping of its ``kind`` and its settings.
     """
     return ()

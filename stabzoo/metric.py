@@ -85,18 +85,20 @@ class Evaluation(Strict):
     metric: ClassVar[Metric] = ACCURACY
 
     kind: str
-    plugin: str = ""
+    plugin: str = Field(default="", repr=False)
 
     @property
     def title(self) -> str:
-        """Short name in tables and plots, unique in a study: by default the kind with its settings, without the seed.
+        """Short name in tables and plots, unique in a study: by default the kind and its settings but the seed.
 
         >>> class Dropped(Evaluation):
         ...     share: float
         >>> Dropped(kind="dropped-pixels", share=0.25).title
         'dropped-pixels share = 0.25'
         """
-        settings = {name: value for name, value in self if name not in ("kind", "plugin", "seed")}
+        settings = {
+            name: value for name, value in self if name not in ("kind", "plugin", "seed") and value not in (None, "")
+        }
         texts = (
             f"{name} = {value:g}" if isinstance(value, float) else f"{name} = {value}"
             for name, value in settings.items()

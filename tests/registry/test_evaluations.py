@@ -17,7 +17,7 @@ from torch import nn
 
 import stabzoo
 from fixtures.commands import Run
-from fixtures.messages import raises, refuses, says, warns
+from fixtures.messages import raises, says
 from stabzoo.data.loading import load_images
 from stabzoo.data.spec import Digits
 from stabzoo.errors import ConfigError, PluginError, PluginWarning
@@ -111,13 +111,16 @@ def linear() -> nn.Module:
     return nn.Sequential(nn.Flatten(), nn.Linear(64, 10)).eval()
 
 
-def install_tests(install: Install, code: str = CODE, registry: str = REGISTRY, **studies: str) -> Path:
+def install_tests(
+    install: Install, code: str = CODE, registry: str = REGISTRY, *, refresh: bool = True, **studies: str
+) -> Path:
     """The plugin ``tests`` with studies of these names."""
     folder = install("tests", code, registry)
     (folder / "studies").mkdir(exist_ok=True)
     for name, text in studies.items():
         (folder / "studies" / f"{name}.yaml").write_text(text)
-    stabzoo.refresh()
+    if refresh:
+        stabzoo.refresh()
     return folder
 
 
@@ -188,12 +191,14 @@ def test_a_plugin_that_is_not_what_it_lists(install: Install, old: str, new: str
 
 def test_a_kind_has_one_owner(install: Install) -> None:
     """Ours, or the first plugin's."""
-    install_tests(install, registry="tests: {evaluations: [clean, loss]}")
-    with warns(PluginWarning, PLUGIN, "'clean'", "stabzoo itself"):
-        stabzoo.refresh()
-    install("more", CODE, "more: {evaluations: [loss, size]}")
-    with warns(PluginWarning, "'loss'", PLUGIN, "plugin 'more'"):
-        stabzoo.refresh()
+    install_tests(install, registry="tests: {evaluations: [clean, loss]}", refresh=False)
+    install("zmore", CODE, "zmore: {evaluations: [loss, size]}")
+    with pytest.warns(PluginWarning) as told:
+        catalogue()
+    first, second = (str(warning.message) for warning in told)
+    says(first, PLUGIN, "'clean'", "stabzoo itself")
+    says(second, "plugin 'zmore'", "'loss'", PLUGIN)
+    assert [catalogue().evaluations[kind].name for kind in ("loss", "size")] == ["tests", "zmore"]
 
 
 # measuring
@@ -249,18 +254,18 @@ def test_a_study_of_a_plugin(install: Install, run: Run, tmp_path: Path) -> None
     folder = install_tests(install, mine=STUDY)
     listed = json.loads(run(f"study list --json --folder {made(tmp_path)}").out)["studies"]
     assert {entry["name"]: entry["plugin"] for entry in listed}["mine"] == "tests"
-    assert says(run("study show mine").out, PLUGIN, "loss (nat, lower is better)")
+    says(run("study show mine").out, PLUGIN, "loss (nat, lower is better)")
     place = tmp_path / "runs"
     line = f"study run mine --workers 1 --folder {place}"
     first = run(line)
     assert first.status == 0, first.err
-    assert says(first.out, "loss (nat, lower is better)", "dropped-pixels share = 0.5")
+    says(first.out, "loss (nat), lower is better", "in loss", "under dropped-pixels share = 0.5")
     results = json.loads((place / "results.json").read_text())
     by_kind = {entry["evaluation"]["kind"]: entry for entry in results["networks"][0]["measured"]}
     assert by_kind["loss"]["metric"] == {"name": "loss", "unit": "nat", "higher_is_better": False}
     assert by_kind["loss"]["evaluation"]["plugin"] == "stabzoo-tests 9.0"
     assert by_kind["size"]["mean"] > 1000
-    assert says(run(line).out, "nothing to train")
+    says(run(line).out, "nothing to train")
     assert run(f"study export {tmp_path / 'all.csv'} --folder {place}").status == 0
     assert "loss,nat" in (tmp_path / "all.csv").read_text()
 
@@ -269,10 +274,12 @@ def test_a_study_of_a_plugin(install: Install, run: Run, tmp_path: Path) -> None
     shutil.rmtree(folder)
     shutil.rmtree(tmp_path / "stabzoo_tests-9.0.dist-info")
     stabzoo.refresh()
-    refuses(run(f"study run {study} --folder {place}"), "unknown evaluation 'dropped-pixels'")
+    refused = run(f"study run {study} --folder {place}")
+    assert refused.status != 0
+    says(refused.err, study, "unknown evaluation 'dropped-pixels'")
     reported = run(f"study report {study} --folder {place}")
     assert reported.status == 0, reported.err
-    assert says(reported.out, "loss (nat, lower is better)", "dropped-pixels share = 0.5")
+    says(reported.out, "loss (nat), lower is better", "in loss", "under dropped-pixels share = 0.5")
     again = json.loads((place / "results.json").read_text())
     assert [e["mean"] for e in again["networks"][0]["measured"]] == [
         e["mean"] for e in results["networks"][0]["measured"]
@@ -296,15 +303,15 @@ def test_a_failure_in_a_study_is_tried_again(install: Install, run: Run, tmp_pat
     line = f"study run mine --workers 1 --folder {place}"
     first = run(line)
     assert first.status == 1
-    assert says(first.out, "failed: stable, seed 0", PLUGIN, "RuntimeError: out of order")
+    says(first.out, "failed: stable, seed 0", PLUGIN, "RuntimeError: out of order")
     results = json.loads((place / "results.json").read_text())
     assert [entry["evaluation"]["kind"] for entry in results["networks"][0]["measured"]] == [
         "clean",
         "dropped-pixels",
         "loss",
     ]
-    assert says(run(f"study status mine --folder {place}").out, "failed", "out of order")
-    assert says(run(f"study report mine --folder {place}").out, "failed: stable, seed 0", "out of order")
+    says(run(f"study status mine --folder {place}").out, "failed", "out of order")
+    says(run(f"study report mine --folder {place}").out, "failed: stable, seed 0", "out of order")
     code = folder / "__init__.py"
     code.write_text(code.read_text().replace("if self.fails", "if False"))
     stabzoo.refresh()
@@ -323,15 +330,16 @@ def test_another_version_measures_again(install: Install) -> None:
 
 def test_names_of_studies(install: Install) -> None:
     """One of ours stays ours, one of another plugin's that one's; both are named."""
-    install_tests(install, quickstart=STUDY, mine=STUDY)
-    with warns(PluginWarning, PLUGIN, "'quickstart'", "stabzoo itself"):
-        stabzoo.refresh()
-    folder = install("more", "", "more: {}")
+    install_tests(install, refresh=False, quickstart=STUDY, mine=STUDY)
+    folder = install("zmore", "", "zmore: {}")
     (folder / "studies").mkdir()
     (folder / "studies" / "mine.yaml").write_text(STUDY)
-    with warns(PluginWarning, "'mine'", "plugin 'more'", PLUGIN):
-        stabzoo.refresh()
-    assert "mine" not in catalogue().evaluations
+    with pytest.warns(PluginWarning) as told:
+        catalogue()
+    first, second = (str(warning.message) for warning in told)
+    says(first, PLUGIN, "'quickstart'", "stabzoo itself")
+    says(second, "plugin 'zmore'", "'mine'", PLUGIN)
+    assert {name: plugin.name for name, (plugin, _) in catalogue().studies.items()} == {"mine": "tests"}
 
 
 def test_a_bad_study_of_a_plugin_costs_itself(install: Install, run: Run, tmp_path: Path) -> None:
@@ -341,7 +349,7 @@ def test_a_bad_study_of_a_plugin_costs_itself(install: Install, run: Run, tmp_pa
     assert found.status == 0
     listed = json.loads(found.out)
     assert "good" in [study["name"] for study in listed["studies"]]
-    assert says(" ".join(listed["problems"]), PLUGIN, "mine.yaml")
+    says(" ".join(listed["problems"]), PLUGIN, "mine.yaml")
 
 
 def zipped(folder: Path, archive: Path, below: str = "") -> None:

@@ -263,7 +263,7 @@ def test_test_images_are_counted_in_a_store_from_before(tmp_path: Path, monkeypa
                 (record.run.key, spec, record.run.data.name),
             )
             connection.execute(
-                "INSERT INTO measurements (run, evaluation, kind, title, value) VALUES (?, ?, 'clean', 'clean', 90)",
+                "INSERT INTO measurements (run, evaluation, kind, title, accuracy) VALUES (?, ?, 'clean', 'clean', 90)",
                 (record.run.key, '{"kind": "clean"}'),
             )
     store = Store(tmp_path)

@@ -29,9 +29,9 @@ class Contrast:
 
     label: str
     evaluation: str
-    places: int
     first: Sample
     second: Sample
+    places: int = 1
 
     @property
     def difference(self) -> Estimate | None:
@@ -81,9 +81,9 @@ def contrasts(first: tuple[Study, Sequence[Row]], second: tuple[Study, Sequence[
         Contrast(
             row.network.label,
             evaluation.heading,
-            places_of(evaluation, row.values(evaluation)),
             row.sample(evaluation),
             others[row.network.label].sample(titled[evaluation.title]),
+            places_of(evaluation, row.values(evaluation)),
         )
         for row in first[1]
         if row.network.label in others

@@ -179,8 +179,8 @@ def method_note(comparisons: Sequence[Comparison]) -> str:
     return (
         "Gap: the mean of the zero-stable networks minus that of the unstable ones, each by its mean over the seeds. "
         f"Margin: the worst zero-stable network minus the best unstable one. {turned}{INTERVALS} Rank "
-        "correlation, which decides nothing: Spearman's over all runs, between proved zero stability (1 or 0) and accuracy, of the most "
-        f"that runs with these ties can have: {correlations}."
+        "correlation, which decides nothing: Spearman's over all runs, between proved zero stability (1 or 0) and "
+        f"accuracy, of the most that runs with these ties can have: {correlations}."
     )
 
 

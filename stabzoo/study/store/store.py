@@ -6,7 +6,7 @@ import json
 import sqlite3
 from collections.abc import Callable, Iterable
 from datetime import datetime, timezone
-from functools import lru_cache
+from functools import cache, lru_cache
 from pathlib import Path
 from typing import Any
 
@@ -121,12 +121,13 @@ class Store:
 
     def _read(self, connection: sqlite3.Connection, runs: Iterable[Run]) -> dict[str, Record | DamagedRecordError]:
         asked = {run.key: run for run in runs}
+        read = cache(_evaluation)  # no longer: the code of a plugin may be another next time
         keys = json.dumps(list(asked))
         measured: dict[str, list[Any]] = {}
         for key, *entry in connection.execute(
             _SELECT.format("run, evaluation, title, metric, value", "measurements"), [keys]
         ):
-            measured.setdefault(key, []).append(entry)
+            measured.setdefault(key, []).append((read, *entry))
         diagnosed: dict[str, list[Any]] = {}
         for key, entry, found in connection.execute(_SELECT.format("run, diagnostic, result", "diagnoses"), [keys]):
             diagnosed.setdefault(key, []).append((entry, found))
@@ -168,14 +169,13 @@ _metric = lru_cache(1024)(Metric.model_validate_json)
 _diagnostic: Callable[[str], Diagnostic] = lru_cache(1024)(TypeAdapter(Diagnostic).validate_json)
 
 
-@lru_cache(1024)
 def _evaluation(text: str) -> Evaluation:
     return evaluation_adapter.validate_json(text, context=RECORDED)
 
 
-def _measured(evaluation: str, title: str, metric: str, value: Any) -> dict[str, Any]:
+def _measured(read: Callable[[str], Evaluation], text: str, title: str, metric: str, value: Any) -> dict[str, Any]:
     kind = _metric(metric)
-    return {"evaluation": recorded(_evaluation(evaluation), title, kind), "metric": kind, "value": value}
+    return {"evaluation": recorded(read(text), title, kind), "metric": kind, "value": value}
 
 
 _SELECT = "SELECT {} FROM {} WHERE run IN (SELECT value FROM json_each(?)) ORDER BY id"
