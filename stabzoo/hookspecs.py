@@ -29,7 +29,7 @@ def stabzoo_discretizations() -> Iterable[type[Discretization]]:
 def stabzoo_evaluations() -> Iterable[type[BaseModel]]:
     """Return this plugin's evaluations: classes whose ``kind`` stands in the plugin's ``registry.yaml``.
 
-    They are derived from `stabzoo.Evaluation`.  A study, and the file of ``stabzoo evaluate --conditions``, has one as a
-    mapping of its ``kind`` and its settings.
+    They are derived from `stabzoo.Evaluation`.  A study, and the file of ``stabzoo evaluate --conditions``, has one as
+    a mapping of its ``kind`` and its settings.
     """
     return ()
