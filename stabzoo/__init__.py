@@ -44,6 +44,7 @@ if TYPE_CHECKING:
         TruncatedSolve,
     )
     from stabzoo.methods.multistep import NOT_DECIDED, LinearMultistep
+    from stabzoo.metric import Evaluation, Metric
     from stabzoo.networks.branch import BranchSite
     from stabzoo.networks.checkpoints import checkpoint_filter_fn
     from stabzoo.networks.staged import StagedNetwork
@@ -69,6 +70,7 @@ _PUBLIC = {
     "ConfigError": "errors",
     "ConvergenceWarning": "implicit.report",
     "Discretization": "discretization",
+    "Evaluation": "metric",
     "ExplicitFamily": "schemes",
     "ExplicitMultistep": "schemes",
     "ExplicitRungeKutta": "schemes",
@@ -81,6 +83,7 @@ _PUBLIC = {
     "LinearMultistep": "methods",
     "Measurement": "diagnostics.measurement",
     "Method": "methods",
+    "Metric": "metric",
     "MultistepStep": "networks.steps",
     "NOT_DECIDED": "methods",
     "OneLeg": "methods",
@@ -139,6 +142,7 @@ __all__ = [  # a literal, for type checkers
     "ConfigError",
     "ConvergenceWarning",
     "Discretization",
+    "Evaluation",
     "ExplicitFamily",
     "ExplicitMultistep",
     "ExplicitRungeKutta",
@@ -151,6 +155,7 @@ __all__ = [  # a literal, for type checkers
     "LinearMultistep",
     "Measurement",
     "Method",
+    "Metric",
     "MultistepStep",
     "OneLeg",
     "PartitionedRungeKutta",
