@@ -1,4 +1,4 @@
-"""What an author of a plugin tests a scheme, a branch or an evaluation with; needs stabzoo and, for the decorator, pytest.
+"""What an author of a plugin tests schemes, branches and evaluations with; needs stabzoo and, to decorate, pytest.
 
 >>> from stabzoo.testing import check_discretization
 >>> print(check_discretization("zerosnet_opt"))

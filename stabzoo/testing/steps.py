@@ -267,7 +267,7 @@ def check_computes(scheme: Discretization) -> None:
         with torch.no_grad():
             new = module(past[0].clone(), [tensor.clone() for tensor in [*past, *slopes]])[0]
         where = f", at step {at['number']} with {len(past)} states" if at else ""
-        text = f"expected the step of the stated {method.kind} method, {str(method):.200}{where}"
+        text = f"expected the step of the stated {method.kind} method, {method!s:.200}{where}"
         _close(new, Reference.step(method, past, f), 1e-9, text)
 
 

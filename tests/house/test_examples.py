@@ -19,8 +19,8 @@ NAMES = sorted(folder.name for folder in EXAMPLES.iterdir())
 
 
 def test_there_is_one_of_each_kind() -> None:
-    """Explicit, implicit, and a block of its own."""
-    assert NAMES == ["stabzoo-bdf2", "stabzoo-heun", "stabzoo-leapfrog"]
+    """Explicit, implicit, a block of its own, and an evaluation with a study."""
+    assert NAMES == ["stabzoo-bdf2", "stabzoo-dropped-pixels", "stabzoo-heun", "stabzoo-leapfrog"]
 
 
 @pytest.mark.parametrize("name", NAMES)
