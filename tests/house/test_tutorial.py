@@ -31,7 +31,7 @@ class Reader:
         self.environment = {
             **os.environ,
             "PATH": f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}",
-            "PYTHONPATH": str(site),
+            "PYTHONPATH": os.pathsep.join([str(site), *filter(None, [os.environ.get("PYTHONPATH")])]),
             "PIP_TARGET": str(site),
             "PIP_UPGRADE": "1",
             "PIP_NO_DEPS": "1",
@@ -90,7 +90,9 @@ def test_every_block_does_what_the_tutorial_says(tmp_path: Path) -> None:
 def test_what_it_says_of_the_checks() -> None:
     """Their number, the name of each, and every kind of block that there is."""
     assert f"each of the {len(CHECKS)} checks of `stabzoo.testing`" in TUTORIAL
-    named = re.findall(r"`(check_\w+)`", TUTORIAL.partition("checks of `stabzoo.testing`:")[2].partition("A check that")[0])
+    named = re.findall(
+        r"`(check_\w+)`", TUTORIAL.partition("checks of `stabzoo.testing`:")[2].partition("A check that")[0]
+    )
     assert named == [check.name for check in CHECKS], "every check, in the order of the kit"
     assert {language for language, _ in BLOCKS} == {"bash", "python", "yaml", "text"}
     assert TUTORIAL.count("```") == 2 * len(BLOCKS)

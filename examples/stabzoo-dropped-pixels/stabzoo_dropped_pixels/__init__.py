@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Literal
 
 from pydantic import Field
+
 from stabzoo import Evaluation, hookimpl
 
 if TYPE_CHECKING:
