@@ -20,7 +20,6 @@ from typing import Literal, TypeAlias
 import yaml
 from jinja2 import Environment, PackageLoader, StrictUndefined
 
-import stabzoo
 from stabzoo.errors import ConfigError
 from stabzoo.methods import RungeKutta
 from stabzoo.methods.multistep import LinearMultistep
@@ -279,8 +278,8 @@ def _refuse_bad_name(name: str, kind: Kind) -> None:
         )
     if is_reserved(name) or name in sys.stdlib_module_names or keyword.issoftkeyword(name) or _is_installed(name):
         raise ConfigError(f"the name {name!r} is Python's, stabzoo's or an installed package's; choose another")
-    if (imported := _class_name(name)) in (*stabzoo.__all__, *IMPORTED):
-        raise ConfigError(f"the name {name!r}: its class would have the name {imported}, of another; choose another")
+    if is_reserved(taken := _class_name(name)) or taken in IMPORTED:
+        raise ConfigError(f"the name {name!r}: its class would have the name {taken}, of another; choose another")
     found = catalogue()
     if owner := next((plugin for plugin in found.plugins if plugin.name == name), None):
         raise ConfigError(f"the name {name!r} is taken by {owner}; choose another")

@@ -97,6 +97,7 @@ def test_the_command_says_what_it_wrote(run: Run, tmp_path: Path) -> None:
         ("implicit_multistep", ("name 'implicit_multistep'", "class")),
         ("explicit_multistep --kind block", ("name 'explicit_multistep'", "class")),
         ("literal --kind evaluation", ("name 'literal'", "class", "Literal")),
+        ("none --kind evaluation", ("name 'none'", "class", "None")),
         ("strict --kind branch", ("name 'strict'", "class", "Strict")),
         ("se --kind branch", ("name 'se'", "branch", "plugin 'residuals' (stabzoo 0.1.0)")),
         ("clean --kind evaluation", ("name 'clean'", "evaluation", "stabzoo itself")),
