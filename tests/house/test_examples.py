@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import importlib
 import shlex
+import sys
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -16,6 +18,16 @@ from stabzoo.testing.steps import TIGHT, check_computes
 
 EXAMPLES = ROOT / "examples"
 NAMES = sorted(folder.name for folder in EXAMPLES.iterdir())
+
+
+@pytest.fixture(autouse=True)
+def imported_for_one_test() -> Iterator[None]:
+    """Others may give a plugin of theirs the name of an example."""
+    before = set(sys.modules)
+    yield
+    for module in set(sys.modules) - before:
+        if module.partition(".")[0] in {name.replace("-", "_") for name in NAMES}:
+            del sys.modules[module]
 
 
 def test_there_is_one_of_each_kind() -> None:
