@@ -12,7 +12,7 @@ from dataclasses import dataclass, replace
 from fnmatch import fnmatchcase
 from typing import Any
 
-from stabzoo.discretization import Discretization
+from stabzoo.discretization import BranchKind, Discretization
 from stabzoo.errors import ConfigError, PluginError, PluginWarning, enumeration
 from stabzoo.methods import NOT_DECIDED, NotDecided, OwnStep
 from stabzoo.registry.catalogue import Catalogue, catalogue, unknown_name
@@ -259,24 +259,30 @@ def plugin_problems() -> list[str]:
 @one_command()
 def branch_problems(of: Plugin | None = None) -> list[str]:
     """Return why kinds of branches (``of`` a plugin) cannot be built, from building them on the meta device."""
-    import torch
-
-    from stabzoo.networks.branch import BranchSite, build_branch
-
     problems: list[str] = []
     for name, (plugin, _) in _catalogue().branches.items():
         if of not in (None, plugin):
             continue
         try:
             kind = get_branch(name)
-            with plugin_code(f"{plugin}: branch {name!r}"), torch.device("meta"):
-                for site in (BranchSite(4, 4, 4), BranchSite(4, 8, 8, stride=2)):
-                    build_branch(kind, site, tried=True)
+            with plugin_code(f"{plugin}: branch {name!r}"):
+                _try_branch(kind)
         except ConfigError as error:  # no defaults for its fields
             problems.append(f"{plugin}: {error}")
         except PluginError as error:
             problems.append(str(error))
     return problems
+
+
+def _try_branch(kind: BranchKind) -> None:
+    """Build branches of a kind; torch and timm, which may be broken themselves, are imported here."""
+    import torch
+
+    from stabzoo.networks.branch import BranchSite, build_branch
+
+    with torch.device("meta"):
+        for site in (BranchSite(4, 4, 4), BranchSite(4, 8, 8, stride=2)):
+            build_branch(kind, site, tried=True)
 
 
 @one_command()

@@ -8,11 +8,8 @@ from typing import TYPE_CHECKING
 import torch
 from torch import Tensor, nn
 
-from stabzoo import LinearMultistep
-from stabzoo_polynet.poly2 import EULER
-
 if TYPE_CHECKING:
-    from stabzoo import BranchSite
+    from stabzoo import BranchSite, LinearMultistep
 
 __all__ = ["MPoly2Branch", "Poly2Step", "TwoWayBranch"]
 
@@ -20,15 +17,16 @@ __all__ = ["MPoly2Branch", "Poly2Step", "TwoWayBranch"]
 class Poly2Step(nn.Module):
     """y + f(y) + f(f(y))."""
 
-    def __init__(self, f: nn.Module) -> None:
-        """Wrap ``f``, which keeps the shape of its argument."""
+    def __init__(self, f: nn.Module, left: LinearMultistep) -> None:
+        """Wrap ``f``, which keeps the shape of its argument; ``left``: what is left of the step when f is small."""
         super().__init__()
         self.f = f
+        self.left = left
 
     @torch.jit.unused
     def coefficients(self) -> LinearMultistep:
         """What is left of the step when f is small."""
-        return EULER
+        return self.left
 
     def forward(self, y: Tensor, history: list[Tensor]) -> list[Tensor]:
         """``y`` (B, C, H, W) -> ``[y_next]``, of that shape."""

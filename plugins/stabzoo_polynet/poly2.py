@@ -72,4 +72,4 @@ class Poly2(ExplicitFamily):
         """One step, which evaluates ``f`` twice (see `stabzoo.Discretization.block`)."""
         from stabzoo_polynet.layers import Poly2Step  # imports torch
 
-        return Poly2Step(f)
+        return Poly2Step(f, self.coefficients())

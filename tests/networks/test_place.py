@@ -83,13 +83,14 @@ class AllStep(nn.Module):
     def __init__(self, f: nn.Module, states: int) -> None:
         super().__init__()
         self.f = f
-        self.weights = [0.5 ** (j + 1) for j in range(states - 1)]
+        self.differences = states - 1
+        self.weights = [0.5 ** (j + 1) for j in range(states - 1)] or [0.0]  # an empty list has no type for TorchScript
 
     @torch.jit.unused
     def coefficients(self) -> LinearMultistep:
         """As the formula has it."""
-        alpha = [Fraction(1)] + [Fraction(0)] * len(self.weights)
-        for j, weight in enumerate(self.weights):
+        alpha = [Fraction(1)] + [Fraction(0)] * self.differences
+        for j, weight in enumerate(self.weights[: self.differences]):
             alpha[j] += Fraction(weight)
             alpha[j + 1] -= Fraction(weight)
         return LinearMultistep(alpha, (1,))
@@ -97,8 +98,8 @@ class AllStep(nn.Module):
     def forward(self, y: Tensor, history: list[Tensor]) -> list[Tensor]:
         """Advance."""
         new = history[0] + self.f(y)
-        for j, weight in enumerate(self.weights):
-            new = new + weight * (history[j] - history[j + 1])
+        for j in range(self.differences):
+            new = new + self.weights[j] * (history[j] - history[j + 1])
         return [new]
 
 

@@ -228,8 +228,8 @@ def test_claims_are_recomputed(claim: str, facts: tuple[str, ...], install: Inst
 def test_implicit_schemes_in_list_and_show(install: Install, run: Run) -> None:
     """A column of A- and L-stability and R(z) where an implicit scheme is listed; rows of a card."""
     install("thetas", THETA, "thetas:\n  schemes: {thetas: {order: 2, stability: strong}}\n")
-    row = next(line for line in run("list thetas").out.splitlines() if line.startswith("thetas"))
-    assert row.split()[:5] == ["thetas", "1", "2", "strong", "0"]
+    row = next(line for line in run("list thetas").out.splitlines() if line.startswith("other"))
+    assert row.split()[:6] == ["other", "thetas", "1", "2", "strong", "0"]
     assert "  A  " in row
     assert "(1 + 1/2 z) / (1 - 1/2 z)" in row
     shown = run("show thetas --set theta=1").out
