@@ -12,6 +12,8 @@ from stabzoo_forward.caps import Bounds, Caps, Layer
 if TYPE_CHECKING:
     from torch import nn
 
+    from stabzoo import Place
+
 __all__ = ["ForwardBackward", "PostResNet", "ResNetD", "ResNetS", "ResNetSCert"]
 
 
@@ -39,7 +41,7 @@ class ForwardBackward(ExplicitMultistep):
         """What a block computes: the forward-backward step."""
         return Splitting(self.coefficients())
 
-    def block(self, f: nn.Module) -> nn.Module:
+    def block(self, f: nn.Module, place: Place | None = None) -> nn.Module:
         """One step relu(y + f(y)) around any branch f (see `stabzoo.Discretization.block`)."""
         from stabzoo_forward.layers import ForwardBackwardStep  # imports torch
 

@@ -72,7 +72,7 @@ class Hamiltonian(ExplicitFamily):
         """What a block computes: symplectic Euler."""
         return PartitionedRungeKutta.splitting((1,), (1,))
 
-    def block(self, f: nn.Module, place: Place) -> nn.Module:
+    def block(self, f: nn.Module, place: Place) -> nn.Module:  # pyright: ignore[reportIncompatibleMethodOverride]
         """One step around two branches of half the channels; ``f`` is left out (see `Discretization.block`)."""
         from stabzoo import PartitionedStep  # imports torch
         from stabzoo_hamiltonian.negated import Negated
