@@ -38,6 +38,7 @@ class Session:
 
     Attributes:
         reports: What the solves of each implicit block did, since the reports were last set to zero.
+        anew: Why the training did not go on from the checkpoint that is there; None where it did, or there is none.
     """
 
     def __init__(self, trainer: Trainer, folder: Path, *, writes: bool = True) -> None:
@@ -45,16 +46,23 @@ class Session:
         self.checkpoints = Checkpoints(folder)
         self.reports = solver_report(trainer.network)
         self.saved_steps = 0
+        self.anew: str | None = None
         self.failure: Failure | None = None  # an epoch ago, as what follows, the names of implicit steps
         self.past: set[str] = set()
         self.proved: set[str] = set()
 
     def resume(self) -> list[Path]:
-        """Go on from the newest checkpoint that is whole and serves; return the damaged files that are newer."""
+        """Go on from the newest checkpoint that is whole, unless there is an `obstacle`.
+
+        The damaged files that are newer are returned.
+        """
         state, damaged = self.checkpoints.newest()
-        if state is not None and self.serves(state):
+        self.anew = None if state is None else self.obstacle(state)
+        if state is not None and self.anew is None:
             self.load(state)
             self.saved_steps = self.trainer.progress.steps
+        elif state is not None:
+            self.saved_steps = -1  # what is there is none of this training's
         return damaged
 
     def run(self) -> Trained:
@@ -142,9 +150,9 @@ class Session:
 
     # what a kind of session adds
 
-    def serves(self, state: dict[str, Any]) -> bool:
-        """Whether the training can go on from this `state`."""
-        return True
+    def obstacle(self, state: dict[str, Any]) -> str | None:
+        """Why the training cannot go on from this `state`; None where it can."""
+        return None
 
     def state(self) -> dict[str, Any]:
         """All that is kept in a checkpoint."""

@@ -121,6 +121,20 @@ def test_a_torn_checkpoint_is_passed_over(tmp_path: Path) -> None:
     assert checkpoints.newest()[0] is None
 
 
+def test_what_a_training_has_left_behind_is_no_checkpoint_of_the_next(tmp_path: Path) -> None:
+    """Later ones, whole or damaged, do not crowd out those of a training that began anew."""
+    checkpoints = Checkpoints(tmp_path)
+    for step in (8, 9):
+        checkpoints.save(step, {"step": step, "of": "the one before"})
+    for step in (0, 1, 2):
+        checkpoints.save(step, {"step": step})
+        assert checkpoints.newest()[0] == {"step": step}
+        assert len(checkpoints.files()) <= 2
+    checkpoints.save(2, {"step": 2, "again": True})
+    assert checkpoints.newest()[0] == {"step": 2, "again": True}
+    assert len(checkpoints.files()) == 2
+
+
 # going on
 
 
