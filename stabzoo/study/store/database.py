@@ -6,6 +6,7 @@ import os
 import sqlite3
 from collections.abc import Iterator
 from contextlib import closing, contextmanager
+from functools import cache
 from pathlib import Path
 
 from stabzoo.errors import ConfigError
@@ -127,6 +128,8 @@ class Database:
             if read_only:
                 self._recognise(connection)
             (version,) = connection.execute("PRAGMA user_version").fetchone()
+            if version < 0:
+                raise ConfigError(f"{path}: {_damaged(f'schema {version}')}")
             if version > len(MIGRATIONS):
                 raise ConfigError(
                     f"{path}: has schema {version}, which a newer stabzoo has written; this one knows up to "
@@ -142,6 +145,8 @@ class Database:
                     connection.execute(statement)
             if version < len(MIGRATIONS):
                 connection.execute(f"PRAGMA user_version = {len(MIGRATIONS)}")
+            if missing := sorted(_schema(tuple(MIGRATIONS)) - _columns(connection)):
+                raise ConfigError(f"{path}: {_damaged('{} has no {}'.format(*missing[0]))}")
             if not read_only:
                 connection.execute(f"PRAGMA application_id = {APPLICATION_ID}")
 
@@ -206,6 +211,21 @@ class Database:
         connection = sqlite3.connect(address, timeout=WAIT, isolation_level=None, uri=uri)
         connection.row_factory = sqlite3.Row
         return connection
+
+
+@cache
+def _schema(migrations: tuple[tuple[str, ...], ...]) -> set[tuple[str, str]]:
+    """The tables and views that these make, with their columns."""
+    with closing(sqlite3.connect(":memory:")) as connection:
+        for statements in migrations:
+            for statement in statements:
+                connection.execute(statement)
+        return _columns(connection)
+
+
+def _columns(connection: sqlite3.Connection) -> set[tuple[str, str]]:
+    found = connection.execute("SELECT m.name, c.name FROM sqlite_master AS m JOIN pragma_table_info(m.name) AS c")
+    return {(table, column) for table, column in found}
 
 
 def _to_read(path: Path) -> str:
