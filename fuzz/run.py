@@ -3,7 +3,7 @@
     python fuzz/run.py                          all targets, by the numbers of inputs in `INPUTS`
     python fuzz/run.py yaml cli --inputs 5000   some
     python fuzz/run.py --write                  all, and docs/reliability.md says what came of it
-    python fuzz/run.py --keep                   and the smallest inputs that reach all that was reached are kept
+    python fuzz/run.py --keep                   and some of the inputs that reached something new are kept
 
 Every target is a process of its own, which starts from `seeds` and from what is kept in fuzz/corpus.  An input that
 raises, hangs or ends the process is left in fuzz/found/TARGET, which git does not know; what is mended is put into
@@ -14,8 +14,11 @@ code is the same.
 from __future__ import annotations
 
 import argparse
+import atexit
+import os
 import re
 import shutil
+import signal
 import subprocess
 import sys
 import tempfile
@@ -58,6 +61,7 @@ def child(target: str, arguments: list[str]) -> None:
 
     with atheris.instrument_imports(include=["stabzoo"], enable_loader_override=False):
         from targets import TARGETS
+    atexit.register(signal.setitimer, signal.ITIMER_REAL, 0)  # libFuzzer's, whose handler goes before the process
     atheris.Setup([sys.argv[0], *arguments], TARGETS[target])
     atheris.Fuzz()
 
@@ -86,13 +90,14 @@ def fuzz(target: str, inputs: int, *, keep: bool) -> list[str]:
             text=True,
             errors="replace",
             check=False,
+            env={**os.environ, "STABZOO_PLUGIN_SECONDS": "0"},  # whose alarm is libFuzzer's, too
         )
         seconds = time.monotonic() - started
         faults = sorted(set(found.iterdir()) - before)
         if faults or done.returncode:
             sys.stderr.write(f"{target}: exit {done.returncode}\n{done.stdout[-3000:]}\n{done.stderr[-6000:]}\n")
         if keep and not faults:
-            keep_smallest(target, grown, work / "merged")
+            keep_shortest(target, grown)
     tried = re.findall(r"^#(\d+)\s", done.stderr, re.M) + re.findall(r"Done (\d+) in", done.stderr)
     covered = re.findall(r"cov: (\d+)", done.stderr)
     kinds = [sum(path.name.startswith(kind) for path in faults) for kind in ("crash", "timeout", "oom")]
@@ -101,16 +106,14 @@ def fuzz(target: str, inputs: int, *, keep: bool) -> list[str]:
     return [target, max(map(int, tried), default=0), int(covered[-1]) if covered else 0, *kinds, round(seconds)]
 
 
-def keep_smallest(target: str, grown: Path, merged: Path) -> None:
-    """Keep the inputs that together reach all that was reached, as far as they are short and few."""
-    merged.mkdir()
-    line = [sys.executable, str(HERE / "run.py"), CHILD, target, "-merge=1", f"-max_len={KEPT_BYTES}"]
-    subprocess.run([*line, str(merged), str(grown)], capture_output=True, check=False)
+def keep_shortest(target: str, grown: Path) -> None:
+    """Keep some of the inputs that reached something new: short ones, of all lengths up to `KEPT_BYTES`."""
     place = CORPUS / target
     place.mkdir(parents=True, exist_ok=True)
-    short = sorted(merged.iterdir(), key=lambda path: (path.stat().st_size, path.name))
-    step = max(1, -(-len(short) // KEPT))
-    for path in short[::step]:
+    found = [path for path in grown.iterdir() if path.stat().st_size <= KEPT_BYTES and not path.name.startswith("seed-")]
+    new = sorted((path for path in found if not (place / path.name[:16]).exists()), key=lambda path: path.stat().st_size)
+    room = max(0, KEPT - len(list(place.iterdir())))
+    for path in new[:: -(-len(new) // room)] if room and new else ():
         shutil.copy(path, place / path.name[:16])
 
 

@@ -98,6 +98,9 @@ MIGRATIONS: list[tuple[str, ...]] = [TABLES, TEST_IMAGES, WARNINGS]
 APPLICATION_ID = int.from_bytes(b"szoo", "big")
 """What a database of stabzoo has in its header, so that no other is written to."""
 
+ERRORS = (sqlite3.Error, UnicodeDecodeError)
+"""What a damaged file may raise: names in it, which messages and tables have, need not be text."""
+
 WAIT = 60  # seconds for another driver's transaction
 
 READING = ("query_only = ON",)
@@ -165,7 +168,7 @@ class Database:
             with closing(sqlite3.connect(_to_look(self._file), timeout=WAIT, uri=True)) as connection:
                 self._recognise(connection)
                 (found,) = connection.execute("PRAGMA quick_check(1)").fetchone()
-        except sqlite3.Error as error:
+        except ERRORS as error:
             raise ConfigError(f"{self.path}: {_explained(str(error))}") from error
         if found != "ok":
             raise ConfigError(f"{self.path}: {_damaged(' '.join(found.split()))}")
@@ -202,7 +205,7 @@ class Database:
                 except BaseException:
                     connection.rollback()  # to close it is too little as long as a traceback holds an unread cursor
                     raise
-        except sqlite3.Error as error:
+        except ERRORS as error:
             raise ConfigError(f"{self.path}: {_explained(str(error))}") from error
 
     def _connect(self) -> sqlite3.Connection:
