@@ -18,7 +18,7 @@ from safetensors.torch import save
 ROOT = Path(__file__).parents[1]
 sys.path.insert(0, str(ROOT / "tests"))  # whose made-up records serve here too
 
-from targets import COLUMNS, COMMANDS, whole  # noqa: E402
+from targets import COLUMNS, COMMANDS, whole, whole_state  # noqa: E402
 
 from stabzoo.config import load_yaml  # noqa: E402
 from stabzoo.training.checkpoint import pack  # noqa: E402
@@ -53,6 +53,8 @@ def seeds(target: str) -> list[bytes]:
             return [b"1/3 5/9 1/9|16/9", b"4/3 -1/3|0|2/3", b"0 1|2 0", b"bdf(3)", b"ssp(4, 3)", b"1|3/2 -1/2", b"1 1 1|1"]
         case "checkpoint":
             return _checkpoints()
+        case "state":
+            return [whole_state()[0].encode()]
         case "archive":
             return _archives()
         case "database":

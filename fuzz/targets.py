@@ -9,6 +9,7 @@ from __future__ import annotations
 import contextlib
 import hashlib
 import io
+import json
 import os
 import re
 import shlex
@@ -22,11 +23,17 @@ from pathlib import Path
 from typing import Any
 from unittest import mock
 
+import timm
+from safetensors.torch import save
+from torch import Tensor
+
 import stabzoo
 from stabzoo.cli import main
 from stabzoo.config import load_yaml, validate
 from stabzoo.data.cifar import _batch
+from stabzoo.data.loading import load_images
 from stabzoo.data.mnist import _array
+from stabzoo.data.spec import Digits
 from stabzoo.errors import ConfigError, printable
 from stabzoo.families import named_method
 from stabzoo.methods.multistep import LinearMultistep
@@ -35,9 +42,12 @@ from stabzoo.registry.schema import Registry
 from stabzoo.study.spec import load_study
 from stabzoo.study.store.run_index import RunIndex
 from stabzoo.study.store.store import Store
-from stabzoo.training.checkpoint import Checkpoints
+from stabzoo.training.checkpoint import Checkpoints, pack
+from stabzoo.training.loop import Trainer
+from stabzoo.training.normalized import NormalizedModel
 from stabzoo.training.results import load_trained
-from stabzoo.training.spec import recipe
+from stabzoo.training.session import Session
+from stabzoo.training.spec import Training, recipe
 
 __all__ = ["TARGETS"]
 
@@ -168,6 +178,43 @@ def checkpoint(content: bytes) -> None:
     assert state is None or not damaged
     name = "weights.safetensors" if content[8:9] == b"{" else "weights.pt"
     refused(lambda: read_weights(written(name, content)))
+
+
+@cache
+def trainer() -> Trainer:
+    """A training of a small network, in the middle of its first epoch."""
+    images = load_images(Digits(name="digits", size=8, test_images=1697, split_seed=0))
+    settings = {"epochs": 2, "batch_size": 50, "optimizer": "momentum", "lr": 0.1, "momentum": 0.9, "weight_decay": 0, "schedule": "step", "milestones": [0.5]}  # fmt: skip
+    model = timm.create_model("preresnet20", in_chans=1, num_classes=10, width=1)
+    return Trainer(NormalizedModel(model, images), images, Training.model_validate(settings), seed=0)
+
+
+@cache
+def whole_state() -> tuple[str, dict[str, Tensor]]:
+    """What a checkpoint of it holds: JSON, and tensors by name."""
+    packed, tensors = pack(trainer().state())
+    return json.dumps(packed), tensors
+
+
+def state(content: bytes) -> None:
+    """A checkpoint with the right digest, whose JSON is anything; a training goes on from it, or says that it cannot."""
+    packed = content.decode(errors="replace")
+    whole_file = save(whole_state()[1], {"state": packed})
+    folder = scratch() / "checkpoints"
+    folder.mkdir(exist_ok=True)
+    for old in folder.iterdir():
+        old.unlink()
+    digest = hashlib.sha256(whole_file).hexdigest()[:16]
+    (folder / f"checkpoint-000000001-{digest}.safetensors").write_bytes(whole_file)
+
+    def resume() -> None:
+        Session(trainer(), folder).resume()
+        trainer().network.train()
+        next(iter(trainer().optimizer.param_groups))["lr"] + 1.0
+        trainer().schedule.get_last_lr()
+        assert isinstance(trainer().progress.steps, int)
+
+    refused(resume)
 
 
 def archive(content: bytes) -> None:
@@ -301,7 +348,7 @@ def run_line(words: list[str]) -> None:
 
 TARGETS: dict[str, Callable[[bytes], None]] = {
     target.__name__: target
-    for target in (yaml, registry, study, training, coefficients, checkpoint, archive, database, cell, cli)
+    for target in (yaml, registry, study, training, coefficients, checkpoint, state, archive, database, cell, cli)
 }
 """By name."""
 

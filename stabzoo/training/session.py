@@ -12,7 +12,9 @@ import torch
 
 from stabzoo.data.images import Batch
 from stabzoo.diagnostics.failure import Failure, at_chance, failure_of, stall_of
+from stabzoo.errors import ConfigError
 from stabzoo.implicit.step import solver_report
+from stabzoo.registry.guard import failure_text
 from stabzoo.training.checkpoint import Checkpoints
 from stabzoo.training.loop import Trained, Trainer
 
@@ -55,14 +57,24 @@ class Session:
         """Go on from the newest checkpoint that is whole, unless there is an `obstacle`.
 
         The damaged files that are newer are returned.
+
+        Raises:
+            ConfigError: it is a whole one, but of another training.
         """
         state, damaged = self.checkpoints.newest()
-        self.anew = None if state is None else self.obstacle(state)
-        if state is not None and self.anew is None:
-            self.load(state)
-            self.saved_steps = self.trainer.progress.steps
-        elif state is not None:
-            self.saved_steps = -1  # what is there is none of this training's
+        if state is None:
+            return damaged
+        try:
+            self.anew = self.obstacle(state)
+            if self.anew is None:
+                self.load(state)
+        except Exception as error:  # a state from elsewhere may be anything
+            path = self.checkpoints.files()[len(damaged)]
+            raise ConfigError(
+                f"{path}: is no checkpoint of this training ({failure_text(error)}); remove it to go on from the one "
+                "before it, or to start anew"
+            ) from error
+        self.saved_steps = self.trainer.progress.steps if self.anew is None else -1  # what is there is another's
         return damaged
 
     def run(self) -> Trained:
