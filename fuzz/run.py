@@ -51,7 +51,9 @@ SECONDS = 20
 """After which an input hangs."""
 
 KEPT, KEPT_BYTES = 40, 3000
-"""Inputs of a target that are kept, and their length."""
+"""Inputs of a target that are kept, and their length; of a target whose inputs are all longer than that, a few."""
+
+LONG = {"state": (6, 20_000)}
 
 CHILD = "--child"
 
@@ -108,12 +110,13 @@ def fuzz(target: str, inputs: int, *, keep: bool) -> list[str]:
 
 
 def keep_shortest(target: str, grown: Path) -> None:
-    """Keep some of the inputs that reached something new: short ones, of all lengths up to `KEPT_BYTES`."""
+    """Keep some of the inputs that reached something new: short ones, of all lengths up to the longest."""
+    most, longest = LONG.get(target, (KEPT, KEPT_BYTES))
     place = CORPUS / target
     place.mkdir(parents=True, exist_ok=True)
-    found = [path for path in grown.iterdir() if path.stat().st_size <= KEPT_BYTES and not path.name.startswith("seed-")]
+    found = [path for path in grown.iterdir() if path.stat().st_size <= longest and not path.name.startswith("seed-")]
     new = sorted((path for path in found if not (place / path.name[:16]).exists()), key=lambda path: path.stat().st_size)
-    room = max(0, KEPT - len(list(place.iterdir())))
+    room = max(0, most - len(list(place.iterdir())))
     for path in new[:: -(-len(new) // room)] if room and new else ():
         shutil.copy(path, place / path.name[:16])
 

@@ -42,6 +42,6 @@ def show_schema(name: str | None) -> None:
         for known in DOCUMENTS:
             output().print(known)
     elif name in DOCUMENTS:
-        print_json(TypeAdapter(DOCUMENTS[name]).json_schema(mode="serialization"))
+        print_json(TypeAdapter(DOCUMENTS[name]).json_schema())
     else:
         raise unknown_name("document", name, list(DOCUMENTS))

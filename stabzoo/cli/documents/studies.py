@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 
-from pydantic import JsonValue
+from pydantic import Field, JsonValue
 
 from stabzoo.cli.documents.schemes import Card
 from stabzoo.cli.documents.values import Estimated, Interval, Verdict
 from stabzoo.config import Strict
-from stabzoo.evaluation.spec import Evaluation
+from stabzoo.evaluation.kinds import AnyEvaluation
+from stabzoo.metric import Metric
 from stabzoo.study.spec import Study
 from stabzoo.study.store.records import Record
 from stabzoo.study.store.run_index import State
@@ -17,15 +18,17 @@ __all__ = ["Differing", "Results", "ShownStudy", "Statuses", "Studies"]
 
 
 class RunOf(Record):
-    """A finished run."""
+    """A finished run; a loss that was not finite is null."""
 
     key: str
+    losses: tuple[float | None, ...]  # pyright: ignore[reportIncompatibleVariableOverride] of the file alone
 
 
-class Accuracy(Strict):
-    """Of a network under one evaluation, over its seeds."""
+class MeasuredOf(Strict):
+    """A network under one evaluation, over its seeds."""
 
-    evaluation: Evaluation
+    evaluation: AnyEvaluation
+    metric: Metric
     mean: float
     std: float | None
     interval: Interval
@@ -36,14 +39,14 @@ class NetworkOf(Strict):
 
     label: str
     proved: Card | None
-    accuracy: list[Accuracy]
+    measured: list[MeasuredOf]
     runs: list[RunOf]
 
 
 class ComparisonOf(Strict):
     """Zero-stable against unstable networks under one evaluation."""
 
-    evaluation: Evaluation
+    evaluation: AnyEvaluation
     stable_mean: float
     unstable_mean: float
     worst_stable: float
@@ -116,10 +119,11 @@ class ScaleOf(Strict):
 
 
 class StudyOf(Strict):
-    """A study that comes with stabzoo."""
+    """A study that comes with stabzoo, or with a plugin."""
 
     name: str
     title: str
+    plugin: str | None
     scales: list[ScaleOf]
 
 
@@ -128,6 +132,7 @@ class Studies(Strict):
 
     results: str
     studies: list[StudyOf]
+    problems: list[str]
 
 
 class KeyOf(Strict):
@@ -141,7 +146,8 @@ class KeyOf(Strict):
 class ShownStudy(Study):
     """Of ``stabzoo study show --json``."""
 
-    runs: list[KeyOf]  # pyright: ignore[reportIncompatibleMethodOverride] the method that makes them is not asked here
+    keys: list[KeyOf] = Field(alias="runs")
+    plugin: str | None
     command: str
 
 
