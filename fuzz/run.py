@@ -115,7 +115,9 @@ def keep_shortest(target: str, grown: Path) -> None:
     place = CORPUS / target
     place.mkdir(parents=True, exist_ok=True)
     found = [path for path in grown.iterdir() if path.stat().st_size <= longest and not path.name.startswith("seed-")]
-    new = sorted((path for path in found if not (place / path.name[:16]).exists()), key=lambda path: path.stat().st_size)
+    new = sorted(
+        (path for path in found if not (place / path.name[:16]).exists()), key=lambda path: path.stat().st_size
+    )
     room = max(0, most - len(list(place.iterdir())))
     for path in new[:: -(-len(new) // room)] if room and new else ():
         shutil.copy(path, place / path.name[:16])

@@ -50,7 +50,15 @@ def seeds(target: str) -> list[bytes]:
         case "training":
             return [*recipes, json.dumps(_job()).encode()]
         case "coefficients":
-            return [b"1/3 5/9 1/9|16/9", b"4/3 -1/3|0|2/3", b"0 1|2 0", b"bdf(3)", b"ssp(4, 3)", b"1|3/2 -1/2", b"1 1 1|1"]
+            return [
+                b"1/3 5/9 1/9|16/9",
+                b"4/3 -1/3|0|2/3",
+                b"0 1|2 0",
+                b"bdf(3)",
+                b"ssp(4, 3)",
+                b"1|3/2 -1/2",
+                b"1 1 1|1",
+            ]
         case "checkpoint":
             return _checkpoints()
         case "state":
@@ -60,7 +68,13 @@ def seeds(target: str) -> list[bytes]:
         case "database":
             return [whole()]
         case "cell":
-            cells = (b"{}", b"[1.5, 0.5]", b'{"alpha": ["1"], "beta": ["1"], "beta_next": 0}', b'{"kind": "clean"}', b"1")
+            cells = (
+                b"{}",
+                b"[1.5, 0.5]",
+                b'{"alpha": ["1"], "beta": ["1"], "beta_next": 0}',
+                b'{"kind": "clean"}',
+                b"1",
+            )
             return [bytes([i, 0]) + text for i in range(len(COLUMNS)) for text in cells[: 2 + i % 3]]
         case _:
             lines = {
@@ -86,7 +100,14 @@ def _job() -> dict[str, object]:
     training = load_yaml(ROOT / "stabzoo" / "training" / "recipes" / "digits.yaml")
     data = {"name": "digits", "size": 8, "test_images": 540, "split_seed": 0}
     rest = {"device": "cpu", "threads": 1, "processes": 1, "processor": "AVX2", "software": {}, "sources": {}}
-    return {"model": "zerosnet20_opt", "args": {"width": 4}, "data": data, "training": dict(training), "seed": 0, **rest}
+    return {
+        "model": "zerosnet20_opt",
+        "args": {"width": 4},
+        "data": data,
+        "training": dict(training),
+        "seed": 0,
+        **rest,
+    }
 
 
 def _checkpoints() -> list[bytes]:
@@ -95,7 +116,12 @@ def _checkpoints() -> list[bytes]:
     torch.save({"stem.conv.weight": torch.ones(1)}, pickled)
     old = io.BytesIO()
     torch.save({"a": torch.ones(1)}, old, _use_new_zipfile_serialization=False)
-    return [save(tensors, {"state": json.dumps(packed)}), save({"a": torch.ones(1)}), pickled.getvalue(), old.getvalue()]
+    return [
+        save(tensors, {"state": json.dumps(packed)}),
+        save({"a": torch.ones(1)}),
+        pickled.getvalue(),
+        old.getvalue(),
+    ]
 
 
 def _archives() -> list[bytes]:

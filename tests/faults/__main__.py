@@ -1,8 +1,8 @@
 """Disturb stabzoo at random moments, and count what comes of it.
 
-    python tests/faults                            every kind once
-    python tests/faults --rounds 3 training        some, more often; the round's number is the seed
-    python tests/faults --rounds 2 --write         and docs/reliability.md says what came of it
+python tests/faults                            every kind once
+python tests/faults --rounds 3 training        some, more often; the round's number is the seed
+python tests/faults --rounds 2 --write         and docs/reliability.md says what came of it
 """
 
 from __future__ import annotations

@@ -30,10 +30,25 @@ from processes import PATIENCE, Command, ended, limit, run_here
 
 __all__ = ["KINDS", "Place", "Tally"]
 
-TRAIN = (
-    "train zerosnet20_tra --size 8 --arg width=4 --arg drop_path_rate=0.1 --set epochs=3 --set batch_size=160 "
-    "--threads 1 --checkpoint-steps 1 --folder"
-).split()
+TRAIN = [
+    "train",
+    "zerosnet20_tra",
+    "--size",
+    "8",
+    "--arg",
+    "width=4",
+    "--arg",
+    "drop_path_rate=0.1",
+    "--set",
+    "epochs=3",
+    "--set",
+    "batch_size=160",
+    "--threads",
+    "1",
+    "--checkpoint-steps",
+    "1",
+    "--folder",
+]
 EPOCHS = 4
 STUDY: dict[str, Any] = {
     "title": "A study that is disturbed",
@@ -284,7 +299,18 @@ def scheduler(place: Place, chance: random.Random) -> Tally:
         address = f"tcp://127.0.0.1:{free.getsockname()[1]}"
     line = [sys.executable, "-m", "distributed.cli.dask_scheduler", "--host", address, "--no-dashboard"]
     with log.open("w") as file, subprocess.Popen(line, stderr=file) as one:
-        line = [sys.executable, "-m", "distributed.cli.dask_worker", address, "--nthreads", "1", "--no-dashboard", "--no-nanny", "--death-timeout", "60"]
+        line = [
+            sys.executable,
+            "-m",
+            "distributed.cli.dask_worker",
+            address,
+            "--nthreads",
+            "1",
+            "--no-dashboard",
+            "--no-nanny",
+            "--death-timeout",
+            "60",
+        ]
         with subprocess.Popen(line, stderr=file) as two:
             command = place.start(place.study(folder, "--engine", "dask", "--scheduler", address))
             while command.alive and not (folder / "work").exists():
@@ -322,7 +348,13 @@ def _pair(place: Place, folder: Path, tally: Tally, chance: random.Random | None
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
         port = str(free.getsockname()[1])
-    together = {"MASTER_ADDR": "127.0.0.1", "MASTER_PORT": port, "WORLD_SIZE": "2", "LOCAL_WORLD_SIZE": "2", "GLOO_SOCKET_IFNAME": "lo"}
+    together = {
+        "MASTER_ADDR": "127.0.0.1",
+        "MASTER_PORT": port,
+        "WORLD_SIZE": "2",
+        "LOCAL_WORLD_SIZE": "2",
+        "GLOO_SOCKET_IFNAME": "lo",
+    }
     pair = [
         place.start([*TRAIN, folder], variables={**together, "RANK": rank, "LOCAL_RANK": rank}) for rank in ("0", "1")
     ]

@@ -42,7 +42,9 @@ def mount(folder: Path, size: int) -> None:
 
 def remount(folder: Path, size: int, *, read_only: bool = False) -> None:
     """Give it another size, and take or give the right to write."""
-    _call("mount", b"tmpfs", bytes(folder), b"tmpfs", REMOUNT | (READ_ONLY if read_only else 0), f"size={size}".encode())
+    _call(
+        "mount", b"tmpfs", bytes(folder), b"tmpfs", REMOUNT | (READ_ONLY if read_only else 0), f"size={size}".encode()
+    )
 
 
 def why_not(folder: Path) -> str | None:

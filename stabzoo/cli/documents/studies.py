@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-
-from pydantic import Field, JsonValue
+from pydantic import JsonValue, create_model
 
 from stabzoo.cli.documents.schemes import Card
 from stabzoo.cli.documents.values import Estimated, Interval, Verdict
@@ -143,12 +142,15 @@ class KeyOf(Strict):
     key: str
 
 
-class ShownStudy(Study):
-    """Of ``stabzoo study show --json``."""
-
-    keys: list[KeyOf] = Field(alias="runs")
-    plugin: str | None
-    command: str
+ShownStudy = create_model(  # a study's fields and these, without its rules, which are of its file
+    "ShownStudy",
+    __base__=Strict,
+    __doc__="Of ``stabzoo study show --json``.",
+    runs=(list[KeyOf], ...),
+    command=(str, ...),
+    plugin=(str | None, ...),
+    **{name: (field.annotation, field) for name, field in Study.model_fields.items()},  # pyright: ignore[reportArgumentType, reportCallIssue]
+)
 
 
 class StateOf(Strict):
@@ -213,5 +215,3 @@ class Differing(Strict):
     studies: list[Side]
     settings: list[Setting]
     accuracies: list[Contrasted]
-
-

@@ -46,6 +46,9 @@ def private_cluster(workers: int, gpus: Sequence[str] = ()) -> Iterator[Client]:
     settings = {
         "distributed.worker.daemon": False,  # a daemon may have no children, which decode images
         "distributed.scheduler.allowed-failures": DEATHS - 1,
+        # a process that died is started again, which takes a busy machine longer than the 15 s after which Dask would
+        # take it for lost for good, and wait for others that never come
+        "distributed.deploy.lost-worker-timeout": "10 days",
     }
     security = Security.temporary()
     private = {"host": "127.0.0.1", "protocol": "tls://", "security": security, "dashboard": False}
