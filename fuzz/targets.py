@@ -66,14 +66,14 @@ def scratch() -> Path:
 
 
 def refused(read: Callable[[], object], *errors: type[Exception]) -> bool:
-    """Whether it was refused, in a sentence; nothing but ``errors`` may be raised.
+    """Whether it was refused, in a sentence; nothing but ConfigError and ``errors`` may be raised.
 
     Raises:
         AssertionError: the sentence is none.
     """
     try:
         read()
-    except errors or (ConfigError,) as error:
+    except (ConfigError, *errors) as error:
         sentence(str(error))
         return True
     return False

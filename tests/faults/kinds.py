@@ -26,7 +26,7 @@ from typing import Any
 
 import mounts
 import yaml
-from processes import PATIENCE, Command, ended, limit, run_here
+from processes import Command, ended, limit, run_here
 
 __all__ = ["KINDS", "Place", "Tally"]
 
@@ -191,10 +191,10 @@ def newest(folder: Path) -> int:
     return max((int(path.name.split("-")[1]) for path in folder.glob("checkpoint-*")), default=-1)
 
 
-def pause(chance: random.Random, seconds: float, alive: Callable[[], bool]) -> None:
-    """Wait until a random moment within so many seconds, or the end of what is waited for."""
+def pause(chance: random.Random, seconds: float, *commands: Command) -> None:
+    """Wait until a random moment within so many seconds, or the end of one of the commands."""
     until = time.monotonic() + chance.uniform(0, seconds)
-    while time.monotonic() < until and alive():
+    while time.monotonic() < until and all(command.alive for command in commands):
         time.sleep(0.005)
 
 
@@ -206,7 +206,7 @@ def training(place: Place, chance: random.Random) -> Tally:
     tally, folder, steps = Tally(), place.new(), -1
     for _ in range(8):
         command = place.start([*TRAIN, folder])
-        pause(chance, place.seconds["train"], lambda: command.alive)
+        pause(chance, place.seconds["train"], command)
         if not command.disturb(chance.choice(ENDING)):
             break
         tally.faults += 1
@@ -224,7 +224,7 @@ def study(place: Place, chance: random.Random) -> Tally:
     before: set[str] = set()
     for _ in range(2):
         command = place.start(place.study(folder))
-        pause(chance, place.seconds["study"], lambda: command.alive)
+        pause(chance, place.seconds["study"], command)
         if command.disturb(chance.choice(ENDING), group=True):
             tally.faults += 1
             place.settle(command, tally)
@@ -258,7 +258,7 @@ def _workers(place: Place, chance: random.Random, folder: Path, *engine: str) ->
     for _ in range(2):  # the third death at one run is its end
         while command.alive and not [each for each in command.workers() if each.pid not in killed]:
             time.sleep(0.02)
-        pause(chance, 0.6 * place.seconds["study"], lambda: command.alive)
+        pause(chance, 0.6 * place.seconds["study"], command)
         for each in command.workers()[:1]:
             killed.add(each.pid)
             if ended([each.pid], 0) is False:  # which kills it
@@ -282,7 +282,7 @@ def dask_driver(place: Place, chance: random.Random) -> Tally:
 def _driver(place: Place, chance: random.Random, folder: Path, *engine: str) -> Tally:
     tally = Tally()
     command = place.start(place.study(folder, *engine))
-    pause(chance, 0.9 * place.seconds["study"], lambda: command.alive)
+    pause(chance, 0.9 * place.seconds["study"], command)
     if command.disturb(signal.SIGKILL):
         tally.faults += 1
         place.settle(command, tally)
@@ -315,7 +315,7 @@ def scheduler(place: Place, chance: random.Random) -> Tally:
             command = place.start(place.study(folder, "--engine", "dask", "--scheduler", address))
             while command.alive and not (folder / "work").exists():
                 time.sleep(0.02)
-            pause(chance, place.seconds["study"], lambda: command.alive)
+            pause(chance, place.seconds["study"], command)
             if command.alive:
                 one.kill()
                 tally.faults += 1
@@ -359,13 +359,12 @@ def _pair(place: Place, folder: Path, tally: Tally, chance: random.Random | None
         place.start([*TRAIN, folder], variables={**together, "RANK": rank, "LOCAL_RANK": rank}) for rank in ("0", "1")
     ]
     if chance is not None:
-        pause(chance, place.seconds["together"], lambda: all(each.alive for each in pair))
+        pause(chance, place.seconds["together"], *pair)
         one, other = chance.sample(pair, 2)
         if one.disturb(signal.SIGKILL):
             tally.faults += 1
             one.wait()
-            if not ended([other.pid], 5):  # it waits for the other: torchrun sends SIGTERM, then SIGKILL
-                pass
+            ended([other.pid], 5)  # which may wait for the first; torchrun ends it, as this does
             return 0.0
     for each in pair:
         place.settle(each, tally, 0)
@@ -376,9 +375,9 @@ def two_drivers(place: Place, chance: random.Random) -> Tally:
     """Two drivers at one store, one of which is ended at a random moment; the other does all that is left."""
     tally, store = Tally(), place.new()
     one = place.start(place.study(store))
-    pause(chance, place.seconds["study"] / 2, lambda: one.alive)
+    pause(chance, place.seconds["study"] / 2, one)
     other = place.start(place.study(store))
-    pause(chance, place.seconds["study"], lambda: other.alive)
+    pause(chance, place.seconds["study"], other)
     if one.disturb(chance.choice((signal.SIGKILL, signal.SIGTERM))):
         tally.faults += 1
         place.settle(one, tally)
@@ -484,7 +483,7 @@ def clock(place: Place, chance: random.Random) -> Tally:
     for _ in range(3):
         shift = chance.choice((-1, 1)) * chance.uniform(60, 10**7)
         command = place.start([*TRAIN, folder], partial(_set_clock, shift))
-        pause(chance, place.seconds["train"], lambda: command.alive)
+        pause(chance, place.seconds["train"], command)
         tally.faults += 1
         command.disturb(signal.SIGKILL)
         place.settle(command, tally)
@@ -523,5 +522,3 @@ KINDS: dict[str, Callable[[Place, random.Random], Tally]] = {
 
 MOUNTED = {"full_disk", "read_only"}
 """Those that need a file system of their own."""
-
-assert PATIENCE

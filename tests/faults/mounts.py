@@ -7,10 +7,10 @@ import errno
 import os
 from pathlib import Path
 
-__all__ = ["mount", "remount", "why_not"]
+__all__ = ["mount", "private", "remount", "why_not"]
 
 NEW_NAMESPACE, NEW_USER = 0x00020000, 0x10000000
-READ_ONLY, REMOUNT, PRIVATE, BIND = 1, 32, 1 << 18, 4096
+READ_ONLY, REMOUNT, PRIVATE, RECURSIVE = 1, 32, 1 << 18, 1 << 14
 LIBC = ctypes.CDLL(None, use_errno=True)
 
 
@@ -32,7 +32,7 @@ def private() -> None:
         Path("/proc/self/setgroups").write_text("deny")
         Path("/proc/self/uid_map").write_text(f"0 {user} 1")
         Path("/proc/self/gid_map").write_text(f"0 {group} 1")
-    _call("mount", b"none", b"/", None, PRIVATE | 16384, None)
+    _call("mount", b"none", b"/", None, PRIVATE | RECURSIVE, None)
 
 
 def mount(folder: Path, size: int) -> None:

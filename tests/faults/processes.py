@@ -13,11 +13,12 @@ import signal
 import sys
 import time
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import suppress
 from pathlib import Path
 
 import psutil
 
-__all__ = ["PATIENCE", "Command", "ended", "run_here"]
+__all__ = ["PATIENCE", "Command", "ended", "limit", "run_here"]
 
 PATIENCE = 240.0
 """Seconds after which a process hangs, however busy the machine is."""
@@ -90,11 +91,9 @@ class Command:
         """Those of them in which runs are trained."""
         found = []
         for child in self.children():
-            try:
+            with suppress(psutil.Error):
                 if "spawn_main" in " ".join(child.cmdline()):
                     found.append(child)
-            except psutil.Error:
-                pass
         return found
 
     def disturb(self, number: int, *, group: bool = False) -> bool:
@@ -130,10 +129,8 @@ def ended(processes: Sequence[int], seconds: float = PATIENCE) -> bool:
     while left := [number for number in processes if _runs(number)]:
         if time.monotonic() > deadline:
             for number in left:
-                try:
+                with suppress(ProcessLookupError):
                     os.kill(number, signal.SIGKILL)
-                except ProcessLookupError:
-                    pass
             return False
         time.sleep(0.02)
     return True

@@ -12,10 +12,10 @@ __all__ = ["Diagnosed", "Evaluated", "Examined"]
 
 
 class Evaluated(Strict):
-    """Of ``stabzoo evaluate --json``: beside what diverged a list of numbers, one a network, for all that was measured."""
+    """Of ``stabzoo evaluate --json``: beside what diverged, of all that was measured, one number a network."""
 
     model_config = ConfigDict(extra="allow", json_schema_extra={"additionalProperties": {"type": "array"}})
-    __pydantic_extra__: dict[str, list[float | None]]
+    __pydantic_extra__: dict[str, list[float | None]]  # pyright: ignore[reportIncompatibleVariableOverride]
 
     diverged: list[bool]
 
