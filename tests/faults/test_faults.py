@@ -2,17 +2,18 @@
 
 from __future__ import annotations
 
+import json
 import os
 import random
 from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
 
 import pytest
-from kinds import KINDS, MOUNTED, Place
+from kinds import KINDS, MOUNTED, WHOLE, Place, Tally, kept, newest
 from mounts import why_not
 
 ROUNDS = int(os.environ.get("STABZOO_FAULTS", "1"))
-
-pytestmark = pytest.mark.slow
 
 
 @pytest.fixture(scope="module")
@@ -21,6 +22,7 @@ def place(tmp_path_factory: pytest.TempPathFactory) -> Place:
     return Place(tmp_path_factory.mktemp("faults"))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("seed", range(ROUNDS))
 @pytest.mark.parametrize("kind", KINDS)
 def test_nothing_is_lost(kind: str, seed: int, place: Place, tmp_path: Path) -> None:
@@ -31,15 +33,45 @@ def test_nothing_is_lost(kind: str, seed: int, place: Place, tmp_path: Path) -> 
     assert tally.well, "\n".join(tally.notes)
 
 
-def test_the_harness_sees_what_it_looks_for(place: Place) -> None:
-    """A training of other weights, a study without results, a checkpoint that is gone."""
-    from kinds import TRAIN, Tally, kept, recorded
+def results_of(folder: Path, accuracy: float, seconds: float) -> Path:
+    """A folder with made-up results."""
+    folder.mkdir()
+    runs = [{"accuracy": accuracy, "seconds": seconds}]
+    (folder / "results.json").write_text(json.dumps({"networks": [{"runs": runs}]}))
+    return folder
 
-    tally, folder = Tally(), place.new()
-    place.settle(place.start([*TRAIN, folder, "--seed", "1"]), tally, 0)
+
+def ending(status: int | None, errors: str = "") -> Any:
+    """A command that has ended so."""
+    return SimpleNamespace(wait=lambda: status, errors=errors)
+
+
+def test_the_harness_sees_what_it_looks_for(tmp_path: Path) -> None:
+    """Other weights, other results, a run and a checkpoint that are gone, a hang, a traceback, a wrong status."""
+    place = Place.__new__(Place)
+    place.trained, place.studied = tmp_path / "trained", results_of(tmp_path / "studied", 90.0, 1.0)
+    same, other = tmp_path / "same", tmp_path / "other"
+    for folder, content in ((place.trained, b"1"), (same, b"1"), (other, b"2")):
+        folder.mkdir()
+        for name in WHOLE:
+            (folder / name).write_bytes(content)
+    tally = Tally()
+    place.compare_training(same, tally)
+    place.compare_study(results_of(tmp_path / "again", 90.0, 2.0), tally)
+    place.settle(ending(0), tally, 0)
     assert tally.well
-    place.compare_training(folder, tally)
-    place.compare_study(folder, tally)
-    kept(folder, recorded(place.studied), tally)
-    place.settle(place.start(["no-such-command"]), tally, 0)
-    assert (tally.differing, tally.lost, tally.well) == (3, 2, False)
+    place.compare_training(other, tally)
+    place.compare_training(tmp_path / "nowhere", tally)
+    place.compare_study(results_of(tmp_path / "worse", 89.0, 1.0), tally)
+    place.compare_study(tmp_path / "nowhere", tally)
+    assert (tally.differing, tally.well) == (6, False)
+    assert kept(tmp_path, {"a run"}, tally) == set()
+    place.settle(ending(1), tally, 0)
+    place.settle(ending(None), tally, 0)
+    place.settle(ending(1, "Traceback (most recent call last):"), tally, 0)
+    assert (tally.lost, tally.hung, tally.untold) == (2, 1, 1)
+    (same / "checkpoint-000000012-00.safetensors").touch()
+    assert (newest(other), newest(same)) == (-1, 12)
+    whole = Tally(faults=1)
+    whole.add(tally)
+    assert (whole.faults, whole.differing, len(whole.notes)) == (1, 6, len(tally.notes))

@@ -299,7 +299,10 @@ def test_half_precision_trains() -> None:
         (lambda state: state["progress"].update(epoch="x"), "progress.epoch"),
         (lambda state: state["schedule"]["own"].update(step=1), "schedule.own"),
         (lambda state: state["optimizer"]["param_groups"][0].update(lr="x"), "param_groups.0.lr"),
-        (lambda state: state["optimizer"]["state"][0].update(momentum_buffer=torch.ones(7)), "optimizer.0.momentum_buffer"),
+        (
+            lambda state: state["optimizer"]["state"][0].update(momentum_buffer=torch.ones(7)),
+            "optimizer.0.momentum_buffer",
+        ),
         (lambda state: state["network"].update({"stem.conv.weight": torch.ones(1)}), "stem.conv.weight"),
     ],
 )
