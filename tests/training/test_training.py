@@ -495,3 +495,7 @@ def test_an_evaluation_says_what_diverged(run: Run, tmp_path: Path) -> None:
     found = run(f"evaluate {tmp_path / 'bad'} --json")
     told = json.loads(found.out, parse_constant=pytest.fail)
     assert (found.status, told["diverged"]) == (1, [True])
+    Checkpoints(tmp_path / "good").save(10**8, {"progress": None})
+    found = run(f"evaluate {tmp_path / 'good'}")
+    assert found.status == 2
+    says(found.err, tmp_path / "good", "checkpoint", "train it again")
