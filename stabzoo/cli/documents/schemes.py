@@ -65,6 +65,13 @@ class ListedBranch(Owned):
     reference: str | None
 
 
+class ListedOther(Owned):
+    """An evaluation or a study of a plugin; ``error`` says why its code could not be asked."""
+
+    about: str | None
+    error: str | None
+
+
 class Listed(Strict):
     """Of ``stabzoo list --json``."""
 
@@ -72,6 +79,8 @@ class Listed(Strict):
     schemes: list[ListedScheme]
     models: list[ListedModel]
     branches: list[ListedBranch]
+    evaluations: list[ListedOther]
+    studies: list[ListedOther]
     problems: list[str]
 
 
