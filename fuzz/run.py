@@ -2,7 +2,7 @@
 
     python fuzz/run.py                          all targets, by the numbers of inputs in `INPUTS`
     python fuzz/run.py yaml cli --inputs 5000   some
-    python fuzz/run.py --write                  all, and docs/reliability.md says what came of it
+    python fuzz/run.py --write                  all, and docs/reliability.md says what came of it; of some, their rows
     python fuzz/run.py --keep                   and some of the inputs that reached something new are kept
 
 Every target is a process of its own, which starts from `seeds` and from what is kept in fuzz/corpus.  An input that
@@ -24,6 +24,7 @@ import sys
 import tempfile
 import time
 from pathlib import Path
+from typing import Any
 
 HERE = Path(__file__).parent
 CORPUS, FOUND = HERE / "corpus", HERE / "found"
@@ -69,7 +70,7 @@ def child(target: str, arguments: list[str]) -> None:
     atheris.Fuzz()
 
 
-def fuzz(target: str, inputs: int, *, keep: bool) -> list[str]:
+def fuzz(target: str, inputs: int, *, keep: bool) -> list[Any]:
     """Fuzz a target; return its row of the table."""
     from seeds import WORDS, seeds
 
@@ -146,15 +147,18 @@ def main() -> int:
     return int(any(any(row[3:6]) for row in rows))
 
 
-def write(rows: list[list[str]]) -> None:
-    """Put the table into the page."""
-    heads = ("target", "inputs", "places reached", "tracebacks and crashes", "hangs", "out of memory", "seconds")
-    total = ["all", *(sum(row[i] for row in rows) if i != 2 else "" for i in range(1, 7))]
-    lines = ["| " + " | ".join(map(str, row)) + " |" for row in (heads, ["---"] * 7, *rows, total)]
+def write(rows: list[list[Any]]) -> None:
+    """Put the rows into the table of the page; a target that was not fuzzed keeps the row that it has."""
     begin, end = "<!-- fuzzed -->", "<!-- /fuzzed -->"
-    text = PAGE.read_text(encoding="utf-8")
-    head, _, rest = text.partition(begin)
-    PAGE.write_text(head + "\n".join([begin, *lines, end]) + rest.partition(end)[2], encoding="utf-8")
+    head, _, rest = PAGE.read_text(encoding="utf-8").partition(begin)
+    before, _, rest = rest.partition(end)
+    cells = [[cell.strip() for cell in line.split("|")[1:-1]] for line in before.splitlines()]
+    known = {row[0]: row for row in cells if row and row[0] in INPUTS} | {row[0]: row for row in rows}
+    table = [known[target] for target in INPUTS if target in known]
+    heads = ("target", "inputs", "places reached", "tracebacks and crashes", "hangs", "out of memory", "seconds")
+    total = ["all", *("" if i == 2 else sum(int(row[i]) for row in table) for i in range(1, 7))]
+    lines = ["| " + " | ".join(map(str, row)) + " |" for row in (heads, ["---"] * 7, *table, total)]
+    PAGE.write_text(head + "\n".join([begin, *lines, end]) + rest, encoding="utf-8")
 
 
 if __name__ == "__main__":

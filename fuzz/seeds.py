@@ -7,7 +7,6 @@ import io
 import json
 import pickle
 import struct
-import sys
 from pathlib import Path
 
 import numpy as np
@@ -16,7 +15,6 @@ import yaml
 from safetensors.torch import save
 
 ROOT = Path(__file__).parents[1]
-sys.path.insert(0, str(ROOT / "tests"))  # whose made-up records serve here too
 
 from targets import COLUMNS, COMMANDS, whole, whole_state  # noqa: E402
 

@@ -245,6 +245,7 @@ def read_results(folder: Path) -> None:
 @cache
 def whole() -> bytes:
     """A database with one finished run that two studies ask for."""
+    sys.path.append(str(Path(__file__).parents[1] / "tests"))  # whose made-up records serve here too
     from fixtures.records import finished
 
     with tempfile.TemporaryDirectory() as name:
