@@ -13,15 +13,14 @@ import numpy as np
 import torch
 import yaml
 from safetensors.torch import save
+from targets import COLUMNS, COMMANDS, whole, whole_state
 
-ROOT = Path(__file__).parents[1]
-
-from targets import COLUMNS, COMMANDS, whole, whole_state  # noqa: E402
-
-from stabzoo.config import load_yaml  # noqa: E402
-from stabzoo.training.checkpoint import pack  # noqa: E402
+from stabzoo.config import load_yaml
+from stabzoo.training.checkpoint import pack
 
 __all__ = ["WORDS", "seeds"]
+
+ROOT = Path(__file__).parents[1]
 
 WORDS = (
     "alpha", "beta", "beta_next", "models", "schemes", "order", "stability", "condition", "parameters", "depth", "{depth}", "networks", "label",
