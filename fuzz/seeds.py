@@ -13,7 +13,7 @@ import numpy as np
 import torch
 import yaml
 from safetensors.torch import save
-from targets import COLUMNS, COMMANDS, whole, whole_state
+from targets import COMMANDS, columns, whole, whole_state
 
 from stabzoo.config import load_yaml
 from stabzoo.training.checkpoint import pack
@@ -72,7 +72,7 @@ def seeds(target: str) -> list[bytes]:
                 b'{"kind": "clean"}',
                 b"1",
             )
-            return [bytes([i, 0]) + text for i in range(len(COLUMNS)) for text in cells[: 2 + i % 3]]
+            return [bytes([i, 0]) + text for i in range(len(columns())) for text in cells[: 2 + i % 3]]
         case _:
             lines = {
                 "analyze": ["bdf(3)", "--alpha 1/3 5/9 1/9 --beta 16/9 --json"],

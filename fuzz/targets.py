@@ -261,23 +261,21 @@ def whole() -> bytes:
         return store.path.read_bytes()
 
 
-COLUMNS = tuple(
-    (table, column)
-    for table, columns in {
-        "runs": "spec args coefficients losses warnings diverged parameters test_images seconds seed cpu weights_sha256",
-        "measurements": "evaluation title accuracy kind",
-        "diagnoses": "diagnostic result kind",
-        "requests": "study scale label run",
-    }.items()
-    for column in columns.split()
-)
+@cache
+def columns() -> list[tuple[str, str]]:
+    """The tables of a database of results with their columns."""
+    path = written("columns.sqlite", whole())
+    with contextlib.closing(sqlite3.connect(path)) as connection:
+        return connection.execute(
+            "SELECT m.name, c.name FROM sqlite_master AS m JOIN pragma_table_info(m.name) AS c WHERE m.type = 'table'"
+        ).fetchall()
 
 
 def cell(content: bytes) -> None:
     """A cell of a database that is whole otherwise: which one, by the first byte, of which type, by the second."""
     path = written("results.sqlite", whole())
     which, kind, rest = content[:1], content[1:2], content[2:]
-    table, column = COLUMNS[(which or b"\0")[0] % len(COLUMNS)]
+    table, column = columns()[(which or b"\0")[0] % len(columns())]
     text = rest.decode(errors="replace")
     value: Any = (text, rest, len(rest), rest and float(rest[0]) / 255)[(kind or b"\0")[0] % 4]
     with contextlib.closing(sqlite3.connect(path)) as connection, connection:
