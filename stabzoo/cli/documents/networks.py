@@ -18,6 +18,7 @@ class Evaluated(Strict):
     __pydantic_extra__: dict[str, list[float | None]]  # pyright: ignore[reportIncompatibleVariableOverride]
 
     diverged: list[bool]
+    failures: tuple[str, ...] = ()
 
 
 class Diagnosed(Strict):

@@ -252,6 +252,8 @@ class Checked(Strict):
     ok: bool
     checks: int
     models: int
+    evaluations: list[str]
+    studies: list[str]
     schemes: list[CheckedScheme]
     problems: list[str]
 
