@@ -19,6 +19,7 @@ import tempfile
 import warnings
 from collections.abc import Callable
 from functools import cache
+from importlib import import_module
 from pathlib import Path
 from typing import Any
 from unittest import mock
@@ -317,6 +318,8 @@ def run_line(words: list[str]) -> None:
     def stop(*_: object, **__: object) -> None:
         raise StoppedError("stopped here")
 
+    for module in ("cli.train", "cli.diagnose", "cli.new_plugin", "plotting.scheme", "plotting.oscillator"):
+        import_module(f"stabzoo.{module}")  # imported first in what follows, they would keep what stands in there
     out, err = io.StringIO(), io.StringIO()
     here = os.getcwd()
     folder = scratch() / "here"
@@ -325,7 +328,6 @@ def run_line(words: list[str]) -> None:
     with (
         contextlib.redirect_stdout(out),
         contextlib.redirect_stderr(err),
-        mock.patch("stabzoo.training.job.train_job", stop),
         mock.patch("stabzoo.cli.train.train_job", stop),
         mock.patch("stabzoo.study.run_study", stop),
         mock.patch("stabzoo.data.loading.fetch", stop),
