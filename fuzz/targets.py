@@ -6,6 +6,7 @@ of another type, a traceback, a message that cannot be read, a wrong verdict.  A
 
 from __future__ import annotations
 
+import atexit
 import contextlib
 import hashlib
 import io
@@ -13,6 +14,7 @@ import json
 import os
 import re
 import shlex
+import shutil
 import sqlite3
 import sys
 import tempfile
@@ -63,7 +65,9 @@ MARKS = ("Traceback (most recent", "errors.pydantic.dev", 'File "')
 def scratch() -> Path:
     """A folder of this process, in memory where that is possible; all that is read lies there."""
     memory = Path("/dev/shm")
-    return Path(tempfile.mkdtemp(prefix="stabzoo-fuzz-", dir=memory if os.access(memory, os.W_OK) else None))
+    folder = Path(tempfile.mkdtemp(prefix="stabzoo-fuzz-", dir=memory if os.access(memory, os.W_OK) else None))
+    atexit.register(shutil.rmtree, folder, ignore_errors=True)
+    return folder
 
 
 def refused(read: Callable[[], object], *errors: type[Exception]) -> bool:
