@@ -67,6 +67,19 @@ class PluginError(RuntimeError):
         super().__init__(printable(message))
 
 
+OUT_OF_MEMORY = ("out of memory", "can't allocate memory", "cannot allocate memory", "bad_alloc", "create a primitive")
+"""What torch, CUDA, the C library and oneDNN say; torch has a type of its own for CUDA alone."""
+
+
+def is_out_of_memory(error: BaseException) -> bool:
+    """Whether an error says that there was too little memory.
+
+    >>> is_out_of_memory(RuntimeError("DefaultCPUAllocator: can't allocate memory: you tried to allocate 8 bytes"))
+    True
+    """
+    return isinstance(error, MemoryError) or any(words in str(error).lower() for words in OUT_OF_MEMORY)
+
+
 class CertificateError(RuntimeError):
     """A network does what a bound of it says that it cannot; the message names the module."""
 

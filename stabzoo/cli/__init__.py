@@ -13,7 +13,7 @@ from cyclopts.exceptions import CycloptsError
 
 from stabzoo.cli.commands import app
 from stabzoo.cli.console import TRACEBACK, complain, show_traceback
-from stabzoo.errors import ConfigError, PluginError, PluginWarning
+from stabzoo.errors import ConfigError, PluginError, PluginWarning, is_out_of_memory
 from stabzoo.registry.loading import one_command
 
 __all__ = ["main"]
@@ -57,6 +57,13 @@ def main(arguments: Sequence[str] | None = None) -> int:
         except BrokenPipeError:
             _abandon_stdout()
             return 141
+        except (MemoryError, RuntimeError) as error:
+            if not is_out_of_memory(error):
+                raise
+            return _fail(
+                f"out of memory ({' '.join(str(error).split())[:200] or type(error).__name__}); free some, or ask for "
+                "less at once (batch_size, accumulation, workers); what is saved is kept, and the same command goes on"
+            )
         except OSError as error:
             _abandon_stdout()
             return _fail(f"{error.filename or 'the output'}: cannot be written ({error.strerror or error})")

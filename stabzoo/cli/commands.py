@@ -141,6 +141,19 @@ def doctor(*, as_json: Json = False) -> int:
     return examine(as_json=as_json)
 
 
+@app.command(help_epilogue="")
+def schema(
+    name: Annotated[str | None, option("Of which document: a command with --json, e.g. 'study status'.")] = None, /
+) -> None:
+    """Print the JSON schema of results.json or of what a command prints with --json; without a name, list them.
+
+    Example: stabzoo schema results.json
+    """
+    from stabzoo.cli.documents.schema import show_schema
+
+    show_schema(name)
+
+
 @app.command(name="new-plugin", help_epilogue="")
 def new_plugin(
     name: Annotated[str, option("Of the plugin, and of its scheme, branch or evaluation, e.g. leapfrog.")],

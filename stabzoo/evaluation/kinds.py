@@ -16,6 +16,7 @@ from pydantic import (
     TypeAdapter,
     ValidationError,
     ValidationInfo,
+    WithJsonSchema,
 )
 from pydantic_core import InitErrorDetails, PydanticCustomError
 
@@ -150,7 +151,11 @@ def _hint(kind: str) -> str:
     return "".join(f"; {text}" for text in texts)
 
 
-AnyEvaluation = Annotated[SerializeAsAny[Evaluation], BeforeValidator(_evaluation)]
+AnyEvaluation = Annotated[
+    SerializeAsAny[Evaluation],
+    BeforeValidator(_evaluation),
+    WithJsonSchema({"type": "object", "properties": {"kind": {"type": "string"}}, "required": ["kind"]}),
+]
 """A pydantic field for an evaluation of any kind."""
 
 evaluation_adapter: TypeAdapter[Evaluation] = TypeAdapter(AnyEvaluation)

@@ -73,16 +73,19 @@ class Checkpoints:
         return sorted(self.folder.glob("checkpoint-*.safetensors"), reverse=True)
 
     def save(self, step: int, state: Any) -> Path:
-        """Write the ``state`` after ``step`` steps, for good, and remove all but the newest two.
+        """Write the ``state`` after ``step`` steps, for good, and remove all but it and the newest from before it.
 
-        Only one process may write to a folder.
+        Those of later steps go too: they are damaged, or of a training that did not go on.  Only one process may write
+        to a folder.
         """
         packed, tensors = pack(state)
         content = save(tensors, {_STATE: json.dumps(packed)})
         path = self.folder / f"checkpoint-{step:09d}-{_digest(content)}.safetensors"
         write_atomically(path, content)
+        others = [file for file in self.files() if file != path]
+        before = [file for file in others if file.name < f"checkpoint-{step:09d}"][: KEPT - 1]
         killed = self.folder.glob(".checkpoint-*")  # of processes killed in a save
-        for old in (*self.files()[KEPT:], *killed):
+        for old in (*(file for file in others if file not in before), *killed):
             with suppress(OSError):  # what is no file is none of ours
                 old.unlink()
         return path

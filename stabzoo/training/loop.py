@@ -11,6 +11,7 @@ from typing import Any, cast
 
 import numpy as np
 import torch
+from pydantic import TypeAdapter, ValidationError
 from timm.optim import create_optimizer_v2
 from timm.utils import ModelEmaV3
 from torch import Tensor, nn
@@ -287,7 +288,15 @@ class Trainer:
         }
 
     def load(self, state: dict[str, Any]) -> None:
-        """Go on from a `state` of the same training."""
+        """Go on from a `state` of the same training.
+
+        Raises:
+            Exception: it is of another; the trainer is of no use then.
+        """
+        own = self.state()
+        for part in ("schedule", "scaler"):
+            _same_form(state[part], own[part], part)
+        _same_optimizer(state["optimizer"], own["optimizer"], self.optimizer)
         self.network.network.load_state_dict(state["network"])
         self.network.load_training_state(state["scheme"])
         self.optimizer.load_state_dict(state["optimizer"])
@@ -296,7 +305,56 @@ class Trainer:
         if self.ema:
             self.ema.module.load_state_dict(state["average"])
         self.best = Best(**state["best"]) if state["best"] else None
-        self.progress = Progress(**state["progress"])
+        if self.best:
+            _same_form(self.best.weights, own["network"], "best")
+        try:
+            self.progress = TypeAdapter(Progress).validate_python(state["progress"])
+        except ValidationError as error:
+            first = error.errors(include_url=False)[0]
+            raise ValueError(f"progress.{'.'.join(map(str, first['loc']))}: {first['msg']}") from None
+
+
+def _same_form(found: Any, own: Any, place: str) -> None:
+    """Check that ``found`` has the keys, lengths, shapes and kinds of values that ``own`` has.
+
+    Raises:
+        ValueError: it has not; with the place.
+    """
+    kinds = (Tensor, dict, list | tuple, int | float, str)
+    kind = next((kind for kind in kinds if isinstance(own, kind)), type(None))
+    if not isinstance(found, kind):
+        raise ValueError(f"{place}: expected {type(own).__name__}, got {type(found).__name__}")
+    if isinstance(own, Tensor):
+        if (found.shape, found.dtype) != (own.shape, own.dtype):
+            raise ValueError(f"{place}: expected a tensor of shape {tuple(own.shape)}, got {tuple(found.shape)}")
+    elif isinstance(own, dict):
+        if found.keys() != own.keys():
+            raise ValueError(f"{place}: expected {', '.join(map(str, own))}, got {', '.join(map(str, found))}")
+        for key, value in own.items():
+            _same_form(found[key], value, f"{place}.{key}")
+    elif isinstance(own, list | tuple):
+        if len(found) != len(own):
+            raise ValueError(f"{place}: expected {len(own)} values, got {len(found)}")
+        for i, value in enumerate(own):
+            _same_form(found[i], value, f"{place}.{i}")
+
+
+def _same_optimizer(found: dict[str, Any], own: dict[str, Any], optimizer: torch.optim.Optimizer) -> None:
+    """Check that ``found`` is a state of the optimizer: of as many groups, and of its parameters.
+
+    Raises:
+        ValueError: it is not; with the place.
+    """
+    _same_form(found["param_groups"], own["param_groups"], "param_groups")
+    parameters = [parameter for group in optimizer.param_groups for parameter in group["params"]]
+    numbers = [number for group in own["param_groups"] for number in group["params"]]
+    shapes = {number: parameter.shape for number, parameter in zip(numbers, parameters, strict=True)}
+    for number, values in found["state"].items():
+        for name, value in values.items():
+            if isinstance(value, Tensor) and value.numel() != 1 and value.shape != shapes[number]:
+                raise ValueError(f"optimizer.{number}.{name}: expected shape {tuple(shapes[number])}")
+            if not isinstance(value, Tensor | int | float | None):
+                raise ValueError(f"optimizer.{number}.{name}: expected a tensor, got {type(value).__name__}")
 
 
 def _numbers_of(schedule: LRScheduler) -> dict[str, Any]:

@@ -155,9 +155,18 @@ def evaluate(
 
 
 def _diverged(folder: Path) -> bool:
-    """Whether the training in ``folder`` ended at a loss that was not finite, as its last checkpoint says."""
+    """Whether the training in ``folder`` ended at a loss that was not finite, as its last checkpoint says.
+
+    Raises:
+        ConfigError: that is a checkpoint of something else.
+    """
     state, _ = Checkpoints(folder).newest()
-    return bool(state and state["progress"]["diverged"])
+    try:
+        return bool(state and state["progress"]["diverged"])
+    except (LookupError, TypeError):
+        raise ConfigError(
+            f"{folder}: its newest checkpoint is of no training; restore its files from a copy, or train it again"
+        ) from None
 
 
 def _measure(network: NormalizedModel, images: ImageDataset) -> dict[str, float]:

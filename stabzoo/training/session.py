@@ -12,7 +12,9 @@ import torch
 
 from stabzoo.data.images import Batch
 from stabzoo.diagnostics.failure import Failure, at_chance, failure_of, stall_of
+from stabzoo.errors import ConfigError
 from stabzoo.implicit.step import solver_report
+from stabzoo.registry.guard import failure_text
 from stabzoo.training.checkpoint import Checkpoints
 from stabzoo.training.loop import Trained, Trainer
 
@@ -38,6 +40,7 @@ class Session:
 
     Attributes:
         reports: What the solves of each implicit block did, since the reports were last set to zero.
+        anew: Why the training did not go on from the checkpoint that is there; None where it did, or there is none.
     """
 
     def __init__(self, trainer: Trainer, folder: Path, *, writes: bool = True) -> None:
@@ -45,16 +48,33 @@ class Session:
         self.checkpoints = Checkpoints(folder)
         self.reports = solver_report(trainer.network)
         self.saved_steps = 0
+        self.anew: str | None = None
         self.failure: Failure | None = None  # an epoch ago, as what follows, the names of implicit steps
         self.past: set[str] = set()
         self.proved: set[str] = set()
 
     def resume(self) -> list[Path]:
-        """Go on from the newest checkpoint that is whole and serves; return the damaged files that are newer."""
+        """Go on from the newest checkpoint that is whole, unless there is an `obstacle`.
+
+        The damaged files that are newer are returned.
+
+        Raises:
+            ConfigError: it is a whole one, but of another training.
+        """
         state, damaged = self.checkpoints.newest()
-        if state is not None and self.serves(state):
-            self.load(state)
-            self.saved_steps = self.trainer.progress.steps
+        if state is None:
+            return damaged
+        try:
+            self.anew = self.obstacle(state)
+            if self.anew is None:
+                self.load(state)
+        except Exception as error:  # a state from elsewhere may be anything
+            path = self.checkpoints.files()[len(damaged)]
+            raise ConfigError(
+                f"{path}: is no checkpoint of this training ({failure_text(error)}); remove it to go on from the one "
+                "before it, or to start anew"
+            ) from error
+        self.saved_steps = self.trainer.progress.steps if self.anew is None else -1  # what is there is another's
         return damaged
 
     def run(self) -> Trained:
@@ -142,9 +162,9 @@ class Session:
 
     # what a kind of session adds
 
-    def serves(self, state: dict[str, Any]) -> bool:
-        """Whether the training can go on from this `state`."""
-        return True
+    def obstacle(self, state: dict[str, Any]) -> str | None:
+        """Why the training cannot go on from this `state`; None where it can."""
+        return None
 
     def state(self) -> dict[str, Any]:
         """All that is kept in a checkpoint."""

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from functools import cache
 from importlib.metadata import version
 from pathlib import Path
@@ -144,7 +144,8 @@ def sources(model: str, args: Mapping[str, Any], images: str | None) -> dict[str
     - ``plugin NAME``: distribution, version and a digest of the code of every plugin that the model takes from, but
       for those that are part of stabzoo;
     - ``coefficients``: of the scheme of such a plugin, which may come from elsewhere;
-    - ``args.NAME``: a digest of every file that an argument names, such as ``checkpoint_path``;
+    - ``args.NAME``: a digest of the file of weights that an argument of timm's names: ``checkpoint_path``, or
+      ``pretrained_cfg`` and ``pretrained_cfg_overlay`` as their ``file``;
     - ``data``: ``images``, their `stabzoo.data.manifest.manifest`.
 
     What is not on this machine is `NOT_HERE`.
@@ -157,12 +158,20 @@ def sources(model: str, args: Mapping[str, Any], images: str | None) -> dict[str
             found["coefficients"] = str(scheme_of(model, args).coefficients())
         except (ConfigError, PluginError):  # which is said when the network is built
             found["coefficients"] = NOT_HERE
-    for name, value in args.items():
-        if isinstance(value, str) and Path(value).is_file():
-            found[f"args.{name}"] = digest([(Path(value).name, Path(value))])
+    for name, path in _weights_named(args):
+        found[f"args.{name}"] = digest([(path.name, path)]) if path.is_file() else NOT_HERE
     if images is not None:
         found["data"] = images
     return found
+
+
+def _weights_named(args: Mapping[str, Any]) -> Iterator[tuple[str, Path]]:
+    """The files that timm loads weights from, by the arguments that name them; no other argument is a file's name."""
+    named = {"checkpoint_path": args.get("checkpoint_path")}
+    for name in ("pretrained_cfg", "pretrained_cfg_overlay"):
+        if isinstance(config := args.get(name), Mapping):
+            named[f"{name}.file"] = config.get("file")
+    yield from ((name, Path(value)) for name, value in named.items() if isinstance(value, str) and value)
 
 
 def difference(there: Mapping[str, Any], here: Mapping[str, Any]) -> tuple[str, Any, Any] | None:

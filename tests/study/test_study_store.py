@@ -455,3 +455,25 @@ def test_crash_while_writing_leaves_the_old_file(tmp_path: Path, monkeypatch: py
         write_atomically(path, b"new")
     assert path.read_bytes() == b"old"
     assert list(tmp_path.iterdir()) == [path]
+
+
+@pytest.mark.parametrize("read_only", [True, False])
+@pytest.mark.parametrize(
+    ("change", "facts"),
+    [
+        ("ALTER TABLE runs RENAME COLUMN cpu TO gpu", ("runs has no cpu",)),
+        ("ALTER TABLE diagnoses DROP COLUMN kind", ("diagnoses has no kind",)),
+        ("DROP VIEW results", ("results has no",)),
+        ("PRAGMA user_version = -1", ("schema -1",)),
+    ],
+)
+def test_a_database_without_a_column_is_damaged(
+    change: str, facts: tuple[str, ...], read_only: bool, tmp_path: Path
+) -> None:
+    """However it lost it: a byte of the schema is enough."""
+    Store(tmp_path).save(whole_record())
+    with closing(sqlite3.connect(tmp_path / DATABASE)) as connection:
+        connection.execute(change)
+        connection.commit()
+    with raises(ConfigError, DATABASE, "damaged", *facts):
+        Store(tmp_path, read_only=read_only)

@@ -6,10 +6,10 @@ import json
 import shutil
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import pytest
+import yaml
 from PIL import Image
 from torchvision import datasets
 
@@ -22,9 +22,12 @@ from stabzoo.data.manifest import NOT_HERE, manifest
 from stabzoo.data.spec import DIGITS, FOLDERS, Archived, Folder, Timm
 from stabzoo.registry.loading import forget
 from stabzoo.study import load_study
-from stabzoo.study.execution.session import RunSession
+from stabzoo.study.execution import session
+from stabzoo.study.execution.worker import EvaluationRequest, execute
 from stabzoo.study.spec import Run, Study
-from stabzoo.training import process, spec
+from stabzoo.study.store.records import Record
+from stabzoo.study.store.run_folder import RunFolder
+from stabzoo.training import spec
 from stabzoo.training.spec import sources
 
 STUDY = """\
@@ -233,11 +236,51 @@ def test_results_are_found_where_the_data_are_not(
     assert finished() == 0
 
 
-def test_a_run_does_not_go_on_with_another_processor(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Its checkpoint serves the processor that wrote it alone."""
-    session: Any = RunSession.__new__(RunSession)
-    session.observers = {}
-    session.trainer = type("Trainer", (), {"process": process.ALONE})
-    assert session.serves({"processor": process.processor(), "observers": {}})
-    assert not session.serves({"processor": "another", "observers": {}})
-    assert not session.serves({"observers": {}})
+def test_a_run_does_not_go_on_with_another_processor(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """It is trained anew, which is said with both, and the result is that of this processor alone."""
+    path = tmp_path / "digits.yaml"
+    content = yaml.safe_load(STUDY.format(model="preresnet20"))
+    content["data"] = {"name": "digits", "size": 8, "test_images": 1697, "split_seed": 0}
+    path.write_text(yaml.safe_dump(content))
+    small, trained, written = load_study(path), [], []
+    ((_, run),) = small.runs(root=tmp_path)
+    wanted = EvaluationRequest(small.evaluations)
+    for instructions in ("AVX2", "AVX2", "AVX512"):
+        monkeypatch.setattr(session, "processor", lambda device, found=instructions: found)
+        trained.append(execute(run, wanted, tmp_path / "work"))
+        (checkpoint,) = (tmp_path / "work").rglob("checkpoint-*")
+        written.append(checkpoint.stat().st_mtime_ns)
+        assert isinstance(trained[-1], Record), trained[-1]
+        anew = RunFolder(tmp_path / "work", run.key).progress()
+        assert anew is not None
+        if instructions == "AVX2":
+            assert anew.anew is None
+        else:
+            says(anew.anew or "", "AVX2", "AVX512")
+    assert len({record.weights_sha256 for record in trained}) == 1
+    assert written[0] == written[1] < written[2]
+
+
+def test_what_is_no_image_is_no_data(tmp_path: Path) -> None:
+    """Notes beside the images, images of no class, and a link that leads nowhere change no key."""
+    folder = write_colours(tmp_path)
+    timm = Timm(name="timm", dataset="", path="colours")
+    before, by_timm = only_run(tmp_path).key, manifest(timm, tmp_path)
+    (folder / "train" / "red" / "README.txt").write_text("red")
+    (folder / "train" / "red" / ".DS_Store").write_bytes(b"\0")
+    (folder / "train" / "red" / "lost.png").symlink_to(tmp_path / "nowhere.png")
+    assert manifest(timm, tmp_path) == by_timm
+    shutil.copy(folder / "train" / "red" / "0.png", folder / "train" / "beside.png")
+    assert only_run(tmp_path).key == before
+
+
+def test_files_are_named_by_the_arguments_of_timm_alone(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A value that happens to be a file's name is a value; a file that is not here is not known."""
+    monkeypatch.chdir(tmp_path)
+    Path("group").write_text("of something else")
+    assert sources("preresnet20", {"norm": "group"}, None) == {}
+    for name in ("pretrained_cfg", "pretrained_cfg_overlay"):
+        found = sources("preresnet20", {name: {"file": "group", "url": "group"}}, None)
+        assert list(found) == [f"args.{name}.file"]
+        assert sources("preresnet20", {name: "tag"}, None) == {}
+    assert sources("preresnet20", {"checkpoint_path": "lost.pt"}, None) == {"args.checkpoint_path": NOT_HERE}

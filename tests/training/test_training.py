@@ -7,6 +7,7 @@ import json
 import os
 import subprocess
 import sys
+from collections.abc import Callable
 from pathlib import Path
 from subprocess import PIPE
 from typing import Any, cast
@@ -31,6 +32,7 @@ from stabzoo.training.checkpoint import Checkpoints, pack, unpack
 from stabzoo.training.loop import Trainer, optimizer_of
 from stabzoo.training.networks import weights_sha256
 from stabzoo.training.normalized import NormalizedModel
+from stabzoo.training.session import Session
 from stabzoo.training.spec import Training
 
 DIGITS = Digits(name="digits", size=8, test_images=1697, split_seed=0)
@@ -118,6 +120,20 @@ def test_a_torn_checkpoint_is_passed_over(tmp_path: Path) -> None:
     for file in checkpoints.files():
         file.write_bytes(b"") if file.is_file() else file.rmdir()
     assert checkpoints.newest()[0] is None
+
+
+def test_what_a_training_has_left_behind_is_no_checkpoint_of_the_next(tmp_path: Path) -> None:
+    """Later ones, whole or damaged, do not crowd out those of a training that began anew."""
+    checkpoints = Checkpoints(tmp_path)
+    for step in (8, 9):
+        checkpoints.save(step, {"step": step, "of": "the one before"})
+    for step in (0, 1, 2):
+        checkpoints.save(step, {"step": step})
+        assert checkpoints.newest()[0] == {"step": step}
+        assert len(checkpoints.files()) <= 2
+    checkpoints.save(2, {"step": 2, "again": True})
+    assert checkpoints.newest()[0] == {"step": 2, "again": True}
+    assert len(checkpoints.files()) == 2
 
 
 # going on
@@ -276,6 +292,33 @@ def test_half_precision_trains() -> None:
     assert all(weight.dtype == torch.float32 for weight in training.network.parameters())
 
 
+@pytest.mark.parametrize(
+    ("change", "fact"),
+    [
+        (lambda state: state.pop("scheme"), "scheme"),
+        (lambda state: state["progress"].update(epoch="x"), "progress.epoch"),
+        (lambda state: state["schedule"]["own"].update(step=1), "schedule.own"),
+        (lambda state: state["optimizer"]["param_groups"][0].update(lr="x"), "param_groups.0.lr"),
+        (
+            lambda state: state["optimizer"]["state"][0].update(momentum_buffer=torch.ones(7)),
+            "optimizer.0.momentum_buffer",
+        ),
+        (lambda state: state["network"].update({"stem.conv.weight": torch.ones(1)}), "stem.conv.weight"),
+    ],
+)
+def test_a_whole_checkpoint_of_another_training_is_refused(
+    change: Callable[[dict[str, Any]], object], fact: str, tmp_path: Path
+) -> None:
+    """It is named, with what is not of this one and what to do."""
+    begun = trainer({"epochs": 1})
+    begun.run()
+    state = copy.deepcopy(begun.state())
+    change(state)
+    path = Checkpoints(tmp_path).save(1, state)
+    with raises(ConfigError, path, fact, "remove"):
+        Session(trainer({"epochs": 1}), tmp_path).resume()
+
+
 # the command
 
 COMMAND = "train zerosnet20_tra --arg width=4 --set epochs=2 --set batch_size=400 --threads 1 --folder {folder}"
@@ -333,6 +376,31 @@ def test_what_the_command_refuses(run: Run, tmp_path: Path, options: str, facts:
     assert result.status == 2
     says(result.err, *facts)
     assert not list(tmp_path.rglob("weights*"))
+
+
+@pytest.mark.parametrize(
+    "error",
+    [
+        MemoryError(),
+        torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 2 GiB"),
+        RuntimeError("[enforce fail at alloc_cpu.cpp] DefaultCPUAllocator: can't allocate memory"),
+        RuntimeError("could not create a primitive"),
+        RuntimeError("std::bad_alloc"),
+    ],
+)
+def test_too_little_memory_is_said(error: Exception, run: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Whoever says it, and however; another error of torch is none of ours."""
+
+    def fail(*_: object) -> None:
+        raise error
+
+    monkeypatch.setattr(Trainer, "run", fail)
+    result = run(COMMAND.format(folder=tmp_path / "run"))
+    assert result.status == 2
+    says(result.err, "out of memory", "batch_size", "same command")
+    error = RuntimeError("shapes cannot be multiplied")
+    with pytest.raises(RuntimeError, match="shapes"):
+        run(COMMAND.format(folder=tmp_path / "run"))
 
 
 LOCKED = """
@@ -427,3 +495,7 @@ def test_an_evaluation_says_what_diverged(run: Run, tmp_path: Path) -> None:
     found = run(f"evaluate {tmp_path / 'bad'} --json")
     told = json.loads(found.out, parse_constant=pytest.fail)
     assert (found.status, told["diverged"]) == (1, [True])
+    Checkpoints(tmp_path / "good").save(10**8, {"progress": None})
+    found = run(f"evaluate {tmp_path / 'good'}")
+    assert found.status == 2
+    says(found.err, tmp_path / "good", "checkpoint", "train it again")

@@ -186,6 +186,7 @@ class _Training:
         self.attempts: Counter[str] = Counter()
         self.pending: dict[Future[Record | RunFailed | RunLocked], str] = {}
         self.done: SimpleQueue[Future[Record | RunFailed | RunLocked]] = SimpleQueue()
+        self.begun_anew: set[str] = set()
         self.elsewhere: dict[str, None] = {}  # the one that was not looked at for longest first
 
     def finish(self) -> None:
@@ -207,8 +208,15 @@ class _Training:
             del self.elsewhere[key]
             self.look_elsewhere(key)
         for key in (*islice(self.pending.values(), LOOKS), *islice(self.elsewhere, LOOKS)):
-            if found := self.folder(key).progress():
-                self.progress.epoch(key, found.epoch, found.unsolved)
+            self.watch(key)
+
+    def watch(self, key: str) -> None:
+        """See how far a run is; that it was begun anew is said once."""
+        if found := self.folder(key).progress():
+            self.progress.epoch(key, found.epoch, found.unsolved)
+            if found.anew and key not in self.begun_anew:
+                self.begun_anew.add(key)
+                self.driver.say(f"{self.name(key)}: is trained anew; {found.anew}", style="yellow")
 
     def folder(self, key: str) -> RunFolder:
         """Where the run is trained."""
@@ -257,6 +265,7 @@ class _Training:
 
     def succeed(self, key: str, record: Record) -> None:
         """The run is done."""
+        self.watch(key)
         self.driver.records[key] = record
         measured = ", ".join(
             f"{evaluation.title} {value:.{places_of(evaluation, [value])}f}"

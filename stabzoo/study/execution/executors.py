@@ -5,6 +5,7 @@ Importing this module imports neither torch nor Dask.
 
 from __future__ import annotations
 
+import logging
 import os
 from collections.abc import Callable, Iterator
 from concurrent.futures import BrokenExecutor, Executor, Future
@@ -136,6 +137,7 @@ def _joined(address: str) -> Iterator[Client]:
     """A client of the cluster that has its scheduler at ``address`` and workers that can do what is asked here."""
     from distributed import Client
     from distributed.comm import resolve_address
+    from distributed.utils import silence_logging_cmgr
 
     try:
         resolve_address(address)  # a client of what is no address would not end
@@ -145,7 +147,8 @@ def _joined(address: str) -> Iterator[Client]:
             f"scheduler {address}: cannot be reached ({error}); expected the address that `dask scheduler` prints, "
             "e.g. tcp://node1:8786"
         ) from None
-    with client:
+    # what becomes of the scheduler is told by who reads a future, and not also by Dask's log with a traceback
+    with silence_logging_cmgr(logging.CRITICAL), client:
         try:
             client.run_on_scheduler(software)  # it passes on what it can import
         except Exception as error:

@@ -14,6 +14,8 @@ import dask
 from distributed import Client, Nanny, Scheduler, SpecCluster, Worker
 from distributed.security import Security
 
+from stabzoo.errors import ConfigError
+
 __all__ = ["QUIET", "private_cluster"]
 
 QUIET = logging.CRITICAL  # a death is told by who reads the future
@@ -39,10 +41,14 @@ def private_cluster(workers: int, gpus: Sequence[str] = ()) -> Iterator[Client]:
 
     Raises:
         ImportError: cryptography is not installed.
+        ConfigError: a process ends while it is started.
     """
     settings = {
         "distributed.worker.daemon": False,  # a daemon may have no children, which decode images
         "distributed.scheduler.allowed-failures": DEATHS - 1,
+        # a process that died is started again, which takes a busy machine longer than the 15 s after which Dask would
+        # take it for lost for good, and wait for others that never come
+        "distributed.deploy.lost-worker-timeout": "10 days",
     }
     security = Security.temporary()
     private = {"host": "127.0.0.1", "protocol": "tls://", "security": security, "dashboard": False}
@@ -56,12 +62,18 @@ def private_cluster(workers: int, gpus: Sequence[str] = ()) -> Iterator[Client]:
             "local_directory": stack.enter_context(TemporaryDirectory(prefix="stabzoo-", ignore_cleanup_errors=True)),
         }
         specs = [{**one, **_of_gpu(gpus[i % len(gpus)])} if gpus else one for i in range(workers)]
-        cluster = SpecCluster(
-            scheduler={"cls": _Scheduler, "options": {**private, "port": 0}},
-            workers={i: {"cls": Nanny, "options": options} for i, options in enumerate(specs)},
-            security=security,
-            silence_logs=QUIET,  # pyright: ignore[reportArgumentType] of its default, False
-        )
+        try:
+            cluster = SpecCluster(
+                scheduler={"cls": _Scheduler, "options": {**private, "port": 0}},
+                workers={i: {"cls": Nanny, "options": options} for i, options in enumerate(specs)},
+                security=security,
+                silence_logs=QUIET,  # pyright: ignore[reportArgumentType] of its default, False
+            )
+        except RuntimeError as error:  # of which none is left: the processes of a cluster end with this one
+            raise ConfigError(
+                f"engine dask: a process of the cluster has ended while it was started ({error}); is there too little "
+                "memory? run the same command again, with fewer --workers"
+            ) from error
         stack.callback(_end, cluster)
         yield stack.enter_context(Client(cluster, security=security, set_as_default=False))
 

@@ -67,20 +67,22 @@ class RunSession(Session):
         else:
             self.warn(epoch, equations)
             epochs = self.trainer.training.epochs
-            self.folder.report(Progress(epoch=epoch, epochs=epochs, unsolved=self.unsolved_so_far))
+            self.folder.report(Progress(epoch=epoch, epochs=epochs, unsolved=self.unsolved_so_far, anew=self.anew))
 
     def warn(self, epoch: int, equations: Sequence[WellPosedness] = ()) -> None:
         """Note what is wrong with the network in ``epoch`` and was not before."""
         self.warnings += [f"epoch {epoch}: {text}" for text in self.troubles(equations)]
 
-    def serves(self, state: dict[str, Any]) -> bool:
-        """Whether every observer that must see each epoch was there, and this processor's instructions were used.
+    def obstacle(self, state: dict[str, Any]) -> str | None:
+        """That other instructions computed it, or that an observer which must see each epoch was not there.
 
-        With those of another the numbers would be of neither.
+        With the instructions of two processors the numbers would be of neither.
         """
-        if state.get("processor") != processor(self.trainer.process.device.type):
-            return False
-        return all(name in state["observers"] or not observer.watches for name, observer in self.observers.items())
+        there, here = state.get("processor"), processor(self.trainer.process.device.type)
+        if there != here:
+            return f"its checkpoint was computed with the instructions {there}, this processor has {here}"
+        unseen = [name for name, each in self.observers.items() if each.watches and name not in state["observers"]]
+        return f"its checkpoint knows nothing of {unseen[0]}, which watches every epoch" if unseen else None
 
     def state(self) -> dict[str, Any]:
         """The trainer's, and what was observed."""

@@ -6,6 +6,7 @@ import os
 import sqlite3
 from collections.abc import Iterator
 from contextlib import closing, contextmanager
+from functools import cache
 from pathlib import Path
 
 from stabzoo.errors import ConfigError
@@ -114,6 +115,9 @@ MIGRATIONS: list[tuple[str, ...]] = [TABLES, TEST_IMAGES, WARNINGS, METRICS]
 APPLICATION_ID = int.from_bytes(b"szoo", "big")
 """What a database of stabzoo has in its header, so that no other is written to."""
 
+ERRORS = (sqlite3.Error, UnicodeDecodeError)
+"""What a damaged file may raise: names in it, which messages and tables have, need not be text."""
+
 WAIT = 60  # seconds for another driver's transaction
 
 READING = ("query_only = ON",)
@@ -144,6 +148,8 @@ class Database:
             if read_only:
                 self._recognise(connection)
             (version,) = connection.execute("PRAGMA user_version").fetchone()
+            if version < 0:
+                raise ConfigError(f"{path}: {_damaged(f'schema {version}')}")
             if version > len(MIGRATIONS):
                 raise ConfigError(
                     f"{path}: has schema {version}, which a newer stabzoo has written; this one knows up to "
@@ -159,6 +165,8 @@ class Database:
                     connection.execute(statement)
             if version < len(MIGRATIONS):
                 connection.execute(f"PRAGMA user_version = {len(MIGRATIONS)}")
+            if missing := sorted(_schema(tuple(MIGRATIONS)) - _columns(connection)):
+                raise ConfigError(f"{path}: {_damaged('{} has no {}'.format(*missing[0]))}")
             if not read_only:
                 connection.execute(f"PRAGMA application_id = {APPLICATION_ID}")
 
@@ -177,7 +185,7 @@ class Database:
             with closing(sqlite3.connect(_to_look(self._file), timeout=WAIT, uri=True)) as connection:
                 self._recognise(connection)
                 (found,) = connection.execute("PRAGMA quick_check(1)").fetchone()
-        except sqlite3.Error as error:
+        except ERRORS as error:
             raise ConfigError(f"{self.path}: {_explained(str(error))}") from error
         if found != "ok":
             raise ConfigError(f"{self.path}: {_damaged(' '.join(found.split()))}")
@@ -214,7 +222,7 @@ class Database:
                 except BaseException:
                     connection.rollback()  # to close it is too little as long as a traceback holds an unread cursor
                     raise
-        except sqlite3.Error as error:
+        except ERRORS as error:
             raise ConfigError(f"{self.path}: {_explained(str(error))}") from error
 
     def _connect(self) -> sqlite3.Connection:
@@ -223,6 +231,21 @@ class Database:
         connection = sqlite3.connect(address, timeout=WAIT, isolation_level=None, uri=uri)
         connection.row_factory = sqlite3.Row
         return connection
+
+
+@cache
+def _schema(migrations: tuple[tuple[str, ...], ...]) -> set[tuple[str, str]]:
+    """The tables and views that these make, with their columns."""
+    with closing(sqlite3.connect(":memory:")) as connection:
+        for statements in migrations:
+            for statement in statements:
+                connection.execute(statement)
+        return _columns(connection)
+
+
+def _columns(connection: sqlite3.Connection) -> set[tuple[str, str]]:
+    found = connection.execute("SELECT m.name, c.name FROM sqlite_master AS m JOIN pragma_table_info(m.name) AS c")
+    return {(table, column) for table, column in found}
 
 
 def _to_read(path: Path) -> str:

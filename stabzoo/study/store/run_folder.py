@@ -22,11 +22,15 @@ LONGEST = 2**16  # bytes of a file that tells how a run stands
 
 
 class Progress(Strict):
-    """``epoch`` of ``epochs`` are trained, in which ``unsolved`` equations of implicit steps were not solved."""
+    """``epoch`` of ``epochs`` are trained, in which ``unsolved`` equations of implicit steps were not solved.
+
+    ``anew`` says why the run was begun anew though there was a checkpoint of it.
+    """
 
     epoch: NonNegativeInt
     epochs: NonNegativeInt
     unsolved: NonNegativeInt = 0
+    anew: str | None = None
 
 
 class RunFolder:

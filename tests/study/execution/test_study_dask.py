@@ -340,3 +340,14 @@ def test_script_and_study_of_the_page_on_clusters(tmp_path: Path):
     loaded = load_study(file)
     assert [network.model for network in loaded.networks] == ["zerosnet32_opt", "zerosnet44_opt", "zerosnet56_opt"]
     assert [diagnostic.kind for diagnostic in loaded.diagnostics] == ["cost"]
+
+
+def test_a_cluster_that_does_not_start(monkeypatch: pytest.MonkeyPatch):
+    """A process that is killed meanwhile is told, and what to do."""
+
+    def fail(*_: object, **__: object) -> None:
+        raise RuntimeError("Nanny failed to start.")
+
+    monkeypatch.setattr("stabzoo.study.execution.private_cluster.SpecCluster", fail)
+    with raises(ConfigError, "dask", "Nanny failed", "--workers"), open_executor("dask", 1):
+        pass

@@ -1,0 +1,71 @@
+"""Documents about networks and the installation: of ``evaluate``, ``diagnose`` and ``doctor``."""
+
+from __future__ import annotations
+
+from typing import Literal
+
+from pydantic import ConfigDict, JsonValue
+
+from stabzoo.config import Strict
+
+__all__ = ["Diagnosed", "Evaluated", "Examined"]
+
+
+class Evaluated(Strict):
+    """Of ``stabzoo evaluate --json``: beside what diverged, of all that was measured, one number a network."""
+
+    model_config = ConfigDict(extra="allow", json_schema_extra={"additionalProperties": {"type": "array"}})
+    __pydantic_extra__: dict[str, list[float | None]]  # pyright: ignore[reportIncompatibleVariableOverride]
+
+    diverged: list[bool]
+    failures: tuple[str, ...] = ()
+
+
+class Diagnosed(Strict):
+    """Of ``stabzoo diagnose --json``, and ``diagnosis.json``; what a part holds is that part's own."""
+
+    format: int
+    model: str
+    parameters: int
+    checkpoint: str | None
+    data: str
+    images: int
+    input_size: tuple[int, int, int]
+    failure: dict[str, JsonValue] | None
+    layer_norms: dict[str, JsonValue] | None
+    forward_bounds: dict[str, JsonValue] | None
+    continuous_time: list[dict[str, JsonValue]]
+    attack: dict[str, JsonValue] | None
+    conditioning: list[dict[str, JsonValue]]
+    angles: dict[str, dict[str, JsonValue]]
+    perturbation_growth: dict[str, JsonValue]
+    batch_norms: list[dict[str, JsonValue]]
+    features: list[dict[str, JsonValue]]
+    answers: list[dict[str, JsonValue]]
+    implicit_steps: list[dict[str, JsonValue]]
+    skipped: dict[str, str]
+    environment: dict[str, str | int]
+
+
+class ExaminedPlugin(Strict):
+    """A plugin as `stabzoo doctor` has found it; times in seconds."""
+
+    name: str
+    distribution: str
+    module: str
+    state: Literal["ok", "broken"]
+    schemes: int
+    branches: int
+    models: int
+    seconds: float
+    building: float
+    problems: list[str]
+
+
+class Examined(Strict):
+    """Of ``stabzoo doctor --json``."""
+
+    ok: bool
+    environment: dict[str, str | int | None]
+    plugins: list[ExaminedPlugin]
+    problems: list[str]
