@@ -15,11 +15,12 @@ from stabzoo.data.images import ImageDataset
 from stabzoo.errors import PluginError, quoted
 from stabzoo.evaluation.batches import BATCH, device_of, logits_of, test_batches
 from stabzoo.evaluation.kinds import owner
-from stabzoo.evaluation.spec import Certificate
+from stabzoo.evaluation.l2 import Certificate
 from stabzoo.metric import Evaluation, is_right
 from stabzoo.registry.guard import plugin_code
 
 __all__ = ["accuracy", "iter_logits", "measure", "num_correct", "training_accuracy"]
+
 
 def num_correct(logits: Tensor, labels: Tensor, k: int = 1) -> int:
     """How many rows of ``logits`` (N, classes) have the entry of their label (N,) among the k largest (`is_right`)."""
@@ -46,7 +47,9 @@ def training_accuracy(network: nn.Module, images: ImageDataset) -> float:
     network.eval()
     device = device_of(network)
     batches = images.training(torch.arange(images.train_count).split(BATCH))
-    return 100 * sum(num_correct(logits_of(network, x.to(device)), y.to(device)) for x, y in batches) / images.train_count
+    return (
+        100 * sum(num_correct(logits_of(network, x.to(device)), y.to(device)) for x, y in batches) / images.train_count
+    )
 
 
 def measure(network: nn.Module, images: ImageDataset, evaluations: Sequence[Evaluation]) -> list[float | PluginError]:

@@ -69,7 +69,9 @@ def margin(network: nn.Module, images: Tensor, labels: Tensor, epsilon: float, s
             with torch.enable_grad():
                 point = point.detach().requires_grad_()
                 logits = network(point)
-                (gradient,) = torch.autograd.grad((logits.gather(1, target[:, None]) - logits.gather(1, own)).sum(), point)
+                (gradient,) = torch.autograd.grad(
+                    (logits.gather(1, target[:, None]) - logits.gather(1, own)).sum(), point
+                )
             found = logits.detach()
             left = found.gather(1, own)[:, 0] - found.scatter(1, own, -torch.inf).amax(1)
             nearer = left < least
@@ -91,7 +93,9 @@ def _ascent(network: nn.Module, pixels: Tensor, labels: Tensor) -> Tensor:
 
 def _unit(directions: Tensor) -> Tensor:
     """Each over its length; 0 stays 0."""
-    return functional.normalize(directions.flatten(1), dim=1, eps=torch.finfo(directions.dtype).tiny).view_as(directions)
+    return functional.normalize(directions.flatten(1), dim=1, eps=torch.finfo(directions.dtype).tiny).view_as(
+        directions
+    )
 
 
 def _within(pixels: Tensor, centre: Tensor, epsilon: float, norm: Norm) -> Tensor:

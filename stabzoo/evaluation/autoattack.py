@@ -17,7 +17,9 @@ NORMS: dict[Norm, Literal["Linf", "L2"]] = {"linf": "Linf", "l2": "L2"}
 TARGETS = 9  # the standard version's; fewer where there are fewer other classes
 
 
-def autoattack(classes: int, epsilon: float, seed: int, norm: Norm = "linf") -> Callable[[nn.Module, Tensor, Tensor], Tensor]:
+def autoattack(
+    classes: int, epsilon: float, seed: int, norm: Norm = "linf"
+) -> Callable[[nn.Module, Tensor, Tensor], Tensor]:
     """Return what attacks images (N, C, H, W) in [0, 1] of a network that normalises them itself.
 
     Raises:

@@ -3,9 +3,9 @@
 The smoothed classifier g answers x with the class that a network f gives most often for x + noise.  If it gives class c
 with probability p > 1/2, no change of the pixels below sigma Phi^-1(p) takes c from g (Cohen, Rosenfeld, Kolter, ICML
 2019, Theorem 1, with the runner-up's probability bounded by 1 - p).  The theorem takes real numbers and a normal
-distribution; with floats instead the sums x + noise of two images lie on different sets of numbers, which a network can
-tell apart, and certificates are then wrong (Jin, Liu, Ohrimenko 2022; Voracek & Hein, ICLR 2023).  So here, as the latter
-propose:
+distribution; with floats instead the sums x + noise of two images lie on different sets of numbers, which a network
+can tell apart, and certificates are then wrong (Jin, Liu, Ohrimenko 2022; Voracek & Hein, ICLR 2023).  So here, as the
+latter propose:
 
 - f is z -> network(round(z)), rounded to whole multiples of `STEP`, to which the theorem applies as to any function.
 - Images are rounded first, and the distance by which that moves one is taken from its radius.  Images of 8 bits, and of
@@ -85,7 +85,7 @@ def smoothed_radii(
 ) -> Tensor:
     """Certified l2 radii of the smoothed network on ``count`` test images at equal distances, (count,).
 
-    0 where the answer is wrong, -1 where there is none.  The noise of an image depends on the seed and its number alone.
+    0 where the answer is wrong, -1 where there is none.  An image's noise depends on the seed and its number alone.
     """
     network.eval()
     noise, device = DiscreteNormal(sigma), device_of(network)
@@ -114,7 +114,7 @@ def _votes(
     generator: np.random.Generator,
     device: torch.device,
 ) -> Tensor:
-    """How often each class is the answer for the image (C, H, W) and noise; samples without a clear one count nowhere."""
+    """How often each class is the answer for the image (C, H, W) and noise; samples without a clear one do not count."""
     counts, batch = torch.zeros(1, dtype=torch.int64), max(1, min(1024, _CHUNK // image.size))
     for first in range(0, samples, batch):
         shape = (min(batch, samples - first), *image.shape)

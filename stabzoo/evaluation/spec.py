@@ -1,4 +1,4 @@
-"""The conditions a trained network is tested under, as data: clean images, noise, corruptions, attacks, certificates.
+"""The conditions a trained network is tested under, as data: clean images, noise, corruptions, attacks.
 
 Radii are distances of pixels in [0, 1], as a network is given them: after resizing and cropping, before its own
 normalisation.
@@ -6,17 +6,16 @@ normalisation.
 
 from __future__ import annotations
 
-import math
 from fractions import Fraction
-from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Literal, TypeAlias
+from typing import TYPE_CHECKING, Annotated, Literal, TypeAlias
 
-from pydantic import Field, FiniteFloat, PositiveFloat, PositiveInt, field_validator, model_validator
+from pydantic import Field, FiniteFloat, PositiveFloat, PositiveInt, model_validator
 
-from stabzoo.config import Rational, Seed
-from stabzoo.metric import Evaluation, Metric, is_right
+from stabzoo.config import Seed
+from stabzoo.metric import Evaluation, is_right
 
 if TYPE_CHECKING:
-    from torch import Tensor, nn
+    from torch import Tensor
 
     from stabzoo.data.images import ImageDataset
     from stabzoo.evaluation.perturbations import Perturbation
@@ -24,10 +23,7 @@ if TYPE_CHECKING:
 __all__ = [
     "CORRUPTIONS",
     "RADII",
-    "Abstentions",
     "AutoAttack",
-    "Certificate",
-    "Certified",
     "Clean",
     "Constant",
     "Corruption",
@@ -35,7 +31,6 @@ __all__ = [
     "Gaussian",
     "Margin",
     "Pgd",
-    "Smoothed",
     "Structured",
     "Uniform",
     "radius_text",
@@ -325,8 +320,8 @@ class AutoAttack(Evaluation):
 class Margin(Evaluation):
     """The margin's own direction, in the ball ||x' - x||_2 <= ``epsilon`` on pixels in [0, 1].
 
-    Towards each of the (up to nine) likeliest other classes j, all of ``epsilon`` along the gradient of f_j - f_y, which
-    is then taken anew at the point found, ``steps`` times in all; the best of these points is kept.  Of a linear
+    Towards each of the (up to nine) likeliest other classes j, all of ``epsilon`` along the gradient of f_j - f_y,
+    which is then taken anew at the point found, ``steps`` times in all; the best of these points is kept.  Of a linear
     network it is the shortest way over the boundary, where the box [0, 1] does not cut it.
     """
 
@@ -354,164 +349,3 @@ class Margin(Evaluation):
 
 def _ball(norm: Norm, epsilon: float) -> str:
     return f"ε = {epsilon:g}" if norm == "linf" else f"l2 ε = {radius_text(epsilon)}"
-
-
-class Certificate(Evaluation):
-    """A share of images whose answer is right and proved not to change within an l2 distance.
-
-    What differs in ``radius`` alone is decided by the same `radii`, which are found once.
-    """
-
-    def family(self) -> tuple[Any, ...]:
-        """Equal for those whose `radii` are the same."""
-        return type(self), *((name, value) for name, value in self if name != "radius")
-
-    def radii(self, network: nn.Module, images: ImageDataset) -> Tensor:
-        """A certified radius for each image counted, (N,): 0 of a wrong answer, negative of an abstention."""
-        raise NotImplementedError
-
-    def share(self, radii: Tensor) -> float:
-        """The number, in percent, that follows from `radii`."""
-        raise NotImplementedError
-
-    def measure(self, network: nn.Module, images: ImageDataset) -> float:
-        """The number as a whole."""
-        return self.share(self.radii(network, images))
-
-
-class Certified(Certificate):
-    """Certified l2 accuracy: no change of the pixels up to ``radius`` takes a right answer away, by a Lipschitz bound.
-
-    The margin f_y - f_j is at least that of the image less L ||w_y - w_j|| ||x' - x||, L the certified bound of the
-    features that the classifier w reads: a proof, for all of R^n, with numbers rounded outward.  A tie is not certified;
-    where no bound is known, nothing is.
-
-    Source: Tsuzuku, Sato, Sugiyama, NeurIPS 2018, with the pairwise norms of the classifier's rows.
-    """
-
-    kind: Literal["certified"]
-    radius: Rational
-    norm: Literal["l2"] = "l2"
-
-    _positive = field_validator("radius")(lambda radius: _nonnegative(radius))
-
-    @property
-    def evidence(self) -> str:
-        """How the number is known."""
-        return "certified"
-
-    @property
-    def title(self) -> str:
-        """Short name in tables and plots."""
-        return f"certified l2 r = {radius_text(self.radius)}"
-
-    def radii(self, network: nn.Module, images: ImageDataset) -> Tensor:
-        """The certified radius of each test image."""
-        from stabzoo.evaluation.certified import certified_radii
-
-        return certified_radii(self.title, network, images)
-
-    def share(self, radii: Tensor) -> float:
-        """The images that are certified at the radius."""
-        return _share(radii, self.radius)
-
-
-class Smoothing(Certificate):
-    """What `Smoothed` and `Abstentions` have in common: the smoothed classifier and its certificate."""
-
-    sigma: PositiveFloat
-    n0: PositiveInt = 100
-    n: PositiveInt = 10_000
-    alpha: Annotated[float, Field(gt=0, lt=0.5)] = 0.001
-    images: PositiveInt | None = None
-    seed: Seed
-
-    @property
-    def classifier(self) -> str:
-        """The smoothed classifier and its certificate in a few words, without settings that are as by default."""
-        fields = type(self).model_fields
-        others = [f"{x} = {getattr(self, x):g}" for x in ("n", "alpha") if getattr(self, x) != fields[x].default]
-        return ", ".join([f"smoothed σ = {self.sigma:g}", *others])
-
-    def family(self) -> tuple[Any, ...]:
-        """The settings of the smoothing."""
-        return Smoothing, self.sigma, self.n0, self.n, self.alpha, self.images, self.seed
-
-    def counted(self, count: int) -> int:
-        """``images``, where there are as many."""
-        return min(count, self.images or count)
-
-    def radii(self, network: nn.Module, images: ImageDataset) -> Tensor:
-        """The certified radius of each image counted."""
-        from stabzoo.evaluation.smoothing import smoothed_radii
-
-        return smoothed_radii(
-            network, images, self.counted(images.test_count), sigma=self.sigma, n0=self.n0, n=self.n, alpha=self.alpha,
-            seed=self.seed,
-        )  # fmt: skip
-
-
-class Smoothed(Smoothing):
-    """Certified l2 accuracy of the network smoothed by Gaussian noise of deviation ``sigma``: of any network.
-
-    The smoothed network answers with the class that the network gives most often for x + noise.  From ``n0`` draws the
-    class is guessed; from ``n`` others the probability p of that class is bounded from below (Clopper-Pearson), and the
-    radius is sigma Phi^-1(p).  Every image's certificate is wrong with probability at most ``alpha``; where p may be
-    below 1/2 it abstains.  ``images`` of the test images are taken, at equal distances; all without it.
-
-    Noise and pixels are whole multiples of 1/65280, and the noise is drawn from the discrete distribution that the
-    normal one has on them, so that rounding takes nothing from the proof (`stabzoo.evaluation.smoothing`).
-
-    Sources: Cohen, Rosenfeld, Kolter, ICML 2019; Voracek & Hein, ICLR 2023.
-    """
-
-    kind: Literal["smoothed"]
-    radius: Rational
-    norm: Literal["l2"] = "l2"
-
-    _positive = field_validator("radius")(lambda radius: _nonnegative(radius))
-
-    @property
-    def evidence(self) -> str:
-        """How the number is known."""
-        return f"certified with probability {1 - self.alpha:g} an image"
-
-    @property
-    def title(self) -> str:
-        """Short name in tables and plots."""
-        return f"{self.classifier}, l2 r = {radius_text(self.radius)}"
-
-    def share(self, radii: Tensor) -> float:
-        """The images that are certified at the radius."""
-        return _share(radii, self.radius)
-
-
-class Abstentions(Smoothing):
-    """How often the certificate of `Smoothed` abstains."""
-
-    metric: ClassVar[Metric] = Metric(name="abstentions", unit="%", higher_is_better=False)
-
-    kind: Literal["abstentions"]
-
-    @property
-    def title(self) -> str:
-        """Short name in tables and plots."""
-        return f"{self.classifier}, abstained"
-
-    def share(self, radii: Tensor) -> float:
-        """The images for which there is no answer."""
-        return 100 * int((radii < 0).sum()) / len(radii)
-
-
-def _nonnegative(radius: Fraction) -> Fraction:
-    if radius < 0:
-        raise ValueError(f"radius: expected a distance of pixels in [0, 1], 0 or more; got {radius}")
-    return radius
-
-
-def _share(radii: Tensor, radius: Fraction) -> float:
-    """The percentage of radii that are at least ``radius``, and above 0."""
-    least = float(radius)
-    if Fraction(least) < radius:
-        least = math.nextafter(least, math.inf)
-    return 100 * int(((radii >= least) & (radii > 0)).sum()) / len(radii)

@@ -89,7 +89,9 @@ def certificate(model: nn.Module, input_size: tuple[int, int, int], *, iteration
     whole = forward_bounds(model, input_size, iterations=iterations)
     sensitivity = whole.sensitivity.value
     if not math.isfinite(sensitivity):
-        return Certificate(model, math.inf, math.inf, None, whole.refused[0] if whole.refused else whole.sensitivity.note)
+        return Certificate(
+            model, math.inf, math.inf, None, whole.refused[0] if whole.refused else whole.sensitivity.note
+        )
     plain = frozen(model)
     found = _classifier(plain)
     if found is None or sum(part is found[1] for _, part in plain.named_modules(remove_duplicate=False)) != 1:
@@ -140,7 +142,9 @@ def _confirm(model: nn.Module, headless: nn.Module, classifier: nn.Linear, input
     """
     whole, rest, last = (cast(Any, copy.deepcopy(module)).double() for module in (model, headless, classifier))
     weight = next(whole.parameters())
-    images = torch.rand(4, *input_size, generator=torch.Generator().manual_seed(0), dtype=torch.float64).to(weight.device)
+    images = torch.rand(4, *input_size, generator=torch.Generator().manual_seed(0), dtype=torch.float64).to(
+        weight.device
+    )
     logits, features = whole(images), rest(images)
     if features.ndim != 2 or not torch.allclose(last(features), logits, rtol=_ROUNDING, atol=_ROUNDING):
         raise CertificateError(

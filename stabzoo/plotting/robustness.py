@@ -1,0 +1,115 @@
+"""Accuracy against the l2 distance that pixels may be changed by: certified from below, attacked from above."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+from matplotlib.lines import Line2D
+from matplotlib.patches import Patch
+
+from stabzoo.plotting.style import COLORS, PIXELS, literal, new_figure, plain
+
+__all__ = ["Curve", "draw_robustness"]
+
+LEVELS = (36, 72, 108)
+
+
+@dataclass(frozen=True)
+class Curve:
+    """Accuracies in percent at some radii: ``label`` says of what, ``network`` of which network.
+
+    ``certified`` ones are lower bounds of what no attack can take, and others upper ones.  ``intervals`` are those of
+    the test images.
+    """
+
+    network: str
+    label: str
+    certified: bool
+    radii: Sequence[float]
+    percents: Sequence[float]
+    intervals: Sequence[tuple[float, float]] = ()
+
+
+def draw_robustness(curves: Sequence[Curve], title: str) -> Figure:
+    """A panel for each network; what is known of the accuracy lies in the shaded band, where there are both kinds."""
+    networks = list(dict.fromkeys(curve.network for curve in curves))
+    across = min(3, len(networks))
+    down = -(-len(networks) // across)
+    figure = new_figure(1.2 + 4.4 * across, 0.9 + 3.4 * down)
+    axes = figure.subplots(down, across, sharex=True, sharey=True, squeeze=False)
+    labels = list(dict.fromkeys(curve.label for curve in curves))
+    for axis, network in zip(axes.flat, networks, strict=False):
+        own = [curve for curve in curves if curve.network == network]
+        _draw(axis, own, labels)
+        if len(networks) > 1:
+            axis.set_title(literal(network), fontsize=10)
+    for axis in axes.flat[len(networks) :]:
+        axis.set_visible(False)
+    for axis in axes[:, 0]:
+        axis.set_ylabel("test accuracy (%)", fontsize=9)
+    for axis in axes[-1]:
+        axis.set_xlabel(f"l2 radius ({PIXELS})", fontsize=9)
+    entries: list[Line2D | Patch] = [
+        Line2D([], [], label=literal(label), **_style(labels, label, _is_certified(curves, label))) for label in labels
+    ]
+    if _bands(curves):
+        entries.append(Patch(color="#8a8a8a", alpha=0.18, linewidth=0, label="accuracy under the worst change"))
+    figure.legend(handles=entries, loc="outside lower center", ncols=3, frameon=False, fontsize=8.5)
+    figure.suptitle(literal(title), fontsize=11, fontweight="bold")
+    return figure
+
+
+def _draw(axis: Axes, curves: Sequence[Curve], labels: Sequence[str]) -> None:
+    for curve in curves:
+        style = _style(labels, curve.label, curve.certified)
+        steps = len(curve.radii) > 30  # a curve of every image, which falls where one is lost
+        drawn = {**style, "marker": ""} if steps else style
+        axis.plot(curve.radii, curve.percents, drawstyle="steps-pre" if steps else "default", **drawn)
+        if curve.intervals:
+            lows, highs = zip(*curve.intervals, strict=True)
+            axis.vlines(curve.radii, lows, highs, color=style["color"], linewidth=0.8, alpha=0.7)
+    for low, high in _bands(curves):
+        axis.fill_between(*_between(low, high), color="#8a8a8a", alpha=0.18, linewidth=0)
+    for level in LEVELS:
+        axis.axvline(level / 255, color="#c8c8c8", linewidth=0.8, linestyle=":", zorder=0)
+    axis.set_xlim(0, max(max(curve.radii) for curve in curves) * 1.02)
+    axis.set_ylim(0, 103)
+    axis.tick_params(labelsize=8.5)
+    plain(axis)
+
+
+def _is_certified(curves: Sequence[Curve], label: str) -> bool:
+    return next(curve.certified for curve in curves if curve.label == label)
+
+
+def _style(labels: Sequence[str], label: str, certified: bool) -> dict[str, object]:
+    position = labels.index(label)
+    return {
+        "color": COLORS[position % len(COLORS)],
+        "linestyle": "-" if certified else "--",
+        "marker": "o" if certified else "v",
+        "markersize": 4,
+        "linewidth": 1.6,
+    }
+
+
+def _bands(curves: Sequence[Curve]) -> list[tuple[Curve, list[Curve]]]:
+    """The deterministic certificate of a network with its attacks, where there are both."""
+    found = []
+    for network in dict.fromkeys(curve.network for curve in curves):
+        own = [curve for curve in curves if curve.network == network]
+        low = [curve for curve in own if curve.certified and curve.label == "certified"]
+        high = [curve for curve in own if not curve.certified]
+        if low and high:
+            found.append((low[0], high))
+    return found
+
+
+def _between(low: Curve, high: Sequence[Curve]) -> tuple[list[float], list[float], list[float]]:
+    """Radii that all have, with the certified and the least attacked accuracy there."""
+    shared = sorted(set(low.radii).intersection(*(curve.radii for curve in high)))
+    at = [dict(zip(curve.radii, curve.percents, strict=True)) for curve in (low, *high)]
+    return shared, [at[0][radius] for radius in shared], [min(entry[radius] for entry in at[1:]) for radius in shared]
