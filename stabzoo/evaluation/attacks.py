@@ -1,7 +1,8 @@
 """Attacks on images, on the scale of their pixels: the model's normalisation is a part of what is attacked.
 
 The ball ||x' - x|| <= epsilon, of the largest change or of the Euclidean norm, and the box [0, 1] are never left.
-Gradients are those of the network in evaluation mode; of implicit networks they come from the implicit function theorem.
+Gradients are those of the network in evaluation mode; of implicit networks they come from the implicit function
+theorem.
 """
 
 from __future__ import annotations
@@ -56,8 +57,8 @@ def pgd(
 def margin(network: nn.Module, images: Tensor, labels: Tensor, epsilon: float, steps: int) -> Tensor:
     """Return, of each image, the point of its l2 ball that the margin's own directions reach with the least margin.
 
-    Towards each of the likeliest other classes j, ``steps`` times from x' = x: x' <- clip(x + epsilon g), where g is the
-    unit vector along the gradient of f_j - f_y at x'.
+    Towards each of the likeliest other classes j, ``steps`` times from x' = x: x' <- clip(x + epsilon g), where g is
+    the unit vector along the gradient of f_j - f_y at x'.
     """
     own = labels[:, None]
     with torch.no_grad():

@@ -1,7 +1,7 @@
 """The kinds of evaluations: ours, and those of plugins, whose code is imported when one is read.
 
-A field of type `AnyEvaluation` holds an evaluation of any kind, written as a mapping with its ``kind``.  A list of them,
-`Evaluations`, may have one entry for several ``radii``.
+A field of type `AnyEvaluation` holds an evaluation of any kind, written as a mapping with its ``kind``.  A list of
+them, `Evaluations`, may have one entry for several ``radii``.
 """
 
 from __future__ import annotations

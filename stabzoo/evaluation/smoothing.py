@@ -114,7 +114,7 @@ def _votes(
     generator: np.random.Generator,
     device: torch.device,
 ) -> Tensor:
-    """How often each class is the answer for the image (C, H, W) and noise; samples without a clear one do not count."""
+    """How often each class is the answer for the image (C, H, W) and noise, where there is a clear one."""
     counts, batch = torch.zeros(1, dtype=torch.int64), max(1, min(1024, _CHUNK // image.size))
     for first in range(0, samples, batch):
         shape = (min(batch, samples - first), *image.shape)

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
@@ -22,7 +23,7 @@ class Curve:
     """Accuracies in percent at some radii: ``label`` says of what, ``network`` of which network.
 
     ``certified`` ones are lower bounds of what no attack can take, and others upper ones.  ``intervals`` are those of
-    the test images.
+    the test images.  A curve in ``steps`` has a point for each image, whose share holds down to the radius before it.
     """
 
     network: str
@@ -31,6 +32,7 @@ class Curve:
     radii: Sequence[float]
     percents: Sequence[float]
     intervals: Sequence[tuple[float, float]] = ()
+    steps: bool = False
 
 
 def draw_robustness(curves: Sequence[Curve], title: str) -> Figure:
@@ -65,14 +67,13 @@ def draw_robustness(curves: Sequence[Curve], title: str) -> Figure:
 def _draw(axis: Axes, curves: Sequence[Curve], labels: Sequence[str]) -> None:
     for curve in curves:
         style = _style(labels, curve.label, curve.certified)
-        steps = len(curve.radii) > 30  # a curve of every image, which falls where one is lost
-        drawn = {**style, "marker": ""} if steps else style
-        axis.plot(curve.radii, curve.percents, drawstyle="steps-pre" if steps else "default", **drawn)
-        if curve.intervals:
-            lows, highs = zip(*curve.intervals, strict=True)
-            axis.vlines(curve.radii, lows, highs, color=style["color"], linewidth=0.8, alpha=0.7)
+        drawn = {**style, "marker": ""} if curve.steps else style
+        axis.plot(curve.radii, curve.percents, drawstyle="steps-pre" if curve.steps else "default", **drawn)
+        for radius, (low, high) in zip(curve.radii, curve.intervals, strict=False):
+            axis.vlines(radius, low, high, color=style["color"], linewidth=0.8, alpha=0.7)
     for low, high in _bands(curves):
-        axis.fill_between(*_between(low, high), color="#8a8a8a", alpha=0.18, linewidth=0)
+        steps = "pre" if low.steps else None
+        axis.fill_between(*_between(low, high), step=steps, color="#8a8a8a", alpha=0.18, linewidth=0)
     for level in LEVELS:
         axis.axvline(level / 255, color="#c8c8c8", linewidth=0.8, linestyle=":", zorder=0)
     axis.set_xlim(0, max(max(curve.radii) for curve in curves) * 1.02)
@@ -108,8 +109,13 @@ def _bands(curves: Sequence[Curve]) -> list[tuple[Curve, list[Curve]]]:
     return found
 
 
-def _between(low: Curve, high: Sequence[Curve]) -> tuple[list[float], list[float], list[float]]:
-    """Radii that all have, with the certified and the least attacked accuracy there."""
-    shared = sorted(set(low.radii).intersection(*(curve.radii for curve in high)))
-    at = [dict(zip(curve.radii, curve.percents, strict=True)) for curve in (low, *high)]
-    return shared, [at[0][radius] for radius in shared], [min(entry[radius] for entry in at[1:]) for radius in shared]
+def _between(low: Curve, high: Sequence[Curve]) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Radii that all reach, with the certified and the least attacked accuracy there."""
+    end = min(max(curve.radii) for curve in (low, *high))
+    radii = np.unique([radius for curve in (low, *high) for radius in curve.radii if radius <= end])
+    lower = np.asarray(low.percents)[np.searchsorted(low.radii, radii)] if low.steps else _joined(low, radii)
+    return radii, lower, np.min([_joined(curve, radii) for curve in high], axis=0)
+
+
+def _joined(curve: Curve, radii: np.ndarray) -> np.ndarray:
+    return np.interp(radii, curve.radii, curve.percents)

@@ -44,7 +44,7 @@ class Certificate:
         network: As it is run.
         sensitivity: Certified bound of the logits' Lipschitz constant; infinite where nothing is known.
         features: The same of what the classifier reads; infinite where the network does not end in one.
-        pairs: (classes, classes), how far f_y - f_j moves at most when the image moves by 1; None where nothing is known.
+        pairs: (classes, classes), how far f_y - f_j moves at most when the image moves by 1; None of an unknown bound.
         refused: Why nothing is known; empty otherwise.
     """
 

@@ -6,6 +6,7 @@ import math
 from collections.abc import Sequence
 from fractions import Fraction
 
+from stabzoo.evaluation.l2 import meanings
 from stabzoo.metric import ACCURACY, Evaluation
 from stabzoo.stability import StabilityCard
 from stabzoo.study.analysis.comparison import Row, mean_of
@@ -60,12 +61,12 @@ def places_of(evaluation: Evaluation, values: Sequence[float]) -> int:
 
 
 def metrics_text(study: Study) -> str:
-    """What the numbers of a study are: ``Test accuracy in percent``, and what others are."""
+    """What the numbers of a study are: ``Test accuracy in percent``, what others are, and what certificates say."""
     others = {e.metric.name: e.metric for e in study.evaluations if e.metric != ACCURACY}
     texts = [
         f"{metric.label}, {'higher' if metric.higher_is_better else 'lower'} is better" for metric in others.values()
     ]
-    return "; ".join(["Test accuracy in percent", *texts])
+    return "; ".join(["Test accuracy in percent", *texts, *(text.rstrip(".") for text in meanings(study.evaluations))])
 
 
 def sample_text(sample: Sample, places: int = 1) -> str:
