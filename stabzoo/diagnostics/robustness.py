@@ -68,8 +68,9 @@ class Robustness:
             "scale": "pixels in [0, 1]",
             "images": self.images,
             "clean": self.clean,
-            "median_certified_radius": self.median,
-            "sensitivity": self.sensitivity if math.isfinite(self.sensitivity) else str(self.sensitivity),
+            "median_certified_radius": _json(self.median),
+            "sensitivity": _json(self.sensitivity),
+            "feature_sensitivity": _json(self.features),
             "level": LEVEL,
             "radii": [
                 {
@@ -118,6 +119,10 @@ def robustness(model: nn.Module, data: LabelledImages, radii: Sequence[Fraction]
         features=certify.features,
         refused=certify.refused,
     )
+
+
+def _json(value: float) -> float | str:
+    return value if math.isfinite(value) else str(value)
 
 
 @torch.no_grad()

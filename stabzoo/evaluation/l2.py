@@ -52,10 +52,6 @@ class Certificate(Evaluation):
         """The number, in percent, that follows from `radii`."""
         raise NotImplementedError
 
-    def measure(self, network: nn.Module, images: ImageDataset) -> float:
-        """The number as a whole."""
-        return self.share(self.radii(network, images))
-
 
 class Certified(Certificate):
     """Certified l2 accuracy: no change of the pixels up to ``radius`` takes a right answer away, by a Lipschitz bound.

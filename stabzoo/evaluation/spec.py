@@ -41,14 +41,15 @@ RADII = tuple(Fraction(level, 255) for level in (36, 72, 108))
 
 
 def radius_text(radius: Fraction | float) -> str:
-    """A radius as it is written: in levels of 1/255 where it is a whole number of them.
+    """A radius as it is written: in levels of 1/255 where it is a whole number of them, and no short decimal.
 
-    >>> radius_text(Fraction(36, 255)), radius_text(36 / 255), radius_text(0.25)
-    ('36/255', '36/255', '0.25')
+    >>> radius_text(Fraction(36, 255)), radius_text(36 / 255), radius_text(0.2), radius_text(1 / 3)
+    ('36/255', '36/255', '0.2', '85/255')
     """
-    levels = 255 * float(radius)
-    whole = round(levels)
-    return f"{whole}/255" if whole and abs(levels - whole) < 1e-9 else f"{float(radius):g}"
+    value = float(radius)
+    levels, decimal = 255 * value, f"{value:g}"
+    is_whole = abs(levels - round(levels)) < 1e-9 and float(decimal) != value
+    return f"{round(levels)}/255" if is_whole else decimal
 
 
 class Clean(Evaluation):

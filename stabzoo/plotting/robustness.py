@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 from matplotlib.axes import Axes
@@ -59,7 +60,7 @@ def draw_robustness(curves: Sequence[Curve], title: str) -> Figure:
     ]
     if _bands(curves):
         entries.append(Patch(color="#8a8a8a", alpha=0.18, linewidth=0, label="accuracy under the worst change"))
-    figure.legend(handles=entries, loc="outside lower center", ncols=3, frameon=False, fontsize=8.5)
+    figure.legend(handles=entries, loc="outside lower center", ncols=2, frameon=False, fontsize=8.5)
     figure.suptitle(literal(title), fontsize=11, fontweight="bold")
     return figure
 
@@ -86,7 +87,7 @@ def _is_certified(curves: Sequence[Curve], label: str) -> bool:
     return next(curve.certified for curve in curves if curve.label == label)
 
 
-def _style(labels: Sequence[str], label: str, certified: bool) -> dict[str, object]:
+def _style(labels: Sequence[str], label: str, certified: bool) -> dict[str, Any]:
     position = labels.index(label)
     return {
         "color": COLORS[position % len(COLORS)],

@@ -18,7 +18,6 @@ from __future__ import annotations
 import copy
 import math
 from dataclasses import dataclass
-from typing import Any, cast
 
 import torch
 from torch import Tensor, nn
@@ -42,6 +41,7 @@ class Certificate:
 
     Attributes:
         network: As it is run.
+        exact: The same in float64.
         sensitivity: Certified bound of the logits' Lipschitz constant; infinite where nothing is known.
         features: The same of what the classifier reads; infinite where the network does not end in one.
         pairs: (classes, classes), how far f_y - f_j moves at most when the image moves by 1; None of an unknown bound.
@@ -49,6 +49,7 @@ class Certificate:
     """
 
     network: nn.Module
+    exact: nn.Module
     sensitivity: float
     features: float
     pairs: Tensor | None
@@ -64,7 +65,7 @@ class Certificate:
         """
         if self.pairs is None:
             return torch.zeros(len(images), dtype=torch.float64, device=images.device)
-        exact = copy.deepcopy(self.network).double()(images.double())
+        exact = self.exact(images.double())
         rounding = _SAFETY * (self.network(images).double() - exact).abs().amax(1)
         rounding += 2 * _ROUNDING * torch.linalg.vector_norm(exact, dim=1)
         own = labels[:, None]
@@ -89,25 +90,24 @@ def certificate(model: nn.Module, input_size: tuple[int, int, int], *, iteration
     whole = forward_bounds(model, input_size, iterations=iterations)
     sensitivity = whole.sensitivity.value
     if not math.isfinite(sensitivity):
-        return Certificate(
-            model, math.inf, math.inf, None, whole.refused[0] if whole.refused else whole.sensitivity.note
-        )
-    plain = frozen(model)
+        refused = whole.refused[0] if whole.refused else whole.sensitivity.note
+        return Certificate(model, model, math.inf, math.inf, None, refused)
+    plain, exact = frozen(model), copy.deepcopy(model).double()
     found = _classifier(plain)
     if found is None or sum(part is found[1] for _, part in plain.named_modules(remove_duplicate=False)) != 1:
-        return Certificate(model, sensitivity, math.inf, _everywhere(_classes(model, input_size), sensitivity))
+        return Certificate(model, exact, sensitivity, math.inf, _everywhere(_classes(model, input_size), sensitivity))
     name, classifier = found
     headless = copy.deepcopy(plain)
     headless.set_submodule(name, nn.Identity())
     features = forward_bounds(headless, input_size, iterations=iterations).sensitivity.value
     weight = classifier.weight.detach().double().cpu()
-    _confirm(model, headless, classifier, input_size)
+    _confirm(exact, headless, classifier, input_size)
     apart = torch.cdist(weight, weight, compute_mode="donot_use_mm_for_euclid_dist")
     pairs = torch.minimum(
         apart * rounded_up(features) if math.isfinite(features) else torch.full_like(apart, math.inf),
         _everywhere(len(weight), sensitivity),
     )
-    return Certificate(model, sensitivity, features, rounded_up(1.0) * pairs)
+    return Certificate(model, exact, sensitivity, features, rounded_up(1.0) * pairs)
 
 
 def _classifier(model: nn.Module) -> tuple[str, nn.Linear] | None:
@@ -134,20 +134,18 @@ def _classes(model: nn.Module, input_size: tuple[int, int, int]) -> int:
 
 
 @torch.no_grad()
-def _confirm(model: nn.Module, headless: nn.Module, classifier: nn.Linear, input_size: tuple[int, int, int]) -> None:
-    """Run both: the logits must be W g + b.
+def _confirm(exact: nn.Module, headless: nn.Module, classifier: nn.Linear, input_size: tuple[int, int, int]) -> None:
+    """Run both, in float64: the logits must be W g + b.
 
     Raises:
         CertificateError: They are not.
     """
-    whole, rest, last = (cast(Any, copy.deepcopy(module)).double() for module in (model, headless, classifier))
-    weight = next(whole.parameters())
-    images = torch.rand(4, *input_size, generator=torch.Generator().manual_seed(0), dtype=torch.float64).to(
-        weight.device
-    )
-    logits, features = whole(images), rest(images)
+    rest, last = (copy.deepcopy(module).double() for module in (headless, classifier))
+    noise = torch.rand(4, *input_size, generator=torch.Generator().manual_seed(0), dtype=torch.float64)
+    images = noise.to(classifier.weight.device)
+    logits, features = exact(images), rest(images)
     if features.ndim != 2 or not torch.allclose(last(features), logits, rtol=_ROUNDING, atol=_ROUNDING):
         raise CertificateError(
-            f"{type(model).__name__}: its logits are not those of its last linear layer, so it computes something else "
+            f"{type(exact).__name__}: its logits are not those of its last linear layer, so it computes something else "
             "than what was bounded, and nothing is certified"
         )
