@@ -21,8 +21,9 @@ if TYPE_CHECKING:
     from stabzoo.diagnostics.bounds.network import forward_bounds
     from stabzoo.diagnostics.bounds.rules.normalization import fold_batch_norm
     from stabzoo.diagnostics.bounds.step_bound import StepBound
-    from stabzoo.diagnostics.layers import conv_norm
+    from stabzoo.diagnostics.layers import conv_norm, operator_norm
     from stabzoo.diagnostics.measurement import Measurement
+    from stabzoo.diagnostics.spectra.operators import ConvOperator
     from stabzoo.diagnostics.spectra.periodic import periodic_norms
     from stabzoo.discretization import BranchKind, Discretization, Place, Shape
     from stabzoo.errors import ConfigError
@@ -68,6 +69,7 @@ _PUBLIC = {
     "BranchKind": "discretization",
     "BranchSite": "networks.branch",
     "ConfigError": "errors",
+    "ConvOperator": "diagnostics.spectra.operators",
     "ConvergenceWarning": "implicit.report",
     "Discretization": "discretization",
     "Evaluation": "metric",
@@ -123,6 +125,7 @@ _PUBLIC = {
     "milne_simpson": "families",
     "named_method": "families",
     "nystrom": "families",
+    "operator_norm": "diagnostics.layers",
     "periodic_norms": "diagnostics.spectra.periodic",
     "perturbation_penalty": "implicit.regularizers",
     "refresh": "zoo",
@@ -140,6 +143,7 @@ __all__ = [  # a literal, for type checkers
     "BranchKind",
     "BranchSite",
     "ConfigError",
+    "ConvOperator",
     "ConvergenceWarning",
     "Discretization",
     "Evaluation",
@@ -194,6 +198,7 @@ __all__ = [  # a literal, for type checkers
     "milne_simpson",
     "named_method",
     "nystrom",
+    "operator_norm",
     "periodic_norms",
     "perturbation_penalty",
     "refresh",

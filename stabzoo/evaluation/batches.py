@@ -7,7 +7,7 @@ from collections.abc import Iterator
 import torch
 from torch import Tensor, nn
 
-from stabzoo.data.images import ImageDataset
+from stabzoo.metric import TestImages
 
 __all__ = ["BATCH", "device_of", "logits_of", "test_batches"]
 
@@ -19,7 +19,7 @@ def device_of(network: nn.Module) -> torch.device:
     return next(network.parameters()).device
 
 
-def test_batches(images: ImageDataset, device: torch.device) -> Iterator[tuple[Tensor, Tensor]]:
+def test_batches(images: TestImages, device: torch.device) -> Iterator[tuple[Tensor, Tensor]]:
     """Pixels and labels of the test images, in their order, on ``device``."""
     for pixels, labels in images.testing(torch.arange(images.test_count).split(BATCH)):
         yield pixels.to(device), labels.to(device)

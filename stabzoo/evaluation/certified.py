@@ -8,9 +8,9 @@ from typing import Protocol, runtime_checkable
 import torch
 from torch import Tensor, nn
 
-from stabzoo.data.images import ImageDataset
 from stabzoo.errors import ConfigError
 from stabzoo.evaluation.batches import device_of, test_batches
+from stabzoo.metric import TestImages
 
 __all__ = ["Certifiable", "certified_radii"]
 
@@ -24,7 +24,7 @@ class Certifiable(Protocol):
         ...
 
 
-def certified_radii(title: str, network: nn.Module, images: ImageDataset) -> Tensor:
+def certified_radii(title: str, network: nn.Module, images: TestImages) -> Tensor:
     """The certified l2 radius of each test image, (N,), 0 where the answer is wrong or nothing is proved.
 
     Raises:

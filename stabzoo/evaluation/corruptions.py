@@ -15,6 +15,7 @@ from torch import Tensor, nn
 from stabzoo.data.images import ImageDataset, to_unit_interval
 from stabzoo.errors import ConfigError
 from stabzoo.files import open_regular
+from stabzoo.metric import TestImages
 
 __all__ = ["CorruptedImages"]
 
@@ -29,9 +30,9 @@ class CorruptedImages:
     """
 
     def __init__(
-        self, title: str, names: Sequence[str], severities: Sequence[int], most: int, images: ImageDataset
+        self, title: str, names: Sequence[str], severities: Sequence[int], most: int, images: TestImages
     ) -> None:
-        if images.corrupted is None:
+        if not isinstance(images, ImageDataset) or images.corrupted is None:
             raise ConfigError(
                 f"{title}: expected cifar10 or cifar100 as the data, whose corrupted copies are published"
             )

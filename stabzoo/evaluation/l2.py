@@ -20,7 +20,7 @@ from stabzoo.metric import Evaluation, Metric
 if TYPE_CHECKING:
     from torch import Tensor, nn
 
-    from stabzoo.data.images import ImageDataset
+    from stabzoo.metric import TestImages
 
 __all__ = ["Abstentions", "Certificate", "Certified", "Smoothed", "l2_level", "meanings"]
 
@@ -44,7 +44,7 @@ class Certificate(Evaluation):
         """Equal for those whose `radii` are the same."""
         return type(self), *((name, value) for name, value in self if name != "radius")
 
-    def radii(self, network: nn.Module, images: ImageDataset) -> Tensor:
+    def radii(self, network: nn.Module, images: TestImages) -> Tensor:
         """A certified radius for each image counted, (N,): 0 of a wrong answer, negative of an abstention."""
         raise NotImplementedError
 
@@ -77,7 +77,7 @@ class Certified(Certificate):
         """Short name in tables and plots."""
         return f"certified l2 r = {radius_text(self.radius)}"
 
-    def radii(self, network: nn.Module, images: ImageDataset) -> Tensor:
+    def radii(self, network: nn.Module, images: TestImages) -> Tensor:
         """The certified radius of each test image."""
         from stabzoo.evaluation.certified import certified_radii
 
@@ -113,7 +113,7 @@ class Smoothing(Certificate):
         """``images``, where there are as many."""
         return min(count, self.images or count)
 
-    def radii(self, network: nn.Module, images: ImageDataset) -> Tensor:
+    def radii(self, network: nn.Module, images: TestImages) -> Tensor:
         """The certified radius of each image counted."""
         from stabzoo.evaluation.smoothing import smoothed_radii
 

@@ -7,18 +7,20 @@ noise, whatever else is tested.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
-from typing import TypeAlias
+from collections.abc import Callable
+from typing import TYPE_CHECKING
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
-from stabzoo.data.images import ImageDataset
 from stabzoo.errors import ConfigError
 from stabzoo.evaluation.attacks import Norm, fgsm, margin, pgd
+from stabzoo.metric import TestImages
+
+if TYPE_CHECKING:
+    from stabzoo.metric import Perturbation
 
 __all__ = [
-    "Perturbation",
     "along_margin",
     "constant",
     "fast_gradient_sign",
@@ -28,16 +30,13 @@ __all__ = [
     "uniform",
 ]
 
-Perturbation: TypeAlias = Callable[[nn.Module, Tensor, Tensor], "Tensor | Iterator[Tensor]"]
-"""It returns the pixels to be tested on, one batch or several; noisy ones are clipped to [0, 1]."""
-
 
 def constant(mu: float) -> Perturbation:
     """Add a grey image."""
     return lambda network, pixels, labels: (pixels + mu).clamp(0, 1)
 
 
-def structured(title: str, epsilon: float, image: int, images: ImageDataset) -> Perturbation:
+def structured(title: str, epsilon: float, image: int, images: TestImages) -> Perturbation:
     """Add ``epsilon`` times the test image of this number.
 
     Raises:

@@ -27,8 +27,8 @@ import torch
 from scipy.special import betaincinv, ndtr, ndtri
 from torch import Tensor, nn
 
-from stabzoo.data.images import ImageDataset
 from stabzoo.evaluation.batches import device_of, logits_of
+from stabzoo.metric import TestImages
 
 __all__ = ["STEP", "DiscreteNormal", "lower_limit", "smoothed_radii"]
 
@@ -81,7 +81,7 @@ def lower_limit(successes: int, trials: int, alpha: float) -> float:
 
 
 def smoothed_radii(
-    network: nn.Module, images: ImageDataset, count: int, *, sigma: float, n0: int, n: int, alpha: float, seed: int
+    network: nn.Module, images: TestImages, count: int, *, sigma: float, n0: int, n: int, alpha: float, seed: int
 ) -> Tensor:
     """Certified l2 radii of the smoothed network on ``count`` test images at equal distances, (count,).
 

@@ -17,8 +17,7 @@ from stabzoo.metric import Evaluation, is_right
 if TYPE_CHECKING:
     from torch import Tensor
 
-    from stabzoo.data.images import ImageDataset
-    from stabzoo.evaluation.perturbations import Perturbation
+    from stabzoo.metric import Perturbation, TestImages
 
 __all__ = [
     "CORRUPTIONS",
@@ -80,7 +79,7 @@ class Gaussian(Evaluation):
         """Short name in tables and plots."""
         return f"Gaussian σ = {self.sigma:g}"
 
-    def perturbation(self, images: ImageDataset) -> Perturbation:
+    def perturbation(self, images: TestImages) -> Perturbation:
         """What is done to the images."""
         from stabzoo.evaluation import perturbations
 
@@ -106,7 +105,7 @@ class Uniform(Evaluation):
         """Short name in tables and plots."""
         return f"uniform [{self.low:g}, {self.high:g}]"
 
-    def perturbation(self, images: ImageDataset) -> Perturbation:
+    def perturbation(self, images: TestImages) -> Perturbation:
         """What is done to the images."""
         from stabzoo.evaluation import perturbations
 
@@ -124,7 +123,7 @@ class Constant(Evaluation):
         """Short name in tables and plots."""
         return f"constant μ = {self.mu:g}"
 
-    def perturbation(self, images: ImageDataset) -> Perturbation:
+    def perturbation(self, images: TestImages) -> Perturbation:
         """What is done to the images."""
         from stabzoo.evaluation import perturbations
 
@@ -146,7 +145,7 @@ class Structured(Evaluation):
         """Short name in tables and plots."""
         return f"structured ε = {self.epsilon:g}"
 
-    def perturbation(self, images: ImageDataset) -> Perturbation:
+    def perturbation(self, images: TestImages) -> Perturbation:
         """What is done to the images."""
         from stabzoo.evaluation import perturbations
 
@@ -216,7 +215,7 @@ class Corruption(Evaluation):
         name = self.name.replace("_", " ") if self.name else f"mean of {len(CORRUPTIONS)} corruptions"
         return name if self.severity is None else f"{name}, severity {self.severity}"
 
-    def perturbation(self, images: ImageDataset) -> Perturbation:
+    def perturbation(self, images: TestImages) -> Perturbation:
         """What is done to the images: corrupted copies in their place."""
         from stabzoo.evaluation.corruptions import CorruptedImages
 
@@ -247,7 +246,7 @@ class Fgsm(Evaluation):
         """Short name in tables and plots."""
         return f"FGSM ε = {self.epsilon:g}"
 
-    def perturbation(self, images: ImageDataset) -> Perturbation:
+    def perturbation(self, images: TestImages) -> Perturbation:
         """What is done to the images."""
         from stabzoo.evaluation import perturbations
 
@@ -279,7 +278,7 @@ class Pgd(Evaluation):
         """Short name in tables and plots."""
         return f"PGD-{self.steps} {_ball(self.norm, self.epsilon)}"
 
-    def perturbation(self, images: ImageDataset) -> Perturbation:
+    def perturbation(self, images: TestImages) -> Perturbation:
         """What is done to the images."""
         from stabzoo.evaluation import perturbations
 
@@ -311,7 +310,7 @@ class AutoAttack(Evaluation):
         """Short name in tables and plots."""
         return f"AutoAttack {_ball(self.norm, self.epsilon)}"
 
-    def perturbation(self, images: ImageDataset) -> Perturbation:
+    def perturbation(self, images: TestImages) -> Perturbation:
         """What is done to the images."""
         from stabzoo.evaluation.autoattack import autoattack
 
@@ -341,7 +340,7 @@ class Margin(Evaluation):
         """Short name in tables and plots."""
         return f"margin attack {_ball(self.norm, self.epsilon)}"
 
-    def perturbation(self, images: ImageDataset) -> Perturbation:
+    def perturbation(self, images: TestImages) -> Perturbation:
         """What is done to the images."""
         from stabzoo.evaluation import perturbations
 

@@ -59,7 +59,7 @@ def _classes(
                 raise PluginError(f"{plugin}: {call} returns two classes named {name!r}")
     if missing := set(listed) - set(found):
         reason = f"which {call} does not return"
-        if not results:
+        if not hook.get_hookimpls():
             reason = f"but it has no hook; decorate {call} with @stabzoo.hookimpl"
         raise PluginError(f"{plugin}: registry.yaml lists {', '.join(sorted(missing))}, {reason}")
     if unlisted := set(found) - set(listed):

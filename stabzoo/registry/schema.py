@@ -59,7 +59,7 @@ class SchemeClaim(Strict):
     order: int | Literal["not decided"] | None = Field(
         description="order of accuracy; null: the scheme is not consistent; 'not decided': of a step of its own"
     )
-    stability: Literal["strong", "weak", "second-order stable", "unstable"] = Field(
+    stability: Literal["strong", "weak", "second-order stable", "unstable", "not decided"] = Field(
         description="zero stability; second-order stable: of a method for y'' = f, whose rho has the double root 1"
     )
     condition: str | None = Field(default=None, description="zero-stable exactly when, e.g. 'lam <= -1 or lam > 1/3'")

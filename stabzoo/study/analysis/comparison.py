@@ -9,7 +9,7 @@ from dataclasses import asdict, dataclass
 from typing import Any
 
 from stabzoo.errors import ConfigError, PluginError
-from stabzoo.methods import OwnStep
+from stabzoo.methods import NOT_DECIDED, OwnStep
 from stabzoo.methods.multistep import LinearMultistep
 from stabzoo.metric import Evaluation
 from stabzoo.registry.loading import scheme_of
@@ -151,14 +151,20 @@ def rows_of(study: Study, records: dict[str, Record]) -> list[Row]:
     return rows
 
 
-def _proved(network: Network, trained: Coefficients) -> StabilityCard:
-    """The card of the network's scheme, if it is installed and has these coefficients; else of them alone."""
+def _proved(network: Network, trained: Coefficients) -> StabilityCard | None:
+    """The card of the network's scheme, if it is installed and has these coefficients; else of them alone.
+
+    There is none of a network of which nothing is stated.
+    """
     coefficients = LinearMultistep(trained.alpha, trained.beta, trained.beta_next)
     try:
         scheme = scheme_of(network.model, network.args)
     except (ConfigError, PluginError):
         return card(OwnStep(coefficients))
-    return card(scheme if scheme.coefficients() == coefficients else OwnStep(coefficients))
+    if scheme.coefficients() != coefficients:
+        return card(OwnStep(coefficients))
+    proved = card(scheme)
+    return None if proved.is_zero_stable is NOT_DECIDED else proved
 
 
 def compare(rows: Sequence[Row], evaluation: Evaluation) -> Comparison | None:
