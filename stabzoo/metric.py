@@ -79,7 +79,7 @@ class Evaluation(Strict):
     * `score`, of a number that is a mean over images: the accuracy is one.
     * `measure`, of any other number: it has the network and the images to itself.
 
-    ``metric`` says what the number is, by default the accuracy, and ``evidence`` how it is known.  ``plugin`` is the
+    ``metric`` says what the number is, by default the accuracy, and `evidence` how it is known.  ``plugin`` is the
     distribution that a kind is from, filled in where it is read: what another version has measured counts as another
     measurement.
     """

@@ -131,7 +131,9 @@ def test_finished_trainings_are_evaluated(run: Run, tmp_path: Path) -> None:
     conditions.write_text("evaluations: [{kind: clean}, {kind: constant, mu: 0.1}]")
     both = f"evaluate {tmp_path / '0'} {tmp_path / '1'}"
     found = json.loads(run(f"{both} --json --conditions {conditions}").out)
+    about = found.pop("about")
     assert list(found)[-1] == "constant μ = 0.1"
+    assert about["constant μ = 0.1"]["evidence"] == "measured"
     assert all(len(values) == 2 for values in found.values())
     assert found["generalization gap"][0] == pytest.approx(found["top-1 in training"][0] - found["top-1"][0])
     history = (tmp_path / "0" / "history.csv").read_text().splitlines()
