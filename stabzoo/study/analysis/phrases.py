@@ -19,6 +19,7 @@ __all__ = [
     "coefficients_text",
     "command_text",
     "estimate_text",
+    "meanings_text",
     "measured_text",
     "metrics_text",
     "moduli_text",
@@ -61,12 +62,17 @@ def places_of(evaluation: Evaluation, values: Sequence[float]) -> int:
 
 
 def metrics_text(study: Study) -> str:
-    """What the numbers of a study are: ``Test accuracy in percent``, what others are, and what certificates say."""
+    """What the numbers of a study are: ``Test accuracy in percent``, and what others are."""
     others = {e.metric.name: e.metric for e in study.evaluations if e.metric != ACCURACY}
     texts = [
         f"{metric.label}, {'higher' if metric.higher_is_better else 'lower'} is better" for metric in others.values()
     ]
-    return "; ".join(["Test accuracy in percent", *texts, *(text.rstrip(".") for text in meanings(study.evaluations))])
+    return "; ".join(["Test accuracy in percent", *texts])
+
+
+def meanings_text(study: Study) -> str:
+    """What certified and attacked accuracies of a study say; nothing where it has none."""
+    return " ".join(meanings(study.evaluations))
 
 
 def sample_text(sample: Sample, places: int = 1) -> str:
