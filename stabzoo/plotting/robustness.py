@@ -17,14 +17,16 @@ from stabzoo.plotting.style import COLORS, PIXELS, literal, new_figure, plain
 __all__ = ["Curve", "draw_robustness"]
 
 LEVELS = (36, 72, 108)
+FINE = 2000
 
 
 @dataclass(frozen=True)
 class Curve:
     """Accuracies in percent at some radii: ``label`` says of what, ``network`` of which network.
 
-    ``certified`` ones are lower bounds of what no attack can take, and others upper ones.  ``intervals`` are those of
-    the test images.  A curve in ``steps`` has a point for each image, whose share holds down to the radius before it.
+    ``certified`` ones are lower bounds of what no attack can take, and others upper ones.  Both fall with the radius:
+    what is certified holds down to the radius before, and what attacks leave is a bound up to the radius after.
+    ``intervals`` are those of the test images.  A ``dense`` curve, with a point for each image, has no markers.
     """
 
     network: str
@@ -33,7 +35,7 @@ class Curve:
     radii: Sequence[float]
     percents: Sequence[float]
     intervals: Sequence[tuple[float, float]] = ()
-    steps: bool = False
+    dense: bool = False
 
 
 def draw_robustness(curves: Sequence[Curve], title: str) -> Figure:
@@ -68,13 +70,13 @@ def draw_robustness(curves: Sequence[Curve], title: str) -> Figure:
 def _draw(axis: Axes, curves: Sequence[Curve], labels: Sequence[str]) -> None:
     for curve in curves:
         style = _style(labels, curve.label, curve.certified)
-        drawn = {**style, "marker": ""} if curve.steps else style
-        axis.plot(curve.radii, curve.percents, drawstyle="steps-pre" if curve.steps else "default", **drawn)
+        drawn = {**style, "marker": ""} if curve.dense else style
+        steps = "steps-pre" if curve.certified else "steps-post"
+        axis.plot(curve.radii, curve.percents, drawstyle=steps, **drawn)
         for radius, (low, high) in zip(curve.radii, curve.intervals, strict=False):
             axis.vlines(radius, low, high, color=style["color"], linewidth=0.8, alpha=0.7)
     for low, high in _bands(curves):
-        steps = "pre" if low.steps else None
-        axis.fill_between(*_between(low, high), step=steps, color="#8a8a8a", alpha=0.18, linewidth=0)
+        axis.fill_between(*_between(low, high), color="#8a8a8a", alpha=0.18, linewidth=0)
     for level in LEVELS:
         axis.axvline(level / 255, color="#c8c8c8", linewidth=0.8, linestyle=":", zorder=0)
     axis.set_xlim(0, max(max(curve.radii) for curve in curves) * 1.02)
@@ -112,11 +114,14 @@ def _bands(curves: Sequence[Curve]) -> list[tuple[Curve, list[Curve]]]:
 
 def _between(low: Curve, high: Sequence[Curve]) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """Radii that all reach, with the certified and the least attacked accuracy there."""
-    end = min(max(curve.radii) for curve in (low, *high))
-    radii = np.unique([radius for curve in (low, *high) for radius in curve.radii if radius <= end])
-    lower = np.asarray(low.percents)[np.searchsorted(low.radii, radii)] if low.steps else _joined(low, radii)
-    return radii, lower, np.min([_joined(curve, radii) for curve in high], axis=0)
+    radii = np.linspace(0, min(max(curve.radii) for curve in (low, *high)), FINE)
+    return radii, _at(low, radii), np.min([_at(curve, radii) for curve in high], axis=0)
 
 
-def _joined(curve: Curve, radii: np.ndarray) -> np.ndarray:
-    return np.interp(radii, curve.radii, curve.percents)
+def _at(curve: Curve, radii: np.ndarray) -> np.ndarray:
+    """What a curve says at radii up to its last one."""
+    if curve.certified:
+        place = np.searchsorted(curve.radii, radii, side="left")
+    else:
+        place = np.searchsorted(curve.radii, radii, side="right") - 1
+    return np.asarray(curve.percents, dtype=float)[place.clip(0, len(curve.radii) - 1)]

@@ -261,9 +261,11 @@ def test_curves_are_drawn() -> None:
     curves = [
         Curve("a", "certified", True, levels, [90, 60, 30], [(88, 92), (55, 65), (25, 35)]),
         Curve("a", "attacked, margin", False, levels, [90, 80, 70]),
-        Curve("b", "certified", True, [0.05, 0.1, 0.2], [90, 50, 0], steps=True),
+        Curve("b", "certified", True, [0.05, 0.1, 0.2], [90, 50, 0], dense=True),
         Curve("b", "attacked, margin", False, levels, [95, 80, 70]),
     ]
     figure = draw_robustness(curves, "Robust $ networks")
     assert [axis.get_title() for axis in figure.axes] == ["a", "b"]
+    band = figure.axes[0].collections[-1].get_datalim(figure.axes[0].transData)
+    assert (band.y0, band.y1) == (30, 90)  # between radius 0.1 and 0.2 that is all that is certified
     assert [text.get_text() for text in figure.legends[0].get_texts()][:2] == ["certified", "attacked, margin"]

@@ -400,7 +400,7 @@ def _robustness_figure(robust: Robustness) -> Figure:
     attacked = [robust.clean, *robust.attacked]
     intervals = [robust.interval(percent) for percent in attacked]
     curves = [
-        Curve("", "certified", True, *zip(*points, strict=True), steps=True),
+        Curve("", "certified", True, *zip(*points, strict=True), dense=True),
         Curve("", "attacked", False, radii, attacked, intervals),
     ]
     return draw_robustness(curves, "Accuracy within an l2 distance")
