@@ -13,16 +13,17 @@ import torch
 from torch import Tensor, nn
 
 from stabzoo.data.labelled import LabelledImages
-from stabzoo.diagnostics.bounds.certificate import certificate
+from stabzoo.diagnostics.bounds.certificate import Certificate, certificate
 from stabzoo.diagnostics.bounds.pixels import Normalization
 from stabzoo.evaluation.attacks import margin, pgd
 from stabzoo.evaluation.interval import LEVEL, wilson
-from stabzoo.evaluation.spec import RADII
+from stabzoo.evaluation.spec import RADII, radius_text
 from stabzoo.metric import is_right
 
 __all__ = ["Robustness", "robustness"]
 
 PGD_STEPS, MARGIN_STEPS = 10, 5
+NEAR = 100  # where all certified radii are this many times smaller than asked for, attacks would only take time
 
 
 @dataclass(frozen=True)
@@ -38,7 +39,6 @@ class Robustness:
         certified_radii: Of each image; 0 where the answer is wrong, or nothing is proved.
         sensitivity: Certified, from pixels to logits.
         features: The same, to the features that the classifier reads.
-        refused: Why nothing is proved; empty otherwise.
     """
 
     images: int
@@ -49,7 +49,6 @@ class Robustness:
     certified_radii: tuple[float, ...]
     sensitivity: float
     features: float
-    refused: str = ""
 
     @property
     def median(self) -> float:
@@ -80,7 +79,6 @@ class Robustness:
                 }
                 for radius, certified, attacked in levels
             ],
-            "refused": self.refused,
         }
 
 
@@ -93,11 +91,14 @@ def robustness(model: nn.Module, data: LabelledImages, radii: Sequence[Fraction]
         radii: In the l2 norm of pixels in [0, 1]; above 0.
 
     Raises:
+        ValueError: Nothing can be certified near these radii, so nothing was attacked; the message says why.
         CertificateError: The network contradicts its bound.
     """
     of_pixels = nn.Sequential(Normalization(-data.black / data.scale, 1 / data.scale), model).eval()
     certify = certificate(of_pixels, data.input_size)
     pixels, labels = data.pixels, data.labels
+    if reason := _hopeless(certify, pixels, min(radii)):
+        raise ValueError(reason)
     certified = certify(pixels, labels).tolist()
     right = _right(of_pixels, pixels, labels)
     left = []
@@ -117,12 +118,27 @@ def robustness(model: nn.Module, data: LabelledImages, radii: Sequence[Fraction]
         certified_radii=tuple(certified),
         sensitivity=certify.sensitivity,
         features=certify.features,
-        refused=certify.refused,
     )
 
 
 def _json(value: float) -> float | str:
     return value if math.isfinite(value) else str(value)
+
+
+@torch.no_grad()
+def _hopeless(certify: Certificate, pixels: Tensor, radius: Fraction) -> str:
+    """Why no radius can come near ``radius``, by the largest of all margins; empty if one may."""
+    if certify.pairs is None:
+        return f"nothing is certified: {certify.refused}"
+    first, second = certify.network(pixels).topk(2, dim=1).values.double().unbind(1)
+    largest = float((first - second).max())
+    least = float(certify.pairs[~torch.eye(len(certify.pairs), dtype=torch.bool)].min())
+    if largest >= float(radius) / NEAR * least:
+        return ""
+    return (
+        f"nothing is certified at an l2 radius of {radius_text(radius)}: margins are up to {largest:.4g}, and a change "
+        f"of 1 of the pixels may move one by {least:.4g} or more"
+    )
 
 
 @torch.no_grad()

