@@ -79,7 +79,7 @@ def conditions(path: Path | None, data: Data) -> tuple[Evaluation, ...]:
     return tuple(evaluation for evaluation in found if not isinstance(evaluation, Clean))
 
 
-def robustness(radii: Sequence[Fraction], sigma: float | None = None) -> list[Evaluation]:
+def certificates(radii: Sequence[Fraction], sigma: float | None = None) -> list[Evaluation]:
     """Certified l2 accuracy at some radii; and with ``sigma`` that of the smoothed network, with its abstentions."""
     found: list[Evaluation] = [Certified(kind="certified", radius=radius) for radius in radii]
     if sigma is not None:
@@ -222,7 +222,7 @@ def evaluate(
         fit_weights(network.network, weights, str(folder / "weights.safetensors"), job.model)
         network = network.to(device).eval()
         found = _measure(network, images)
-        wanted = [*conditions(asked, job.data), *robustness(levels, sigma)]
+        wanted = [*conditions(asked, job.data), *certificates(levels, sigma)]
         values = measure(network, images, wanted)
         if beside is None:
             certified = any(v for e, v in zip(wanted, values, strict=True) if isinstance(e, Certified))
