@@ -18,7 +18,7 @@ from stabzoo.methods import NOT_DECIDED, NotDecided, OwnStep
 from stabzoo.registry.catalogue import Catalogue, catalogue, unknown_name
 from stabzoo.registry.discovery import Plugin
 from stabzoo.registry.guard import failure_text, plugin_code
-from stabzoo.registry.loading import get_branch, get_scheme, one_command
+from stabzoo.registry.loading import get_branch, get_scheme, load_plugin, one_command
 from stabzoo.registry.proofs import ConditionCheck, check_condition
 from stabzoo.registry.schema import ModelConfig, SchemeClaim
 from stabzoo.schemes import LearnableMultistep
@@ -34,6 +34,7 @@ __all__ = [
     "check_claims",
     "check_scheme",
     "condition_claims",
+    "evaluation_problems",
     "model_problems",
     "model_reports",
     "on_trial",
@@ -225,7 +226,7 @@ def check_claims(patterns: Sequence[str] = ()) -> Claims:
     Of each scheme: order, stability and certificate with its default parameters, its conditions (of zero, A- and
     L-stability) at all values of their parameter (see `check_condition`), and what is certified of its networks.  Of
     each model: its scheme exists and takes its parameters; without patterns, also that the smallest of each kind, and
-    every kind of branch, can be built.
+    every kind of branch, can be built, and every kind of evaluation be imported.
 
     Raises:
         ConfigError: no scheme has a name that fits a pattern.
@@ -242,7 +243,7 @@ def check_claims(patterns: Sequence[str] = ()) -> Claims:
         models, problems = [model for model in models if model.config.scheme in chosen], []
     else:
         models = on_trial(models)
-        problems += branch_problems()
+        problems += [*branch_problems(), *evaluation_problems()]
     schemes = tuple(check_scheme(report) for report in reports)
     for check in schemes:
         problems += [f"{check.report.plugin}: scheme {check.report.name!r} {text}" for text in check.false_claims]
@@ -275,6 +276,20 @@ def branch_problems(of: Plugin | None = None) -> list[str]:
             problems.append(f"{plugin}: {error}")
         except PluginError as error:
             problems.append(str(error))
+    return problems
+
+
+@one_command()
+def evaluation_problems(of: Plugin | None = None) -> list[str]:
+    """Return why kinds of evaluations (``of`` a plugin) cannot be had, from importing them."""
+    problems: list[str] = []
+    owners = list(_catalogue().evaluations.values())
+    for plugin in _catalogue().plugins:
+        if of in (None, plugin) and any(owner is plugin for owner in owners):
+            try:
+                load_plugin(plugin.name, "evaluations")
+            except PluginError as error:
+                problems.append(str(error))
     return problems
 
 

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 
 from rich.text import Text
 
 from stabzoo.claims import Claims, SchemeCheck, check_claims, order_text
 from stabzoo.cli.console import output, print_json, status_text, table
 from stabzoo.methods import NotDecided
+from stabzoo.registry.catalogue import catalogue
 
 __all__ = ["check_all"]
 
@@ -21,6 +23,10 @@ def check_all(patterns: Sequence[str], *, as_json: bool) -> int:
 
     """
     claims = check_claims(patterns)
+    if not patterns and catalogue().studies:
+        from stabzoo.study.spec import study_problems  # few plugins have any
+
+        claims = replace(claims, problems=tuple(dict.fromkeys([*claims.problems, *study_problems()])))
     if as_json:
         print_json(_json(claims))
         return int(bool(claims.problems))
@@ -41,6 +47,9 @@ def check_all(patterns: Sequence[str], *, as_json: bool) -> int:
     for problem in claims.problems:
         console.print(problem, style="red")
     ran = f"{claims.checks} checks of {len(claims.schemes)} schemes and {claims.models} models"
+    if not patterns:
+        brought = {"evaluations": len(catalogue().evaluations), "studies": len(catalogue().studies)}
+        ran += "".join(f", {what} of plugins read: {count}" for what, count in brought.items() if count)
     if claims.problems:
         console.print(f"{ran}: {len(claims.problems)} false or broken.", style="bold red")
     else:
@@ -71,6 +80,8 @@ def _json(claims: Claims) -> dict[str, object]:
         "ok": not claims.problems,
         "checks": claims.checks,
         "models": claims.models,
+        "evaluations": list(catalogue().evaluations),
+        "studies": list(catalogue().studies),
         "schemes": [
             {
                 "name": entry.report.name,

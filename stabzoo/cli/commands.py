@@ -143,21 +143,29 @@ def doctor(*, as_json: Json = False) -> int:
 
 @app.command(name="new-plugin", help_epilogue="")
 def new_plugin(
-    name: Annotated[str, option("Of the plugin and its scheme, e.g. leapfrog.")],
+    name: Annotated[str, option("Of the plugin, and of its scheme, branch or evaluation, e.g. leapfrog.")],
     /,
     *,
-    explicit: Annotated[bool, option("An explicit multistep scheme: the default.")] = False,
-    implicit: Annotated[bool, option("An implicit multistep scheme.")] = False,
-    block: Annotated[bool, option("A scheme with a step of its own, of two stages.")] = False,
-    models: Annotated[str | None, option("No scheme, but further models of this one.")] = None,
+    kind: Annotated[
+        Literal["multistep", "runge-kutta", "block", "branch", "evaluation", "models"],
+        option(
+            "What it brings: a scheme of coefficients (multistep, the default, or runge-kutta) or with a step of its "
+            "own (block), a residual branch, an evaluation with a study, or further models of a scheme."
+        ),
+    ] = "multistep",
+    scheme: Annotated[str | None, option("The scheme that models are of.")] = None,
     alpha: Annotated[
         tuple[str, ...], numbers("Weights of the past states, newest first; by default of a known scheme.")
     ] = (),
     beta: Annotated[tuple[str, ...], numbers("Weights of the past slopes, newest first.")] = (),
     beta_next: Annotated[str | None, option("Weight of the new slope, of an implicit scheme.")] = None,
+    a: Annotated[
+        tuple[str, ...], numbers("Rows of a tableau below its diagonal, from the second on, e.g. 1/2 0,1/2 0,0,1.")
+    ] = (),
+    b: Annotated[tuple[str, ...], numbers("Weights of its stages, e.g. 1/6 1/3 1/3 1/6.")] = (),
     folder: Annotated[Path, option("Where its folder is made; by default here.")] = Path(),
 ) -> None:
-    """Write a plugin: a distribution around a scheme, with its tests.
+    """Write a plugin: a distribution with a scheme, a branch, an evaluation or models, and its tests.
 
     Example: stabzoo new-plugin leapfrog --alpha 0 1 --beta 2 0
     """
@@ -165,13 +173,13 @@ def new_plugin(
 
     write_new_plugin(
         name,
-        explicit=explicit,
-        implicit=implicit,
-        block=block,
-        models=models,
+        kind,
+        scheme=scheme,
         alpha=alpha,
         beta=beta,
         beta_next=beta_next,
+        a=a,
+        b=b,
         folder=folder,
     )
 

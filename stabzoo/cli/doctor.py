@@ -42,6 +42,8 @@ class Examined:
     state: str  # "ok" or "broken"
     schemes: int
     branches: int
+    evaluations: int
+    studies: int
     models: int
     seconds: float
     building: float
@@ -75,11 +77,13 @@ def examine(*, as_json: bool) -> int:
         "state": [Text(entry.state, style="green" if entry.state == "ok" else "bold red") for entry in found],
         "schemes": [str(entry.schemes) for entry in found],
         "branches": [str(entry.branches) for entry in found],
+        "evaluations": [str(entry.evaluations) for entry in found],
+        "studies": [str(entry.studies) for entry in found],
         "models": [str(entry.models) for entry in found],
         "import (s)": [f"{entry.seconds:.2f}" for entry in found],
         "models (s)": [f"{entry.building:.2f}" for entry in found],
     }
-    table(console, columns, expendable=("module", "distribution"))
+    table(console, columns, expendable=("module", "distribution", "studies", "evaluations"))
     console.print()
     for problem in problems:
         console.print(problem, style="red")
@@ -133,15 +137,20 @@ def _examine(plugin: Plugin) -> Examined:
     complain(f"examining {plugin}")
     problems = [f"{plugin}: {problem}" for problem in plugin.problems]
     models = {name: config for name, (owner, config) in catalogue().models.items() if owner is plugin}
-    seconds, building, schemes = 0.0, 0.0, 0
+    studies = sum(owner is plugin for owner, _ in catalogue().studies.values())
+    seconds, building, schemes, evaluations = 0.0, 0.0, 0, 0
     if plugin.registry is not None:
         started = time.perf_counter()
         try:
             schemes = len(load_plugin(plugin.name, "schemes"))
-            load_plugin(plugin.name, "evaluations")
+            evaluations = len(load_plugin(plugin.name, "evaluations"))
             seconds = time.perf_counter() - started
             problems += model_problems(on_trial([ModelReport(name, plugin, config) for name, config in models.items()]))
             problems += branch_problems(plugin)
+            if studies:
+                from stabzoo.study.spec import study_problems  # few plugins have any
+
+                problems += study_problems(plugin)
             building = time.perf_counter() - started - seconds
         except PluginError as error:
             seconds = time.perf_counter() - started
@@ -154,6 +163,8 @@ def _examine(plugin: Plugin) -> Examined:
         state="broken" if problems else "ok",
         schemes=schemes,
         branches=sum(owner is plugin for owner, _ in catalogue().branches.values()),
+        evaluations=evaluations,
+        studies=studies,
         models=len(models),
         seconds=seconds,
         building=building,

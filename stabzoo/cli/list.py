@@ -1,10 +1,11 @@
-"""``stabzoo list``: every scheme and model with what is proved of it, broken plugins included."""
+"""``stabzoo list``: every scheme and model with what is proved of it, and what else plugins bring; also broken ones."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
 from fnmatch import fnmatchcase
-from typing import Any, TypeVar
+from typing import Any, Literal, TypeVar
 
 from rich.console import Console
 from rich.text import Text
@@ -13,8 +14,11 @@ import stabzoo
 from stabzoo.claims import ModelReport, SchemeReport, model_problems, model_reports, plugin_problems, scheme_reports
 from stabzoo.cli.card_text import verdict
 from stabzoo.cli.console import Status, brief, output, print_json, status_text, table
+from stabzoo.errors import ConfigError, PluginError
+from stabzoo.metric import Metric
 from stabzoo.registry.catalogue import catalogue, unknown_name
 from stabzoo.registry.discovery import Plugin
+from stabzoo.registry.loading import load_plugin
 from stabzoo.registry.schema import BranchEntry, SchemeClaim
 from stabzoo.stability import StabilityCard
 from stabzoo.stability.enclosure import decided, real_to_json
@@ -36,17 +40,18 @@ def list_all(patterns: Sequence[str], status: Status | None, *, schemes: bool, m
     all_schemes, all_models = scheme_reports(), model_reports()
     for pattern in patterns:
         names = [*(s.name for s in all_schemes), *(m.name for m in all_models), *catalogue().branches]
+        names += [*catalogue().evaluations, *catalogue().studies]
         if not any(fnmatchcase(name, pattern) for name in names):
-            raise unknown_name("scheme, model or branch", pattern, names)
+            raise unknown_name("scheme, model, branch, evaluation or study", pattern, names)
     chosen_schemes = [s for s in all_schemes if _chosen(patterns, status, s.card, s.name)] if schemes else []
     chosen_models = (
         [m for m in all_models if _chosen(patterns, status, m.card, m.name, m.config.scheme)] if models else []
     )
+    others = schemes and models and status is None
     chosen_branches = {
-        name: entry
-        for name, entry in catalogue().branches.items()
-        if schemes and models and status is None and _chosen(patterns, None, None, name)
+        name: entry for name, entry in catalogue().branches.items() if others and _chosen(patterns, None, None, name)
     }
+    brought = [each for each in _brought() if others and _chosen(patterns, None, None, each.name)]
     problems = plugin_problems()
     if as_json:
         print_json(
@@ -58,6 +63,14 @@ def list_all(patterns: Sequence[str], status: Status | None, *, schemes: bool, m
                     {"name": name, **_owner_json(plugin), **entry.model_dump(mode="json")}
                     for name, (plugin, entry) in chosen_branches.items()
                 ],
+                **{
+                    plural: [
+                        {"name": each.name, **_owner_json(each.plugin), "about": each.about, "error": each.error}
+                        for each in brought
+                        if each.kind == kind
+                    ]
+                    for kind, plural in (("evaluation", "evaluations"), ("study", "studies"))
+                },
                 "problems": problems,
             }
         )
@@ -75,12 +88,52 @@ def list_all(patterns: Sequence[str], status: Status | None, *, schemes: bool, m
     if chosen_branches:
         _print_branches(console, chosen_branches)
         console.print()
-    if not (chosen_schemes or chosen_models or chosen_branches or unread):
+    for kind, what in (("evaluation", "measures"), ("study", "title")):
+        if rows := [each for each in brought if each.kind == kind]:
+            columns: dict[str, Sequence[str | Text]] = {
+                kind: [each.name for each in rows],
+                what: [each.about or "-" for each in rows],
+                **_owned([each.plugin for each in rows]),
+            }
+            table(console, columns, expendable=("distribution", "plugin"))
+            console.print()
+    if not (chosen_schemes or chosen_models or chosen_branches or brought or unread):
         console.print("Nothing matches.")
     problems += [f"{s.plugin}: scheme {s.name!r} {claim}" for s in chosen_schemes for claim in s.false_claims]
-    problems += [report.error for report in chosen_schemes if report.error]
+    problems += [report.error for report in (*chosen_schemes, *brought) if report.error]
     for problem in dict.fromkeys([*problems, *model_problems(chosen_models)]):
         console.print(problem, style="red")
+
+
+@dataclass(frozen=True)
+class Brought:
+    """An evaluation or a study of a plugin: what it measures or is about, or why that is not known."""
+
+    kind: Literal["evaluation", "study"]
+    name: str
+    plugin: Plugin
+    about: str = ""
+    error: str | None = None
+
+
+def _brought() -> Iterator[Brought]:
+    """The evaluations and the studies of plugins."""
+    for name, plugin in catalogue().evaluations.items():
+        try:
+            metric = getattr(load_plugin(plugin.name, "evaluations")[name], "metric", None)
+        except PluginError as error:
+            yield Brought("evaluation", name, plugin, error=str(error))
+            continue
+        better = "" if not isinstance(metric, Metric) or metric.higher_is_better else ", lower is better"
+        yield Brought("evaluation", name, plugin, f"{metric.label}{better}" if isinstance(metric, Metric) else "")
+    if catalogue().studies:
+        from stabzoo.study.spec import load_study  # few plugins have any
+
+        for name, (plugin, _) in catalogue().studies.items():
+            try:
+                yield Brought("study", name, plugin, load_study(name).title)
+            except (ConfigError, PluginError) as error:
+                yield Brought("study", name, plugin, error=" ".join(str(error).split()))
 
 
 def _chosen(patterns: Sequence[str], status: Status | None, card: StabilityCard | None, *names: str) -> bool:

@@ -1,5 +1,5 @@
-"""A new plugin: a complete distribution around given coefficients, which passes its own tests as it is written."""
+"""A new plugin: a complete distribution of a scheme, a branch, an evaluation or models, which passes its own tests."""
 
-from stabzoo.scaffold.distribution import FORMULAS, Kind, NewPlugin, write_plugin
+from stabzoo.scaffold.distribution import Kind, NewPlugin, write_plugin
 
-__all__ = ["FORMULAS", "Kind", "NewPlugin", "write_plugin"]
+__all__ = ["Kind", "NewPlugin", "write_plugin"]

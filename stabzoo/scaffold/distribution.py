@@ -23,33 +23,54 @@ from jinja2 import Environment, PackageLoader, StrictUndefined
 from stabzoo.errors import ConfigError
 from stabzoo.methods import RungeKutta
 from stabzoo.methods.multistep import LinearMultistep
-from stabzoo.registry.catalogue import catalogue, is_reserved, list_schemes, unknown_name
+from stabzoo.metric import SHIPPED
+from stabzoo.registry.catalogue import STUDIES, catalogue, is_reserved, list_schemes, unknown_name
 from stabzoo.registry.loading import get_scheme
 from stabzoo.registry.schema import ModelConfig
 from stabzoo.stability import StabilityCard, card
 
-__all__ = ["DEFAULTS", "FORMULAS", "Kind", "NewPlugin", "write_plugin"]
+__all__ = ["Kind", "NewPlugin", "write_plugin"]
 
-Kind: TypeAlias = Literal["explicit", "implicit", "block", "models"]
+Kind: TypeAlias = Literal["multistep", "runge-kutta", "block", "branch", "evaluation", "models"]
 
 NAME = re.compile(r"[a-z][a-z0-9]*(_[a-z0-9]+)*")
 LONGEST = 40  # characters of a name
-BASES = ("explicit_multistep", "implicit_multistep")
+IMPORTED = ("ClassVar", "Literal", "Field")  # by new plugins, beside what is stabzoo's
 WIDTH, MODELS = 32, 2  # channels of the first stage of new models of an existing scheme, and how many there are
 
+HEUN = RungeKutta(((), (1,)), ("1/2", "1/2"))
 DEFAULTS: dict[str, LinearMultistep | RungeKutta] = {
-    "explicit": LinearMultistep((1, 0), ("3/2", "-1/2")),  # Adams-Bashforth 2
-    "implicit": LinearMultistep(("4/3", "-1/3"), (), "2/3"),  # BDF2
-    "block": RungeKutta(((), (1,)), ("1/2", "1/2")),  # Heun's method
+    "multistep": LinearMultistep((1, 0), ("3/2", "-1/2")),  # Adams-Bashforth 2
+    "runge-kutta": RungeKutta(((), ("1/2",), (0, "3/4")), ("2/9", "1/3", "4/9")),  # Ralston's, of order 3
+    "block": HEUN,
 }
-"""The method that a new plugin has unless others are given."""
+"""The method that a new plugin of a scheme has unless others are given."""
+
+WHAT: dict[str, str] = {
+    **dict.fromkeys(DEFAULTS, "a discretization"),
+    "branch": "a residual branch",
+    "evaluation": "an evaluation",
+    "models": "models",
+}
 
 FORMULAS: dict[str, str] = {
-    "explicit": "sum_j alpha_j y_{n-j} + sum_j beta_j f(y_{n-j})",
-    "implicit": "sum_j alpha_j y_{n-j} + beta_next f(y_{n+1}) + sum_j beta_j f(y_{n-j})",
-    "block": "y_n + (f(y_n) + f(y_n + f(y_n))) / 2",
+    "explicit": "y_{n+1} = sum_j alpha_j y_{n-j} + sum_j beta_j f(y_{n-j})",
+    "implicit": "y_{n+1} = sum_j alpha_j y_{n-j} + beta_next f(y_{n+1}) + sum_j beta_j f(y_{n-j})",
+    "runge-kutta": "y_{n+1} = y_n + sum_i b_i k_i, k_i = f(y_n + sum_j a_ij k_j)",
+    "block": "y_{n+1} = y_n + (f(y_n) + f(y_n + f(y_n))) / 2",
+    "branch": "the usual branch, each pixel times a number in (0, 1)",
+    "evaluation": "accuracy on images of which a share of the pixels is black",
 }
-"""The step of each kind of plugin."""
+"""What is computed, by the kind of plugin, of multistep ones by the kind of method."""
+
+PACKAGE: dict[str, dict[str, str]] = {
+    **{kind: {"__init__.py": "package.py.j2"} for kind in ("multistep", "runge-kutta", "models")},
+    "block": {"__init__.py": "package.py.j2", "step.py": "step.py.j2"},
+    "branch": {"__init__.py": "branch.py.j2", "layers.py": "layers.py.j2"},
+    "evaluation": {"__init__.py": "evaluation.py.j2", "studies/{name}.yaml": "study.yaml.j2"},
+}
+TESTS = {"branch": "test_branch.py.j2", "evaluation": "test_evaluation.py.j2", "models": "test_models.py.j2"}
+"""The templates of the package's files and of its tests, of a scheme ``test.py.j2``, by kind."""
 
 
 @dataclass(frozen=True)
@@ -57,35 +78,43 @@ class NewPlugin:
     """A plugin that is to be written.
 
     Attributes:
-        name: Of the plugin and of its scheme: lower-case letters, digits and single underscores, a letter first.
-        kind: ``"explicit"`` or ``"implicit"``, a linear multistep method; ``"block"``, a step of its own (Heun's);
-            ``"models"``, no scheme, but further models of one that there is.
-        method: The coefficients; None is Adams-Bashforth 2, BDF2, or Heun's method.
+        name: Of the plugin, and of its scheme, branch or evaluation: lower-case letters, digits and single underscores,
+            a letter first.
+        kind: ``"multistep"`` or ``"runge-kutta"``, a scheme that is its coefficients; ``"block"``, one with a step of
+            its own (Heun's); ``"branch"``, a residual branch, with models; ``"evaluation"``, a noise, with a study;
+            ``"models"``, further models of a scheme that there is.
+        method: The coefficients; None is Adams-Bashforth 2, Ralston's method of order 3, or Heun's method.
         scheme: The existing scheme, of a plugin of models.
 
     Raises:
-        ConfigError: The name is none, Python's or stabzoo's, or taken by an installed plugin, scheme or package; the
-            coefficients are not of the kind; there is no such scheme, or it has no models.
+        ConfigError: The name is none, Python's or stabzoo's, or taken by an installed plugin, package, scheme, branch,
+            evaluation or model; the coefficients or the scheme are not of the kind; there is no such scheme, or it has
+            no models.
     """
 
     name: str
-    kind: Kind = "explicit"
-    method: LinearMultistep | None = None
+    kind: Kind = "multistep"
+    method: LinearMultistep | RungeKutta | None = None
     scheme: str | None = None
 
     def __post_init__(self) -> None:
-        _refuse_bad_name(self.name)
+        _refuse_bad_name(self.name, self.kind)
+        if (self.kind == "models") != (self.scheme is not None):
+            if self.kind == "models":
+                raise ConfigError("--kind models: expected --scheme, the scheme that the models are of")
+            raise ConfigError(f"--scheme is of --kind models alone, got --kind {self.kind}; leave it out")
         if self.kind == "models" and not self.models:
-            raise ConfigError(f"--models {self.scheme}: this scheme has no models after which new ones could be made")
+            raise ConfigError(f"--scheme {self.scheme}: it has no models after which new ones could be made")
         if self.method is None:
             return
-        if self.kind in ("block", "models"):
-            has = "with a block of its own" if self.kind == "block" else "of models"
-            raise ConfigError(f"a plugin {has} takes no coefficients; leave out --alpha and --beta")
-        if self.method.is_explicit != (self.kind == "explicit"):
-            has = "none" if self.method.is_explicit else f"{self.method.beta_next}"
-            needs = "no --beta-next" if self.kind == "explicit" else "--beta-next, the weight of the new slope"
-            raise ConfigError(f"an {self.kind} scheme: expected {needs}; got {has}")
+        accepted = {"multistep": LinearMultistep, "runge-kutta": RungeKutta}.get(self.kind)
+        if accepted is None or not isinstance(self.method, accepted):
+            takes = {"multistep": "--alpha and --beta", "runge-kutta": "--a and --b"}.get(self.kind, "no coefficients")
+            raise ConfigError(f"--kind {self.kind} takes {takes}; got those of {self.method}")
+        if isinstance(self.method, RungeKutta) and not self.method.is_explicit:
+            raise ConfigError(
+                f"--a: expected an explicit tableau, zero from its diagonal on; got that of {self.method}"
+            )
 
     @property
     def distribution(self) -> str:
@@ -114,19 +143,22 @@ class NewPlugin:
         return {f"{self.model}{config.depth}": config.model_copy(update={"width": WIDTH}) for config in small}
 
     @cached_property
-    def card(self) -> StabilityCard:
-        """What is proved of the method, and will be claimed."""
+    def card(self) -> StabilityCard | None:
+        """What is proved of the method, and will be claimed; None of a plugin without one."""
         if self.scheme is not None:
             return card(get_scheme(self.scheme))
-        return card(self.method or DEFAULTS[self.kind])
+        return card(self.method or DEFAULTS[self.kind]) if self.kind in DEFAULTS else None
 
     @property
     def command(self) -> str:
         """The command line that writes it."""
         words = ["stabzoo", "new-plugin", self.name]
-        words += [] if self.kind == "explicit" else [f"--{self.kind}"]
-        words += [] if self.scheme is None else [self.scheme]
-        if self.method is not None:
+        words += [] if self.kind == "multistep" else ["--kind", self.kind]
+        words += [] if self.scheme is None else ["--scheme", self.scheme]
+        if isinstance(self.method, RungeKutta):
+            rows = [",".join(map(str, row)) for row in _rows(self.method)[1:]]
+            words += [*(["--a", *rows] if rows else []), "--b", *map(str, self.method.b)]
+        elif self.method is not None:
             beta = _trimmed(self.method.beta)
             words += ["--alpha", *map(str, self.method.alpha), *(["--beta", *map(str, beta)] if beta else [])]
             words += [] if self.method.is_explicit else ["--beta-next", str(self.method.beta_next)]
@@ -140,44 +172,65 @@ class NewPlugin:
             trim_blocks=True,
             keep_trailing_newline=True,
         )
-        method = self.card.coefficients
+        formula, base, coefficients = self._code()
+        tested = {"branch": "check that stabzoo has for a branch", "evaluation": "check that stabzoo has for one"}
+        tested["models"] = "model"
         values = {
             "name": self.name,
             "kind": self.kind,
+            "registered": _registered(self.name, self.kind),
             "distribution": self.distribution,
             "package": self.package,
             "model": self.model,
             "first": next(iter(self.models), f"{self.model}20"),
             "title": self.name.replace("_", " ").capitalize(),
-            "class": "".join(part.capitalize() for part in self.name.split("_")),
-            "base": "ImplicitMultistep" if self.kind == "implicit" else "ExplicitMultistep",
-            "method": f"y_{{n+1}} = {FORMULAS['block']}" if self.kind == "block" else str(method),
-            "formula": FORMULAS.get(self.kind, ""),
+            "class": _class_name(self.name),
+            "what": f"models of {self.scheme}" if self.kind == "models" else WHAT[self.kind],
+            "tested": f"every {tested.get(self.kind, 'check that stabzoo has for a scheme')}",
+            "base": base,
+            "coefficients": coefficients,
+            "method": formula if self.kind == "block" or self.card is None else str(self.card.method),
+            "stages": self.card.method.stages if self.card and isinstance(self.card.method, RungeKutta) else 0,
+            "order": self.card.order if self.card else None,
+            "summary": formula,
             "scheme": self.scheme,
             "models": {name: _flow(config) for name, config in self.models.items()},
-            "alpha": _tuple(method.alpha),
-            "beta": _tuple(_trimmed(method.beta)),
-            "beta_next": _number(method.beta_next),
-            "claims": self._claims(),
+            "claims": self._claims() if self.kind in DEFAULTS else "",
             "command": self.command,
             "stabzoo": ".".join(version("stabzoo").split(".")[:2]),
         }
         templates = {
             "pyproject.toml": "pyproject.toml.j2",
             "README.md": "README.md.j2",
-            f"{self.package}/__init__.py": "package.py.j2",
+            **{f"{self.package}/{path.format(name=self.name)}": name for path, name in PACKAGE[self.kind].items()},
             f"{self.package}/registry.yaml": "registry.yaml.j2",
-            f"tests/test_{self.name}.py": "test_models.py.j2" if self.kind == "models" else "test.py.j2",
+            f"tests/test_{self.name}.py": TESTS.get(self.kind, "test.py.j2"),
         }
-        if self.kind == "block":
-            templates[f"{self.package}/step.py"] = "step.py.j2"
         return {path: environment.get_template(name).render(values) for path, name in templates.items()}
+
+    def _code(self) -> tuple[str, str, str]:
+        """The formula, the base class, and the line of coefficients."""
+        method = self.card.method if self.card else None
+        if self.kind == "multistep" and isinstance(method, LinearMultistep):
+            alpha, beta = _tuple(method.alpha), _tuple(_trimmed(method.beta))
+            if method.is_explicit:
+                return FORMULAS["explicit"], "ExplicitMultistep", f"alpha, beta = {alpha}, {beta}"
+            line = f"alpha, beta, beta_next = {alpha}, {beta}, {_number(method.beta_next)}"
+            return FORMULAS["implicit"], "ImplicitMultistep", line
+        if self.kind == "runge-kutta" and isinstance(method, RungeKutta):
+            rows = ", ".join(map(_tuple, _rows(method)))
+            line = f"a, b = ({rows}{',' if method.stages == 1 else ''}), {_tuple(method.b)}"
+            return FORMULAS["runge-kutta"], "ExplicitRungeKutta", line
+        return FORMULAS.get(self.kind, ""), "ExplicitMultistep", ""
 
     def _claims(self) -> str:
         proved = self.card
-        family = "Runge-Kutta" if self.kind == "block" else f'"multistep, {self.kind}"'  # quoted, for the comma
+        assert proved is not None
+        explicit = proved.method.is_explicit
+        multistep = f'"multistep, {"explicit" if explicit else "implicit"}"'  # quoted, for the comma
+        family = multistep if self.kind == "multistep" else "Runge-Kutta"
         claims = {"family": family, "order": proved.order or "null", "stability": proved.status}
-        if self.kind == "implicit":
+        if not explicit:
             claims |= {"a_stable": str(proved.is_A_stable).lower(), "l_stable": str(proved.is_L_stable).lower()}
         return "{" + ", ".join(f"{key}: {value}" for key, value in claims.items()) + "}"
 
@@ -206,7 +259,16 @@ def write_plugin(plugin: NewPlugin, folder: Path) -> Path:
     return target
 
 
-def _refuse_bad_name(name: str) -> None:
+def _registered(name: str, kind: Kind) -> str:
+    """What the registry calls it: kinds of evaluations have hyphens."""
+    return name.replace("_", "-") if kind == "evaluation" else name
+
+
+def _class_name(name: str) -> str:
+    return "".join(part.capitalize() for part in name.split("_"))
+
+
+def _refuse_bad_name(name: str, kind: Kind) -> None:
     if not NAME.fullmatch(name) or len(name) > LONGEST:
         suggested = re.sub(r"[^a-z0-9]+", "_", name.lower()).strip("_0123456789")[:LONGEST].strip("_")
         hint = f"; e.g. {suggested}" if NAME.fullmatch(suggested) else ""
@@ -216,19 +278,34 @@ def _refuse_bad_name(name: str) -> None:
         )
     if is_reserved(name) or name in sys.stdlib_module_names or keyword.issoftkeyword(name) or _is_installed(name):
         raise ConfigError(f"the name {name!r} is Python's, stabzoo's or an installed package's; choose another")
-    if name in BASES:
-        raise ConfigError(f"the name {name!r}: its class would have the name of its base class; choose another")
+    if is_reserved(taken := _class_name(name)) or taken in IMPORTED:
+        raise ConfigError(f"the name {name!r}: its class would have the name {taken}, of another; choose another")
     found = catalogue()
     if owner := next((plugin for plugin in found.plugins if plugin.name == name), None):
         raise ConfigError(f"the name {name!r} is taken by {owner}; choose another")
-    if name in found.schemes:
-        raise ConfigError(f"the name {name!r} is taken by a scheme of {found.schemes[name][0]}; choose another")
+    owners = {
+        "scheme": {scheme: plugin for scheme, (plugin, _) in found.schemes.items()},
+        "branch": {branch: plugin for branch, (plugin, _) in found.branches.items()},
+        "evaluation": {**dict.fromkeys(SHIPPED, "stabzoo itself"), **found.evaluations},
+        "study": {**dict.fromkeys(_our_studies(), "stabzoo itself"), **{n: p for n, (p, _) in found.studies.items()}},
+    }
+    brought = {"branch": ("branch",), "evaluation": ("evaluation", "study")}.get(kind, ("scheme",))
+    for what in brought:
+        registered = name if what == "study" else _registered(name, kind)
+        if registered in owners[what]:
+            raise ConfigError(
+                f"the name {name!r} is taken: {what} {registered!r} of {owners[what][registered]}; choose another"
+            )
     if find_spec(f"stabzoo_{name}") is not None:
         raise ConfigError(f"the name {name!r}: a package stabzoo_{name} is installed already; choose another")
     prefix = f"{name}_" if name[-1].isdigit() else name
     for model, (owner, _) in found.models.items():
         if re.fullmatch(rf"{prefix}\d+", model):
             raise ConfigError(f"the name {name!r}: its model {model} is taken by {owner}; choose another")
+
+
+def _our_studies() -> list[str]:
+    return [path.stem for path in STUDIES.glob("*.yaml")]
 
 
 def _is_installed(name: str) -> bool:
@@ -247,6 +324,11 @@ def _trimmed(numbers: tuple[Fraction, ...]) -> tuple[Fraction, ...]:
     """Without the zeros at the end."""
     count = max((i for i, number in enumerate(numbers, start=1) if number), default=0)
     return numbers[:count]
+
+
+def _rows(method: RungeKutta) -> list[tuple[Fraction, ...]]:
+    """The rows of an explicit tableau, below its diagonal."""
+    return [row[:i] for i, row in enumerate(method.a)]
 
 
 def _number(value: Fraction) -> str:

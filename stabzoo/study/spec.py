@@ -23,10 +23,11 @@ from pydantic import (
 from stabzoo.config import FileName, Seed, Strict, explain, load_yaml, validate
 from stabzoo.data.manifest import NOT_HERE, manifest
 from stabzoo.data.spec import Data, check_augmentation
-from stabzoo.errors import ConfigError
+from stabzoo.errors import ConfigError, PluginError
 from stabzoo.evaluation.kinds import RECORDED, Evaluations
 from stabzoo.evaluation.spec import Structured
 from stabzoo.registry.catalogue import STUDIES, catalogue
+from stabzoo.registry.discovery import Plugin
 from stabzoo.study.measures import Diagnostic
 from stabzoo.training.spec import Training, software, sources
 
@@ -40,6 +41,7 @@ __all__ = [
     "load_study",
     "owner_of",
     "shipped_studies",
+    "study_problems",
 ]
 
 
@@ -312,6 +314,20 @@ def owner_of(name: str) -> str:
     """The plugin that a study is from; nothing for one of ours."""
     found = catalogue().studies.get(name)
     return found[0].name if found else ""
+
+
+def study_problems(of: Plugin | None = None) -> list[str]:
+    """Why studies of plugins (``of`` one) cannot be run at one of their scales, one sentence each."""
+    problems: list[str] = []
+    for name, (plugin, _) in catalogue().studies.items():
+        if of in (None, plugin):
+            try:
+                study = load_study(name)
+                for scale in study.scales:
+                    study.at(scale)
+            except (ConfigError, PluginError) as error:
+                problems.append(" ".join(str(error).split()))
+    return problems
 
 
 def load_study(name_or_path: str | Path, scale: str = FULL, *, recorded: bool = False) -> Study:

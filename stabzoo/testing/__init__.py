@@ -1,12 +1,13 @@
-"""What an author of a plugin tests a scheme or a branch with; needs stabzoo and, for the decorator, pytest.
+"""What an author of a plugin tests schemes, branches and evaluations with; needs stabzoo and, to decorate, pytest.
 
 >>> from stabzoo.testing import check_discretization
 >>> print(check_discretization("zerosnet_opt"))
-zerosnet_opt: 33 checks ran: 33 passed, 2 not applicable
+zerosnet_opt: 34 checks ran: 34 passed, 2 not applicable
 """
 
 from stabzoo.testing.branches import check_branch
 from stabzoo.testing.checks import NotApplicable
+from stabzoo.testing.evaluations import check_evaluation
 from stabzoo.testing.runner import (
     CHECKS,
     Check,
@@ -28,5 +29,6 @@ __all__ = [
     "Outcome",
     "check_branch",
     "check_discretization",
+    "check_evaluation",
     "parametrize_with_checks",
 ]

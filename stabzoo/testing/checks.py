@@ -14,7 +14,7 @@ from importlib.util import find_spec
 from typing import TYPE_CHECKING, Any
 
 from stabzoo.claims import SchemeReport, check_scheme, prove
-from stabzoo.discretization import Discretization
+from stabzoo.discretization import Discretization, memory_of
 from stabzoo.errors import ConfigError
 from stabzoo.implicit.settings import SolverSettings
 from stabzoo.methods.multistep import LinearMultistep
@@ -170,6 +170,7 @@ def check_protocol(subject: Subject) -> None:
     assert not scheme.needs_equal_shapes or scheme.at_downsampling == "restart", (
         'at_downsampling: a step that applies f to what f made needs equal shapes; expected "restart", got "project"'
     )
+    memory_of(scheme)  # which says what is wrong with it
     rho = scheme.characteristic_polynomial()
     assert rho == subject.method.rho, f"characteristic_polynomial(): expected {subject.method.rho}, got {rho}"
     network = type(scheme).network()

@@ -19,6 +19,7 @@ from torch import Tensor, nn
 from torch.autograd.gradcheck import GradcheckError, gradcheck
 from torch.overrides import TorchFunctionMode
 
+from stabzoo.networks.reversible import is_invertible
 from stabzoo.testing.checks import NotApplicable, Subject
 from stabzoo.testing.places import block_at
 from stabzoo.testing.trials import SmoothField, Trial, set_mode, trials
@@ -216,6 +217,36 @@ class Made(TorchFunctionMode):
         """Those of earlier calls than the last that are alive, and those of the last one that hold a graph."""
         alive = [[tensor for note in notes if (tensor := note()) is not None] for notes in self.calls]
         return [*chain(*alive[:-1]), *(tensor for tensor in alive[-1] if tensor.grad_fn is not None)]
+
+
+def check_inverse(subject: Subject) -> None:
+    """Where a step has an ``inverse``, it gives back what the step was given, in float64 up to rounding errors.
+
+    ``inverse(new, history)`` of a step is the oldest state, from y_{n+1} and the states that are kept; ``inverse(new)``
+    of a block of an own network is all that the block was given.  One that says ``invertible = False`` has none.
+    """
+    inverted = [trial for trial in trials(subject) if trial.keeps_shape and is_invertible(trial.module)]
+    if not inverted:
+        raise NotApplicable("its steps have no inverse")
+    for trial in inverted:
+        for training in (False, True):
+            module: Any = set_mode(trial.module, training=training)
+            given = trial.arguments()
+            given[0] = given[1].clone() if trial.is_step else given[0]  # both are y_n
+            with torch.no_grad():
+                new = trial(given)
+                if trial.is_step:
+                    passed, expected = [new[0], *given[1:-1]], given[-1:]
+                    before = [tensor.clone() for tensor in passed]
+                    got = [module.inverse(passed[0], passed[1:])]
+                else:
+                    passed, expected = new, given
+                    before = [tensor.clone() for tensor in passed]
+                    got = module.inverse(list(passed))
+            _same(passed, before, f"{trial.what}: inverse() changes what it is given", 0.0)
+            text = f"{trial.what}: inverse() does not give back what the step was given"
+            mode = "train()" if training else "eval()"
+            _same(got, expected, f"{text}, in {mode}; mend it, or say invertible = False", ROUNDING)
 
 
 def check_separate_weights(subject: Subject) -> None:

@@ -124,7 +124,7 @@ def _check_steps(subject: Subject) -> None:
         network(images(pixels=8).double())
         for number, (step, y, history, new) in enumerate(calls):
             f, place = observed.built[step]
-            method = stated_by(step, EULER if place.starting else stated)
+            method = stated_by(step, EULER if place.starting else stated, place.states)
             if isinstance(method, OwnStep):
                 continue
             f = step.branch if method.parts > 1 else f
@@ -228,7 +228,7 @@ def check_network_dtype_and_device(subject: Subject) -> None:
     assert meta(images().to("meta")).is_meta, "given images on meta, expected logits there"
 
 
-def check_evaluation(subject: Subject) -> None:
+def check_evaluation_mode(subject: Subject) -> None:
     """In evaluation mode logits are the same every time, those of an image alone too, and no weight changes."""
     network = subject.network()
     before = {name: tensor.clone() for name, tensor in network.state_dict().items()}

@@ -17,7 +17,7 @@ from stabzoo.methods import NOT_DECIDED, Method, OwnStep, SecondOrderMultistep, 
 from stabzoo.methods.multistep import LinearMultistep
 from stabzoo.registry.loading import parameter_names
 from stabzoo.testing.checks import NotApplicable, Subject
-from stabzoo.testing.places import block_at, channels_of, kept_states
+from stabzoo.testing.places import block_at, channels_of, kept_states, place_of, places
 
 __all__ = ["LOOSE", "TIGHT", "CurvedRotation", "LinearField", "Reference", "Step", "check_computes"]
 
@@ -234,14 +234,18 @@ def check_parameter_values(subject: Subject) -> None:
                 raise AssertionError(f"at {given}: {error}") from None
 
 
-def stated_by(step: Any, stated: Method) -> Method:
-    """What a step says of itself: coefficients of its own, if it trains them or they depend on its place."""
+def stated_by(step: Any, stated: Method, states: int) -> Method:
+    """What a step that finds so many states says of itself: its coefficients, if they are trained or vary by place."""
     own = getattr(step, "coefficients", None)
-    return own() if own is not None and type(stated) is LinearMultistep else stated
+    method = own() if own is not None and type(stated) is LinearMultistep else stated
+    assert not any(getattr(method, "alpha", ())[states:]), (
+        f"a step that finds {states} states says that it reads more, {method}; place.states is how many there are"
+    )
+    return method
 
 
 def check_computes(scheme: Discretization) -> None:
-    """One step of a scheme, in evaluation mode, computes the method that it states.
+    """One step of a scheme, in evaluation mode, computes the method that it states, wherever in a network it stands.
 
     Raises:
         AssertionError: it computes something else.
@@ -251,18 +255,20 @@ def check_computes(scheme: Discretization) -> None:
     if isinstance(stated, OwnStep):
         raise NotApplicable(f"its {stated.kind} is not stated; define method() beside it")
     field = CurvedRotation(0.1)
-    module: Any = block_at(scheme, field).double().eval()
-    method = stated_by(module, stated)
-    f: Any = field
-    if method.parts > 1:
-        assert hasattr(module, "branch"), "expected branch(y), the f that a step of several parts is around"
-        f = module.branch
-    past = states(kept_states(scheme), channels=channels_of(scheme))
-    slopes = [field(y) for y in past[1 : 1 + scheme.coefficients().past_slopes]]
-    with torch.no_grad():
-        new = module(past[0].clone(), [tensor.clone() for tensor in [*past, *slopes]])[0]
-    expected = Reference.step(method, past, f)
-    _close(new, expected, 1e-9, f"expected the step of the stated {method.kind} method, {method}")
+    for at in places(scheme):
+        module: Any = block_at(scheme, field, place_of(field, scheme, **at)).double().eval()
+        past = states(at.get("states", kept_states(scheme)), channels=channels_of(scheme))
+        method = stated_by(module, stated, len(past))
+        f: Any = field
+        if method.parts > 1:
+            assert hasattr(module, "branch"), "expected branch(y), the f that a step of several parts is around"
+            f = module.branch
+        slopes = [field(y) for y in past[1 : 1 + scheme.coefficients().past_slopes]]
+        with torch.no_grad():
+            new = module(past[0].clone(), [tensor.clone() for tensor in [*past, *slopes]])[0]
+        where = f", at step {at['number']} with {len(past)} states" if at else ""
+        text = f"expected the step of the stated {method.kind} method, {method!s:.200}{where}"
+        _close(new, Reference.step(method, past, f), 1e-9, text)
 
 
 def check_order(subject: Subject) -> None:

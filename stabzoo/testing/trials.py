@@ -54,6 +54,16 @@ class Trial:
     field: nn.Module | None = None
     slopes: bool = False
 
+    @property
+    def is_step(self) -> bool:
+        """Whether the module is a step, called with (y, history)."""
+        return self.names[0] == "y"
+
+    @property
+    def keeps_shape(self) -> bool:
+        """Whether all tensors that it is given have one shape, which is that of the new state, too."""
+        return len(set(self.shapes)) == 1
+
     def arguments(self, batch: int = 2, seed: int = 0) -> list[Tensor]:
         """Other tensors for every seed, of values between 1 and 2, where max(0, y) changes nothing."""
         generator = torch.Generator().manual_seed(seed)
@@ -66,7 +76,7 @@ class Trial:
 
     def packed(self, given: list[Tensor]) -> tuple[Any, ...]:
         """These tensors as the arguments of the module."""
-        return (list(given),) if self.names[0] != "y" else (given[0], list(given[1:]))
+        return (given[0], list(given[1:])) if self.is_step else (list(given),)
 
 
 def set_mode(module: nn.Module, *, training: bool) -> nn.Module:

@@ -9,7 +9,7 @@ from typing import Any
 
 from stabzoo.registry.conditions import Condition, SeveralParametersError, parse_condition
 
-__all__ = ["other_values"]
+__all__ = ["beside", "other_values"]
 
 NEAR = Fraction(1, 1000)  # of a bound
 AWAY = Fraction(1, 8)  # from a default
@@ -41,7 +41,7 @@ def other_values(condition: str | None, defaults: Mapping[str, Any]) -> Iterator
             yield from _inside(parsed)
     for name, default in defaults.items():
         if name not in claimed:
-            yield from ({name: value} for value in _beside(default))
+            yield from ({name: value} for value in beside(default))
 
 
 def _inside(condition: Condition) -> Iterator[dict[str, Fraction]]:
@@ -55,7 +55,8 @@ def _inside(condition: Condition) -> Iterator[dict[str, Fraction]]:
         yield dict(zip(condition.parameters, place, strict=True))
 
 
-def _beside(default: Any) -> list[Any]:
+def beside(default: Any) -> list[Any]:
+    """Values beside a default: of a number 1/8 to either side, of a whole one 1, the other one of a bool."""
     if isinstance(default, bool):
         return [not default]
     if isinstance(default, int):

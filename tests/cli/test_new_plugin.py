@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ast
 import os
 import subprocess
 import sys
@@ -17,15 +18,21 @@ import stabzoo
 from fixtures.commands import Run
 from fixtures.messages import raises, refuses, says
 from stabzoo.errors import ConfigError
+from stabzoo.methods import RungeKutta
 from stabzoo.methods.multistep import LinearMultistep
 from stabzoo.registry.catalogue import catalogue
-from stabzoo.scaffold import Kind, NewPlugin, distribution, write_plugin
+from stabzoo.scaffold import Kind, NewPlugin, write_plugin
+from stabzoo.testing import CHECKS
 
 WRITTEN = {
     "adams": [],
-    "zig_zag_2": ["--implicit"],
-    "stages": ["--block"],
-    "wide": ["--models", "zerosnet_opt"],
+    "zig_zag_2": ["--alpha", "4/3", "-1/3", "--beta-next", "2/3"],
+    "tableau": ["--kind", "runge-kutta"],
+    "one_stage": ["--kind", "runge-kutta", "--b", "1"],
+    "stages": ["--kind", "block"],
+    "gated": ["--kind", "branch"],
+    "dropped_pixels_2": ["--kind", "evaluation"],
+    "wide": ["--kind", "models", "--scheme", "zerosnet_opt"],
     "growing": ["--alpha", "3", "-1", "--beta", "1"],  # unstable and not consistent: claimed so
 }
 
@@ -39,24 +46,24 @@ def test_what_is_written_passes_its_own_tests(tmp_path: Path) -> None:
         command = [sys.executable, "-m", "stabzoo", "new-plugin", name, *options, "--folder", str(folder)]
         subprocess.run(command, check=True, capture_output=True)
     folders = sorted(map(str, folder.iterdir()))
-    assert [Path(f).name for f in folders] == [
-        "stabzoo-adams",
-        "stabzoo-growing",
-        "stabzoo-stages",
-        "stabzoo-wide",
-        "stabzoo-zig-zag-2",
-    ]
+    assert [Path(f).name for f in folders] == sorted(f"stabzoo-{name.replace('_', '-')}" for name in WRITTEN)
     pip = [sys.executable, "-m", "pip", "install", "--quiet", "--disable-pip-version-check", "--no-deps", "--no-build-isolation"]  # fmt: skip
     subprocess.run([*pip, "--target", str(site), *folders], check=True, capture_output=True)
-    done = subprocess.run(
-        [sys.executable, "-W", "error", "-m", "pytest", "-q", "-p", "no:cacheprovider", *folders],
-        cwd=tmp_path,
-        env={**os.environ, "PYTHONPATH": str(site), "OMP_NUM_THREADS": "1"},
-        capture_output=True,
-        text=True,
-    )
-    assert done.returncode == 0, done.stdout[-3000:] + done.stderr[-1000:]
-    assert " 94 passed" in f" {done.stdout.splitlines()[-1]}"
+    path = os.pathsep.join([str(site), *filter(None, [os.environ.get("PYTHONPATH")])])
+    environment = {**os.environ, "PYTHONPATH": path, "OMP_NUM_THREADS": "1"}
+
+    def does(*module: str) -> str:
+        command = [sys.executable, "-W", "error", "-m", *module]
+        done = subprocess.run(command, cwd=tmp_path, env=environment, capture_output=True, text=True)
+        assert done.returncode == 0, done.stdout[-3000:] + done.stderr[-1000:]
+        return done.stdout
+
+    last = does("pytest", "-q", "-p", "no:cacheprovider", *folders).splitlines()[-1]
+    cases = {part.split()[1]: int(part.split()[0]) for part in last.partition(" in ")[0].split(", ")}
+    assert sum(cases.values()) == 6 * len(CHECKS) + 4, "each check of every scheme; a branch, an evaluation, two models"
+    assert cases.keys() == {"passed", "skipped"}
+    says(does("stabzoo", "study", "show", "dropped_pixels_2"), "dropped-pixels-2 share = 0.25")
+    says(does("stabzoo", "check"), "all true")
 
 
 def test_the_command_says_what_it_wrote(run: Run, tmp_path: Path) -> None:
@@ -88,17 +95,29 @@ def test_the_command_says_what_it_wrote(run: Run, tmp_path: Path) -> None:
             for name in ("torch", "class", "json", "match", "card", "study", "numpy", "default_cfgs", "pytest")
         ),
         ("implicit_multistep", ("name 'implicit_multistep'", "class")),
-        ("explicit_multistep --block", ("name 'explicit_multistep'", "class")),
-        ("mine --explicit --block", ("--explicit, --implicit, --block, --models", "got --explicit and --block")),
-        ("mine --models zerosnt", ("scheme 'zerosnt'", "zerosnet")),
-        ("mine --models euler --block", ("got --block and --models",)),
-        ("mine --models euler --alpha 1 --beta 1", ("models", "coefficients", "--alpha and --beta")),
+        ("explicit_multistep --kind block", ("name 'explicit_multistep'", "class")),
+        ("literal --kind evaluation", ("name 'literal'", "class", "Literal")),
+        ("none --kind evaluation", ("name 'none'", "class", "None")),
+        ("strict --kind branch", ("name 'strict'", "class", "Strict")),
+        ("se --kind branch", ("name 'se'", "branch", "plugin 'residuals' (stabzoo 0.1.0)")),
+        ("clean --kind evaluation", ("name 'clean'", "evaluation", "stabzoo itself")),
+        ("quickstart --kind evaluation", ("name 'quickstart'", "study", "stabzoo itself")),
+        ("mine --kind models", ("--kind models", "--scheme")),
+        ("mine --scheme euler", ("--scheme", "--kind models", "--kind multistep")),
+        ("mine --kind models --scheme zerosnt", ("scheme 'zerosnt'", "zerosnet")),
+        ("mine --kind models --scheme euler --alpha 1 --beta 1", ("--kind models", "no coefficients")),
+        ("mine --kind branch --alpha 1 --beta 1", ("--kind branch", "no coefficients")),
+        ("mine --kind runge-kutta --alpha 1 --beta 1", ("--kind runge-kutta", "--a and --b")),
+        ("mine --a 1 --b 0 1", ("--kind multistep", "--alpha and --beta")),
+        ("mine --alpha 1 --b 1", ("--alpha", "--a and --b", "both")),
+        ("mine --kind runge-kutta --a 1", ("--a", "--b")),
+        ("mine --kind runge-kutta --a 1,1 --b 0 1", ("--a", "explicit")),
+        ("mine --kind runge-kutta --a 1 --b 1 1 1", ("coefficients", "3 rows")),
+        ("mine --kind fractional", ("--kind", "runge-kutta")),
         ("mine --beta 1", ("--beta and --beta-next", "--alpha")),
         ("mine --alpha one", ("coefficients", "alpha", "'one'")),
         ("mine --alpha 1 --beta 1 2", ("coefficients", "betas", "alphas (1)", "got 2", "zeros")),
-        ("mine --block --alpha 1 --beta 1", ("block", "coefficients", "--alpha and --beta")),
-        ("mine --explicit --alpha 1 --beta-next 1", ("explicit", "no --beta-next", "got 1")),
-        ("mine --implicit --alpha 1 --beta 1", ("implicit", "--beta-next", "none")),
+        ("mine --kind block --alpha 1 --beta 1", ("--kind block", "no coefficients")),
         ("mine --folder nowhere", ("--folder nowhere", "stabzoo-mine")),
     ],
 )
@@ -117,7 +136,7 @@ def test_models_alone_need_no_code(run: Run, tmp_path: Path, install: Callable[.
         ("wide", "zerosnet_opt", {"wide20": (3, 3, 3), "wide32": (5, 5, 5)}),
         ("wide_2", "resnet_s", {"wide_2_11": (3, 3, 3), "wide_2_20": (6, 6, 6)}),
     ):
-        assert run(f"new-plugin {name} --models {scheme} --folder {tmp_path}").status == 0
+        assert run(f"new-plugin {name} --kind models --scheme {scheme} --folder {tmp_path}").status == 0
         package = tmp_path / f"stabzoo-{name.replace('_', '-')}" / f"stabzoo_{name}"
         assert len(package.joinpath("__init__.py").read_text().splitlines()) == 1
         install(name, (package / "__init__.py").read_text(), (package / "registry.yaml").read_text())
@@ -126,7 +145,7 @@ def test_models_alone_need_no_code(run: Run, tmp_path: Path, install: Callable[.
         network: Any = timm.create_model(next(iter(models)), device="meta")
         assert (network.scheme.name, network.feature_info[0]["num_chs"]) == (scheme, 32)
     plugin = NewPlugin("mine", "models", scheme="euler")
-    assert plugin.command == "stabzoo new-plugin mine --models euler"
+    assert plugin.command == "stabzoo new-plugin mine --kind models --scheme euler"
 
 
 def test_a_folder_of_the_name_is_no_package(run: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -173,8 +192,23 @@ def test_nothing_is_half_written(tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 
 def test_the_command_that_is_written_down_gives_the_same_files() -> None:
     """Coefficients in whatever notation become one."""
-    plugin = NewPlugin("mine", "implicit", LinearMultistep(("0.5", "1/2"), ("0.25", 0), "1e0"))
-    assert plugin.command == "stabzoo new-plugin mine --implicit --alpha 1/2 1/2 --beta 1/4 --beta-next 1"
-    again = NewPlugin("mine", "implicit", LinearMultistep(("1/2", "1/2"), ("1/4",), 1))
+    plugin = NewPlugin("mine", "multistep", LinearMultistep(("0.5", "1/2"), ("0.25", 0), "1e0"))
+    assert plugin.command == "stabzoo new-plugin mine --alpha 1/2 1/2 --beta 1/4 --beta-next 1"
+    again = NewPlugin("mine", "multistep", LinearMultistep(("1/2", "1/2"), ("1/4",), 1))
     assert plugin.files() == again.files()
-    assert set(distribution.DEFAULTS) == set(distribution.FORMULAS) == {*get_args(Kind)} - {"models"}
+    tableau = NewPlugin("mine", "runge-kutta", RungeKutta(((), ("0.5",), (0, 1)), (0, "1/2", "0.5")))
+    assert tableau.command == "stabzoo new-plugin mine --kind runge-kutta --a 1/2 0,1 --b 0 1/2 1/2"
+
+
+@pytest.mark.parametrize("kind", get_args(Kind))
+def test_what_it_brings_is_registered(run: Run, tmp_path: Path, kind: str) -> None:
+    """Under the plugin's name, in a package whose every line fits."""
+    option = "--scheme euler" if kind == "models" else ""
+    assert run(f"new-plugin my_own --kind {kind} {option} --folder {tmp_path}").status == 0
+    made = tmp_path / "stabzoo-my-own"
+    registry = yaml.safe_load((made / "stabzoo_my_own" / "registry.yaml").read_text())["my_own"]
+    parts = {"branch": {"branches", "families"}, "evaluation": {"evaluations"}, "models": {"models"}}
+    assert set(registry) == parts.get(kind, {"schemes", "families"})
+    for path in made.rglob("*.py"):
+        ast.parse(path.read_text())
+        assert max(map(len, path.read_text().splitlines())) <= 120

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import importlib
 import shlex
+import sys
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -18,9 +20,19 @@ EXAMPLES = ROOT / "examples"
 NAMES = sorted(folder.name for folder in EXAMPLES.iterdir())
 
 
+@pytest.fixture(autouse=True)
+def imported_for_one_test() -> Iterator[None]:
+    """Others may give a plugin of theirs the name of an example."""
+    before = set(sys.modules)
+    yield
+    for module in set(sys.modules) - before:
+        if module.partition(".")[0] in {name.replace("-", "_") for name in NAMES}:
+            del sys.modules[module]
+
+
 def test_there_is_one_of_each_kind() -> None:
-    """Explicit, implicit, and a block of its own."""
-    assert NAMES == ["stabzoo-bdf2", "stabzoo-heun", "stabzoo-leapfrog"]
+    """Explicit, implicit, a block of its own, and an evaluation with a study."""
+    assert NAMES == ["stabzoo-bdf2", "stabzoo-dropped-pixels", "stabzoo-heun", "stabzoo-leapfrog"]
 
 
 @pytest.mark.parametrize("name", NAMES)

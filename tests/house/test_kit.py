@@ -119,10 +119,10 @@ WRONG = {
         leapfrog(body=with_step("h[1] + 2 * f(y).detach()")),
         {"check_gradients", "check_timm_forward_and_backward"},
     ),
-    "randomness": (leapfrog(body=with_step("h[1] + 2 * f(y) + 0.01 * torch.rand_like(y).mean()")), {"check_evaluation"}),
+    "randomness": (leapfrog(body=with_step("h[1] + 2 * f(y) + 0.01 * torch.rand_like(y).mean()")), {"check_evaluation_mode"}),
     "images that see one another": (
         leapfrog(body=with_step("h[1] + 2 * f(y) + 0.1 * h[1].mean(0, keepdim=True)")),
-        {"check_evaluation"},
+        {"check_evaluation_mode"},
     ),
     "weights that evaluation changes": (
         leapfrog(
@@ -130,7 +130,7 @@ WRONG = {
                 "h[1] + 2 * f(y) + 0 * self.count.add_(1)", "self.register_buffer('count', torch.zeros(1, 1, 1, 1))"
             )
         ),
-        {"check_evaluation"},
+        {"check_evaluation_mode"},
     ),
     "control flow on values": (
         leapfrog(body=with_step("h[1] + (2 if float(y.sum()) > 1e30 else 2) * f(y)")),

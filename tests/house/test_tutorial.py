@@ -9,11 +9,16 @@ import sys
 from pathlib import Path
 
 import pytest
+import yaml
 
 from fixtures import ROOT
+from stabzoo.config import validate
+from stabzoo.registry.schema import Registry
 from stabzoo.testing import CHECKS
 
 TUTORIAL = (ROOT / "docs" / "tutorial.md").read_text()
+FILES = {"title": "compare.yaml", "evaluations": "conditions.yaml"}
+"""Where a block of YAML is kept, by its first key; others are registries."""
 BLOCKS: list[tuple[str, str]] = re.findall(r"^```(\w+)\n(.*?)^```$", TUTORIAL, flags=re.M | re.S)
 
 
@@ -26,7 +31,7 @@ class Reader:
         self.environment = {
             **os.environ,
             "PATH": f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}",
-            "PYTHONPATH": str(site),
+            "PYTHONPATH": os.pathsep.join([str(site), *filter(None, [os.environ.get("PYTHONPATH")])]),
             "PIP_TARGET": str(site),
             "PIP_UPGRADE": "1",
             "PIP_NO_DEPS": "1",
@@ -69,18 +74,25 @@ def test_every_block_does_what_the_tutorial_says(tmp_path: Path) -> None:
             assert (reader.folder / "stabzoo_adams" / "__init__.py").read_text() == code
         elif language == "yaml" and code.startswith("#"):
             assert (reader.folder / "stabzoo_adams" / "registry.yaml").read_text() == code
+        elif language == "yaml" and (kept := FILES.get(code.partition(":")[0])):
+            (reader.folder / kept).write_text(code)
         elif language == "yaml":
-            (reader.folder / "compare.yaml").write_text(code)
+            validate(Registry, yaml.safe_load(code).popitem()[1], "the tutorial")
         else:
             assert language == "python"
             reader.python(code)
-    made = {path.name for path in (reader.folder / "compare").iterdir()}
+    adams = reader.top / "stabzoo-adams"
+    made = {path.name for path in (adams / "compare").iterdir()}
     assert {"results.json", "report.html"} <= made
-    assert list((reader.folder / "runs").glob("adams20-*/weights.safetensors"))
+    assert list((adams / "runs").glob("adams20-*/weights.safetensors"))
 
 
 def test_what_it_says_of_the_checks() -> None:
-    """Their number, and every kind of block that there is."""
+    """Their number, the name of each, and every kind of block that there is."""
     assert f"each of the {len(CHECKS)} checks of `stabzoo.testing`" in TUTORIAL
+    named = re.findall(
+        r"`(check_\w+)`", TUTORIAL.partition("checks of `stabzoo.testing`:")[2].partition("A check that")[0]
+    )
+    assert named == [check.name for check in CHECKS], "every check, in the order of the kit"
     assert {language for language, _ in BLOCKS} == {"bash", "python", "yaml", "text"}
     assert TUTORIAL.count("```") == 2 * len(BLOCKS)

@@ -280,6 +280,9 @@ WRONG = {
     "the_state": ("y if scale == 1 else scale * y", "factor", "new_tensor"),
     "detached": ("self.usual(y.detach(), scale) + 0 * y.mean()", "factor", "gradients"),
     "unscaled": ("self.usual(y, scale)", "1.0", "init_scale"),
+    "single": ("self.usual(y, scale).float()", "factor", "shape_and_type"),
+    "cropped": ("self.usual(y, scale)[..., 1:]", "factor", "shape_and_type"),
+    "unused": ("self.usual(y, scale) if not self.training else scale * self.usual(y).detach()", "factor", "gradients"),
 }
 
 
@@ -292,6 +295,17 @@ def test_wrong_branches_fail_the_check_that_is_meant(install: Install, case: str
     with pytest.raises((CheckFailedError, PluginError)) as failed:
         check_branch("halved")
     says(str(failed.value), check)
+
+
+def test_a_weight_of_two_branches_fails(install: Install) -> None:
+    """One that is made once, at the import."""
+    code = GUEST.replace("class Halved", "W = nn.Parameter(torch.ones(1))\n\n    class Halved", 1)
+    code = code.replace("self.usual = site.usual()", "self.usual, self.w = site.usual(), W")
+    code = code.replace("{value}", "self.usual(y, scale) * self.w").replace("{factor}", "factor")
+    install("halved", code, REGISTRY)
+    stabzoo.refresh()
+    with raises(CheckFailedError, "independence", "share w"):
+        check_branch("halved")
 
 
 def test_a_false_bound_fails(install: Install) -> None:

@@ -201,6 +201,83 @@ def test_a_kind_has_one_owner(install: Install) -> None:
     assert [catalogue().evaluations[kind].name for kind in ("loss", "size")] == ["tests", "zmore"]
 
 
+@pytest.fixture
+def few(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Two plugins of ours are examined beside the guest."""
+    monkeypatch.setenv("STABZOO_PLUGINS", "euler,zerosnet,tests")
+
+
+@pytest.mark.usefixtures("few")
+def test_what_a_plugin_brings_is_shown(install: Install, run: Run) -> None:
+    """By list, with what is measured and titles; by check and doctor, how many there are."""
+    install_tests(install, mine=STUDY)
+    listed = json.loads(run("list --json").out)
+    about = {entry["name"]: (entry["plugin"], entry["about"]) for entry in listed["evaluations"]}
+    assert about == {
+        "dropped-pixels": ("tests", "accuracy (%)"),
+        "loss": ("tests", "loss (nat), lower is better"),
+        "size": ("tests", "weights, lower is better"),
+    }
+    assert [(entry["name"], entry["about"]) for entry in listed["studies"]] == [("mine", "A study of a plugin")]
+    says(run("list").out, "loss (nat), lower is better", "A study of a plugin", "stabzoo-tests 9.0")
+    only = run("list size").out
+    says(only, "weights, lower is better")
+    assert "euler" not in only
+    says(run("list nothing").err, "scheme, model, branch, evaluation or study", "nothing")
+    entry = json.loads(run("doctor --json").out)["plugins"][-1]
+    assert (entry["name"], entry["state"], entry["evaluations"], entry["studies"]) == ("tests", "ok", 3, 1)
+    checked = run("check")
+    assert checked.status == 0
+    says(checked.out, "evaluations of plugins read: 3", "studies of plugins read: 1", "all true")
+
+
+@pytest.mark.parametrize(
+    ("code", "study", "words"),
+    [
+        (CODE.replace("class Loss(Evaluation)", "class Loss"), STUDY, ["Loss", "stabzoo.Evaluation"]),
+        (CODE, STUDY.replace("{kind: loss}", "{kind: los}"), ["mine.yaml", "unknown evaluation 'los'"]),
+        (CODE, f"{STUDY}scales: {{tiny: {{training: {{epochs: -1}}}}}}", ["mine.yaml", "epochs"]),
+    ],
+    ids=["an evaluation", "a study", "a scale of a study"],
+)
+@pytest.mark.usefixtures("few")
+def test_what_is_broken_is_named(install: Install, run: Run, code: str, study: str, words: list[str]) -> None:
+    """By list, check and doctor, with the plugin; all else is shown."""
+    install_tests(install, code, mine=study)
+    listed = json.loads(run("list --json").out)
+    errors = [entry["error"] for entry in (*listed["evaluations"], *listed["studies"]) if entry["error"]]
+    says(errors[0], PLUGIN, *words)
+    says(run("list").out, PLUGIN, *words, "euler")
+    for command in ("check", "doctor"):
+        found = run(f"{command} --json")
+        assert found.status == 1
+        says(" ".join(json.loads(found.out)["problems"]), PLUGIN, *words)
+
+
+def test_trained_networks_are_evaluated(install: Install, run: Run, tmp_path: Path) -> None:
+    """By ``stabzoo evaluate``: a noise, a mean and a whole number, with their units; a failure costs its number."""
+    folder = install_tests(install)
+    place, asked = tmp_path / "run", tmp_path / "asked.yaml"
+    line = "train preresnet20 --size 8 --set epochs=0 --set schedule=cosine --set batch_size=64 --arg width=4"
+    trained = run(f"{line} --folder {place}")
+    assert trained.status == 0, trained.err
+    asked.write_text("evaluations: [{kind: dropped-pixels, share: 0.5}, {kind: loss}, {kind: size}]")
+    found = run(f"evaluate {place} --conditions {asked} --json")
+    assert found.status == 0, found.err
+    numbers = json.loads(found.out)
+    assert numbers["loss (nat, lower is better)"] == pytest.approx(numbers["negative log-likelihood"], rel=1e-4)
+    assert 0 <= numbers["dropped-pixels share = 0.5"][0] <= 100
+    assert numbers["size (lower is better)"][0] > 1000
+    asked.write_text("evaluations: [{kind: loss}, {kind: size, fails: out of order}]")
+    failed = run(f"evaluate {place} --conditions {asked}")
+    assert failed.status == 1
+    says(failed.out, "loss (nat, lower is better)", PLUGIN, "RuntimeError: out of order")
+    shutil.rmtree(folder)
+    shutil.rmtree(tmp_path / "stabzoo_tests-9.0.dist-info")
+    stabzoo.refresh()
+    says(run(f"evaluate {place} --conditions {asked}").err, asked, "unknown evaluation 'loss'")
+
+
 # measuring
 
 
