@@ -18,7 +18,8 @@ if TYPE_CHECKING:
 __all__ = ["ACCURACY", "SHIPPED", "Evaluation", "Metric", "TestImages"]
 
 SHIPPED = (
-    "autoattack", "clean", "constant", "corruption", "fgsm", "gaussian", "pgd", "structured", "uniform",
+    "abstentions", "autoattack", "certified", "clean", "constant", "corruption", "fgsm", "gaussian", "margin", "pgd",
+    "smoothed", "structured", "uniform",
 )  # fmt: skip
 """The kinds that come with stabzoo (`stabzoo.evaluation.spec`): a plugin's must be called otherwise."""
 
@@ -78,8 +79,9 @@ class Evaluation(Strict):
     * `score`, of a number that is a mean over images: the accuracy is one.
     * `measure`, of any other number: it has the network and the images to itself.
 
-    ``metric`` says what the number is, by default the accuracy.  ``plugin`` is the distribution that a kind is from,
-    filled in where it is read: what another version has measured counts as another measurement.
+    ``metric`` says what the number is, by default the accuracy, and `evidence` how it is known.  ``plugin`` is the
+    distribution that a kind is from, filled in where it is read: what another version has measured counts as another
+    measurement.
     """
 
     metric: ClassVar[Metric] = ACCURACY
@@ -106,12 +108,21 @@ class Evaluation(Strict):
         return " ".join((self.kind, ", ".join(texts))).strip()
 
     @property
+    def evidence(self) -> str:
+        """How the number is known: measured, attacked (an upper bound), or certified (a lower one)."""
+        return "measured"
+
+    @property
     def heading(self) -> str:
         """The title with the unit and the good direction, where these are not those of an accuracy."""
         if self.metric == ACCURACY:
             return self.title
         parts = [self.metric.unit, *([] if self.metric.higher_is_better else ["lower is better"])]
         return f"{self.title} ({', '.join(filter(None, parts))})" if any(parts) else self.title
+
+    def counted(self, count: int) -> int:
+        """How many of ``count`` test images the number is counted on: by default all."""
+        return count
 
     def perturbation(self, images: TestImages) -> Perturbation:
         """What is done to images: a function of the network, pixels (B, C, H, W) in [0, 1] and labels (B,).

@@ -283,20 +283,40 @@ def evaluate(
     conditions: Annotated[
         Path | None, option("A .yaml file with evaluations, as a study has them; by default the papers'.")
     ] = None,
+    radii: Annotated[
+        tuple[str, ...],
+        numbers("Also l2 radii, certified and attacked, beside 36/255 72/255 108/255.", "--radius"),
+    ] = (),
+    sigma: Annotated[
+        float | None, option("Also certify the network smoothed by such noise: 10 000 samples an image.")
+    ] = None,
     root: Root = Path("data"),
     workers: Workers = None,
     device: Annotated[str, option("cpu or cuda; by default cpu.")] = "cpu",
     as_json: Json = False,
+    plot: Annotated[
+        Path | None, option("Also draw certified and attacked accuracy against the radius: .png, .svg or .pdf.")
+    ] = None,
 ) -> int:
     """Measure what trained networks are worth; exit with 1 if one diverged.
 
-    Under noise and attack too.
+    Under noise and attack too, and certified: how many answers no change of the pixels takes away, up to l2 radii.
 
     Example: stabzoo evaluate runs/zerosnet20_opt-digits-0 runs/zerosnet20_opt-digits-1
     """
     from stabzoo.cli.evaluate import evaluate_trained
 
-    return evaluate_trained(folders, conditions=conditions, root=root, workers=workers, device=device, as_json=as_json)
+    return evaluate_trained(
+        folders,
+        conditions=conditions,
+        radii=radii,
+        sigma=sigma,
+        root=root,
+        workers=workers,
+        device=device,
+        as_json=as_json,
+        plot=plot,
+    )
 
 
 @app.command(help_epilogue="")

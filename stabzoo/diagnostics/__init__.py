@@ -21,6 +21,7 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from stabzoo.diagnostics.angles import PrincipalAngles, class_angles, layer_angles, median_angle
     from stabzoo.diagnostics.attack import sensitivity_attack
+    from stabzoo.diagnostics.bounds.certificate import certificate
     from stabzoo.diagnostics.bounds.network import forward_bounds
     from stabzoo.diagnostics.conditioning.blocks import block_conditioning, module_conditioning
     from stabzoo.diagnostics.conditioning.condition_number import condition_number
@@ -39,6 +40,7 @@ _MODULES = {
     "Measurement": "measurement",
     "PrincipalAngles": "angles",
     "block_conditioning": "conditioning.blocks",
+    "certificate": "bounds.certificate",
     "class_angles": "angles",
     "condition_number": "conditioning.condition_number",
     "conv_norm": "layers",
@@ -62,6 +64,7 @@ __all__ = [  # a literal, for type checkers
     "Measurement",
     "PrincipalAngles",
     "block_conditioning",
+    "certificate",
     "class_angles",
     "condition_number",
     "conv_norm",

@@ -5,20 +5,21 @@ from __future__ import annotations
 import contextlib
 import copy
 import math
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any
 
 import torch
 from torch import Tensor, nn
 
 from stabzoo.data.images import ImageDataset
 from stabzoo.errors import PluginError, quoted
+from stabzoo.evaluation.batches import BATCH, device_of, logits_of, test_batches
 from stabzoo.evaluation.kinds import owner
+from stabzoo.evaluation.l2 import Certificate
 from stabzoo.metric import Evaluation, is_right
 from stabzoo.registry.guard import plugin_code
 
-__all__ = ["BATCH", "accuracy", "iter_logits", "measure", "num_correct", "training_accuracy"]
-
-BATCH = 256
+__all__ = ["accuracy", "iter_logits", "measure", "num_correct", "training_accuracy"]
 
 
 def num_correct(logits: Tensor, labels: Tensor, k: int = 1) -> int:
@@ -32,8 +33,8 @@ def iter_logits(network: nn.Module, images: ImageDataset) -> Iterator[tuple[Tens
     Both are on the network's device, and the logits float32.
     """
     network.eval()
-    for pixels, labels in _batches(images, _device(network)):
-        yield labels, _logits(network, pixels)
+    for pixels, labels in test_batches(images, device_of(network)):
+        yield labels, logits_of(network, pixels)
 
 
 def accuracy(network: nn.Module, images: ImageDataset) -> float:
@@ -44,9 +45,11 @@ def accuracy(network: nn.Module, images: ImageDataset) -> float:
 def training_accuracy(network: nn.Module, images: ImageDataset) -> float:
     """Percentage of the training images, without augmentation, that ``network`` puts in their class."""
     network.eval()
-    device = _device(network)
+    device = device_of(network)
     batches = images.training(torch.arange(images.train_count).split(BATCH))
-    return 100 * sum(num_correct(_logits(network, x.to(device)), y.to(device)) for x, y in batches) / images.train_count
+    return (
+        100 * sum(num_correct(logits_of(network, x.to(device)), y.to(device)) for x, y in batches) / images.train_count
+    )
 
 
 def measure(network: nn.Module, images: ImageDataset, evaluations: Sequence[Evaluation]) -> list[float | PluginError]:
@@ -59,10 +62,14 @@ def measure(network: nn.Module, images: ImageDataset, evaluations: Sequence[Eval
         ConfigError: what an evaluation of ours needs is not there, or an image cannot be read.
     """
     network.eval()
-    tests = [_Test(network, images, evaluation) for evaluation in evaluations]
+    certified: dict[Any, Tensor] = {}
+    for evaluation in evaluations:
+        if isinstance(evaluation, Certificate) and evaluation.family() not in certified:
+            certified[evaluation.family()] = evaluation.radii(network, images)
+    tests = [_Test(network, images, evaluation, certified) for evaluation in evaluations]
     waiting = [test for test in tests if test.result is None]
     if waiting:
-        for pixels, labels in _batches(images, _device(network)):
+        for pixels, labels in test_batches(images, device_of(network)):
             for test in waiting:
                 test.take(pixels, labels)
     return [test.outcome() for test in tests]
@@ -71,14 +78,19 @@ def measure(network: nn.Module, images: ImageDataset, evaluations: Sequence[Eval
 class _Test:
     """One evaluation of one network: ``result`` as soon as there is one."""
 
-    def __init__(self, network: nn.Module, images: ImageDataset, evaluation: Evaluation) -> None:
+    def __init__(
+        self, network: nn.Module, images: ImageDataset, evaluation: Evaluation, certified: Mapping[Any, Tensor]
+    ) -> None:
         self.evaluation, self.is_foreign = evaluation, bool(evaluation.plugin)
         self.network = copy.deepcopy(network) if self.is_foreign else network
         self.result: float | PluginError | None = None
         self.total, self.images, self.calls = 0.0, 0, 0
         self.is_share = True
         with self._code():
-            whole = evaluation.measure(self.network, images)
+            if isinstance(evaluation, Certificate):
+                whole = evaluation.share(certified[evaluation.family()])
+            else:
+                whole = evaluation.measure(self.network, images)
             if whole is None:
                 self.change = evaluation.perturbation(images)
             else:
@@ -95,7 +107,7 @@ class _Test:
                 if self.is_foreign:
                     changed = _images(changed, pixels)
                     self.network.eval()
-                scores = self.evaluation.score(_logits(self.network, changed), labels)
+                scores = self.evaluation.score(logits_of(self.network, changed), labels)
                 if not isinstance(scores, Tensor) or scores.shape != labels.shape:
                     raise TypeError(f"score() must return one number an image, {len(labels)}, got {_shape(scores)}")
                 self.is_share = scores.dtype == torch.bool
@@ -119,7 +131,7 @@ class _Test:
             return
         self.calls += 1
         where = f"{owner(self.evaluation)}: evaluation {self.evaluation.title!r}"
-        device = _device(self.network)
+        device = device_of(self.network)
         devices = [device] if device.type == "cuda" else []
         try:
             passes = (MemoryError, torch.OutOfMemoryError)
@@ -145,17 +157,3 @@ def _images(changed: object, pixels: Tensor) -> Tensor:
 
 def _shape(value: object) -> str:
     return f"a tensor of shape {tuple(value.shape)}" if isinstance(value, Tensor) else quoted(value)
-
-
-def _device(network: nn.Module) -> torch.device:
-    return next(network.parameters()).device
-
-
-def _batches(images: ImageDataset, device: torch.device) -> Iterator[tuple[Tensor, Tensor]]:
-    for pixels, labels in images.testing(torch.arange(images.test_count).split(BATCH)):
-        yield pixels.to(device), labels.to(device)
-
-
-@torch.inference_mode()
-def _logits(network: nn.Module, pixels: Tensor) -> Tensor:
-    return network(pixels).float()

@@ -3,19 +3,23 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any
+from typing import Any, Literal
 
 import torch
 from torch import Tensor, nn
 
 from stabzoo.errors import ConfigError
+from stabzoo.evaluation.attacks import Norm
 
 __all__ = ["autoattack"]
 
+NORMS: dict[Norm, Literal["Linf", "L2"]] = {"linf": "Linf", "l2": "L2"}
 TARGETS = 9  # the standard version's; fewer where there are fewer other classes
 
 
-def autoattack(classes: int, epsilon: float, seed: int) -> Callable[[nn.Module, Tensor, Tensor], Tensor]:
+def autoattack(
+    classes: int, epsilon: float, seed: int, norm: Norm = "linf"
+) -> Callable[[nn.Module, Tensor, Tensor], Tensor]:
     """Return what attacks images (N, C, H, W) in [0, 1] of a network that normalises them itself.
 
     Raises:
@@ -33,7 +37,7 @@ def autoattack(classes: int, epsilon: float, seed: int) -> Callable[[nn.Module, 
     checks.check_dynamic = _unchecked
 
     def attack(network: nn.Module, images: Tensor, labels: Tensor) -> Tensor:
-        attacker: Any = AutoAttack(network, eps=epsilon, seed=seed, device=images.device)
+        attacker: Any = AutoAttack(network, eps=epsilon, norm=NORMS[norm], seed=seed, device=images.device)
         attacker.apgd_targeted.n_target_classes = attacker.fab.n_target_classes = min(TARGETS, classes - 1)
         devices = [images.device] if images.device.type == "cuda" else []
         with torch.random.fork_rng(devices):  # it seeds the global streams

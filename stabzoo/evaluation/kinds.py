@@ -1,11 +1,14 @@
 """The kinds of evaluations: ours, and those of plugins, whose code is imported when one is read.
 
-A field of type `AnyEvaluation` holds an evaluation of any kind, written as a mapping with its ``kind``.
+A field of type `AnyEvaluation` holds an evaluation of any kind, written as a mapping with its ``kind``.  A list of
+them, `Evaluations`, may have one entry for several ``radii``.
 """
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
+from fractions import Fraction
 from typing import Annotated, Any
 
 from pydantic import (
@@ -21,13 +24,23 @@ from pydantic import (
 from pydantic_core import InitErrorDetails, PydanticCustomError
 
 from stabzoo.errors import PluginError, quoted
-from stabzoo.evaluation import spec
+from stabzoo.evaluation import l2, spec
+from stabzoo.evaluation.spec import RADII
 from stabzoo.metric import SHIPPED, Evaluation, Metric
 from stabzoo.registry.catalogue import catalogue, unknown_name
 from stabzoo.registry.guard import plugin_code
 from stabzoo.registry.loading import load_plugin
 
-__all__ = ["RECORDED", "Absent", "AnyEvaluation", "evaluation_adapter", "known_kinds", "owner", "recorded"]
+__all__ = [
+    "RECORDED",
+    "Absent",
+    "AnyEvaluation",
+    "Evaluations",
+    "evaluation_adapter",
+    "known_kinds",
+    "owner",
+    "recorded",
+]
 
 CLASSES: dict[str, type[Evaluation]] = {
     cls.model_fields["kind"].annotation.__args__[0]: cls  # pyright: ignore
@@ -41,6 +54,10 @@ CLASSES: dict[str, type[Evaluation]] = {
         spec.Fgsm,
         spec.Pgd,
         spec.AutoAttack,
+        spec.Margin,
+        l2.Certified,
+        l2.Smoothed,
+        l2.Abstentions,
     )
 }
 assert sorted(CLASSES) == sorted(SHIPPED)
@@ -157,5 +174,38 @@ AnyEvaluation = Annotated[
     WithJsonSchema({"type": "object", "properties": {"kind": {"type": "string"}}, "required": ["kind"]}),
 ]
 """A pydantic field for an evaluation of any kind."""
+
+
+def _each_radius(entries: Any) -> Any:
+    """An entry with ``radii`` is one for each of them, one of a certificate without any has the literature's."""
+    if not isinstance(entries, list | tuple):
+        return entries  # which pydantic refuses
+    return [single for entry in entries for single in _singles(entry)]
+
+
+def _singles(entry: Any) -> list[Any]:
+    kind = entry.get("kind") if isinstance(entry, Mapping) else None
+    cls = CLASSES.get(kind) if isinstance(kind, str) else None
+    if cls is None or not cls.model_fields.keys() & {"radius", "epsilon"} or entry.get("plugin"):
+        return [entry]
+    name = "radius" if "radius" in cls.model_fields else "epsilon"
+    radii = entry.get("radii", RADII if name == "radius" and "radius" not in entry else None)
+    if radii is None:
+        return [entry]
+    if not isinstance(radii, list | tuple) or not radii or name in entry:
+        raise ValueError(f"{kind}: expected a list of radii, or {name}, one of the two; got {quoted(dict(entry))}")
+    rest = {key: value for key, value in entry.items() if key != "radii"}
+    singles: list[Any] = [{**rest, name: radius if name == "radius" else _number(radius)} for radius in radii]
+    return [*singles, {**rest, "kind": "abstentions"}] if kind == "smoothed" else singles
+
+
+def _number(radius: Any) -> Any:
+    return float(Fraction(radius)) if isinstance(radius, str) and FRACTION.fullmatch(radius) else radius
+
+
+FRACTION = re.compile(r"[0-9]{1,9}/[1-9][0-9]{0,8}")
+
+Evaluations = Annotated[tuple[AnyEvaluation, ...], BeforeValidator(_each_radius)]
+"""A pydantic field for a list of evaluations."""
 
 evaluation_adapter: TypeAdapter[Evaluation] = TypeAdapter(AnyEvaluation)

@@ -14,13 +14,14 @@ import torch
 from torch import Tensor
 
 from stabzoo.errors import ConfigError
-from stabzoo.evaluation.attacks import fgsm, pgd
+from stabzoo.evaluation.attacks import Norm, fgsm, margin, pgd
 from stabzoo.metric import TestImages
 
 if TYPE_CHECKING:
     from stabzoo.metric import Perturbation
 
 __all__ = [
+    "along_margin",
     "constant",
     "fast_gradient_sign",
     "gaussian",
@@ -62,10 +63,15 @@ def fast_gradient_sign(epsilon: float) -> Perturbation:
     return lambda network, pixels, labels: fgsm(network, pixels, labels, epsilon)
 
 
-def projected_gradient(epsilon: float, steps: int, seed: int) -> Perturbation:
+def projected_gradient(epsilon: float, steps: int, seed: int, norm: Norm) -> Perturbation:
     """Attack by several steps, from random points."""
     generator = torch.Generator().manual_seed(seed)
-    return lambda network, pixels, labels: pgd(network, pixels, labels, epsilon, steps, generator)
+    return lambda network, pixels, labels: pgd(network, pixels, labels, epsilon, steps, generator, norm)
+
+
+def along_margin(epsilon: float, steps: int) -> Perturbation:
+    """Attack along the gradients of the margins."""
+    return lambda network, pixels, labels: margin(network, pixels, labels, epsilon, steps)
 
 
 def _noise(seed: int, draw: Callable[[torch.Size, torch.Generator], Tensor]) -> Perturbation:

@@ -1,7 +1,12 @@
-"""The conditions a trained network is tested under, as data: clean images, noise, corruptions, attacks."""
+"""The conditions a trained network is tested under, as data: clean images, noise, corruptions, attacks.
+
+Radii are distances of pixels in [0, 1], as a network is given them: after resizing and cropping, before its own
+normalisation.
+"""
 
 from __future__ import annotations
 
+from fractions import Fraction
 from typing import TYPE_CHECKING, Annotated, Literal, TypeAlias
 
 from pydantic import Field, FiniteFloat, PositiveFloat, PositiveInt, model_validator
@@ -16,16 +21,34 @@ if TYPE_CHECKING:
 
 __all__ = [
     "CORRUPTIONS",
+    "RADII",
     "AutoAttack",
     "Clean",
     "Constant",
     "Corruption",
     "Fgsm",
     "Gaussian",
+    "Margin",
     "Pgd",
     "Structured",
     "Uniform",
+    "radius_text",
 ]
+
+RADII = tuple(Fraction(level, 255) for level in (36, 72, 108))
+"""The l2 radii that the literature reports."""
+
+
+def radius_text(radius: Fraction | float) -> str:
+    """A radius as it is written: in levels of 1/255 where it is a whole number of them, and no short decimal.
+
+    >>> radius_text(Fraction(36, 255)), radius_text(36 / 255), radius_text(0.2), radius_text(1 / 3)
+    ('36/255', '36/255', '0.2', '85/255')
+    """
+    value = float(radius)
+    levels, decimal = 255 * value, f"{value:g}"
+    is_whole = abs(levels - round(levels)) < 1e-9 and float(decimal) != value
+    return f"{round(levels)}/255" if is_whole else decimal
 
 
 class Clean(Evaluation):
@@ -201,6 +224,9 @@ class Corruption(Evaluation):
         return CorruptedImages(self.title, names, severities, SEVERITIES, images)
 
 
+Norm: TypeAlias = Literal["linf", "l2"]
+
+
 class Fgsm(Evaluation):
     """The fast gradient sign method: ``epsilon`` times the sign of the loss' gradient, on pixels in [0, 1].
 
@@ -209,6 +235,11 @@ class Fgsm(Evaluation):
 
     kind: Literal["fgsm"]
     epsilon: PositiveFloat
+
+    @property
+    def evidence(self) -> str:
+        """How the number is known."""
+        return "attacked"
 
     @property
     def title(self) -> str:
@@ -223,33 +254,39 @@ class Fgsm(Evaluation):
 
 
 class Pgd(Evaluation):
-    """Projected gradient ascent in the ball ||x' - x||_inf <= ``epsilon`` on pixels in [0, 1].
+    """Projected gradient ascent in the ball ||x' - x|| <= ``epsilon`` of a ``norm``, on pixels in [0, 1].
 
-    From a point of the ball drawn with ``seed``, ``steps`` steps of 2.5 epsilon / steps along the gradient's sign.  An
-    upper bound on the accuracy that stronger attacks leave, no "robust accuracy".
+    From a point of the ball drawn with ``seed``, ``steps`` steps of 2.5 epsilon / steps along the gradient's sign, in
+    the norm l2 along the gradient.  An upper bound on the accuracy that stronger attacks leave, no "robust accuracy".
 
     Source: Madry, Makelov, Schmidt, Tsipras, Vladu, ICLR 2018.
     """
 
     kind: Literal["pgd"]
     epsilon: PositiveFloat
+    norm: Norm = "linf"
     steps: Annotated[int, Field(ge=1, le=1000)] = 10
     seed: Seed
 
     @property
+    def evidence(self) -> str:
+        """How the number is known."""
+        return "attacked"
+
+    @property
     def title(self) -> str:
         """Short name in tables and plots."""
-        return f"PGD-{self.steps} ε = {self.epsilon:g}"
+        return f"PGD-{self.steps} {_ball(self.norm, self.epsilon)}"
 
     def perturbation(self, images: TestImages) -> Perturbation:
         """What is done to the images."""
         from stabzoo.evaluation import perturbations
 
-        return perturbations.projected_gradient(self.epsilon, self.steps, self.seed)
+        return perturbations.projected_gradient(self.epsilon, self.steps, self.seed, self.norm)
 
 
 class AutoAttack(Evaluation):
-    """The standard version of AutoAttack in the ball ||x' - x||_inf <= ``epsilon`` on pixels in [0, 1].
+    """The standard version of AutoAttack in the ball ||x' - x|| <= ``epsilon`` of a ``norm``, on pixels in [0, 1].
 
     APGD on the cross-entropy, targeted APGD on the ratio of logit differences, targeted FAB and 5000 queries of Square,
     one after the other on the images that are still put in their class, by the authors' code (``stabzoo[autoattack]``).
@@ -260,15 +297,55 @@ class AutoAttack(Evaluation):
 
     kind: Literal["autoattack"]
     epsilon: PositiveFloat
+    norm: Norm = "linf"
     seed: Seed
+
+    @property
+    def evidence(self) -> str:
+        """How the number is known."""
+        return "attacked"
 
     @property
     def title(self) -> str:
         """Short name in tables and plots."""
-        return f"AutoAttack ε = {self.epsilon:g}"
+        return f"AutoAttack {_ball(self.norm, self.epsilon)}"
 
     def perturbation(self, images: TestImages) -> Perturbation:
         """What is done to the images."""
         from stabzoo.evaluation.autoattack import autoattack
 
-        return autoattack(images.classes, self.epsilon, self.seed)
+        return autoattack(images.classes, self.epsilon, self.seed, self.norm)
+
+
+class Margin(Evaluation):
+    """The margin's own direction, in the ball ||x' - x||_2 <= ``epsilon`` on pixels in [0, 1].
+
+    Towards each of the (up to nine) likeliest other classes j, all of ``epsilon`` along the gradient of f_j - f_y,
+    which is then taken anew at the point found, ``steps`` times in all; the best of these points is kept.  Of a linear
+    network it is the shortest way over the boundary, where the box [0, 1] does not cut it.
+    """
+
+    kind: Literal["margin"]
+    epsilon: PositiveFloat
+    norm: Literal["l2"] = "l2"
+    steps: Annotated[int, Field(ge=1, le=1000)] = 5
+
+    @property
+    def evidence(self) -> str:
+        """How the number is known."""
+        return "attacked"
+
+    @property
+    def title(self) -> str:
+        """Short name in tables and plots."""
+        return f"margin attack {_ball(self.norm, self.epsilon)}"
+
+    def perturbation(self, images: TestImages) -> Perturbation:
+        """What is done to the images."""
+        from stabzoo.evaluation import perturbations
+
+        return perturbations.along_margin(self.epsilon, self.steps)
+
+
+def _ball(norm: Norm, epsilon: float) -> str:
+    return f"ε = {epsilon:g}" if norm == "linf" else f"l2 ε = {radius_text(epsilon)}"

@@ -24,7 +24,7 @@ from stabzoo.config import FileName, Seed, Strict, explain, load_yaml, validate
 from stabzoo.data.manifest import NOT_HERE, manifest
 from stabzoo.data.spec import Data, check_augmentation
 from stabzoo.errors import ConfigError, PluginError
-from stabzoo.evaluation.kinds import RECORDED, AnyEvaluation
+from stabzoo.evaluation.kinds import RECORDED, Evaluations
 from stabzoo.evaluation.spec import Structured
 from stabzoo.registry.catalogue import STUDIES, catalogue
 from stabzoo.registry.discovery import Plugin
@@ -144,7 +144,7 @@ class Scale(Strict):
     data: Data | None = None
     training: dict[str, Any] = Field(default_factory=dict)
     seeds: tuple[Seed, ...] | None = None
-    evaluations: tuple[AnyEvaluation, ...] | None = None
+    evaluations: Evaluations | None = None
     diagnostics: tuple[Diagnostic, ...] | None = None
     limits: tuple[str, ...] = ()
 
@@ -167,7 +167,7 @@ class Study(Strict):
     data: Data
     training: Training
     seeds: Annotated[tuple[Seed, ...], Field(min_length=1)]
-    evaluations: tuple[AnyEvaluation, ...]
+    evaluations: Evaluations
     diagnostics: tuple[Diagnostic, ...] = ()
     published: tuple[Published, ...] = ()
     limits: tuple[str, ...] = ()

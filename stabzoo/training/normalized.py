@@ -9,28 +9,10 @@ import torch
 from torch import Tensor, nn
 
 from stabzoo.data.images import ImageDataset
-from stabzoo.diagnostics.bounds.step_bound import StepBound, rounded_up
+from stabzoo.diagnostics.bounds.certificate import Certificate, certificate
+from stabzoo.diagnostics.bounds.pixels import Normalization
 
 __all__ = ["NormalizedModel"]
-
-
-class Normalization(nn.Module):
-    """(pixels - mean) / std, of every channel, as a module for what reads a network piece by piece."""
-
-    def __init__(self, mean: Tensor, std: Tensor) -> None:
-        super().__init__()
-        self.mean, self.std = mean, std
-
-    def forward(self, pixels: Tensor) -> Tensor:
-        """(N, C, H, W) -> the same shape."""
-        return (pixels - self.mean) / self.std
-
-    def bound(self, grid: tuple[int, int]) -> StepBound:
-        """The largest 1/std, and the size of mean/std; both may be images."""
-        mean, std = (x.detach().double().cpu() for x in (self.mean, self.std))
-        scale = rounded_up(float((1 / std).abs().max()))
-        offset = rounded_up(float((mean / std).expand(-1, *grid).norm()))
-        return StepBound("largest 1/std", scale, grid, scale, offset)
 
 
 class NormalizedModel(nn.Module):
@@ -59,6 +41,10 @@ class NormalizedModel(nn.Module):
     def composition(self) -> list[tuple[str, nn.Module]]:
         """The modules that it is made of, in the order in which they act: what `forward_bounds` bounds it by."""
         return [("normalise", Normalization(self.mean, self.std)), ("network", self.network)]
+
+    def certificate(self, input_size: tuple[int, int, int]) -> Certificate:
+        """What gives the certified l2 radii of pixels in [0, 1]."""
+        return certificate(self, input_size)
 
     def post_step(self) -> None:
         """Project the weights onto the constraints of the network's scheme, if it has any."""

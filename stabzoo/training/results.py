@@ -5,9 +5,10 @@ from __future__ import annotations
 import math
 import statistics
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from fractions import Fraction
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import torch
 from pydantic import Field
@@ -22,15 +23,20 @@ from stabzoo.data.loading import load_images
 from stabzoo.data.spec import Archived, Data, Digits
 from stabzoo.errors import ConfigError, PluginError
 from stabzoo.evaluation.accuracy import iter_logits, measure, num_correct, training_accuracy
-from stabzoo.evaluation.kinds import AnyEvaluation
-from stabzoo.evaluation.spec import Clean, Constant, Fgsm, Gaussian, Pgd, Uniform
+from stabzoo.evaluation.interval import wilson
+from stabzoo.evaluation.kinds import Evaluations
+from stabzoo.evaluation.l2 import Abstentions, Certified, Smoothed, l2_level
+from stabzoo.evaluation.spec import RADII, Clean, Constant, Fgsm, Gaussian, Margin, Pgd, Uniform
 from stabzoo.files import open_regular
-from stabzoo.metric import Evaluation
+from stabzoo.metric import ACCURACY, Evaluation
 from stabzoo.networks.checkpoints import fit_weights
 from stabzoo.training.checkpoint import Checkpoints
 from stabzoo.training.networks import network_of
 from stabzoo.training.normalized import NormalizedModel
 from stabzoo.training.spec import Job
+
+if TYPE_CHECKING:
+    from stabzoo.plotting.robustness import Curve
 
 __all__ = ["Conditions", "Evaluated", "calibration_error", "conditions", "evaluate", "load_trained"]
 
@@ -40,7 +46,7 @@ BINS = 15
 class Conditions(Strict):
     """The conditions that networks are tested under."""
 
-    evaluations: Annotated[tuple[AnyEvaluation, ...], Field(min_length=1)]
+    evaluations: Annotated[Evaluations, Field(min_length=1)]
 
 
 CIFAR = (  # Chen, Jin & Shang, Table 6
@@ -73,22 +79,84 @@ def conditions(path: Path | None, data: Data) -> tuple[Evaluation, ...]:
     return tuple(evaluation for evaluation in found if not isinstance(evaluation, Clean))
 
 
+def certificates(radii: Sequence[Fraction], sigma: float | None = None) -> list[Evaluation]:
+    """Certified l2 accuracy at some radii; and with ``sigma`` that of the smoothed network, with its abstentions."""
+    found: list[Evaluation] = [Certified(kind="certified", radius=radius) for radius in radii]
+    if sigma is not None:
+        found += [Smoothed(kind="smoothed", sigma=sigma, radius=radius, seed=0) for radius in radii]
+        found.append(Abstentions(kind="abstentions", sigma=sigma, seed=0))
+    return found
+
+
+def attacks(radii: Sequence[Fraction]) -> list[Evaluation]:
+    """What stands beside certified l2 accuracies: two attacks at the same radii."""
+    pgd = [Pgd(kind="pgd", norm="l2", epsilon=float(radius), seed=0) for radius in radii if radius]
+    return [*pgd, *(Margin(kind="margin", epsilon=float(radius)) for radius in radii if radius)]
+
+
 @dataclass(frozen=True)
 class Evaluated:
     """Numbers of several networks trained alike, one each: percentages where no unit stands beside the name.
 
-    The negative log-likelihood has none.  ``failures`` are what plugins' evaluations raised instead.  ``diverged`` are
-    the folders of those whose training diverged: what is measured of them is not what they were
-    trained for.
+    The negative log-likelihood has none.  ``evaluations`` are those that numbers are of, by the same names, and
+    ``test_images`` what the shares among them are counted on.  ``failures`` are what plugins' evaluations raised
+    instead.  ``diverged`` are the folders of those whose training diverged: what is measured of them is not what they
+    were trained for.
     """
 
     numbers: dict[str, list[float]]
     diverged: tuple[Path, ...] = ()
     failures: tuple[str, ...] = ()
+    evaluations: dict[str, Evaluation] = field(default_factory=dict)
+    test_images: int = 0
 
     def rows(self) -> list[tuple[str, str]]:
-        """What was measured, with mean and standard deviation over the networks."""
-        return [(name, _spread(values)) for name, values in self.numbers.items() if values]
+        """What was measured, with mean and standard deviation over the networks; of one, the test images' interval."""
+        return [(name, self._row(name, values)) for name, values in self.numbers.items() if values]
+
+    def _row(self, name: str, values: list[float]) -> str:
+        interval = self.interval(name)
+        if len(values) > 1 or interval is None:
+            return _spread(values)
+        return f"{_spread(values)} [{interval[0]:.2f}, {interval[1]:.2f}]"
+
+    def interval(self, name: str) -> tuple[float, float] | None:
+        """Wilson's interval of the mean over the networks, for the test images; None of what is no share of them."""
+        evaluation = self.evaluations.get(name)
+        is_share = evaluation.metric == ACCURACY if evaluation else name in ("top-1", "top-5")
+        mean = statistics.fmean(self.numbers[name])
+        if not (is_share and self.test_images and math.isfinite(mean)):
+            return None
+        return wilson(mean, evaluation.counted(self.test_images) if evaluation else self.test_images)
+
+    def about(self) -> dict[str, dict[str, Any]]:
+        """By name, how each number is known, the settings of its evaluation, and the interval: JSON-safe."""
+        return {
+            name: {
+                "evidence": evaluation.evidence,
+                "evaluation": evaluation.model_dump(mode="json"),
+                "interval": self.interval(name),
+            }
+            for name, evaluation in self.evaluations.items()
+        }
+
+    def curves(self) -> list[Curve]:
+        """The l2 accuracies as curves over the radius; those of the network itself begin at the clean accuracy."""
+        from stabzoo.plotting.robustness import Curve  # matplotlib is slow to import
+
+        found: dict[tuple[str, bool], list[tuple[float, str]]] = {}
+        for name, evaluation in self.evaluations.items():
+            if place := l2_level(evaluation):
+                found.setdefault(place[:2], []).append((place[2], name))
+        curves = []
+        for (label, certified), points in found.items():
+            begin = [] if label.startswith("smoothed") else [(0.0, "top-1")]
+            levels = sorted([*begin, *points])
+            names = [name for _, name in levels]
+            means = [statistics.fmean(self.numbers[name]) for name in names]
+            intervals = [interval for name in names if (interval := self.interval(name))]
+            curves.append(Curve("", label, certified, [level for level, _ in levels], means, intervals))
+        return curves
 
 
 def load_trained(folder: Path) -> tuple[Job, dict[str, Tensor]]:
@@ -113,11 +181,19 @@ def load_trained(folder: Path) -> tuple[Job, dict[str, Tensor]]:
 
 
 def evaluate(
-    folders: Sequence[Path], asked: Path | None, root: Path, device: torch.device, workers: int = 0
+    folders: Sequence[Path],
+    asked: Path | None,
+    root: Path,
+    device: torch.device,
+    workers: int = 0,
+    radii: Sequence[Fraction] = (),
+    sigma: float | None = None,
 ) -> Evaluated:
     """Test the networks of finished trainings that differ in their seeds, all under the same noise.
 
-    ``workers`` processes decode images that are not in memory.
+    ``workers`` processes decode images that are not in memory.  Certified l2 accuracies are at the literature's radii
+    and ``radii``, and at none with ``asked`` and without radii; ``sigma`` also smooths the network.  Beside them stands
+    what attacks leave, where something is certified of the first network, or radii are given.
 
     Raises:
         ConfigError: a folder is none of a finished training, the trainings differ in more than the seed, or what a
@@ -126,7 +202,11 @@ def evaluate(
     numbers: dict[str, list[float]] = {}
     diverged: list[Path] = []
     failures: list[str] = []
+    test_images = 0
     first: Job | None = None
+    evaluations: dict[str, Evaluation] = {}
+    levels = sorted({*RADII, *radii}) if asked is None or radii or sigma is not None else []
+    beside: list[Evaluation] | None = None
     for folder in folders:
         job, weights = load_trained(folder)
         first = first or job
@@ -137,21 +217,27 @@ def evaluate(
                     "is another"
                 )
         images = load_images(job.data, root, workers)
+        test_images = images.test_count
         network = network_of(job, images)
         fit_weights(network.network, weights, str(folder / "weights.safetensors"), job.model)
         network = network.to(device).eval()
         found = _measure(network, images)
-        evaluations = conditions(asked, job.data)
-        for evaluation, value in zip(evaluations, measure(network, images, evaluations), strict=True):
+        wanted = [*conditions(asked, job.data), *certificates(levels, sigma)]
+        values = measure(network, images, wanted)
+        if beside is None:
+            certified = any(v for e, v in zip(wanted, values, strict=True) if isinstance(e, Certified))
+            beside = attacks(levels) if radii or certified else []
+        values += measure(network, images, beside)
+        for evaluation, value in zip([*wanted, *beside], values, strict=True):
             if isinstance(value, PluginError):
                 failures.append(f"{folder}: {value}")
             else:
-                found[evaluation.heading] = value
+                found[evaluation.heading], evaluations[evaluation.heading] = value, evaluation
         if _diverged(folder) or not all(map(math.isfinite, found.values())):
             diverged.append(folder)
         for name, value in found.items():
             numbers.setdefault(name, []).append(value)
-    return Evaluated(numbers, tuple(diverged), tuple(failures))
+    return Evaluated(numbers, tuple(diverged), tuple(failures), evaluations, test_images)
 
 
 def _diverged(folder: Path) -> bool:

@@ -49,6 +49,7 @@ def test_a_report_of_a_certified_network(run: Run, tmp_path: Path) -> None:
     assert (result.status, result.err) == (0, "")
     for title in (
         "Forward bounds",
+        "Accuracy within an l2 distance",
         "Operator norms",
         "Growth of a perturbation",
         "Median principal angles",
@@ -60,13 +61,17 @@ def test_a_report_of_a_certified_network(run: Run, tmp_path: Path) -> None:
     assert certified["kind"] == "certified_upper"
     assert 0 < data["attack"]["value"] <= certified["value"] < data["forward_bounds"]["paper"]["sensitivity"]
     assert data["attack"]["kind"] == "certified_lower"
+    robust = data["robustness"]
+    assert [level["radius"] * 255 for level in robust["radii"]] == pytest.approx([36, 72, 108])
+    assert robust["feature_sensitivity"] > 0
+    assert all(level["certified"]["value"] <= level["attacked"]["value"] for level in robust["radii"])
     norms = {layer["name"]: layer["upper"] for layer in data["layer_norms"]["layers"]}
     assert norms["stem.conv"]["kind"] == "exact"
     assert norms["stem.conv"]["value"] <= 1
     assert [state["name"] for state in data["perturbation_growth"]["states"]][:2] == ["input", "stages.0.blocks.0"]
     assert set(data["angles"]) == {"stages.0", "stages.1", "stages.2", "penultimate"}
     page = (tmp_path / "report" / "diagnosis.html").read_text()
-    assert page.count("data:image/png;base64,") == 5
+    assert page.count("data:image/png;base64,") == 6
     assert f"{certified['value']:.4g}" in page
     assert f"{certified['value']:.4g}" in result.out
 

@@ -131,11 +131,24 @@ def test_finished_trainings_are_evaluated(run: Run, tmp_path: Path) -> None:
     conditions.write_text("evaluations: [{kind: clean}, {kind: constant, mu: 0.1}]")
     both = f"evaluate {tmp_path / '0'} {tmp_path / '1'}"
     found = json.loads(run(f"{both} --json --conditions {conditions}").out)
+    about = found.pop("about")
     assert list(found)[-1] == "constant μ = 0.1"
+    assert about["constant μ = 0.1"]["evidence"] == "measured"
     assert all(len(values) == 2 for values in found.values())
     assert found["generalization gap"][0] == pytest.approx(found["top-1 in training"][0] - found["top-1"][0])
     history = (tmp_path / "0" / "history.csv").read_text().splitlines()
     assert float(history[-1].split(",")[3]) == found["top-1"][0]
+    picture = tmp_path / "l2.png"
+    alone = run(f"evaluate {tmp_path / '0'} --radius 1/10 --plot {picture}")
+    says(
+        alone.out,
+        "certified l2 r = 0.1",
+        "certified l2 r = 36/255",
+        "margin attack l2 ε = 0.1",
+        "95 %",
+        "pixels in [0, 1]",
+    )
+    assert picture.read_bytes().startswith(b"\x89PNG")
     table = run(f"{both} --conditions {conditions}")
     assert table.status == 0
     says(table.out, "2 networks", "mean ± standard deviation")
@@ -151,6 +164,19 @@ def test_finished_trainings_are_evaluated(run: Run, tmp_path: Path) -> None:
         says(refused.err, *facts)
     (tmp_path / "1" / "weights.safetensors").write_bytes(b"torn")
     says(run(both).err, tmp_path / "1", "damaged")
+
+
+def test_radii_and_deviations_are_checked(run: Run, tmp_path: Path) -> None:
+    """Before anything is measured."""
+    for option, facts in (
+        ("--radius=-1", ("radius", "-1")),
+        ("--radius=x", ("radius", "x", "36/255")),
+        ("--sigma=0", ("sigma", "0")),
+        ("--sigma=inf", ("sigma", "inf")),
+    ):
+        refused = run(f"evaluate {tmp_path} {option}")
+        assert refused.status == 2
+        says(refused.err, *facts)
 
 
 def held(test: Tensor, labels: Tensor, classes: int = 10, corrupted: Path | None = None) -> InMemoryDataset:

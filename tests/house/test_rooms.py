@@ -30,6 +30,7 @@ TORCH_FREE = [
 SPECS = [
     "data.spec",
     "evaluation.spec",
+    "evaluation.l2",
     "training.spec",
     "study.spec",
     "study.measures",

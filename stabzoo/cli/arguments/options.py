@@ -13,9 +13,9 @@ def option(text: str, name: str | None = None) -> Parameter:
     return Parameter(name=name, help=text, show_default=False)
 
 
-def numbers(text: str) -> Parameter:
+def numbers(text: str, name: str | None = None) -> Parameter:
     """An option that takes several numbers, one after the other."""
-    return Parameter(help=text, consume_multiple=1)
+    return Parameter(name=name, help=text, consume_multiple=1)
 
 
 Json = Annotated[bool, option("Print one JSON document; exact numbers are strings.", name="--json")]

@@ -333,9 +333,20 @@ def _pools_mean(head: ClassifierHead) -> bool:
 
 
 def _joint(model: nn.Module, blocks: Sequence[StepBound], grid: tuple[int, int], iterations: int) -> float | None:
-    """Return the joint bound of the logits, where all pieces are steps of the right form."""
+    """Return the joint bound of the logits, where all pieces are steps of the right form.
+
+    Of a network in a wrapper, which normalises its images, say, it is that of the network times the pieces before it.
+    """
+    if not isinstance(model, StagedNetwork):
+        name, inner = (composition(model) or [("", model)])[-1]
+        inside = [replace(b, name=b.name.removeprefix(f"{name}.")) for b in blocks if b.name.startswith(f"{name}.")]
+        before = [b for b in blocks if not b.name.startswith(f"{name}.")]
+        if not isinstance(inner, StagedNetwork) or any(b.grid != grid for b in before):
+            return None
+        joint = _joint(inner, inside, grid, iterations)
+        return None if joint is None else rounded_up(chain(before)[0] * joint)
     body = [b for b in blocks if b.name != "head" and b.theorem != "identity"]
-    if not isinstance(model, StagedNetwork) or len(body) < 2 or not isinstance(body[0].form, Kernel):
+    if len(body) < 2 or not isinstance(body[0].form, Kernel):
         return None
     steps = [b.form for b in body[1:] if isinstance(b.form, ReluStep)]
     total = math.prod(step.inner.stride for step in steps)

@@ -21,6 +21,7 @@ from stabzoo.diagnostics.failure import Failure, failure_of
 from stabzoo.diagnostics.features import Answer, FeatureMaps, answers, feature_maps
 from stabzoo.diagnostics.growth import PerturbationGrowth, perturbation_growth
 from stabzoo.diagnostics.layers import LayerNorms, layer_norms
+from stabzoo.diagnostics.robustness import Robustness, robustness
 from stabzoo.diagnostics.wellposed import WellPosedness, well_posedness
 from stabzoo.errors import CertificateError
 from stabzoo.implicit.step import solver_report
@@ -52,6 +53,7 @@ class Diagnosis:
     bounds: ForwardBounds | None = None
     continuous: tuple[ContinuousBounds, ...] = ()
     attack: SensitivityAttack | None = None
+    robustness: Robustness | None = None
     conditioning: tuple[BlockConditioning, ...] = ()
     angles: dict[str, ClassAngles] = field(default_factory=dict)
     growth: PerturbationGrowth | None = None
@@ -77,6 +79,7 @@ class Diagnosis:
             "forward_bounds": self.bounds and self.bounds.to_dict(),
             "continuous_time": [bounds.to_dict() for bounds in self.continuous],
             "attack": self.attack and {**self.attack.sensitivity.to_dict(), "evaluations": self.attack.evaluations},
+            "robustness": self.robustness and self.robustness.to_dict(),
             "conditioning": [block.to_dict() for block in self.conditioning],
             "angles": {layer: angles.to_dict() for layer, angles in self.angles.items()},
             "perturbation_growth": {"sigma": self.sigma, **(self.growth.to_dict() if self.growth else {})},
@@ -155,8 +158,13 @@ def diagnose(
         skipped["features"] = str(error)
     bounds: ForwardBounds | None = None
     continuous: tuple[ContinuousBounds, ...] = ()
+    robust: Robustness | None = None
     try:
         bounds = forward_bounds(model, data.input_size)
+        try:
+            robust = robustness(model, data)
+        except ValueError as error:
+            skipped["accuracy within an l2 distance"] = str(error)
         continuous = tuple(continuous_bounds(model, bounds))
     except CertificateError as error:
         skipped["forward bounds"] = str(error)
@@ -166,6 +174,7 @@ def diagnose(
         bounds=bounds,
         continuous=continuous,
         attack=sensitivity_attack(model, data.images[:8]),
+        robustness=robust,
         conditioning=conditioning,
         angles=layer_angles(model, data.images, data.labels),
         growth=growth,

@@ -12,6 +12,9 @@ from stabzoo.diagnostics.bounds.continuous import Size
 from stabzoo.diagnostics.growth import PerturbationGrowth
 from stabzoo.diagnostics.measurement import Measurement
 from stabzoo.diagnostics.report.diagnosis import Diagnosis
+from stabzoo.diagnostics.robustness import Robustness
+from stabzoo.evaluation.interval import LEVEL
+from stabzoo.evaluation.spec import radius_text
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -35,6 +38,7 @@ def sections(found: Diagnosis) -> list[Section]:
     parts = [
         _failure(found),
         _bounds(found),
+        _robustness(found),
         _continuous(found),
         _implicit(found),
         _norms(found),
@@ -89,6 +93,33 @@ def _bounds(found: Diagnosis) -> Section | None:
         ("block", "sensitivity", "literature's", "growth", "offset", "by", "refused"),
         tuple(rows),
     )
+
+
+def _robustness(found: Diagnosis) -> Section | None:
+    if (robust := found.robustness) is None:
+        return None
+    rows = [("0", percent := _percent(robust, robust.clean), percent)]
+    for radius, certified, attacked in zip(robust.radii, robust.certified, robust.attacked, strict=True):
+        rows.append((radius_text(radius), _percent(robust, certified), _percent(robust, attacked)))
+    proof = (
+        f"half of the images at up to {_number(robust.median)}; from pixels to features changes grow by at most "
+        f"{_number(robust.features)}, to logits by {_number(robust.sensitivity)}"
+    )
+    return Section(
+        "Accuracy within an l2 distance",
+        "Certified: no change of the pixels, in [0, 1] and as the network gets them, up to this distance takes these "
+        f"answers away, by the margins and forward bounds ({proof}). Attacked: what PGD and the margin's own direction "
+        f"leave, an upper bound. What is left under the worst change lies between. In percent of {robust.images} "
+        f"images; in brackets {100 * LEVEL:.0f} % intervals over them.",
+        ("radius", "certified", "attacked"),
+        tuple(rows),
+        lambda: _robustness_figure(robust),
+    )
+
+
+def _percent(robust: Robustness, percent: float) -> str:
+    low, high = robust.interval(percent)
+    return f"{percent:.1f} [{low:.1f}, {high:.1f}]"
 
 
 def _continuous(found: Diagnosis) -> Section | None:
@@ -353,6 +384,24 @@ def _norms_figure(found: Diagnosis) -> Figure:
 
     assert found.norms is not None
     return layer_norms_figure(found.norms)
+
+
+def _robustness_figure(robust: Robustness) -> Figure:
+    from stabzoo.plotting.robustness import Curve, draw_robustness
+
+    radii = [0.0, *map(float, robust.radii)]
+    own = sorted(radius for radius in robust.certified_radii if radius)
+    shares = [100 * (len(own) - i) / robust.images for i in range(len(own))]
+    inside = [(radius, share) for radius, share in zip(own, shares, strict=True) if radius <= max(radii)]
+    beyond = sum(radius > max(radii) for radius in own)
+    points = [(0.0, robust.clean), *inside, (max(radii), 100 * beyond / robust.images)]
+    attacked = [robust.clean, *robust.attacked]
+    intervals = [robust.interval(percent) for percent in attacked]
+    curves = [
+        Curve("", "certified", True, *zip(*points, strict=True), dense=True),
+        Curve("", "attacked", False, radii, attacked, intervals),
+    ]
+    return draw_robustness(curves, "Accuracy within an l2 distance")
 
 
 def _growth_figure(name: str, growth: PerturbationGrowth) -> Figure:

@@ -6,6 +6,7 @@ import math
 from collections.abc import Sequence
 from fractions import Fraction
 
+from stabzoo.evaluation.l2 import meanings
 from stabzoo.metric import ACCURACY, Evaluation
 from stabzoo.stability import StabilityCard
 from stabzoo.study.analysis.comparison import Row, mean_of
@@ -18,6 +19,7 @@ __all__ = [
     "coefficients_text",
     "command_text",
     "estimate_text",
+    "meanings_text",
     "measured_text",
     "metrics_text",
     "moduli_text",
@@ -66,6 +68,11 @@ def metrics_text(study: Study) -> str:
         f"{metric.label}, {'higher' if metric.higher_is_better else 'lower'} is better" for metric in others.values()
     ]
     return "; ".join(["Test accuracy in percent", *texts])
+
+
+def meanings_text(study: Study) -> str:
+    """What certified and attacked accuracies of a study say; nothing where it has none."""
+    return " ".join(meanings(study.evaluations))
 
 
 def sample_text(sample: Sample, places: int = 1) -> str:

@@ -29,7 +29,8 @@ def numbers(records: Sequence[Record], evaluation: Evaluation) -> Sample:
     values = [value for record in having if (value := record.value(evaluation)) is not None]
     if evaluation.metric != ACCURACY:
         return Sample(tuple(values))
-    return Sample.of_accuracies(values, _images(having))
+    count = _images(having)
+    return Sample.of_accuracies(values, None if count is None else evaluation.counted(count))
 
 
 def quantities(diagnostic: Diagnostic, records: Sequence[Record]) -> dict[str, Sample]:

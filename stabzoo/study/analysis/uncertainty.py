@@ -27,12 +27,9 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal
 
+from stabzoo.evaluation.interval import LEVEL, TAIL, wilson
+
 __all__ = ["LEVEL", "Estimate", "Sample", "Verdict", "contrast", "leader", "least_difference", "wilson"]
-
-LEVEL = 0.95
-"""Confidence level of every interval."""
-
-TAIL = (1 - LEVEL) / 2
 
 Verdict = Literal["above", "below", "not decided"]
 
@@ -94,19 +91,6 @@ class Estimate:
     def to_dict(self) -> dict[str, Any]:
         """Everything, as JSON-safe values."""
         return {"value": self.value, **self.interval(), "verdict": self.verdict}
-
-
-def wilson(percent: float, images: int, tail: float = TAIL) -> tuple[float, float]:
-    """Wilson's interval, in percent, of a rate measured on ``images`` images, with probability ``tail`` on each side.
-
-    >>> [round(limit, 2) for limit in wilson(90.0, 100)]
-    [82.56, 94.48]
-    """
-    z = statistics.NormalDist().inv_cdf(1 - tail)
-    p, weight = percent / 100, z * z / images
-    middle = (p + weight / 2) / (1 + weight)
-    half = math.sqrt(max(0.0, p * (1 - p)) * weight + weight * weight / 4) / (1 + weight)
-    return max(0.0, 100 * (middle - half)), min(100.0, 100 * (middle + half))
 
 
 def contrast(

@@ -47,9 +47,9 @@ def level_of(evaluation: Evaluation) -> tuple[str, str, float] | None:
             return "structured noise", "ε, times a test image", epsilon
         case Fgsm(epsilon=epsilon):
             return "FGSM", f"ε ({PIXELS})", epsilon
-        case Pgd(epsilon=epsilon, steps=steps):
+        case Pgd(epsilon=epsilon, steps=steps, norm="linf"):
             return f"PGD-{steps}", f"ε ({PIXELS})", epsilon
-        case AutoAttack(epsilon=epsilon):
+        case AutoAttack(epsilon=epsilon, norm="linf"):
             return "AutoAttack", f"ε ({PIXELS})", epsilon
         case Corruption(severity=int(severity), name=name):
             return (name or "mean of all corruptions").replace("_", " "), "severity", severity

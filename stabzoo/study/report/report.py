@@ -119,6 +119,7 @@ class Report:
                 {
                     "evaluation": evaluation.model_dump(mode="json"),
                     "metric": evaluation.metric.model_dump(mode="json"),
+                    "evidence": evaluation.evidence,
                     "mean": sample.mean,
                     "std": sample.deviation,
                     "interval": contrast([sample]).interval(),
@@ -137,11 +138,13 @@ class Report:
         from stabzoo.study.figures.noise import draw_noise
         from stabzoo.study.figures.overview import draw
         from stabzoo.study.figures.radius import draw_radii
+        from stabzoo.study.figures.robustness import draw_l2
 
         drawn = {
             "plot": draw(self.study, self.rows, self.comparisons),
             "radius": draw_radii(self.study, self.rows),
             "noise": draw_noise(self.study, self.rows),
+            "robustness": draw_l2(self.study, self.rows),
             "curves": draw_curves(self.study, self.rows),
             "angles": draw_angles(self.study, self.rows),
             "angles-by-layer": draw_angles_by_layer(self.study, self.rows),

@@ -61,6 +61,8 @@ def _lines(report: Report, figures: Sequence[str]) -> Iterator[str]:
     yield from ("## Measured", "")
     seeds = f", mean ± standard deviation over {len(study.seeds)} seeds" if len(study.seeds) > 1 else ""
     yield from (f"{_text(phrases.metrics_text(study))}{seeds}.", "")
+    if text := phrases.meanings_text(study):
+        yield from (_text(text), "")
     yield from _table(
         ("network", "zero stability (proved)", *(evaluation.heading for evaluation in study.evaluations)),
         [

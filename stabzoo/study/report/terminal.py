@@ -30,6 +30,8 @@ def show(console: Console, report: Report) -> None:
     console.print()
     say(console, report.sentence, style="bold")
     say(console, verdicts.method_note(report.comparisons), style="dim")
+    if text := phrases.meanings_text(report.study):
+        say(console, text, style="dim")
     for published in report.study.published:
         if text := verdicts.agreement_text(report.agreements(published)):
             say(console, text)
