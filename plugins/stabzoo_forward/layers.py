@@ -28,7 +28,9 @@ __all__ = [
     "SLayer",
     "adjoint",
     "centred",
+    "dropping",
     "halved",
+    "refuse_dropping",
     "wrapped",
 ]
 

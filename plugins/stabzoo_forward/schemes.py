@@ -122,10 +122,10 @@ class ResNetSCert(ForwardBackward):
     All hypotheses of Theorem 6 hold, and whatever the depth and the weights, the logits of two images x and x' differ
     by at most head_cap p^2 ||x - x'||_2, p the norm of what halves the resolution:
 
-    - ``downsampling`` "mean", eq. (18): p = 1/2 + pool_cap (||P_2||_2 = 1/2), which is 1 by default. A mean over four
-      pixels has a quarter of their squared norm at most, so that the state fades;
-    - "space-to-depth": relu(A y + b), A a matrix that reads the 2x2 pixels of a patch, ||A||_2 <= p = 1. It starts as
-      the means of neighbours times sqrt(2), which keep the norm of a state that is constant on them.
+    - ``downsampling`` "space-to-depth": relu(A y + b), A a matrix that reads the 2x2 pixels of a patch, and p = 1 bounds
+      ||A||_2. It starts as the means of neighbours times sqrt(2), which keep the norm of what is alike on them;
+    - "mean", eq. (18): p = 1/2 + pool_cap (||P_2||_2 = 1/2), which is 1 by default. What is alike on four pixels is
+      handed on at half of its norm, so that the state fades.
 
     The classifier reads every pixel (``global_pool="flat"``, of the models): after layers of norm 1 a mean over all
     pixels leaves logits too small to be learned.
@@ -139,7 +139,7 @@ class ResNetSCert(ForwardBackward):
     is_normed = False
     head_cap: Annotated[float, Field(gt=0, allow_inf_nan=False)] = 1.0
     pool_cap: Annotated[float, Field(gt=0, allow_inf_nan=False)] = 0.5
-    downsampling: Downsampling = "mean"
+    downsampling: Downsampling = "space-to-depth"
 
     def bounds(self) -> Bounds:
         """All layers are bounded."""

@@ -40,7 +40,7 @@ def gradient_bound(kernel: Tensor, bias: Tensor, grid: Grid) -> StepBound:
     square = _norm(a, grid) ** 2 * _UP
     at_zero = float((a.sum((2, 3)).mT @ b.relu()).norm())  # constant over the torus
     refused = (f"||A||^2 <= 2: it is {square:.10g}",) if square > 2 * _SLACK else ()
-    return _step("eigenvalues of I - A' Delta A", max(1.0, square - 1), at_zero, len(b), grid, refused)
+    return _step("eigenvalues of I - A' Delta A", max(1.0, square - 1) * _UP, at_zero, len(b), grid, refused)
 
 
 def convolution_bound(kernel: Tensor, bias: Tensor, grid: Grid) -> StepBound:

@@ -14,7 +14,7 @@ INSIDE = 1 - 1e-5
 """What kernels are scaled to, of their bound: rounding in single precision stays within it."""
 
 TINY = 1e-12
-"""Added to what is divided by: the kernel 0 stays 0."""
+"""The least that is divided by: the kernel 0 stays 0."""
 
 
 def symbol(kernel: Tensor, height: int, width: int) -> Tensor:
@@ -35,7 +35,7 @@ def symbol(kernel: Tensor, height: int, width: int) -> Tensor:
     columns = torch.arange(width // 2 + 1, device=kernel.device, dtype=kernel.dtype) * (2 * math.pi / width)
     angles = rows[:, None, None, None] * taps[:, None] + columns[:, None, None] * taps  # (h, w, 3, 3)
     flat = kernel.flatten(2).permute(2, 0, 1).flatten(1)
-    values = [f(angles).flatten(2) @ flat for f in (torch.cos, torch.sin)]
+    values = [(f(angles).flatten(2) @ flat).to(kernel.dtype) for f in (torch.cos, torch.sin)]  # also under autocast
     return torch.complex(values[0], values[1]).unflatten(2, (kernel.shape[0], kernel.shape[1]))
 
 
@@ -44,9 +44,10 @@ def normalized(kernel: Tensor, height: int, width: int) -> Tensor:
 
     ||A||^2 is the largest eigenvalue of F(w) F(w)* over the frequencies: no iteration, and no estimate from below.
     """
-    values = symbol(kernel, height, width)
+    unit = _unit(kernel)
+    values = symbol(unit, height, width)
     square = torch.linalg.eigvalsh(values @ values.mH).amax()
-    return kernel * (INSIDE / (square.clamp(min=TINY)).sqrt())
+    return unit * (INSIDE / square.clamp(min=TINY).sqrt())
 
 
 def dominated(kernel: Tensor, logs: Tensor) -> Tensor:
@@ -57,9 +58,15 @@ def dominated(kernel: Tensor, logs: Tensor) -> Tensor:
 
     Source: Araujo et al., ICLR 2023, Theorem 3; with q = 1: Prach and Lampert, ECCV 2022, Theorem 1.
     """
-    products = F.conv2d(kernel, kernel, padding=2).abs().sum((2, 3))
+    unit = _unit(kernel)
+    products = F.conv2d(unit, unit, padding=2).abs().sum((2, 3))
     diagonal = (products * (logs[None, :] - logs[:, None]).exp()).sum(1)
-    return kernel * (INSIDE / (diagonal + TINY).sqrt())[:, None, None, None]
+    return unit * (INSIDE / diagonal.clamp(min=TINY).sqrt())[:, None, None, None]
+
+
+def _unit(kernel: Tensor) -> Tensor:
+    """The kernel at a size at which no square overflows; what is made of it does not depend on its size."""
+    return kernel / kernel.detach().abs().amax().clamp(min=TINY)
 
 
 def cayley(kernel: Tensor, height: int, width: int) -> tuple[Tensor, Tensor]:

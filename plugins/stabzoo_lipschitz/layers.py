@@ -14,9 +14,9 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from stabzoo import StepBound
+from stabzoo import ConfigError, StepBound
 from stabzoo_forward.caps import Bounds
-from stabzoo_forward.layers import adjoint, wrapped
+from stabzoo_forward.layers import adjoint, dropping, refuse_dropping, wrapped
 from stabzoo_lipschitz.bounds import convolution_bound, gradient_bound, sandwich_bound
 from stabzoo_lipschitz.kernels import cayley, dominated, normalized
 
@@ -32,9 +32,10 @@ class GradientLayer(nn.Module):
     Subclasses make A's kernel of ``weight``.
     """
 
-    def __init__(self, channels: int, grid: Grid, **dd: Any) -> None:
+    def __init__(self, channels: int, grid: Grid, drop_path: float = 0.0, **dd: Any) -> None:
         super().__init__()
         self.height, self.width = grid
+        self.drop_path = dropping(drop_path)
         self.weight = nn.Parameter(torch.empty(channels, channels, 3, 3, **dd))
         self.bias = nn.Parameter(torch.empty(channels, **dd))
 
@@ -51,12 +52,18 @@ class GradientLayer(nn.Module):
         """[(B, C, H, W)] -> the same one step later."""
         y, kernel = history[0], self.kernel()
         slope = F.relu(F.conv2d(wrapped(y), kernel, self.bias))
-        return [y - adjoint(slope, kernel)]
+        return [y - self.drop_path(adjoint(slope, kernel))]
 
     @torch.jit.ignore()
     def constraints(self, bounds: Bounds, grid: Grid) -> dict[str, Any]:
         """Nothing is projected."""
         return {}
+
+    @torch.jit.ignore()
+    def bound_on(self, grid: Grid) -> StepBound:
+        """What is proved of this layer (`stabzoo_lipschitz.bounds.gradient_bound`)."""
+        refuse_dropping(self.drop_path)
+        return gradient_bound(self.kernel(), self.bias, grid)
 
 
 class CPLLayer(GradientLayer):
@@ -72,7 +79,7 @@ class CPLLayer(GradientLayer):
     @torch.jit.ignore()
     def bound(self, grid: Grid) -> StepBound:
         """What is proved of this layer (`stabzoo_lipschitz.bounds.gradient_bound`)."""
-        return gradient_bound(self.kernel(), self.bias, grid)
+        return self.bound_on(grid)
 
 
 class SLLLayer(GradientLayer):
@@ -81,8 +88,8 @@ class SLLLayer(GradientLayer):
     Source: Araujo et al., ICLR 2023, Theorem 3.
     """
 
-    def __init__(self, channels: int, grid: Grid, **dd: Any) -> None:
-        super().__init__(channels, grid, **dd)
+    def __init__(self, channels: int, grid: Grid, drop_path: float = 0.0, **dd: Any) -> None:
+        super().__init__(channels, grid, drop_path, **dd)
         self.logs = nn.Parameter(torch.empty(channels, **dd))
 
     def reset_parameters(self) -> None:
@@ -97,7 +104,7 @@ class SLLLayer(GradientLayer):
     @torch.jit.ignore()
     def bound(self, grid: Grid) -> StepBound:
         """What is proved of this layer (`stabzoo_lipschitz.bounds.gradient_bound`)."""
-        return gradient_bound(self.kernel(), self.bias, grid)
+        return self.bound_on(grid)
 
 
 def maxmin(x: Tensor) -> Tensor:
@@ -112,13 +119,13 @@ class AOLLayer(nn.Module):
     Source: Prach, Lampert, ECCV 2022, Theorem 1; maxmin: Anil, Lucas, Grosse, ICML 2019.
 
     Raises:
-        ValueError: The number of channels is odd.
+        ConfigError: The number of channels is odd.
     """
 
     def __init__(self, channels: int, grid: Grid, **dd: Any) -> None:
         super().__init__()
         if channels % 2:
-            raise ValueError(f"width: expected an even number of channels, which maxmin takes in pairs; got {channels}")
+            raise ConfigError(f"width: expected an even number of channels, which maxmin takes in pairs; got {channels}")
         self.weight = nn.Parameter(torch.empty(channels, channels, 3, 3, **dd))
         self.bias = nn.Parameter(torch.empty(channels, **dd))
 
@@ -165,13 +172,9 @@ class SandwichLayer(nn.Module):
         nn.init.zeros_(self.bias)
         nn.init.zeros_(self.logs)
 
-    def symbols(self, grid: Grid) -> tuple[Tensor, Tensor]:
-        """Those of A and B."""
-        return cayley(self.weight, grid[0], grid[1])
-
     def forward(self, history: list[Tensor]) -> list[Tensor]:
         """[(B, C, H, W)] -> the same one step later."""
-        y = history[0]
+        y = history[0].to(self.weight.dtype)  # transforms know no half precision
         size = [y.shape[2], y.shape[3]]
         a, b = cayley(self.weight, size[0], size[1])
         psi = self.logs.exp()[:, None, None]

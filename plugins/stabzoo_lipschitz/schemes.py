@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Annotated, Any, ClassVar
 
 from pydantic import Field
 
-from stabzoo import ExplicitMultistep, LinearMultistep
+from stabzoo import ConfigError, ExplicitMultistep, LinearMultistep
 from stabzoo_forward.caps import Bounds
 
 if TYPE_CHECKING:
@@ -40,12 +40,14 @@ class Lipschitz(ExplicitMultistep):
         """The layer of that name (see `stabzoo_forward.caps.ForwardScheme`).
 
         Raises:
-            ValueError: Stochastic depth, which these layers do not have.
+            ConfigError: Stochastic depth of layers that are not residual.
         """
         from stabzoo_lipschitz.layers import LAYERS  # imports torch
 
+        if self.alpha[0]:
+            return LAYERS[self.layer](channels, grid, drop_path, **dd)
         if drop_path:
-            raise ValueError(f"drop_path_rate: expected 0, for a layer of {self.name} is not dropped; got {drop_path}")
+            raise ConfigError(f"drop_path_rate: expected 0, for the layers of {self.name} have no shortcut")
         return LAYERS[self.layer](channels, grid, **dd)
 
     def transition(self, channels: int, out: int, drop_path: float, **dd: Any) -> nn.Module:
