@@ -134,7 +134,7 @@ def grouped(rows: list[dict]) -> dict[tuple[str, float, float], list[dict]]:
 def draw(rows: list[dict], images: InMemoryDataset, path: Path) -> None:
     """Clean against certified accuracy at two radii, a point for each margin and scale, a dot for each seed."""
     figure = new_figure(9, 4.2)
-    clean, certified = nearest_neighbour(images)
+    _, certified = nearest_neighbour(images)
     for axes, radius in zip(figure.subplots(1, 2), (0.1, 0.25), strict=True):
         i = RADII.index(radius)
         for j, name in enumerate(NETWORKS):
@@ -151,9 +151,7 @@ def draw(rows: list[dict], images: InMemoryDataset, path: Path) -> None:
             )
             if name == DRAWN[0]:
                 for x, y, margin, scale in points:
-                    axes.annotate(
-                        f"{margin:g}, {scale:g}", (x, y), (5, -9), textcoords="offset points", fontsize=7
-                    )
+                    axes.annotate(f"{margin:g}, {scale:g}", (x, y), (5, -9), textcoords="offset points", fontsize=7)
         axes.axhline(certified[i], color=GREY, ls=":", lw=1)
         axes.annotate("nearest training image", (0.02, certified[i]), (0, 3), ("axes fraction", "data"), "offset points", fontsize=7, color=GREY)  # fmt: skip
         axes.set_xlabel("clean accuracy (%)")

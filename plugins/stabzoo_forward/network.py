@@ -190,7 +190,7 @@ class StableResNet(StagedNetwork):
 
         The first convolution: uniform with variance 1/fan-in. The others: normal with variance 2/fan-in. The
         classifier: normal with deviation 1/(d_3 C), cut at two deviations. Biases 0, batch norms gamma = 1, beta = 0.
-        Without batch norms the branches start smaller, and the classifier is a partial isometry times its bound.
+        Without batch norms the branches start smaller, and a classifier of means is a partial isometry times its bound.
         ResNet's, after its own paper: normal with variance 2/fan-out, the classifier as torch has it.
         """
         is_post = self.layer == "post"
@@ -217,13 +217,17 @@ class StableResNet(StagedNetwork):
 
     @torch.no_grad()
     def _spread_out(self) -> None:
-        """Without batch norms: branches that do not contract the state to nothing, and a classifier at its bound."""
+        """Without batch norms: branches that do not contract the state to nothing; of means, a classifier at its bound.
+
+        A classifier that reads every pixel starts small, as all others do: at its bound its answers are sure and wrong,
+        and the way to a smaller loss is a state of 0, which a relu does not leave again.
+        """
         for name, constraint in self.constraints().items():
             weight = self.get_parameter(name)
-            if name == "head.fc.weight":
+            if name != "head.fc.weight":
+                weight.mul_(1 if name == "stem.conv.weight" else BRANCH)
+            elif self.head.global_pool.pool_type != "flat":
                 nn.init.orthogonal_(weight, gain=cast(NormBound, constraint).cap)
-            elif name != "stem.conv.weight":
-                weight.mul_(BRANCH)
 
     def reset_classifier(self, num_classes: int, global_pool: str | None = None) -> None:
         """Replace the classifier; ``global_pool`` None keeps the pooling."""

@@ -63,9 +63,7 @@ def sandwich_bound(weight: Tensor, bias: Tensor, logs: Tensor, grid: Grid) -> St
     return _step("||A A' + B B'||", value, math.sqrt(2) * float(constant.norm()), len(b), grid, refused)
 
 
-def _step(
-    theorem: str, value: float, at_zero: float, channels: int, grid: Grid, refused: tuple[str, ...]
-) -> StepBound:
+def _step(theorem: str, value: float, at_zero: float, channels: int, grid: Grid, refused: tuple[str, ...]) -> StepBound:
     offset = math.sqrt(math.prod(grid)) * at_zero * _UP
     return StepBound(theorem, value, grid, value, offset, refused, 1.0, offset, shape=(channels, *grid))
 

@@ -1,4 +1,4 @@
-"""Kernels of periodic 3x3 convolutions, made so that no distance grows: differentiable in the weights they come from."""
+"""Kernels of periodic 3x3 convolutions, made so that no distance grows, and differentiable in what they come from."""
 
 from __future__ import annotations
 

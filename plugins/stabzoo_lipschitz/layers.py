@@ -125,7 +125,7 @@ class AOLLayer(nn.Module):
     def __init__(self, channels: int, grid: Grid, **dd: Any) -> None:
         super().__init__()
         if channels % 2:
-            raise ConfigError(f"width: expected an even number of channels, which maxmin takes in pairs; got {channels}")
+            raise ConfigError(f"width: expected an even number of channels, for maxmin takes pairs; got {channels}")
         self.weight = nn.Parameter(torch.empty(channels, channels, 3, 3, **dd))
         self.bias = nn.Parameter(torch.empty(channels, **dd))
 

@@ -61,7 +61,9 @@ def test_cpl_is_the_step_of_its_paper() -> None:
     bias = spread(layer.bias.detach()) * norm / 2**0.5  # it is added to the scaled kernel
     for x in states():
         expected = x - 2 / norm**2 * k.T @ (k @ x + bias).relu()
-        torch.testing.assert_close(at(layer, x), expected, rtol=1e-4, atol=1e-4)  # the kernel is scaled to within its bound
+        torch.testing.assert_close(
+            at(layer, x), expected, rtol=1e-4, atol=1e-4
+        )  # the kernel is scaled to within its bound
 
 
 def test_sll_is_the_step_of_its_paper() -> None:
@@ -169,7 +171,9 @@ def test_gradients_are_those_of_the_scaled_kernels() -> None:
     logs = torch.randn(4, dtype=torch.float64, requires_grad=True)
     assert torch.autograd.gradcheck(lambda k: normalized(k, 4, 6), kernel)
     assert torch.autograd.gradcheck(dominated, (kernel, logs))
-    assert torch.autograd.gradcheck(lambda k: torch.cat([torch.view_as_real(v.resolve_conj()) for v in cayley(k, 3, 4)]), kernel)
+    assert torch.autograd.gradcheck(
+        lambda k: torch.cat([torch.view_as_real(v.resolve_conj()) for v in cayley(k, 3, 4)]), kernel
+    )
 
 
 @pytest.mark.parametrize("model", MODELS)

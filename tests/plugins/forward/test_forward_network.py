@@ -146,7 +146,9 @@ def test_a_classifier_that_reads_every_pixel_has_one_size() -> None:
 
 def test_the_certificate_of_the_whole_network() -> None:
     """||logits(x) - logits(y)|| <= head_cap p^2 ||x - y||, on random weights at their bounds and for several caps."""
-    options = [{"downsampling": "mean", "pool_cap": cap, "global_pool": pool} for cap in (0.5, 3.0) for pool in ("avg", "flat")]
+    options = [
+        {"downsampling": "mean", "pool_cap": cap, "global_pool": pool} for cap in (0.5, 3.0) for pool in ("avg", "flat")
+    ]
     for seed, (option, head) in enumerate(zip([{}, *options], (1.0, 5.0, 0.1, 1.0, 2.0), strict=True)):
         cap = option.get("pool_cap", 0.5)
         torch.manual_seed(seed)
