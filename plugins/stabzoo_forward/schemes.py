@@ -122,7 +122,7 @@ class ResNetSCert(ForwardBackward):
     All hypotheses of Theorem 6 hold, and whatever the depth and the weights, the logits of two images x and x' differ
     by at most head_cap p^2 ||x - x'||_2, p the norm of what halves the resolution:
 
-    - ``downsampling`` "space-to-depth": relu(A y + b), A a matrix that reads the 2x2 pixels of a patch, ||A||_2 <= p = 1.
+    - ``downsampling`` "space-to-depth": relu(A y + b), A a matrix that reads patches of 2x2 pixels, ||A||_2 <= p = 1.
       It starts as the means of neighbours times sqrt(2), which keep the norm of what is alike on them;
     - "mean", eq. (18): p = 1/2 + pool_cap (||P_2||_2 = 1/2), which is 1 by default. What is alike on four pixels is
       handed on at half of its norm, so that the state fades.
