@@ -121,11 +121,10 @@ def patch_bound(conv: nn.Conv2d, grid: Grid, *, rectified: bool) -> StepBound:
     """||A|| of a matrix on patches of 2x2 pixels, with a relu or without.
 
     Raises:
-        ValueError: The convolution is not one of 2x2 taps and a stride of 2, or a side is odd: pixels would be lost.
+        ValueError: The convolution is not one of 2x2 taps and a stride of 2.
     """
-    if grid[0] % 2 or grid[1] % 2:
-        raise ValueError(f"even sides: patches of 2x2 pixels leave out the last of {grid[0]}x{grid[1]}")
-    read = ConvOperator.of(conv, grid)
+    out = (-(-grid[0] // 2), -(-grid[1] // 2))
+    read = ConvOperator.of(conv, (2 * out[0], 2 * out[1]))
     if (type(conv), read.stride, read.weight.shape[2:], read.groups, read.padding) != (
         nn.Conv2d,
         (2, 2),
@@ -135,7 +134,6 @@ def patch_bound(conv: nn.Conv2d, grid: Grid, *, rectified: bool) -> StepBound:
     ) or read.dilation != (1, 1):
         raise ValueError(f"expected a convolution of 2x2 taps with stride 2 and no padding, got {conv}")
     value = float(torch.linalg.matrix_norm(read.weight.flatten(1), 2)) * _UP
-    out = (grid[0] // 2, grid[1] // 2)
     shift = torch.zeros(1, dtype=torch.float64) if conv.bias is None else conv.bias.detach().double().cpu()
     offset = math.sqrt(math.prod(out)) * float((shift.relu() if rectified else shift).norm()) * _UP
     refused = (f"||A|| <= 1: it is {value:.6g}",) if value > _SLACK else ()

@@ -204,7 +204,8 @@ class PoolingLayer(nn.Module):
 class PatchLayer(nn.Module):
     """Space to depth and a matrix: A y + b over patches of 2x2 pixels, with a relu where states are >= 0.
 
-    The patches do not overlap, so that ||A||_2 is the norm of the matrix (C', 4 C) itself. It starts as the means of
+    The patches do not overlap, so that ||A||_2 is the norm of the matrix (C', 4 C) itself; beyond an odd edge there are
+    zeros. It starts as the means of
     two neighbours times sqrt(2), along the rows in one half of the channels and so from the next row in the other:
     its rows are orthonormal, and states stay >= 0.
     """
@@ -225,8 +226,9 @@ class PatchLayer(nn.Module):
             weight[row * weight.shape[1] + index, index, row] = 2**-0.5
 
     def forward(self, history: list[Tensor]) -> list[Tensor]:
-        """[(B, C, H, W)] -> [(B, C', H/2, W/2)]."""
-        y = self.conv(history[0])
+        """[(B, C, H, W)] -> [(B, C', ceil(H/2), ceil(W/2))]."""
+        y = history[0]
+        y = self.conv(F.pad(y, [0, y.shape[3] % 2, 0, y.shape[2] % 2]))
         return [F.relu(y) if self.rectified else y]
 
     @torch.jit.ignore()

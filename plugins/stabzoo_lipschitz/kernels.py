@@ -8,13 +8,20 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-__all__ = ["cayley", "dominated", "normalized", "symbol"]
+__all__ = ["cayley", "dominated", "normalized", "symbol", "working"]
 
 INSIDE = 1 - 1e-5
 """What kernels are scaled to, of their bound: rounding in single precision stays within it."""
 
 TINY = 1e-12
 """The least that is divided by: the kernel 0 stays 0."""
+
+# Both are handed on as defaults, for TorchScript reads no others.
+
+
+def working(tensor: Tensor) -> Tensor:
+    """The tensor in float64 if it is, else in float32: transforms and eigenvalues know no half precision."""
+    return tensor + torch.zeros(1, dtype=torch.float32, device=tensor.device)  # torch.fx knows no type to ask for
 
 
 def symbol(kernel: Tensor, height: int, width: int) -> Tensor:
@@ -35,38 +42,41 @@ def symbol(kernel: Tensor, height: int, width: int) -> Tensor:
     columns = torch.arange(width // 2 + 1, device=kernel.device, dtype=kernel.dtype) * (2 * math.pi / width)
     angles = rows[:, None, None, None] * taps[:, None] + columns[:, None, None] * taps  # (h, w, 3, 3)
     flat = kernel.flatten(2).permute(2, 0, 1).flatten(1)
-    values = [(f(angles).flatten(2) @ flat).to(kernel.dtype) for f in (torch.cos, torch.sin)]  # also under autocast
-    return torch.complex(values[0], values[1]).unflatten(2, (kernel.shape[0], kernel.shape[1]))
+    real, imaginary = torch.cos(angles).flatten(2) @ flat, torch.sin(angles).flatten(2) @ flat
+    values = torch.complex(real.to(kernel.dtype), imaginary.to(kernel.dtype))  # autocast has its own
+    return values.unflatten(2, [kernel.shape[0], kernel.shape[1]])
 
 
-def normalized(kernel: Tensor, height: int, width: int) -> Tensor:
-    """K / ||A||, A the periodic convolution with K on this grid; the norm is exact up to rounding.
+def normalized(
+    kernel: Tensor, height: int, width: int, cap: float, inside: float = INSIDE, tiny: float = TINY
+) -> Tensor:
+    """The kernel cap K / ||A||, A the periodic convolution with K on this grid; the norm is exact up to rounding.
 
     ||A||^2 is the largest eigenvalue of F(w) F(w)* over the frequencies: no iteration, and no estimate from below.
     """
     unit = _unit(kernel)
     values = symbol(unit, height, width)
     square = torch.linalg.eigvalsh(values @ values.mH).amax()
-    return unit * (INSIDE / square.clamp(min=TINY).sqrt())
+    return (unit * (cap * inside / square.clamp(min=tiny).sqrt())).to(kernel.dtype)
 
 
-def dominated(kernel: Tensor, logs: Tensor) -> Tensor:
-    """T^(-1/2) K with T_i = sum_j |A A'|_ij q_j/q_i over channels and pixels, q = exp(logs): its norm is at most 1.
+def dominated(kernel: Tensor, logs: Tensor, cap: float, inside: float = INSIDE, tiny: float = TINY) -> Tensor:
+    """The kernel cap T^(-1/2) K with T_i = sum_j |A A'|_ij q_j/q_i over channels and pixels, q = exp(logs).
 
-    Q^-1 (T - A A') Q is diagonally dominant with a diagonal >= 0, so that T - A A' is positive semidefinite, on a torus
-    of any size. A A' has the 5x5 kernel K * K.
+    Its norm is at most cap on a torus of any size: Q^-1 (T - A A') Q is diagonally dominant with a diagonal >= 0, so
+    that T - A A' is positive semidefinite. A A' has the 5x5 kernel K * K.
 
     Source: Araujo et al., ICLR 2023, Theorem 3; with q = 1: Prach and Lampert, ECCV 2022, Theorem 1.
     """
-    unit = _unit(kernel)
-    products = F.conv2d(unit, unit, padding=2).abs().sum((2, 3))
+    unit, logs = _unit(kernel), working(logs)
+    products = F.conv2d(unit, unit, padding=2).to(unit.dtype).abs().sum((2, 3))
     diagonal = (products * (logs[None, :] - logs[:, None]).exp()).sum(1)
-    return unit * (INSIDE / diagonal.clamp(min=TINY).sqrt())[:, None, None, None]
+    return (unit * (cap * inside / diagonal.clamp(min=tiny).sqrt())[:, None, None, None]).to(kernel.dtype)
 
 
-def _unit(kernel: Tensor) -> Tensor:
+def _unit(kernel: Tensor, tiny: float = TINY) -> Tensor:
     """The kernel at a size at which no square overflows; what is made of it does not depend on its size."""
-    return kernel / kernel.detach().abs().amax().clamp(min=TINY)
+    return working(kernel) / working(kernel).detach().abs().amax().clamp(min=tiny)
 
 
 def cayley(kernel: Tensor, height: int, width: int) -> tuple[Tensor, Tensor]:
@@ -78,8 +88,8 @@ def cayley(kernel: Tensor, height: int, width: int) -> tuple[Tensor, Tensor]:
 
     Source: Wang, Manchester, ICML 2023, eq. (12); Trockman, Kolter, ICLR 2021 (convolutions).
     """
-    x, y = symbol(kernel, height, width).chunk(2, dim=2)
+    x, y = symbol(working(kernel), height, width).chunk(2, dim=2)
     z = x - x.mH + y.mH @ y
-    one = torch.eye(z.shape[-1], dtype=z.dtype, device=z.device).expand_as(z)
+    one = torch.eye(z.shape[-1], dtype=z.dtype, device=z.device)
     inverse = torch.linalg.inv(one + z)  # the eigenvalues of Z have a real part >= 0
     return (inverse @ (one - z)).mH, (-2 * (y @ inverse)).mH

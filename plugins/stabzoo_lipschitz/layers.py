@@ -18,12 +18,11 @@ from stabzoo import ConfigError, StepBound
 from stabzoo_forward.caps import Bounds
 from stabzoo_forward.layers import adjoint, dropping, refuse_dropping, wrapped
 from stabzoo_lipschitz.bounds import convolution_bound, gradient_bound, sandwich_bound
-from stabzoo_lipschitz.kernels import cayley, dominated, normalized
+from stabzoo_lipschitz.kernels import cayley, dominated, normalized, working
 
 __all__ = ["LAYERS", "AOLLayer", "CPLLayer", "SLLLayer", "SandwichLayer", "maxmin"]
 
 Grid = tuple[int, int]
-SQRT2 = 2**0.5
 
 
 class GradientLayer(nn.Module):
@@ -50,9 +49,13 @@ class GradientLayer(nn.Module):
 
     def forward(self, history: list[Tensor]) -> list[Tensor]:
         """[(B, C, H, W)] -> the same one step later."""
-        y, kernel = history[0], self.kernel()
+        return [history[0] + self.branch(history[0])]
+
+    def branch(self, y: Tensor) -> Tensor:
+        """f(y): the layer is Euler's step y + f(y)."""
+        kernel = self.kernel()
         slope = F.relu(F.conv2d(wrapped(y), kernel, self.bias))
-        return [y - self.drop_path(adjoint(slope, kernel))]
+        return -self.drop_path(adjoint(slope, kernel))
 
     @torch.jit.ignore()
     def constraints(self, bounds: Bounds, grid: Grid) -> dict[str, Any]:
@@ -74,7 +77,7 @@ class CPLLayer(GradientLayer):
 
     def kernel(self) -> Tensor:
         """sqrt(2) K / ||K||, the norm on the grid that the network is built for."""
-        return SQRT2 * normalized(self.weight, self.height, self.width)
+        return normalized(self.weight, self.height, self.width, 2.0**0.5)
 
     @torch.jit.ignore()
     def bound(self, grid: Grid) -> StepBound:
@@ -99,7 +102,7 @@ class SLLLayer(GradientLayer):
 
     def kernel(self) -> Tensor:
         """sqrt(2) T^(-1/2) W'."""
-        return SQRT2 * dominated(self.weight, self.logs)
+        return dominated(self.weight, self.logs, 2.0**0.5)
 
     @torch.jit.ignore()
     def bound(self, grid: Grid) -> StepBound:
@@ -113,7 +116,31 @@ def maxmin(x: Tensor) -> Tensor:
     return torch.cat([torch.maximum(first, second), torch.minimum(first, second)], 1)
 
 
-class AOLLayer(nn.Module):
+class FeedForwardLayer(nn.Module):
+    """y+ = f(y), 1-Lipschitz; stochastic depth leaves y as it is instead."""
+
+    def __init__(self, channels: int, grid: Grid, drop_path: float = 0.0, **dd: Any) -> None:
+        super().__init__()
+        self.drop_path, self.drops = dropping(drop_path), drop_path > 0
+        self.bias = nn.Parameter(torch.empty(channels, **dd))
+
+    def branch(self, y: Tensor) -> Tensor:
+        """f(y)."""
+        raise NotImplementedError
+
+    def forward(self, history: list[Tensor]) -> list[Tensor]:
+        """[(B, C, H, W)] -> the same one step later."""
+        y = history[0]
+        new = self.branch(y)
+        return [y + self.drop_path(new - y) if self.drops else new]
+
+    @torch.jit.ignore()
+    def constraints(self, bounds: Bounds, grid: Grid) -> dict[str, Any]:
+        """Nothing is projected."""
+        return {}
+
+
+class AOLLayer(FeedForwardLayer):
     """maxmin(P D y + b), D_j = (sum_i |P' P|_ij)^(-1/2), P a convolution.
 
     Source: Prach, Lampert, ECCV 2022, Theorem 1; maxmin: Anil, Lucas, Grosse, ICML 2019.
@@ -122,12 +149,11 @@ class AOLLayer(nn.Module):
         ConfigError: The number of channels is odd.
     """
 
-    def __init__(self, channels: int, grid: Grid, **dd: Any) -> None:
-        super().__init__()
+    def __init__(self, channels: int, grid: Grid, drop_path: float = 0.0, **dd: Any) -> None:
+        super().__init__(channels, grid, drop_path, **dd)
         if channels % 2:
             raise ConfigError(f"width: expected an even number of channels, for maxmin takes pairs; got {channels}")
         self.weight = nn.Parameter(torch.empty(channels, channels, 3, 3, **dd))
-        self.bias = nn.Parameter(torch.empty(channels, **dd))
 
     def reset_parameters(self) -> None:
         """The identity, as its authors start."""
@@ -137,33 +163,28 @@ class AOLLayer(nn.Module):
     def kernel(self) -> Tensor:
         """P D."""
         transposed = self.weight.transpose(0, 1).flip(2, 3)
-        return dominated(transposed, torch.zeros_like(self.bias)).transpose(0, 1).flip(2, 3)
+        return dominated(transposed, torch.zeros_like(self.bias), 1.0).transpose(0, 1).flip(2, 3)
 
-    def forward(self, history: list[Tensor]) -> list[Tensor]:
-        """[(B, C, H, W)] -> the same one step later."""
-        return [maxmin(F.conv2d(wrapped(history[0]), self.kernel(), self.bias))]
-
-    @torch.jit.ignore()
-    def constraints(self, bounds: Bounds, grid: Grid) -> dict[str, Any]:
-        """Nothing is projected."""
-        return {}
+    def branch(self, y: Tensor) -> Tensor:
+        """f(y), which is the layer."""
+        return maxmin(F.conv2d(wrapped(y), self.kernel(), self.bias))
 
     @torch.jit.ignore()
     def bound(self, grid: Grid) -> StepBound:
         """What is proved of this layer (`stabzoo_lipschitz.bounds.convolution_bound`)."""
+        refuse_dropping(self.drop_path)
         return convolution_bound(self.kernel(), self.bias, grid)
 
 
-class SandwichLayer(nn.Module):
+class SandwichLayer(FeedForwardLayer):
     """sqrt(2) A' Psi relu(sqrt(2) Psi^-1 B y + b), A A' + B B' = I, Psi = diag(exp(logs)), computed by the FFT.
 
     Source: Wang, Manchester, ICML 2023, eq. (10).
     """
 
-    def __init__(self, channels: int, grid: Grid, **dd: Any) -> None:
-        super().__init__()
+    def __init__(self, channels: int, grid: Grid, drop_path: float = 0.0, **dd: Any) -> None:
+        super().__init__(channels, grid, drop_path, **dd)
         self.weight = nn.Parameter(torch.empty(2 * channels, channels, 3, 3, **dd))
-        self.bias = nn.Parameter(torch.empty(channels, **dd))
         self.logs = nn.Parameter(torch.empty(channels, **dd))
 
     def reset_parameters(self) -> None:
@@ -172,25 +193,20 @@ class SandwichLayer(nn.Module):
         nn.init.zeros_(self.bias)
         nn.init.zeros_(self.logs)
 
-    def forward(self, history: list[Tensor]) -> list[Tensor]:
-        """[(B, C, H, W)] -> the same one step later."""
-        y = history[0].to(self.weight.dtype)  # transforms know no half precision
-        size = [y.shape[2], y.shape[3]]
+    def branch(self, y: Tensor) -> Tensor:
+        """f(y), which is the layer."""
+        root, size = 2.0**0.5, [y.shape[2], y.shape[3]]
         a, b = cayley(self.weight, size[0], size[1])
-        psi = self.logs.exp()[:, None, None]
-        inner = torch.fft.irfft2(torch.einsum("hwqc,bchw->bqhw", b, torch.fft.rfft2(y)), size)
-        slope = psi * F.relu(SQRT2 * inner / psi + self.bias[:, None, None])
+        psi, bias = working(self.logs).exp()[:, None, None], working(self.bias)[:, None, None]
+        inner = torch.fft.irfft2(torch.einsum("hwqc,bchw->bqhw", b, torch.fft.rfft2(working(y))), size)
+        slope = psi * F.relu(root * inner / psi + bias)
         outer = torch.fft.irfft2(torch.einsum("hwqc,bqhw->bchw", a.conj(), torch.fft.rfft2(slope)), size)
-        return [SQRT2 * outer]
-
-    @torch.jit.ignore()
-    def constraints(self, bounds: Bounds, grid: Grid) -> dict[str, Any]:
-        """Nothing is projected."""
-        return {}
+        return (root * outer).to(y.dtype)
 
     @torch.jit.ignore()
     def bound(self, grid: Grid) -> StepBound:
         """What is proved of this layer (`stabzoo_lipschitz.bounds.sandwich_bound`)."""
+        refuse_dropping(self.drop_path)
         return sandwich_bound(self.weight, self.bias, self.logs, grid)
 
 

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Annotated, Any, ClassVar
 
 from pydantic import Field
 
-from stabzoo import ConfigError, ExplicitMultistep, LinearMultistep
+from stabzoo import ExplicitMultistep, LinearMultistep
 from stabzoo_forward.caps import Bounds
 
 if TYPE_CHECKING:
@@ -37,18 +37,10 @@ class Lipschitz(ExplicitMultistep):
         return Bounds(stem=1.0, head=self.head_cap, pool=1.0)
 
     def residual(self, channels: int, grid: tuple[int, int], drop_path: float, **dd: Any) -> nn.Module:
-        """The layer of that name (see `stabzoo_forward.caps.ForwardScheme`).
-
-        Raises:
-            ConfigError: Stochastic depth of layers that are not residual.
-        """
+        """The layer of that name (see `stabzoo_forward.caps.ForwardScheme`)."""
         from stabzoo_lipschitz.layers import LAYERS  # imports torch
 
-        if self.alpha[0]:
-            return LAYERS[self.layer](channels, grid, drop_path, **dd)
-        if drop_path:
-            raise ConfigError(f"drop_path_rate: expected 0, for the layers of {self.name} have no shortcut")
-        return LAYERS[self.layer](channels, grid, **dd)
+        return LAYERS[self.layer](channels, grid, drop_path, **dd)
 
     def transition(self, channels: int, out: int, drop_path: float, **dd: Any) -> nn.Module:
         """Space to depth and a matrix of norm 1."""

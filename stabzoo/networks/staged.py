@@ -295,7 +295,7 @@ class StagedNetwork(nn.Module):
 
     def forward_head(self, x: Tensor, pre_logits: bool = False) -> Tensor:
         """Features -> logits (B, num_classes), or the pooled features (B, head_hidden_size)."""
-        if not torch.jit.is_scripting() and self.head.global_pool.pool_type == FLAT:
+        if not torch.jit.is_scripting() and self.head.global_pool.pool_type == "flat":
             torch._assert(  # which torch.fx and torch.compile keep
                 x.shape[2:] == self.grid,
                 f"global_pool: the classifier reads every pixel of states of {self.grid}, got images of another size; "

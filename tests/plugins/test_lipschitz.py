@@ -169,8 +169,8 @@ def test_gradients_are_those_of_the_scaled_kernels() -> None:
     torch.manual_seed(0)
     kernel = torch.randn(4, 2, 3, 3, dtype=torch.float64, requires_grad=True)
     logs = torch.randn(4, dtype=torch.float64, requires_grad=True)
-    assert torch.autograd.gradcheck(lambda k: normalized(k, 4, 6), kernel)
-    assert torch.autograd.gradcheck(dominated, (kernel, logs))
+    assert torch.autograd.gradcheck(lambda k: normalized(k, 4, 6, 1.0), kernel)
+    assert torch.autograd.gradcheck(lambda k, q: dominated(k, q, 1.0), (kernel, logs))
     assert torch.autograd.gradcheck(
         lambda k: torch.cat([torch.view_as_real(v.resolve_conj()) for v in cayley(k, 3, 4)]), kernel
     )
@@ -193,9 +193,23 @@ def test_networks_are_certified_and_withstand_attacks(model: str) -> None:
     assert 0 < found <= bounds.sensitivity.value
 
 
-def test_an_odd_number_of_channels_and_stochastic_depth_without_shortcuts_are_refused() -> None:
-    """Maxmin takes channels in pairs; what is dropped needs a shortcut."""
+def test_an_odd_number_of_channels_is_refused() -> None:
+    """Maxmin takes channels in pairs."""
     with raises(ConfigError, "width", "even", "got 3"):
         timm.create_model("aol_net11", width=3)
-    with raises(ConfigError, "drop_path_rate", "sandwich"):
-        timm.create_model("sandwich_net11", drop_path_rate=0.1)
+
+
+@pytest.mark.parametrize("name", LAYERS)
+def test_stochastic_depth_leaves_the_state(name: str) -> None:
+    """In training, of each image alone; in evaluation mode nothing is dropped."""
+    torch.manual_seed(0)
+    layer = LAYERS[name](CHANNELS, GRID, 0.5)
+    layer.reset_parameters()
+    x = torch.randn(32, CHANNELS, *GRID)
+    with torch.no_grad():
+        still = [torch.equal(a, b) for a, b in zip(layer([x])[0], x, strict=True)]
+        assert 4 < sum(still) < 28
+        with raises(ValueError, "stochastic depth"):
+            layer.bound(GRID)
+        moved = layer.eval()([x])[0]
+    torch.testing.assert_close(moved, x + layer.branch(x) if name in ("cpl", "sll") else layer.branch(x))
