@@ -9,7 +9,7 @@ Laplacian ones) until that many evaluations are spent, and prints by kind the la
 network and each of its blocks alone is attacked. An evaluation is one image through the network (or block) once, forward, or once
 through a product with its Jacobian or the transpose.
 
-The second trains one stable_resnet_s11_cert on digits at 16x16, projected after every step, and prints certified, attacked, and their
+The second trains one stable_resnet_s11_cert, with the paper's poolings, on digits at 16x16, projected after every step, and prints certified, attacked, and their
 quotient. It exits with 1 if a bound is exceeded.
 """
 
@@ -216,7 +216,9 @@ def trained(epochs: int, pool_cap: float, seed: int) -> tuple[nn.Module, Tensor,
     """A projected network, test images, accuracy.  The loss sees 100 times the logits: ||W|| <= 1 makes them small."""
     train, labels, test, test_labels = digits(16)
     torch.manual_seed(seed)
-    model = timm.create_model("stable_resnet_s11_cert", in_chans=1, img_size=16, pool_cap=pool_cap)
+    model = timm.create_model(
+        "stable_resnet_s11_cert", in_chans=1, img_size=16, downsampling="mean", pool_cap=pool_cap, global_pool="avg"
+    )
     nn.init.orthogonal_(model.head.fc.weight)
     with torch.no_grad():
         for name, parameter in model.named_parameters():

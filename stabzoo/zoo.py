@@ -39,8 +39,13 @@ CIFAR_MEAN, CIFAR_STD = (0.4914, 0.4822, 0.4465), (0.2023, 0.1994, 0.2010)
 
 
 def pretrained_cfg(config: ModelConfig) -> dict[str, Any]:
-    """The data configuration that timm wants of a model; no weights are published."""
+    """The data configuration that timm wants of a model; no weights are published.
+
+    As timm has it, a network of ``fixed_input_size`` is built for images of one size, ``img_size``.
+    """
     cfg: dict[str, Any] = {"first_conv": "stem.conv", "classifier": "head.fc", "license": "mit"}
+    if config.options.get("global_pool") == "flat":
+        cfg["fixed_input_size"] = True
     if config.form == "cifar":
         size = {
             "input_size": (3, 32, 32),

@@ -12,6 +12,7 @@ diagonal D. For differences, relu is a diagonal matrix with entries in [0, 1], D
   `joint_sensitivity` proves of one step.
 - Pooling: 1/2 + ||A'||, A' the rows of A that meet the channels which E does not fill with zeros: the others leave the
   layer as relu(0 - relu(.)) = 0.
+- Patches: ||A|| is that of the matrix, for no pixel is in two of them.
 
 Source: Zhang and Schaeffer, JMIV 2020, appendix B, sharpened and corrected.
 """
@@ -25,7 +26,7 @@ from torch import Tensor, nn
 
 from stabzoo import ConvOperator, Kernel, ReluStep, StepBound, conv_norm, fold_batch_norm, joint_sensitivity
 
-__all__ = ["d_bound", "pooling_bound", "post_bound", "s_bound"]
+__all__ = ["d_bound", "patch_bound", "pooling_bound", "post_bound", "s_bound"]
 
 Grid = tuple[int, int]
 _UP = 1 + 1e-10  # rounding outwards
@@ -113,6 +114,30 @@ def pooling_bound(conv: nn.Conv2d, norm: nn.Module, grid: Grid) -> StepBound:
     refused = () if form else (f"even sides: {grid[0]}x{grid[1]} is halved by a zero-padded mean",)
     out = (-(-grid[0] // 2), -(-grid[1] // 2))
     return StepBound(theorem, sensitivity, out, 0.5 * _UP, 0.0, refused, paper, 0.0, form)
+
+
+def patch_bound(conv: nn.Conv2d, grid: Grid, *, rectified: bool) -> StepBound:
+    """||A|| of a matrix on patches of 2x2 pixels, with a relu or without.
+
+    Raises:
+        ValueError: The convolution is not one of 2x2 taps and a stride of 2.
+    """
+    out = (-(-grid[0] // 2), -(-grid[1] // 2))
+    read = ConvOperator.of(conv, (2 * out[0], 2 * out[1]))
+    if (type(conv), read.stride, read.weight.shape[2:], read.groups, read.padding) != (
+        nn.Conv2d,
+        (2, 2),
+        (2, 2),
+        1,
+        ((0, 0), (0, 0)),
+    ) or read.dilation != (1, 1):
+        raise ValueError(f"expected a convolution of 2x2 taps with stride 2 and no padding, got {conv}")
+    value = float(torch.linalg.matrix_norm(read.weight.flatten(1), 2)) * _UP
+    shift = torch.zeros(1, dtype=torch.float64) if conv.bias is None else conv.bias.detach().double().cpu()
+    offset = math.sqrt(math.prod(out)) * float((shift.relu() if rectified else shift).norm()) * _UP
+    refused = (f"||A|| <= 1: it is {value:.6g}",) if value > _SLACK else ()
+    text = "||A|| over patches"
+    return StepBound(text, value, out, value, offset, refused, shape=(len(read.weight), *out))
 
 
 def post_bound(conv1: nn.Conv2d, norm1: nn.Module, conv2: nn.Conv2d, norm2: nn.Module, grid: Grid) -> StepBound:

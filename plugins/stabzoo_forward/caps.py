@@ -2,15 +2,20 @@
 
 from __future__ import annotations
 
-from typing import Literal, NamedTuple, Protocol
+from typing import TYPE_CHECKING, Any, Literal, NamedTuple, Protocol
 
 from stabzoo import Discretization
 
-__all__ = ["Bounds", "Caps", "ForwardScheme", "Layer"]
+if TYPE_CHECKING:
+    from torch import nn
 
-Layer = Literal["D", "S", "post"]
+__all__ = ["Bounds", "Caps", "Downsampling", "ForwardScheme"]
 
 Caps = Literal["none", "paper", "certified"]
+
+
+Downsampling = Literal["mean", "space-to-depth"]
+"""How a state gets to half the resolution: by means of 2x2 pixels, or by a matrix that reads all four of them."""
 
 
 class Bounds(NamedTuple):
@@ -32,11 +37,11 @@ class Bounds(NamedTuple):
 
 
 class ForwardScheme(Discretization, Protocol):
-    """A discretization that says which residual layer its networks have, and what they are kept within."""
+    """A discretization that says which layers its networks have, and what they are kept within."""
 
     @property
-    def layer(self) -> Layer:
-        """The residual layer: "D", eq. (14); "S", eq. (15); "post", the post-activation residual block."""
+    def layer(self) -> str:
+        """The residual layer, by name: "D", eq. (14); "S", eq. (15); "post", the post-activation residual block."""
         ...
 
     @property
@@ -44,6 +49,19 @@ class ForwardScheme(Discretization, Protocol):
         """Whether batch norms follow the convolutions; otherwise there are biases."""
         ...
 
+    @property
+    def is_rectified(self) -> bool:
+        """Whether states are >= 0, so that a relu before the classifier, eq. (19), changes none."""
+        ...
+
     def bounds(self) -> Bounds:
         """What its networks are kept within."""
+        ...
+
+    def residual(self, channels: int, grid: tuple[int, int], drop_path: float, **dd: Any) -> nn.Module:
+        """A layer that keeps the shape, for states of this height and width."""
+        ...
+
+    def transition(self, channels: int, out: int, drop_path: float, **dd: Any) -> nn.Module:
+        """A layer to half the resolution and ``out`` channels."""
         ...

@@ -15,19 +15,27 @@ from timm.layers import DropPath
 from torch import Tensor, nn
 
 from stabzoo import StepBound
-from stabzoo_forward.bounds import d_bound, pooling_bound, post_bound, s_bound
+from stabzoo_forward.bounds import d_bound, patch_bound, pooling_bound, post_bound, s_bound
+from stabzoo_forward.caps import Bounds
+from stabzoo_forward.constraints import Constraint, NonNegative, NormBound
 
 __all__ = [
     "DLayer",
     "ForwardBackwardStep",
+    "PatchLayer",
     "PoolingLayer",
     "PostLayer",
     "SLayer",
     "adjoint",
     "centred",
+    "dropping",
     "halved",
+    "refuse_dropping",
     "wrapped",
 ]
+
+
+Grid = tuple[int, int]
 
 
 def wrapped(x: Tensor) -> Tensor:
@@ -115,7 +123,12 @@ class DLayer(nn.Module):
         return -self.drop_path(self.norm2(self.conv2(F.relu(self.norm1(self.conv1(y))))))
 
     @torch.jit.ignore()
-    def bound(self, grid: tuple[int, int]) -> StepBound:
+    def constraints(self, bounds: Bounds, grid: Grid) -> dict[str, Constraint]:
+        """What is kept of its weights, whose input has this height and width."""
+        return {"conv2.weight": NonNegative()} if bounds.is_signed else {}
+
+    @torch.jit.ignore()
+    def bound(self, grid: Grid) -> StepBound:
         """What is proved of this layer (`stabzoo_forward.bounds.d_bound`)."""
         refuse_dropping(self.drop_path)
         return d_bound(self.conv1, self.norm1, self.conv2, self.norm2, grid)
@@ -148,7 +161,12 @@ class SLayer(nn.Module):
         return f if self.bias2 is None else f + self.bias2[:, None, None]
 
     @torch.jit.ignore()
-    def bound(self, grid: tuple[int, int]) -> StepBound:
+    def constraints(self, bounds: Bounds, grid: Grid) -> dict[str, Constraint]:
+        """What is kept of its weights, whose input has this height and width."""
+        return {} if bounds.residual is None else {"conv.weight": NormBound(bounds.residual, grid)}
+
+    @torch.jit.ignore()
+    def bound(self, grid: Grid) -> StepBound:
         """What is proved of this layer (`stabzoo_forward.bounds.s_bound`)."""
         refuse_dropping(self.drop_path)
         return s_bound(self.conv, self.norm1, self.norm2, self.bias2, grid)
@@ -173,9 +191,55 @@ class PoolingLayer(nn.Module):
         return [F.relu(centred(halved(y), self.out) - F.relu(self.norm(self.conv(y))))]
 
     @torch.jit.ignore()
-    def bound(self, grid: tuple[int, int]) -> StepBound:
+    def constraints(self, bounds: Bounds, grid: Grid) -> dict[str, Constraint]:
+        """What is kept of its weights, whose input has this height and width."""
+        return {} if bounds.pool is None else {"conv.weight": NormBound(bounds.pool, grid, 2)}
+
+    @torch.jit.ignore()
+    def bound(self, grid: Grid) -> StepBound:
         """What is proved of this layer (`stabzoo_forward.bounds.pooling_bound`)."""
         return pooling_bound(self.conv, self.norm, grid)
+
+
+class PatchLayer(nn.Module):
+    """Space to depth and a matrix: A y + b over patches of 2x2 pixels, with a relu where states are >= 0.
+
+    The patches do not overlap, so that ||A||_2 is the norm of the matrix (C', 4 C) itself; beyond an odd edge there are
+    zeros. It starts as the means of
+    two neighbours times sqrt(2), along the rows in one half of the channels and so from the next row in the other:
+    its rows are orthonormal, and states stay >= 0.
+    """
+
+    def __init__(self, channels: int, out: int, *, rectified: bool = True, **dd: Any) -> None:
+        super().__init__()
+        self.conv = nn.Conv2d(channels, out, 2, 2, **dd)
+        self.rectified = rectified
+
+    @torch.no_grad()
+    def reset_parameters(self) -> None:
+        """Start as the class says; what there are more than twice as many channels of starts at 0."""
+        weight = self.conv.weight
+        nn.init.zeros_(weight)
+        for row in range(2):
+            channels = min(weight.shape[1], max(0, weight.shape[0] - row * weight.shape[1]))
+            index = torch.arange(channels)
+            weight[row * weight.shape[1] + index, index, row] = 2**-0.5
+
+    def forward(self, history: list[Tensor]) -> list[Tensor]:
+        """[(B, C, H, W)] -> [(B, C', ceil(H/2), ceil(W/2))]."""
+        y = history[0]
+        y = self.conv(F.pad(y, [0, y.shape[3] % 2, 0, y.shape[2] % 2]))
+        return [F.relu(y) if self.rectified else y]
+
+    @torch.jit.ignore()
+    def constraints(self, bounds: Bounds, grid: Grid) -> dict[str, Constraint]:
+        """What is kept of its weights, whose input has this height and width."""
+        return {} if bounds.pool is None else {"conv.weight": NormBound(bounds.pool, (2, 2), 2)}
+
+    @torch.jit.ignore()
+    def bound(self, grid: Grid) -> StepBound:
+        """What is proved of this layer (`stabzoo_forward.bounds.patch_bound`)."""
+        return patch_bound(self.conv, grid, rectified=self.rectified)
 
 
 class PostLayer(nn.Module):
@@ -205,7 +269,12 @@ class PostLayer(nn.Module):
         return self.drop_path(self.norm2(self.conv2(F.relu(self.norm1(self.conv1(y))))))
 
     @torch.jit.ignore()
-    def bound(self, grid: tuple[int, int]) -> StepBound:
+    def constraints(self, bounds: Bounds, grid: Grid) -> dict[str, Constraint]:
+        """Nothing is kept."""
+        return {}
+
+    @torch.jit.ignore()
+    def bound(self, grid: Grid) -> StepBound:
         """What is proved of this layer (`stabzoo_forward.bounds.post_bound`)."""
         refuse_dropping(self.drop_path)
         return post_bound(self.conv1, self.norm1, self.conv2, self.norm2, grid)

@@ -23,8 +23,8 @@ from torch.utils.hooks import RemovableHandle
 
 from stabzoo import Shape, StagedNetwork, checkpoint_filter_fn
 from stabzoo_forward.caps import ForwardScheme
-from stabzoo_forward.constraints import Constraint, NonNegative, NormBound, Projected, Projector
-from stabzoo_forward.layers import DLayer, PoolingLayer, PostLayer, SLayer, periodic
+from stabzoo_forward.constraints import Constraint, NormBound, Projected, Projector
+from stabzoo_forward.layers import periodic
 from stabzoo_forward.regularization import regularizer
 
 __all__ = ["StableResNet", "checkpoint_filter_fn"]  # timm looks for the filter beside the class
@@ -48,7 +48,8 @@ class StableResNet(StagedNetwork):
             after every step: for training loops that call no `post_step`.
         num_classes: Classes; 0 leaves the classifier out.
         in_chans: Channels of the input image.
-        global_pool: Pooling before the classifier, as timm names it; ``""`` for none.
+        global_pool: Pooling before the classifier, as timm names it; ``"flat"``: none, the classifier reads every
+            pixel, of images of ``img_size``; ``""``: nothing.
         drop_rate: Dropout before the classifier.
         drop_path_rate: Stochastic depth: the rate of the last block; it grows linearly from 0.
         device: Where parameters are created.
@@ -91,15 +92,10 @@ class StableResNet(StagedNetwork):
             blocks: list[nn.Module] = []
             for j in range(count):
                 here, there, rate = shapes[-1].channels, width << i, next(rates)
-                first = j == 0 and i > 0
-                if is_post:
-                    blocks.append(PostLayer(here if j == 0 else there, there, 2 if first else 1, rate, **dd))
-                elif first:
-                    blocks.append(PoolingLayer(here, there, normed=scheme.is_normed, **dd))
-                elif scheme.layer == "D":
-                    blocks.append(DLayer(there, rate, **dd))
+                if j == 0 and i > 0:
+                    blocks.append(scheme.transition(here, there, rate, **dd))
                 else:
-                    blocks.append(SLayer(there, rate, normed=scheme.is_normed, **dd))
+                    blocks.append(scheme.residual(there, grids[i], rate, **dd))
             shapes.append(Shape(width << i, 1 << i))
             stages.append(blocks)
         super().__init__(
@@ -107,7 +103,8 @@ class StableResNet(StagedNetwork):
             stem,
             stages,
             shapes,
-            norm=nn.Identity() if is_post else nn.ReLU(),  # eq. (19)
+            norm=nn.ReLU() if scheme.is_rectified and not is_post else nn.Identity(),  # eq. (19)
+            grid=grids[-1],
             num_classes=num_classes,
             in_chans=in_chans,
             global_pool=global_pool,
@@ -140,13 +137,8 @@ class StableResNet(StagedNetwork):
             kept["head.fc.weight"] = NormBound(bounds.head)
         for i, stage in enumerate(self.stages):
             for j, block in enumerate(cast(Any, stage).blocks):
-                name = f"stages.{i}.blocks.{j}"
-                if isinstance(block, DLayer) and bounds.is_signed:
-                    kept[f"{name}.conv2.weight"] = NonNegative()
-                elif isinstance(block, SLayer) and bounds.residual is not None:
-                    kept[f"{name}.conv.weight"] = NormBound(bounds.residual, self.grids[i])
-                elif isinstance(block, PoolingLayer) and bounds.pool is not None:
-                    kept[f"{name}.conv.weight"] = NormBound(bounds.pool, self.grids[i - 1], 2)
+                found = block.constraints(bounds, self.grids[i - (j == 0 and i > 0)])
+                kept |= {f"stages.{i}.blocks.{j}.{weight}": constraint for weight, constraint in found.items()}
         return kept
 
     @torch.jit.ignore()
@@ -198,7 +190,7 @@ class StableResNet(StagedNetwork):
 
         The first convolution: uniform with variance 1/fan-in. The others: normal with variance 2/fan-in. The
         classifier: normal with deviation 1/(d_3 C), cut at two deviations. Biases 0, batch norms gamma = 1, beta = 0.
-        Without batch norms the branches start smaller, and the classifier is a partial isometry times its bound.
+        Without batch norms the branches start smaller, and a classifier of means is a partial isometry times its bound.
         ResNet's, after its own paper: normal with variance 2/fan-out, the classifier as torch has it.
         """
         is_post = self.layer == "post"
@@ -217,18 +209,25 @@ class StableResNet(StagedNetwork):
             nn.init.trunc_normal_(fc.weight, std=deviation, a=-2 * deviation, b=2 * deviation)
         if not cast(ForwardScheme, self.scheme).is_normed:
             self._spread_out()
+        for block in self.blocks():
+            if (reset := getattr(block, "reset_parameters", None)) is not None:  # those of more than convolutions
+                reset()
         if not next(self.parameters()).is_meta:
             self.post_step()
 
     @torch.no_grad()
     def _spread_out(self) -> None:
-        """Without batch norms: branches that do not contract the state to nothing, and a classifier at its bound."""
+        """Without batch norms: branches that do not contract the state to nothing; of means, a classifier at its bound.
+
+        A classifier that reads every pixel starts small, as all others do: at its bound its answers are sure and wrong,
+        and the way to a smaller loss is a state of 0, which a relu does not leave again.
+        """
         for name, constraint in self.constraints().items():
             weight = self.get_parameter(name)
-            if name == "head.fc.weight":
+            if name != "head.fc.weight":
+                weight.mul_(1 if name == "stem.conv.weight" else BRANCH)
+            elif self.head.global_pool.pool_type != "flat":
                 nn.init.orthogonal_(weight, gain=cast(NormBound, constraint).cap)
-            elif name != "stem.conv.weight":
-                weight.mul_(BRANCH)
 
     def reset_classifier(self, num_classes: int, global_pool: str | None = None) -> None:
         """Replace the classifier; ``global_pool`` None keeps the pooling."""

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Annotated, ClassVar
+from typing import TYPE_CHECKING, Annotated, Any, ClassVar
 
 from pydantic import Field
 
 from stabzoo import ExplicitMultistep, Splitting
-from stabzoo_forward.caps import Bounds, Caps, Layer
+from stabzoo_forward.caps import Bounds, Caps, Downsampling
 
 if TYPE_CHECKING:
     from torch import nn
@@ -26,16 +26,30 @@ class ForwardBackward(ExplicitMultistep):
     Attributes:
         layer: The residual layer: "D", eq. (14); "S", eq. (15); "post", the post-activation residual block.
         is_normed: Whether batch norms follow the convolutions; otherwise there are biases.
+        is_rectified: Whether states are >= 0.
     """
 
     alpha, beta = (1,), (1,)
     at_downsampling = "restart"
-    layer: ClassVar[Layer]
+    layer: ClassVar[str]
     is_normed: ClassVar[bool] = True
+    is_rectified: ClassVar[bool] = True
 
     def bounds(self) -> Bounds:
         """What its networks are kept within: nothing."""
         return Bounds()
+
+    def residual(self, channels: int, grid: tuple[int, int], drop_path: float, **dd: Any) -> nn.Module:
+        """Eq. (15), on a torus of any size (see `ForwardScheme.residual`)."""
+        from stabzoo_forward.layers import SLayer  # imports torch
+
+        return SLayer(channels, drop_path, normed=self.is_normed, **dd)
+
+    def transition(self, channels: int, out: int, drop_path: float, **dd: Any) -> nn.Module:
+        """Eq. (18) (see `ForwardScheme.transition`)."""
+        from stabzoo_forward.layers import PoolingLayer  # imports torch
+
+        return PoolingLayer(channels, out, normed=self.is_normed, **dd)
 
     def method(self) -> Splitting:
         """What a block computes: the forward-backward step."""
@@ -75,6 +89,12 @@ class ResNetD(ForwardBackward):
         cap = 1.0 if self.caps == "certified" else None
         return Bounds(is_signed=self.caps != "none", stem=cap, head=cap)
 
+    def residual(self, channels: int, grid: tuple[int, int], drop_path: float, **dd: Any) -> nn.Module:
+        """Eq. (14) (see `ForwardScheme.residual`)."""
+        from stabzoo_forward.layers import DLayer  # imports torch
+
+        return DLayer(channels, drop_path, **dd)
+
 
 class ResNetS(ForwardBackward):
     """ResNet-S with batch norms, as the paper has it: y+ = relu(y - A^T relu(A y + b_1) + b_2), eq. (15).
@@ -99,14 +119,21 @@ class ResNetS(ForwardBackward):
 
 
 class ResNetSCert(ForwardBackward):
-    """ResNet-S without batch norms: eq. (15) with biases, ||A||_2 <= sqrt(2), and a bound on the pooling layers' norms.
+    """ResNet-S without batch norms: eq. (15) with biases, ||A||_2 <= sqrt(2), and every other layer's norm bounded.
 
-    All hypotheses of Theorem 6 hold, and ``pool_cap`` bounds what (57) leaves free: whatever the depth and the weights,
-    the logits of two images x and x' differ by at most head_cap (1/2 + pool_cap)^2 ||x - x'||_2 (||P_2||_2 = 1/2).
-    With the default 1/2 every layer is non-expansive, the pooling layers too.
+    All hypotheses of Theorem 6 hold, and whatever the depth and the weights, the logits of two images x and x' differ
+    by at most head_cap p^2 ||x - x'||_2, p the norm of what halves the resolution:
 
-    The theorem has ||W||_2 <= 1. That makes small logits, from which the cross entropy learns slowly: a larger
-    ``head_cap`` scales logits, margins and the bound alike, so no certified radius changes by the factor itself.
+    - ``downsampling`` "space-to-depth": relu(A y + b), A a matrix that reads patches of 2x2 pixels, ||A||_2 <= p = 1.
+      It starts as the means of neighbours times sqrt(2), which keep the norm of what is alike on them;
+    - "mean", eq. (18): p = 1/2 + pool_cap (||P_2||_2 = 1/2), which is 1 by default. What is alike on four pixels is
+      handed on at half of its norm, so that the state fades.
+
+    The classifier reads every pixel (``global_pool="flat"``, of the models): after layers of norm 1 a mean over all
+    pixels leaves logits too small to be learned.
+
+    The theorem has ||W||_2 <= 1. A larger ``head_cap`` scales logits, margins and the bound alike, so no certified
+    radius changes by the factor itself; in the loss it is what a logit_scale is.
     """
 
     name = "resnet_s_cert"
@@ -114,10 +141,20 @@ class ResNetSCert(ForwardBackward):
     is_normed = False
     head_cap: Annotated[float, Field(gt=0, allow_inf_nan=False)] = 1.0
     pool_cap: Annotated[float, Field(gt=0, allow_inf_nan=False)] = 0.5
+    downsampling: Downsampling = "space-to-depth"
 
     def bounds(self) -> Bounds:
         """All layers are bounded."""
-        return Bounds(residual=SQRT2, stem=1.0, head=self.head_cap, pool=self.pool_cap)
+        pool = self.pool_cap if self.downsampling == "mean" else 1.0
+        return Bounds(residual=SQRT2, stem=1.0, head=self.head_cap, pool=pool)
+
+    def transition(self, channels: int, out: int, drop_path: float, **dd: Any) -> nn.Module:
+        """As ``downsampling`` says."""
+        from stabzoo_forward.layers import PatchLayer  # imports torch
+
+        if self.downsampling == "mean":
+            return super().transition(channels, out, drop_path, **dd)
+        return PatchLayer(channels, out, **dd)
 
 
 class PostResNet(ForwardBackward):
@@ -128,3 +165,15 @@ class PostResNet(ForwardBackward):
 
     name = "postresnet"
     layer = "post"
+
+    def residual(self, channels: int, grid: tuple[int, int], drop_path: float, **dd: Any) -> nn.Module:
+        """Two convolutions and a shortcut."""
+        from stabzoo_forward.layers import PostLayer  # imports torch
+
+        return PostLayer(channels, channels, drop_path=drop_path, **dd)
+
+    def transition(self, channels: int, out: int, drop_path: float, **dd: Any) -> nn.Module:
+        """The same with a stride of 2."""
+        from stabzoo_forward.layers import PostLayer  # imports torch
+
+        return PostLayer(channels, out, 2, drop_path, **dd)

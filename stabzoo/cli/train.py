@@ -18,7 +18,7 @@ from stabzoo.data.manifest import manifest
 from stabzoo.errors import ConfigError
 from stabzoo.training.job import train_job
 from stabzoo.training.process import processor, this_process, workers_of
-from stabzoo.training.spec import Job, Training, recipe, software, sources
+from stabzoo.training.spec import Job, Training, recipe, settings_of, software, sources
 from stabzoo.training.tracking import TrackerName, open_tracker
 
 __all__ = ["train_model"]
@@ -53,7 +53,8 @@ def train_model(
     if checkpoint_steps is not None and checkpoint_steps < 1:
         raise ConfigError(f"checkpoint-steps: expected at least 1, got {checkpoint_steps}")
     images = dataset_of(data, size, verified=verified)
-    training = recipe(chosen or recipe_of(images), parse_settings(settings, Training))
+    given = parse_settings(settings, Training)
+    training = recipe(chosen, given) if chosen else recipe(recipe_of(images), settings_of(name) | given)
     args = {key: _number(value) for key, value in parse_settings(arguments, object).items()}
     if download:
         fetch(images, root)

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any, Literal, cast
 
 import torch
 from timm.layers import ClassifierHead, get_device_dtype
+from timm.layers.adaptive_avgmax_pool import SelectAdaptivePool2d
 from timm.models._features import FeatureGetterNet, feature_take_indices  # timm does not export these
 from timm.models._manipulate import checkpoint
 from torch import Tensor, nn
@@ -27,6 +28,9 @@ if TYPE_CHECKING:
     from stabzoo.stability.growth import ProductGrowth
 
 __all__ = ["Shape", "Stage", "StagedNetwork", "checkpoint_filter_fn"]  # timm looks for the filter beside the class
+
+FLAT = "flat"
+"""The pooling that is none: the classifier reads every pixel of the last state."""
 
 
 class Stage(nn.Module):
@@ -65,7 +69,9 @@ class StagedNetwork(nn.Module):
         stem_pool: What lies between the stem's feature and the first state.
         num_classes: Classes; 0 leaves the classifier out.
         in_chans: Channels of the input image.
-        global_pool: Pooling before the classifier, as timm names it; ``""`` for none.
+        global_pool: Pooling before the classifier, as timm names it; ``""`` for none; ``"flat"``: the classifier reads
+            every pixel, so that images have one size.
+        grid: Height and width of the last state, for ``"flat"``.
         drop_rate: Dropout before the classifier.
         device: Where the classifier's parameters are created.
         dtype: Their type.
@@ -83,12 +89,13 @@ class StagedNetwork(nn.Module):
         num_classes: int = 10,
         in_chans: int = 3,
         global_pool: str = "avg",
+        grid: tuple[int, int] | None = None,
         drop_rate: float = 0.0,
         device: Any = None,
         dtype: Any = None,
     ) -> None:
         super().__init__()
-        self.scheme = scheme
+        self.scheme, self.grid = scheme, grid
         self.num_classes, self.in_chans, self.drop_rate = num_classes, in_chans, drop_rate
         self.stem = stem
         self.stem_pool = stem_pool or nn.Identity()
@@ -100,10 +107,8 @@ class StagedNetwork(nn.Module):
         ]
         self.num_features = shapes[-1].channels
         self.norm = norm
-        self.head = ClassifierHead(
-            self.num_features, num_classes, pool_type=global_pool, drop_rate=drop_rate, device=device, dtype=dtype
-        )
-        self.head_hidden_size = self.head.num_features
+        self.head = ClassifierHead(self.num_features, 0, drop_rate=drop_rate)
+        self._reset_head(num_classes, global_pool, device, dtype)
         for name, module in self.named_modules():
             if isinstance(module, ImplicitStep):
                 module.report.name = name
@@ -200,10 +205,26 @@ class StagedNetwork(nn.Module):
         return self.head.fc
 
     def reset_classifier(self, num_classes: int, global_pool: str | None = None) -> None:
-        """Replace the classifier; ``global_pool`` None keeps the pooling."""
+        """Replace the classifier; ``global_pool`` None keeps the pooling.
+
+        Raises:
+            ConfigError: ``"flat"``, of a network that reads images of any size.
+        """
         self.num_classes = num_classes
-        device = get_device_dtype(self)
-        self.head.reset(num_classes, global_pool, in_features=self.num_features, **device)  # pyright: ignore[reportArgumentType]
+        pool = self.head.global_pool.pool_type if global_pool is None else global_pool
+        self._reset_head(num_classes, pool, *get_device_dtype(self).values())
+
+    def _reset_head(self, num_classes: int, pool: str, device: Any, dtype: Any) -> None:
+        dd: Any = {"device": device, "dtype": dtype}
+        if pool == FLAT:
+            if self.grid is None:
+                raise ConfigError("global_pool: 'flat' is for networks with an img_size; expected a pooling of timm's")
+            flat = SelectAdaptivePool2d(pool_type="", flatten=True)
+            flat.pool_type = FLAT
+            self.head.global_pool = flat
+            self.head.reset(num_classes, None, in_features=self.num_features * self.grid[0] * self.grid[1], **dd)
+        else:
+            self.head.reset(num_classes, pool, in_features=self.num_features, **dd)
         self.head_hidden_size = self.head.num_features
 
     def forward_intermediates(
@@ -260,6 +281,7 @@ class StagedNetwork(nn.Module):
             self.stem_pool = nn.Identity()
         if cut:
             self.num_features = self.head_hidden_size = self.feature_info[last]["num_chs"]
+            self.grid = None
         if prune_head or cut:
             self.reset_classifier(0, "")
         return take
@@ -273,6 +295,12 @@ class StagedNetwork(nn.Module):
 
     def forward_head(self, x: Tensor, pre_logits: bool = False) -> Tensor:
         """Features -> logits (B, num_classes), or the pooled features (B, head_hidden_size)."""
+        if not torch.jit.is_scripting() and self.head.global_pool.pool_type == "flat":
+            torch._assert(  # which torch.fx and torch.compile keep
+                x.shape[2:] == self.grid,
+                f"global_pool: the classifier reads every pixel of states of {self.grid}, got images of another size; "
+                "give it as img_size when the network is created, or a global_pool of timm's",
+            )
         return self.head(x, pre_logits=pre_logits)
 
     def forward(self, x: Tensor) -> Tensor:

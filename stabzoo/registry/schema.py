@@ -44,6 +44,7 @@ Stages: TypeAlias = Annotated[tuple[Depth, ...], Field(min_length=1, max_length=
 
 Options: TypeAlias = dict[Annotated[str, Field(max_length=100)], Any]
 OPTIONS = "what the network is made of: norm, act, branch, or other options of the scheme's network"
+TRAINING = "settings of a recipe that these networks need: `stabzoo train` puts them over those of the data's recipe"
 
 
 class BranchEntry(Strict):
@@ -100,6 +101,7 @@ class ModelConfig(Strict):
     width: Width | None = None
     parameters: dict[str, Any] = Field(default_factory=dict)
     options: Options = Field(default_factory=dict, description=OPTIONS)
+    training: Options = Field(default_factory=dict, description=TRAINING)
 
     @field_validator("block", mode="after")
     @classmethod
@@ -159,6 +161,7 @@ class Family(Strict):
     width: Width | None = None
     parameters: dict[str, Any] = Field(default_factory=dict)
     options: Options = Field(default_factory=dict, description=OPTIONS)
+    training: Options = Field(default_factory=dict, description=TRAINING)
 
     @model_validator(mode="after")
     def _configs_are_valid(self) -> Family:
@@ -168,7 +171,7 @@ class Family(Strict):
 
     def members(self) -> Iterator[ModelConfig]:
         """The models of the family."""
-        alike = {name: getattr(self, name) for name in ("scheme", "width", "parameters", "options")}
+        alike = {name: getattr(self, name) for name in ("scheme", "width", "parameters", "options", "training")}
         for depth, stages in self.stages.items():
             yield ModelConfig(depth=depth, stages=stages, **alike)
         for form in ("cifar", "imagenet"):

@@ -32,6 +32,7 @@ if TYPE_CHECKING:
 __all__ = ["NotApplicable", "Subject"]
 
 WIDTH = 4  # channels of the networks that are built
+PIXELS = 16  # a side of their images
 STAGES = 3
 IMPORT_SECONDS = 2.0  # beside what importing stabzoo itself takes, or four times that, whichever is more
 
@@ -131,8 +132,8 @@ class Subject:
         """Its shallowest registered model, for small images if there is one."""
         return next(iter(self.models))
 
-    def model(self, **arguments: Any) -> nn.Module:
-        """That model, narrow, in evaluation mode, with the same weights every time.
+    def model(self, seed: int = 0, **arguments: Any) -> nn.Module:
+        """That model, narrow, for small images, in evaluation mode, with the same weights every time.
 
         Raises:
             NotApplicable: the scheme has no model.
@@ -141,8 +142,10 @@ class Subject:
         import torch
 
         with torch.random.fork_rng(devices=()):
-            torch.manual_seed(0)
-            return timm.create_model(self.model_name, **{"width": WIDTH, **arguments}).eval()
+            torch.manual_seed(seed)
+            cfg = timm.get_pretrained_cfg(self.model_name)
+            sized = {"img_size": PIXELS} if cfg and cfg.fixed_input_size else {}
+            return timm.create_model(self.model_name, **{"width": WIDTH, **sized, **arguments}).eval()
 
     def network(self, blocks: int = 1, **arguments: Any) -> nn.Module:
         """A narrow network of so many blocks a stage, in evaluation mode, with the same weights every time."""

@@ -12,12 +12,10 @@ from stabzoo.methods import Method, OwnStep, method_of
 from stabzoo.methods.multistep import BACKWARD_EULER, EULER, LinearMultistep
 from stabzoo.networks.places import scheme_block, scheme_starting_block
 from stabzoo.networks.steps import trained_coefficients
-from stabzoo.testing.checks import STAGES, WIDTH, NotApplicable, Subject
+from stabzoo.testing.checks import PIXELS, STAGES, WIDTH, NotApplicable, Subject
 from stabzoo.testing.steps import LOOSE, TIGHT, Reference, combination, stated_by
 
 __all__ = ["images", "unreached"]
-
-PIXELS = 16
 
 
 def images(count: int = 2, pixels: int = PIXELS) -> Tensor:

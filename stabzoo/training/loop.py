@@ -268,8 +268,9 @@ class Trainer:
         pixels, labels = pixels.to(device, non_blocking=True), labels.to(device)
         with self.autocast:
             output, penalty = forward(self.network, self.model, pixels, training)
-        logits = training.logit_scale * output.float()
-        loss = functional.cross_entropy(logits, labels, label_smoothing=training.label_smoothing)
+        logits = output.float()
+        asked = logits - training.margin * functional.one_hot(labels, logits.shape[1]) if training.margin else logits
+        loss = functional.cross_entropy(training.logit_scale * asked, labels, label_smoothing=training.label_smoothing)
         if training.regularization:
             penalty = penalty + self.network.regularizer(training.regularization)
         return loss, penalty, num_correct(logits.detach(), labels)

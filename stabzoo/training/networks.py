@@ -16,15 +16,22 @@ from stabzoo.registry.catalogue import unknown_name
 from stabzoo.training.normalized import NormalizedModel
 from stabzoo.training.spec import Job
 
-__all__ = ["create", "load_model", "network_of", "weights_sha256"]
+__all__ = ["arguments_for", "create", "load_model", "network_of", "weights_sha256"]
 
 
 def create(model: str, args: dict[str, Any], seed: int, images: ImageDataset) -> NormalizedModel:
     """An untrained timm model for ``images``; its weights depend on ``seed`` alone."""
     torch.manual_seed(seed)
-    return NormalizedModel(
-        timm.create_model(model, in_chans=images.channels, num_classes=images.classes, **args), images
-    )
+    return NormalizedModel(timm.create_model(model, **(arguments_for(model, images) | args)), images)
+
+
+def arguments_for(model: str, images: ImageDataset) -> dict[str, Any]:
+    """What `timm.create_model` is told of ``images``: channels, classes, and the size where a network has only one."""
+    found: dict[str, Any] = {"in_chans": images.channels, "num_classes": images.classes}
+    cfg = timm.get_pretrained_cfg(model, allow_unregistered=True)
+    if cfg is not None and cfg.fixed_input_size:
+        found["img_size"] = images.shape[1:]
+    return found
 
 
 def network_of(job: Job, images: ImageDataset) -> NormalizedModel:
@@ -59,7 +66,7 @@ def load_model(name: str, images: ImageDataset, checkpoint: Path | None) -> nn.M
         raise unknown_name("model", name, timm.list_models())
     torch.manual_seed(0)
     try:
-        model = timm.create_model(name, in_chans=images.channels, num_classes=images.classes)
+        model = timm.create_model(name, **arguments_for(name, images))
     except Exception as error:  # whatever a model of anyone raises about its arguments
         raise ConfigError(
             f"{name} cannot be built for {images.channels} channels and {images.classes} classes: {error}"

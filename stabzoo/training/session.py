@@ -153,7 +153,10 @@ class Session:
             case "not finite":
                 return found.cause
             case "constant":
-                return f"the network is dead, it answers all images alike: {found.cause}; lower lr, or train it anew"
+                lower = "lr" if self.trainer.training.logit_scale == 1 else "lr or logit_scale"
+                return (
+                    f"the network is dead, it answers all images alike: {found.cause}; lower {lower}, or train it anew"
+                )
             case "statistics":
                 return f"in evaluation mode the network answers all images alike: {found.cause}"
             case _:

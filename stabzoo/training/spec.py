@@ -28,7 +28,7 @@ from stabzoo.registry.code import code_digest
 from stabzoo.registry.discovery import Plugin
 from stabzoo.registry.loading import scheme_of
 
-__all__ = ["Job", "Training", "difference", "recipe", "software", "sources"]
+__all__ = ["Job", "Training", "difference", "recipe", "settings_of", "software", "sources"]
 
 
 Share: TypeAlias = Annotated[float, Field(gt=0, le=1)]
@@ -62,8 +62,10 @@ class Training(Strict):
     ``warmup_epochs``.  A network with constraints is projected onto them after every step; ``regularization``
     is the weight of the regulariser that a network's scheme may have, beside the optimizer's weight decay;
     ``fixed_point`` and ``perturbation`` are those of the implicit ResNet paper, of implicit networks and of networks
-    that tell their blocks.  The loss is the cross-entropy of ``logit_scale`` times the logits: a network of bounded
-    sensitivity has small logits.
+    that tell their blocks.  The loss is the cross-entropy of ``logit_scale`` times the logits, the inverse of a
+    temperature: a network of bounded sensitivity has small logits.  ``margin`` is taken from the logit of the image's
+    class first: the loss then asks for logits that differ by more than that, and so for a certified radius (Prach and
+    Lampert, ECCV 2022, section 4).
     ``augmentation`` is of the training images only; ``crop-flip``: a random crop of the image padded with 4 black
     pixels on each side, and a random horizontal flip (``crop``: without the flip, which digits do not survive);
     ``resized-crop-flip``, for images read from disk: a random window, resized, and a random flip; the window's area is
@@ -96,6 +98,7 @@ class Training(Strict):
     fixed_point: FixedPointTerm | None = None
     perturbation: PerturbationTerm | None = None
     logit_scale: PositiveFloat = 1.0
+    margin: NonNegativeFloat = 0.0
     augmentation: Literal["none", "crop", "crop-flip", "resized-crop-flip"] = "none"
     crop_area: tuple[Share, Share] = (0.08, 1.0)
     crop_aspect: tuple[PositiveFloat, PositiveFloat] = (3 / 4, 4 / 3)
@@ -218,6 +221,12 @@ class Job(Strict):
     def _consistent(self) -> Job:
         check_augmentation(self.data, self.training.augmentation)
         return self
+
+
+def settings_of(model: str) -> dict[str, Any]:
+    """The settings of a recipe that a model of stabzoo needs (``training`` in its registry); of others, none."""
+    known = catalogue().models
+    return dict(known[model][1].training) if model in known else {}
 
 
 def recipe(name_or_path: str, settings: dict[str, Any]) -> Training:

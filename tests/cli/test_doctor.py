@@ -26,6 +26,7 @@ OURS = [
     "fractional",
     "hamiltonian",
     "imex",
+    "lipschitz",
     "momentum",
     "multistep",
     "optimal",

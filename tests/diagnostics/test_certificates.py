@@ -29,6 +29,10 @@ from stabzoo.networks.resnet import DiscretizedResNet
 
 FAMILIES = (
     "stable_resnet_s11_cert",
+    "cpl_resnet11",
+    "sll_resnet11",
+    "aol_net11",
+    "sandwich_net11",
     "stable_resnet_s11",
     "stable_resnet_d18",
     "postresnet20",
@@ -69,7 +73,7 @@ def network(family: str) -> nn.Module:
             nn.Flatten(),
             nn.Linear(16, 4),
         ).eval()
-    sized = {"img_size": SIDE} if family.startswith("stable") else {}
+    sized = {"img_size": SIDE} if family.startswith(("stable", "cpl", "sll", "aol", "sandwich")) else {}
     model = timm.create_model(family, num_classes=4, width=2, **sized)
     if type(model) is DiscretizedResNet:
         model = DiscretizedResNet(model.scheme, (3, 1, 1), num_classes=4, width=2)

@@ -27,7 +27,7 @@ from stabzoo_forward.layers import DLayer
 pytest_plugins = ["pytester"]
 Install = Callable[..., Path]
 OURS = ["adams_moulton", "bdf", "euler", "resnet_d", "resnet_s", "resnet_s_cert", "postresnet", "fractional",
-        "midpoint", "verlet", "hamiltonian", "imex", "momentum", "lm", "lm_resnet", "multistep", "optimal", "poly2",
+        "midpoint", "verlet", "hamiltonian", "imex", "cpl", "sll", "aol", "sandwich", "momentum", "lm", "lm_resnet", "multistep", "optimal", "poly2",
         "revnet", "irevnet", "rk2", "rk4", "ssp_rk3", "theta", "backward_euler", "trapezoidal", "zerosnet",
         "zerosnet_opt", "zerosnet_tra"]  # fmt: skip
 

@@ -10,7 +10,7 @@ import stabzoo
 from stabzoo.methods.multistep import LinearMultistep
 
 FAMILIES = ["preresnet20", "lmresnet20", "lmresnet20_shared", "multistep20", "zerosnet20", "zerosnet20_opt", "zerosnet20_tra", "zerosnet164_opt",
-            "preresnet18", "zerosnet50_opt", "stable_resnet_d18", "stable_resnet_s11", "stable_resnet_s11_cert", "postresnet20",
+            "preresnet18", "zerosnet50_opt", "stable_resnet_d18", "stable_resnet_s11", "stable_resnet_s11_cert", "cpl_resnet11", "postresnet20",
             "implicit_resnet20", "implicit_resnet20_be"]  # fmt: skip
 NARROW = {"width": 4}
 
@@ -116,7 +116,18 @@ def test_weights_travel_through_timms_formats(tmp_path) -> None:
 
 @pytest.mark.parametrize(
     "name",
-    ["zerosnet20_opt", "zerosnet20_tra", "multistep20", "stable_resnet_d18", "stable_resnet_s11_cert", "hamiltonian20"],
+    [
+        "zerosnet20_opt",
+        "zerosnet20_tra",
+        "multistep20",
+        "stable_resnet_d18",
+        "stable_resnet_s11_cert",
+        "cpl_resnet11",
+        "sll_resnet11",
+        "aol_net11",
+        "sandwich_net11",
+        "hamiltonian20",
+    ],
 )
 def test_graphs(name: str) -> None:
     """torch.export, torch.fx and torch.compile see the whole network."""

@@ -40,7 +40,11 @@ def study_file(place: Path, **changes: Any) -> Path:
         "title": "Tiny",
         "description": "Two networks.",
         "networks": [
-            {"label": "certified", "model": "stable_resnet_s11_cert", "args": {"width": 8}},
+            {
+                "label": "certified",
+                "model": "stable_resnet_s11_cert",
+                "args": {"width": 8, "global_pool": "avg", "downsampling": "mean"},
+            },
             {"label": "plain", "model": "preresnet20", "args": {"width": 4}},
         ],
         "data": FEW.model_dump(mode="json"),

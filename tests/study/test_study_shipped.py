@@ -31,9 +31,9 @@ def test_every_network_can_be_built(name: str) -> None:
         for network in study.networks:
             if (key := f"{network.model} {network.args} {size}") not in built:
                 built.add(key)
-                model = timm.create_model(
-                    network.model, in_chans=3, num_classes=7, device="meta", **network.args
-                ).eval()
+                fixed = timm.get_pretrained_cfg(network.model).fixed_input_size  # type: ignore[union-attr]
+                args = ({"img_size": size} if fixed else {}) | network.args
+                model = timm.create_model(network.model, in_chans=3, num_classes=7, device="meta", **args).eval()
                 assert model(torch.zeros(1, 3, size, size, device="meta")).shape == (1, 7), network.label
 
 

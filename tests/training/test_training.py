@@ -19,7 +19,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from torch import Tensor
 
-import stabzoo  # noqa: F401
+import stabzoo
 from fixtures.commands import Run
 from fixtures.messages import raises, says
 from fixtures.processes import KILLED
@@ -30,10 +30,10 @@ from stabzoo.errors import ConfigError
 from stabzoo.evaluation.accuracy import accuracy
 from stabzoo.training.checkpoint import Checkpoints, pack, unpack
 from stabzoo.training.loop import Trainer, optimizer_of
-from stabzoo.training.networks import weights_sha256
+from stabzoo.training.networks import create, load_model, weights_sha256
 from stabzoo.training.normalized import NormalizedModel
 from stabzoo.training.session import Session
-from stabzoo.training.spec import Training
+from stabzoo.training.spec import RECIPES, Training, recipe, settings_of
 
 DIGITS = Digits(name="digits", size=8, test_images=1697, split_seed=0)
 BASIS: dict[str, Any] = {
@@ -55,6 +55,56 @@ def trainer(training: dict[str, Any], model: str = "zerosnet20_tra", **args: Any
     torch.manual_seed(0)
     network = timm.create_model(model, in_chans=1, num_classes=10, **{"width": 4, **args})
     return Trainer(NormalizedModel(network, images), images, Training(**{**BASIS, **training}), seed=5)
+
+
+# the loss and the settings that a model brings
+
+
+def test_a_margin_is_taken_from_the_logit_of_the_class() -> None:
+    """Before the logits are scaled; what is counted as right does not depend on it."""
+    images = load_images(DIGITS)
+    ((pixels, labels),) = images.testing([torch.arange(20)])
+    plain, asked = (trainer({"logit_scale": 3.0, "margin": margin}) for margin in (0.0, 0.5))
+    for each in (plain, asked):
+        each.network.eval()
+    loss, _, hits = asked.losses(pixels, labels)
+    logits = asked.network(pixels)
+    logits[torch.arange(20), labels] -= 0.5
+    torch.testing.assert_close(loss, torch.nn.functional.cross_entropy(3 * logits, labels))
+    assert loss > plain.losses(pixels, labels)[0]
+    assert hits == plain.losses(pixels, labels)[2]
+
+
+def test_what_models_bring_is_a_recipe_of_any_data() -> None:
+    """Every model's settings go with every shipped recipe, and a user's settings go over them."""
+    shipped = [path.stem for path in RECIPES.glob("*.yaml")]
+    bringing = {name for name in stabzoo.list_models() if settings_of(name)}
+    assert {"stable_resnet_s11_cert", "cpl_resnet11", "sandwich_net20"} <= bringing
+    assert settings_of("resnet18") == {}
+    for name in shipped:
+        for model in ("stable_resnet_s11_cert", "cpl_resnet11"):
+            assert recipe(name, settings_of(model)).margin == 0.25
+            assert recipe(name, settings_of(model) | {"margin": 1}).margin == 1
+    assert all(recipe("digits", settings_of(model)) for model in bringing)
+
+
+def test_a_model_is_trained_by_what_it_brings(run: Run, tmp_path: Path) -> None:
+    """For images of the data's size; not where a recipe is chosen."""
+    line = "train cpl_resnet11 --arg width=2 --size 8 --set epochs=1 --set batch_size=600 --threads 1 --folder"
+    assert run(f"{line} {tmp_path / 'own'}").status == 0
+    assert run(f"{line} {tmp_path / 'chosen'} --recipe digits").status == 0
+    own, chosen = (json.loads((tmp_path / name / "job.json").read_text())["training"] for name in ("own", "chosen"))
+    assert (own["optimizer"], own["margin"], own["logit_scale"]) == ("adamw", 0.25, 10)
+    assert (chosen["optimizer"], chosen["margin"], chosen["logit_scale"]) == ("momentum", 0, 1)
+
+
+def test_networks_of_one_size_are_built_for_the_images() -> None:
+    """Where the model's configuration says so, and no img_size is given."""
+    images = load_images(DIGITS)
+    assert create("stable_resnet_s11_cert", {"width": 2}, 0, images).network.grids[0] == (8, 8)
+    assert create("stable_resnet_s11_cert", {"width": 2, "img_size": 16}, 0, images).network.grids[0] == (16, 16)
+    assert create("stable_resnet_s11", {"width": 2}, 0, images).network.grids[0] == (32, 32)
+    assert load_model("cpl_resnet11", images, None)(torch.zeros(1, 1, 8, 8)).shape == (1, 10)
 
 
 # checkpoints

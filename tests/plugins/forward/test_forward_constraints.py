@@ -192,7 +192,9 @@ def test_what_is_constrained() -> None:
     ]
     assert s["stages.1.blocks.1.conv.weight"] == NormBound(math.sqrt(2), (8, 8))
     assert set(cert) - set(s) == {"stages.1.blocks.0.conv.weight", "stages.2.blocks.0.conv.weight"}
-    assert cert["stages.2.blocks.0.conv.weight"] == NormBound(0.5, (8, 8), 2)
+    assert cert["stages.2.blocks.0.conv.weight"] == NormBound(1.0, (2, 2), 2)
+    pooled = timm.create_model("stable_resnet_s11_cert", img_size=16, downsampling="mean").constraints()
+    assert pooled["stages.2.blocks.0.conv.weight"] == NormBound(0.5, (8, 8), 2)
     assert timm.create_model("postresnet20").constraints() == {}
 
 

@@ -7,7 +7,7 @@ from torch import nn
 
 import stabzoo
 from fixtures.messages import raises
-from stabzoo.errors import PluginError
+from stabzoo.errors import ConfigError, PluginError
 from stabzoo_forward.layers import DLayer, PoolingLayer, SLayer
 from stabzoo_forward.regularization import regularizer
 
@@ -103,6 +103,7 @@ def test_the_regulariser_is_table_1() -> None:
         ({"pool_cap": "inf"}, ("pool_cap", "finite")),
         ({"pool_cap": "much"}, ("pool_cap", "number", "'much'")),
         ({"head_cap": 0}, ("head_cap", "greater", "got 0")),
+        ({"downsampling": "max"}, ("downsampling", "'mean' or 'space-to-depth'")),
         ({"img_size": 30}, ("img_size", "multiples of 4", "got 30", "pad")),
         ({"img_size": (32, 18)}, ("img_size", "multiples of 4", "got (32, 18)")),
         ({"img_size": 0}, ("img_size", "height and width", "got 0")),
@@ -121,15 +122,38 @@ def test_any_size_is_computed() -> None:
     x = torch.randn(1, 3, 30, 17)
     for name in ("stable_resnet_d18", "stable_resnet_s11"):
         assert timm.create_model(name, width=4, img_size=(30, 17)).eval().forward_features(x).shape == (1, 16, 8, 5)
-    assert timm.create_model("stable_resnet_s11_cert", width=4).eval()(x).shape == (1, 10)
+    assert timm.create_model("stable_resnet_s11_cert", width=4, global_pool="avg").eval()(x[..., :16]).shape == (1, 10)
+
+
+def test_a_classifier_that_reads_every_pixel_has_one_size() -> None:
+    """It is built for img_size, keeps its place when it is replaced, and can be exchanged for a mean."""
+    model = timm.create_model("stable_resnet_s11_cert", width=4, img_size=(16, 8), num_classes=3).eval()
+    x = torch.randn(2, 3, 16, 8)
+    assert model(x).shape == (2, 3)
+    assert model.head.fc.weight.shape == (3, 16 * 4 * 2)
+    assert model.forward_head(model.forward_features(x), pre_logits=True).shape == (2, model.head_hidden_size)
+    with raises(AssertionError, "img_size", "(4, 2)"):
+        model(torch.randn(1, 3, 32, 16))
+    for pool, features in ((None, 128), ("avg", 16), ("flat", 128)):
+        model.reset_classifier(5, pool)
+        assert model.head.fc.weight.shape == (5, features)
+        assert model(x).shape == (2, 5)
+    model.reset_classifier(0, "")
+    assert model(x).shape == (2, 16, 4, 2)
+    with raises(ConfigError, "flat", "img_size"):
+        timm.create_model("preresnet20", global_pool="flat")
 
 
 def test_the_certificate_of_the_whole_network() -> None:
-    """||logits(x) - logits(y)|| <= head_cap (1/2 + pool_cap)^2 ||x - y||, on random weights at their bounds and for several caps."""
-    for seed, (cap, head) in enumerate(((0.5, 1.0), (1.0, 5.0), (3.0, 0.1))):
+    """||logits(x) - logits(y)|| <= head_cap p^2 ||x - y||, on random weights at their bounds and for several caps."""
+    options = [
+        {"downsampling": "mean", "pool_cap": cap, "global_pool": pool} for cap in (0.5, 3.0) for pool in ("avg", "flat")
+    ]
+    for seed, (option, head) in enumerate(zip([{}, *options], (1.0, 5.0, 0.1, 1.0, 2.0), strict=True)):
+        cap = option.get("pool_cap", 0.5)
         torch.manual_seed(seed)
         model = timm.create_model(
-            "stable_resnet_s11_cert", width=4, img_size=8, pool_cap=cap, head_cap=head, dtype=torch.float64
+            "stable_resnet_s11_cert", width=4, img_size=8, head_cap=head, dtype=torch.float64, **option
         ).eval()
         with torch.no_grad():
             for parameter in model.parameters():
