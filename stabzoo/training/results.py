@@ -11,27 +11,22 @@ from typing import Annotated
 
 import torch
 from pydantic import Field
-from safetensors import SafetensorError
-from safetensors.torch import load
 from torch import Tensor
 from torch.nn import functional
 
-from stabzoo.config import Strict, load_json, load_yaml, validate
+from stabzoo.config import Strict, load_yaml, validate
 from stabzoo.data.images import ImageDataset
-from stabzoo.data.loading import load_images
 from stabzoo.data.spec import Archived, Data, Digits
 from stabzoo.errors import ConfigError
 from stabzoo.evaluation.accuracy import iter_logits, num_correct, training_accuracy
 from stabzoo.evaluation.perturbations import perturbations
 from stabzoo.evaluation.spec import Clean, Constant, Evaluation, Fgsm, Gaussian, Pgd, Uniform
-from stabzoo.files import open_regular
-from stabzoo.networks.checkpoints import fit_weights
 from stabzoo.training.checkpoint import Checkpoints
-from stabzoo.training.networks import network_of
+from stabzoo.training.networks import load_finished
 from stabzoo.training.normalized import NormalizedModel
 from stabzoo.training.spec import Job
 
-__all__ = ["Conditions", "Evaluated", "calibration_error", "conditions", "evaluate", "load_trained"]
+__all__ = ["Conditions", "Evaluated", "calibration_error", "conditions", "evaluate"]
 
 BINS = 15
 CLEAN = Clean(kind="clean")
@@ -89,27 +84,6 @@ class Evaluated:
         return [(name, _spread(values)) for name, values in self.numbers.items()]
 
 
-def load_trained(folder: Path) -> tuple[Job, dict[str, Tensor]]:
-    """What a finished training has left in its folder.
-
-    Raises:
-        ConfigError: it has left nothing, or its files are damaged.
-    """
-    try:
-        job = validate(Job, load_json(folder / "job.json"), str(folder / "job.json"))
-        with open_regular(folder / "weights.safetensors") as file:
-            content = file.read()
-    except OSError as error:
-        raise ConfigError(
-            f"{error.filename}: cannot be read ({error.strerror or error}); expected the folder of a training that "
-            "`stabzoo train` has finished"
-        ) from None
-    try:
-        return job, load(content)
-    except (SafetensorError, KeyError, ValueError) as error:
-        raise ConfigError(f"{folder}: a file of this training is damaged ({error}); train it again") from None
-
-
 def evaluate(
     folders: Sequence[Path], asked: Path | None, root: Path, device: torch.device, workers: int = 0
 ) -> Evaluated:
@@ -125,7 +99,8 @@ def evaluate(
     diverged: list[Path] = []
     first: Job | None = None
     for folder in folders:
-        job, weights = load_trained(folder)
+        trained = load_finished(folder, root, workers)
+        job = trained.job
         first = first or job
         for name in ("model", "args", "data", "training"):
             if getattr(job, name) != getattr(first, name):
@@ -133,11 +108,7 @@ def evaluate(
                     f"{folder}: expected a training that differs from {folders[0]} in its seed alone, but its {name} "
                     "is another"
                 )
-        images = load_images(job.data, root, workers)
-        network = network_of(job, images)
-        fit_weights(network.network, weights, str(folder / "weights.safetensors"), job.model)
-        network = network.to(device).eval()
-        found = _measure(network, images, conditions(asked, job.data))
+        found = _measure(trained.network.to(device), trained.images, conditions(asked, job.data))
         if _diverged(folder) or not all(map(math.isfinite, found.values())):
             diverged.append(folder)
         for name, value in found.items():
@@ -148,7 +119,7 @@ def evaluate(
 def _diverged(folder: Path) -> bool:
     """Whether the training in ``folder`` ended at a loss that was not finite, as its last checkpoint says."""
     state, _ = Checkpoints(folder).newest()
-    return bool(state and state["progress"]["diverged"])
+    return bool(state and state.get("trainer", state)["progress"]["diverged"])  # a study's has more than the trainer
 
 
 def _measure(network: NormalizedModel, images: ImageDataset, evaluations: Sequence[Evaluation]) -> dict[str, float]:
