@@ -55,7 +55,7 @@ def run_hooked(model: nn.Module, x: Tensor, handles: Iterable[RemovableHandle]) 
 
 
 def in_parts(x: Tensor) -> tuple[Tensor, ...]:
-    """Images (B, C, H, W) in batches of at most `PIXELS`, one image at least: what passes at once must fit in memory."""
+    """Images (B, C, H, W) in batches of at most `PIXELS`: what is computed of them must fit in memory."""
     return x.split(max(1, PIXELS // max(1, x[0, :1].numel())))
 
 
