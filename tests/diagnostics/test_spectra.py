@@ -18,7 +18,8 @@ from stabzoo.diagnostics.spectra.operators import ConvOperator
 from stabzoo.diagnostics.spectra.periodic import periodic_norms
 from stabzoo.diagnostics.spectra.smallest import _by_block_qr, _by_half_fft, smallest_singular_value
 from stabzoo.diagnostics.spectra.zero_padding import certified_below, enclose_norm, torus_bound, touching
-from stabzoo.networks.resnet import ScaledConv2d, Shortcut1x1
+from stabzoo.networks.branch import ScaledConv2d
+from stabzoo.networks.resnet import Shortcut1x1
 
 GOLDEN = json.loads((Path(__file__).parent / "spectra.json").read_text())["cases"]
 ONES = torch.tensor([[1.0, 1, 1], [1, 1, 1], [1, 1, 1]], dtype=torch.float64)

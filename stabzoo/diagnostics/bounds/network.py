@@ -71,7 +71,7 @@ class ForwardBounds:
     @property
     def feature_sensitivity(self) -> Measurement:
         """The same for the unpooled features, before the final norm."""
-        return self._measurement(chain([b for b in self.blocks if b.name != "head"])[0], "product over the blocks")
+        return self._measurement(chain([b for b in self.blocks if not _is_head(b)])[0], "product over the blocks")
 
     @property
     def _size(self) -> tuple[float, float, str]:
@@ -139,6 +139,10 @@ class ForwardBounds:
         totals = (self.sensitivity.value, self.paper_sensitivity, self.growth.value, self.offset.value)
         table.add_row("network", self.sensitivity.note, *map(_shown, totals), f"{len(self.refused)} in all")
         return table
+
+
+def _is_head(block: StepBound) -> bool:
+    return block.name.rpartition(".")[2] == "head"
 
 
 def _shown(value: float | None) -> str:
@@ -365,7 +369,7 @@ def _joint_of(
     model: StagedNetwork, blocks: Sequence[StepBound], grid: tuple[int, int], iterations: int, seconds: float
 ) -> float | None:
     """Return the joint bound of the logits, where all pieces are steps of the right form."""
-    body = [b for b in blocks if b.name.rpartition(".")[2] != "head" and b.theorem != "identity"]
+    body = [b for b in blocks if not _is_head(b) and b.theorem != "identity"]
     if len(body) < 2 or not isinstance(body[0].form, Kernel):
         return None
     steps = [b.form for b in body[1:] if isinstance(b.form, ReluStep)]

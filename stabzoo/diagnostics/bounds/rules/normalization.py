@@ -11,6 +11,7 @@ from torch import Tensor, nn
 
 from stabzoo.diagnostics.bounds.genuine import altered
 from stabzoo.diagnostics.bounds.step_bound import Shape, StepBound, rounded_up
+from stabzoo.diagnostics.spectra.folding import scale_and_shift
 
 __all__ = [
     "BATCH_NORMS",
@@ -39,17 +40,7 @@ def fold_batch_norm(norm: nn.Module) -> tuple[Tensor, Tensor] | None:
         raise ValueError(reason)
     if not isinstance(norm, nn.modules.batchnorm._BatchNorm):
         return None
-    if norm.training or norm.running_var is None or norm.running_mean is None:
-        raise ValueError("a batch norm that uses the batch's statistics couples the images: call model.eval()")
-    scale = (norm.running_var.detach().double().cpu() + norm.eps).rsqrt()
-    if norm.weight is not None:
-        scale = scale * norm.weight.detach().double().cpu()
-    shift = -norm.running_mean.detach().double().cpu() * scale
-    if norm.bias is not None:
-        shift = shift + norm.bias.detach().double().cpu()
-    if not bool(torch.cat([scale, shift]).isfinite().all()):
-        raise ValueError("a batch norm's running variance is negative or not finite: its scale is not a number")
-    return scale, shift
+    return scale_and_shift(norm)
 
 
 def batch_norm(norm: nn.Module, shape: Shape) -> StepBound:
