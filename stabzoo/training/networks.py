@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import hashlib
 import json
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import timm
 import torch
@@ -22,7 +23,7 @@ from stabzoo.errors import ConfigError
 from stabzoo.files import open_regular, write_atomically
 from stabzoo.networks.checkpoints import checkpoint_filter_fn, fit_weights, read_weights
 from stabzoo.networks.staged import StagedNetwork
-from stabzoo.registry.catalogue import unknown_name
+from stabzoo.registry.catalogue import catalogue, unknown_name
 from stabzoo.training.normalized import NormalizedModel
 from stabzoo.training.spec import Job
 
@@ -36,9 +37,11 @@ __all__ = [
     "load_finished",
     "load_model",
     "network_of",
+    "own_size",
     "weights_sha256",
 ]
 
+OF_TIMM = re.compile("(hf[-_]hub|local-dir|modelscope|ms-hub):")  # what timm builds that is no name of a model
 JOB, WEIGHTS = "job.json", "weights.safetensors"
 """What a training leaves in its folder, that of a study's run too: what it was, and the weights to be used."""
 
@@ -119,6 +122,21 @@ def load_finished(folder: Path, root: Path, workers: int = 0) -> FinishedTrainin
     return FinishedTraining(job, images, network.eval())
 
 
+class OwnSize(NamedTuple):
+    """Pixels a side that a model is made for; whether it is built for them, and another size is an argument."""
+
+    pixels: int
+    fixed: bool
+
+
+def own_size(name: str) -> OwnSize | None:
+    """What timm says of the input of a model; None of those of stabzoo, which take any, and of names it has not."""
+    if name.partition(".")[0] in catalogue().models or not timm.is_model(name):
+        return None
+    config = timm.get_pretrained_cfg(name)
+    return None if config is None else OwnSize(config.input_size[-1], bool(config.fixed_input_size))
+
+
 def load_model(
     name: str,
     images: ImageDataset,
@@ -133,7 +151,7 @@ def load_model(
     Raises:
         ConfigError: no such model, it cannot be built, or the checkpoint does not fit it.
     """
-    if not timm.is_model(name):
+    if not timm.is_model(name) and not OF_TIMM.match(name):
         raise unknown_name("model", name, timm.list_models())
     args = dict(args or {})
     if not args.get("pretrained"):
