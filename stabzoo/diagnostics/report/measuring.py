@@ -34,7 +34,8 @@ __all__ = ["diagnose"]
 LOOKED_AT = 64  # images on which a network must not answer all alike
 SOLVED = 4  # images at whose solutions the eigenvalues of implicit steps are measured
 TIGHT = 64  # pixels a side up to which zero-padded norms are enclosed to 1e-6: beyond, a report would take minutes
-STARTS = 8  # images from which the search for a large sensitivity starts
+STARTS = 8  # images from which the search for a large sensitivity starts; fewer large ones, or a step takes too long
+PIXELS = 2**17  # of them all
 STEPS = 200  # gradient steps of the joint bound, if there is time; beyond, it hardly falls
 
 Tell: TypeAlias = Callable[[str, float], None]
@@ -112,13 +113,14 @@ class _Measuring:
     def __init__(self, model: nn.Module, data: LabelledImages, sigma: float, seconds: float) -> None:
         self.model, self.data, self.sigma, self.seconds = model, data, sigma, seconds
         noise = torch.randn(data.images.shape, generator=torch.Generator().manual_seed(0))
+        self.starts = max(1, min(STARTS, PIXELS // data.images[0, 0].numel()))
         self.noise = sigma * data.scale * noise.to(data.images.device)
 
     def parts(self, a_pass: float, *, smallest: bool) -> list[_Part]:
         """All but the condition numbers, in the order in which they are measured."""
         images = len(self.data.images)
         modules = sum(1 for _ in self.model.modules())
-        search = min(self.seconds, STARTS * 400 * a_pass)
+        search = min(self.seconds, self.starts * 400 * a_pass)
         return [
             _Part("answers under noise", self.steadiness, 2 * images * a_pass),
             _Part("perturbation growth", self.growth, 2 * images * a_pass),
@@ -157,7 +159,7 @@ class _Measuring:
 
     def attack(self) -> dict[str, Any]:
         """From the first images, as long as there is time."""
-        return {"attack": sensitivity_attack(self.model, self.data.images[:STARTS], seconds=self.seconds)}
+        return {"attack": sensitivity_attack(self.model, self.data.images[: self.starts], seconds=self.seconds)}
 
     def angles(self) -> dict[str, Any]:
         """Within and between the classes of the images."""

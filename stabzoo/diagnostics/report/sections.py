@@ -91,8 +91,10 @@ def _bounds(found: Diagnosis) -> Section | None:
         )
         for step in bounds.blocks
     ]
-    totals = (bounds.sensitivity.value, bounds.paper_sensitivity, bounds.growth.value, bounds.offset.value)
-    rows.append(("network", *map(_number, totals), bounds.sensitivity.note, ""))
+    if len(rows) > 1:
+        totals = (bounds.sensitivity.value, bounds.paper_sensitivity, bounds.growth.value, bounds.offset.value)
+        known = math.isfinite(bounds.sensitivity.value)
+        rows.append(("network", *map(_number, totals), bounds.sensitivity.note if known else "", ""))
     searched = ""
     if found.attack is not None:
         attack = found.attack.sensitivity
