@@ -201,7 +201,7 @@ def _bounds(operators: list[ConvOperator]) -> dict[ConvOperator, Measurement]:
     """Return the torus' bound of each zero-padded operator; those of one shape share the work."""
     batches: dict[tuple[Any, ...], list[ConvOperator]] = {}
     for x in operators:
-        if x.mode == "zeros" and not x.pointwise:
+        if x.mode == "zeros" and not x.patchwise:
             key = x.weight.shape, x.grid, x.stride, x.dilation, x.groups, x.padding
             batches.setdefault(key, []).append(x)
     return {x: bound for batch in batches.values() for x, bound in zip(batch, torus_bounds(batch), strict=True)}
@@ -212,7 +212,7 @@ def singular_values(layer: nn.Module, input_size: tuple[int, int]) -> Tensor:
     """Return all singular values of a layer, descending, exactly: min(rows, columns) of them, float64.
 
     Args:
-        layer: Linear, Conv2d or Conv1d; periodic and pointwise convolutions of any size, others up to 2048 rows or
+        layer: Linear, Conv2d or Conv1d; periodic and patchwise convolutions of any size, others up to 2048 rows or
             columns.
         input_size: Height and width of the input; of no importance for linear layers.
 
@@ -228,8 +228,8 @@ def singular_values(layer: nn.Module, input_size: tuple[int, int]) -> Tensor:
 
 def _all_values(operator: ConvOperator) -> Tensor:
     groups = [operator.group(g) for g in range(operator.groups)]
-    if operator.pointwise:
-        small = torch.linalg.svdvals(torch.stack([g.weight[..., 0, 0] for g in groups])).flatten()
+    if operator.patchwise:
+        small = torch.linalg.svdvals(torch.stack([g.weight.flatten(1) for g in groups])).flatten()
         values = small.repeat(math.prod(operator.output_grid)).sort(descending=True).values
         return F.pad(values, (0, min(operator.dimensions) - len(values)))  # pixels that a stride skips
     if operator.shift_invariant:
@@ -247,10 +247,11 @@ def _all_values(operator: ConvOperator) -> Tensor:
 
 @torch.no_grad()
 def operator_norm(operator: ConvOperator) -> Measurement:
-    """Return the norm of a convolution's operator: exact for pointwise and periodic ones, else an upper bound."""
-    if operator.pointwise:
-        matrices = operator.weight.view(operator.groups, -1, operator.weight.shape[1])
-        return Measurement(float(torch.linalg.matrix_norm(matrices, 2).max()), "exact", "pointwise")
+    """Return the norm of a convolution's operator: exact for patchwise and periodic ones, else an upper bound."""
+    if operator.patchwise:
+        matrices = operator.weight.reshape(operator.groups, -1, operator.weight[0].numel())
+        note = "pointwise" if operator.pointwise else "patch by patch"
+        return Measurement(float(torch.linalg.matrix_norm(matrices, 2).max()), "exact", note)
     if operator.shift_invariant:
         taps = polyphase(
             operator.weight.view(operator.groups, -1, *operator.weight.shape[1:]), operator.stride, operator.dilation
@@ -285,7 +286,7 @@ def _measure(
         norm, least = (Measurement(float(values[i]), "exact", how) for i in (0, -1))
         return row(norm, norm, least if smallest else None)
     assert operator is not None
-    if operator.pointwise or operator.shift_invariant:
+    if operator.patchwise or operator.shift_invariant:
         norm = operator_norm(operator)
         if not smallest:
             return row(norm, norm)

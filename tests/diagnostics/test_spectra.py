@@ -369,6 +369,23 @@ def test_refusals() -> None:
         smallest_singular_value(ConvOperator.of(conv(twice, 2, padding=1), (32, 32)))
 
 
+@pytest.mark.parametrize(
+    ("kernel", "stride", "groups", "side"), [(2, 2, 1, 6), (3, 4, 2, 7), (4, 4, 1, 4), (2, 3, 4, 5)]
+)
+def test_patches_that_do_not_overlap_are_exact(kernel: int, stride: int, groups: int, side: int) -> None:
+    """The singular values are those of the whole matrix, pixels that nothing reads included."""
+    torch.manual_seed(0)
+    conv = nn.Conv2d(4, 8, kernel, stride, groups=groups)
+    truth = torch.linalg.svdvals(ConvOperator.of(conv, (side, side)).dense())
+    norm = conv_norm(conv, (side, side))
+    assert norm.kind == "exact"
+    assert norm.value == pytest.approx(float(truth[0]), rel=1e-12)
+    torch.testing.assert_close(singular_values(conv, (side, side)), truth, atol=1e-12, rtol=1e-12)
+    (layer,) = layer_norms(nn.Sequential(conv).eval(), (4, side, side), smallest=True)
+    assert layer.smallest is not None
+    assert layer.smallest.value == pytest.approx(float(truth[-1]), abs=1e-12)
+
+
 def normed(norm: nn.BatchNorm2d) -> nn.BatchNorm2d:
     """With numbers as a training leaves them."""
     nn.init.uniform_(norm.weight, -2, 2)

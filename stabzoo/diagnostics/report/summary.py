@@ -51,7 +51,8 @@ def _sensitivity(found: Diagnosis) -> Iterator[str]:
     if bounds is None or not math.isfinite(bounds.sensitivity.value):
         if bounds is not None:
             said = f"; {seen} as they went in, and others may be worse" if seen else ""
-            yield f"Nothing is proved of how far apart two images come out{said}. Why: {bounds.sensitivity.note.removeprefix('network: ')}."
+            why = bounds.sensitivity.note.removeprefix("network: ")
+            yield f"Nothing is proved of how far apart two images come out{said}. Why: {why}."
         return
     proved = bounds.sensitivity.value
     if not attack:
