@@ -308,7 +308,7 @@ def diagnose(
     device: Device = "cpu",
     images: Annotated[int | None, option("How many test images; by default 256, fewer of large ones.")] = None,
     sigma: Annotated[float, option("Noise whose growth is measured, on pixels in [0, 1]; by default 0.1.")] = 0.1,
-    seconds: Annotated[float, option("For each of two searches that get better with time; by default 15.")] = 15.0,
+    seconds: Annotated[float, option("For each of two searches that get better with time; by default 10.")] = 10.0,
     condition_numbers: Annotated[bool, option("Also of each block: minutes for a deep network.")] = False,
     smallest: Annotated[bool, option("Also each layer's smallest singular value.")] = False,
     folder: Annotated[Path | None, option("Also write diagnosis.html and diagnosis.json there.")] = None,

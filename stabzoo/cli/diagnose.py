@@ -77,6 +77,8 @@ def diagnose_model(
             raise ConfigError(f"{name}: expected {unit} above 0, got {value}")
     device = this_process(asked.device).device
     subject = _trained(asked) if Path(asked.name).is_dir() else _built(asked)
+    if folder is not None:
+        _make(folder)  # before minutes are spent
     with _Progress(f"diagnose {subject.name}") as progress:
         found = diagnose(
             subject.model.to(device),
@@ -165,12 +167,18 @@ def _print(console: Console, found: Diagnosis) -> None:
         console.print(f"\n{part}: left out, {reason}", style="yellow")
 
 
+def _make(folder: Path) -> None:
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise ConfigError(f"{error.filename or folder}: cannot be written ({error.strerror or error})") from error
+
+
 def _write(found: Diagnosis, folder: Path) -> None:
     from stabzoo.diagnostics.report.page import page
 
+    text = json.dumps(found.to_dict(), indent=1, allow_nan=False) + "\n"
     try:
-        folder.mkdir(parents=True, exist_ok=True)
-        text = json.dumps(found.to_dict(), indent=1, allow_nan=False) + "\n"
         for file, content in (("diagnosis.html", page(found)), ("diagnosis.json", text)):
             write_atomically(folder / file, content.encode())
     except OSError as error:

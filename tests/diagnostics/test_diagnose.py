@@ -85,7 +85,7 @@ def test_condition_numbers_on_request() -> None:
     torch.manual_seed(0)
     model = timm.create_model("preresnet20", in_chans=1, width=4).eval()
     data = load_labelled_images(DIGITS, Path(), 12)
-    found = diagnose(model, data, name="narrow", condition_numbers=True)
+    found = diagnose(model, data, name="narrow", condition_numbers=True, seconds=0.1)
     assert [block.formula.kind for block in found.conditioning].count("heuristic") == len(found.conditioning) == 9
     first = found.conditioning[0]
     assert first.linear.value.kind == "exact"
@@ -100,7 +100,8 @@ def test_the_equations_of_implicit_steps() -> None:
     """What is proved of them beside how they were solved; explicit networks have no such section."""
     torch.manual_seed(0)
     model = timm.create_model("implicit_resnet20", in_chans=1, width=4).eval()
-    found = diagnose(model, load_labelled_images(DIGITS, Path(), 12), name="narrow", condition_numbers=True)
+    data = load_labelled_images(DIGITS, Path(), 12)
+    found = diagnose(model, data, name="narrow", condition_numbers=True, seconds=0.1)
     says(found.skipped["condition numbers"], "implicit steps", "not computed")
     assert {proved.proof for proved in found.well_posed} == {"contraction"}
     section = next(s for s in sections(found) if s.title.startswith("Equations"))

@@ -24,11 +24,15 @@ def parse_arguments(arguments: Iterable[str]) -> dict[str, Any]:
     Raises:
         ConfigError: an argument is not of this form, or a name is given twice.
     """
-    found = parse_settings(arguments, object, "--arg")
-    return {
-        name: float(value) if isinstance(value, str) and DECIMAL.fullmatch(value) else value
-        for name, value in found.items()
-    }
+    return {name: _floats(value) for name, value in parse_settings(arguments, object, "--arg").items()}
+
+
+def _floats(value: Any) -> Any:
+    if isinstance(value, dict):
+        return {key: _floats(entry) for key, entry in value.items()}
+    if isinstance(value, list):
+        return [_floats(entry) for entry in value]
+    return float(value) if isinstance(value, str) and DECIMAL.fullmatch(value) else value
 
 
 def parse_settings(settings: Iterable[str], scheme: type, option: str = "--set") -> dict[str, Any]:

@@ -35,7 +35,7 @@ LOOKED_AT = 64  # images on which a network must not answer all alike
 SOLVED = 4  # images at whose solutions the eigenvalues of implicit steps are measured
 TIGHT = 64  # pixels a side up to which zero-padded norms are enclosed to 1e-6: beyond, a report would take minutes
 STARTS = 8  # images from which the search for a large sensitivity starts; fewer large ones, or a step takes too long
-PIXELS = 2**17  # of them all
+PIXELS = 2**16  # of them all
 STEPS = 200  # gradient steps of the joint bound, if there is time; beyond, it hardly falls
 
 Tell: TypeAlias = Callable[[str, float], None]
@@ -57,7 +57,7 @@ def diagnose(
     name: str,
     checkpoint: str | None = None,
     sigma: float = 0.1,
-    seconds: float = 15.0,
+    seconds: float = 10.0,
     condition_numbers: bool = True,
     smallest: bool = False,
     tell: Tell = lambda part, done: None,
