@@ -79,7 +79,7 @@ def diagnose_model(
     subject = _trained(asked) if Path(asked.name).is_dir() else _built(asked)
     if folder is not None:
         _make(folder)  # before minutes are spent
-    with _Progress(f"diagnose {subject.name}") as progress:
+    with _Progress() as progress:
         found = diagnose(
             subject.model.to(device),
             subject.data.to(device),
@@ -145,8 +145,8 @@ def _normalization(model: nn.Module) -> tuple[tuple[float, ...], tuple[float, ..
 class _Progress(Bar):
     """What is measured now, on the terminal's error stream, so that a piped report is the report alone."""
 
-    def __init__(self, before: str) -> None:
-        super().__init__(new_console(stream=sys.stderr), before, "{task.fields[part]}")
+    def __init__(self) -> None:
+        super().__init__(new_console(stream=sys.stderr), "{task.fields[part]}", "")
         self._task = self._bar.add_task("", total=1.0, part="")
 
     def tell(self, part: str, done: float) -> None:

@@ -105,7 +105,7 @@ def test_the_equations_of_implicit_steps() -> None:
     says(found.skipped["condition numbers"], "implicit steps", "not computed")
     assert {proved.proof for proved in found.well_posed} == {"contraction"}
     section = next(s for s in sections(found) if s.title.startswith("Equations"))
-    says(section.meaning, "well-posed by contraction", "not solved none")  # what all seven rows say
+    says(section.meaning, "well-posed by: contraction", "not solved: none")  # what all seven rows say
     assert json.dumps(found.to_dict()["implicit_steps"], allow_nan=False)
     rows = [dict(zip(section.columns, row, strict=True)) for row in section.rows]
     assert len(rows) == 7
@@ -129,7 +129,7 @@ def test_columns_that_carry_nothing_are_left_out() -> None:
     found = Section("t", "Meaning.", ("name", "note", "kind", "value"), rows).informative()
     assert found.columns == ("name", "value")
     assert found.rows == (("a", "1"), ("b", "2"), ("c", "2"))
-    says(found.meaning, "Meaning.", "kind exact")
+    says(found.meaning, "Meaning.", "kind: exact")
     assert Section("t", "", ("name", "kind"), (("a", "exact"),)).informative().columns == ("name", "kind")
 
 

@@ -127,11 +127,11 @@ class _Measuring:
             _Part("features", self.features, 4 * a_pass),
             _Part("forward bounds", self.bounds, self.seconds / 2),
             _Part("layer norms", partial(self.norms, smallest=smallest), 0.05 * modules),
-            _Part("search for a large sensitivity", self.attack, search),
+            _Part("attack", self.attack, search),
             _Part("principal angles", self.angles, images * a_pass),
             _Part("batch norms", self.batch_norms, 2 * images * a_pass),
             _Part("class probabilities", self.answers, 15 * a_pass),
-            _Part("equations of implicit steps", self.equations, 8 * a_pass),
+            _Part("implicit steps", self.equations, 8 * a_pass),
         ]
 
     def steadiness(self) -> dict[str, Any]:

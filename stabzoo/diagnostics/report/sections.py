@@ -37,10 +37,10 @@ class Section:
             if cells <= {"", "–"}:
                 continue
             if len(cells) == 1 and len(self.rows) > 2:
-                constant.append(f"{self.columns[i]} {cells.pop()}")
+                constant.append(f"{self.columns[i]}: {cells.pop()}")
             else:
                 kept.append(i)
-        said = f" In every row: {', '.join(constant)}." if constant else ""
+        said = f" In every row, {'; '.join(constant)}." if constant else ""
         rows = tuple(tuple(row[i] for i in kept) for row in self.rows)
         return replace(self, meaning=self.meaning + said, columns=tuple(self.columns[i] for i in kept), rows=rows)
 

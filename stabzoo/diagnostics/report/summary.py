@@ -101,13 +101,12 @@ def _layers(found: Diagnosis) -> Iterator[str]:
     norms = [layer for layer in found.norms or () if math.isfinite(layer.upper.value)]
     if not norms:
         return
-    above = sum(layer.upper.value > 1 for layer in norms)
     largest = max(norms, key=lambda layer: layer.upper.value)
-    kind = "" if largest.upper.kind == "exact" else "at most "
-    yield (
-        f"{above} of {len(norms)} layers expand (their norm may be above 1), most of all {largest.name} "
-        f"({kind}{largest.upper.value:.3g})."
-    )
+    size = f"{'' if largest.upper.kind == 'exact' else 'at most '}{largest.upper.value:.3g}"
+    if above := sum(layer.upper.value > 1 for layer in norms):
+        yield f"{above} of {len(norms)} layers may expand, for their norm is not below 1: most {largest.name}, {size}."
+    else:
+        yield f"No layer expands: the largest norm is that of {largest.name}, {size}."
 
 
 def _dead(found: Diagnosis) -> Iterator[str]:
