@@ -19,7 +19,7 @@ from torch import Tensor
 
 from stabzoo.data.loading import load_images
 from stabzoo.data.spec import Digits
-from stabzoo.evaluation.accuracy import accuracies, num_correct
+from stabzoo.evaluation.accuracy import measure, num_correct
 from stabzoo.evaluation.attacks import fgsm, pgd
 from stabzoo.evaluation.spec import AutoAttack, Clean, Fgsm, Pgd
 from stabzoo.study.execution.networks import build
@@ -110,7 +110,7 @@ def strength() -> None:
         found, seconds = [], []
         for evaluation in asked:
             start = time.process_time()
-            found += accuracies(network.eval(), few, [evaluation])
+            found += measure(network.eval(), few, [evaluation])
             seconds.append(time.process_time() - start)
         print(
             f"| {title} |",

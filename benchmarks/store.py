@@ -56,7 +56,7 @@ def fill(study: Study, folder: Path) -> None:
                     diverged=False,
                     weights_sha256="0" * 64,
                     measured=tuple(
-                        Measured(evaluation=entry, accuracy=90.0 - 5 * position - (seed * 7919 + i) % 100 / 10)
+                        Measured(evaluation=entry, value=90.0 - 5 * position - (seed * 7919 + i) % 100 / 10)
                         for position, entry in enumerate((Clean(kind="clean"), *study.evaluations[1:]))
                     ),
                     seconds=1.5,

@@ -21,8 +21,9 @@ if TYPE_CHECKING:
     from stabzoo.diagnostics.bounds.network import forward_bounds
     from stabzoo.diagnostics.bounds.rules.normalization import fold_batch_norm
     from stabzoo.diagnostics.bounds.step_bound import StepBound
-    from stabzoo.diagnostics.layers import conv_norm
+    from stabzoo.diagnostics.layers import conv_norm, operator_norm
     from stabzoo.diagnostics.measurement import Measurement
+    from stabzoo.diagnostics.spectra.operators import ConvOperator
     from stabzoo.diagnostics.spectra.periodic import periodic_norms
     from stabzoo.discretization import BranchKind, Discretization, Place, Shape
     from stabzoo.errors import ConfigError
@@ -44,6 +45,7 @@ if TYPE_CHECKING:
         TruncatedSolve,
     )
     from stabzoo.methods.multistep import NOT_DECIDED, LinearMultistep
+    from stabzoo.metric import Evaluation, Metric
     from stabzoo.networks.branch import BranchSite
     from stabzoo.networks.checkpoints import checkpoint_filter_fn
     from stabzoo.networks.staged import StagedNetwork
@@ -67,8 +69,10 @@ _PUBLIC = {
     "BranchKind": "discretization",
     "BranchSite": "networks.branch",
     "ConfigError": "errors",
+    "ConvOperator": "diagnostics.spectra.operators",
     "ConvergenceWarning": "implicit.report",
     "Discretization": "discretization",
+    "Evaluation": "metric",
     "ExplicitFamily": "schemes",
     "ExplicitMultistep": "schemes",
     "ExplicitRungeKutta": "schemes",
@@ -81,6 +85,7 @@ _PUBLIC = {
     "LinearMultistep": "methods",
     "Measurement": "diagnostics.measurement",
     "Method": "methods",
+    "Metric": "metric",
     "MultistepStep": "networks.steps",
     "NOT_DECIDED": "methods",
     "OneLeg": "methods",
@@ -120,6 +125,7 @@ _PUBLIC = {
     "milne_simpson": "families",
     "named_method": "families",
     "nystrom": "families",
+    "operator_norm": "diagnostics.layers",
     "periodic_norms": "diagnostics.spectra.periodic",
     "perturbation_penalty": "implicit.regularizers",
     "refresh": "zoo",
@@ -137,8 +143,10 @@ __all__ = [  # a literal, for type checkers
     "BranchKind",
     "BranchSite",
     "ConfigError",
+    "ConvOperator",
     "ConvergenceWarning",
     "Discretization",
+    "Evaluation",
     "ExplicitFamily",
     "ExplicitMultistep",
     "ExplicitRungeKutta",
@@ -151,6 +159,7 @@ __all__ = [  # a literal, for type checkers
     "LinearMultistep",
     "Measurement",
     "Method",
+    "Metric",
     "MultistepStep",
     "OneLeg",
     "PartitionedRungeKutta",
@@ -189,6 +198,7 @@ __all__ = [  # a literal, for type checkers
     "milne_simpson",
     "named_method",
     "nystrom",
+    "operator_norm",
     "periodic_norms",
     "perturbation_penalty",
     "refresh",

@@ -14,7 +14,7 @@ from typing import Any
 
 from stabzoo.discretization import Discretization
 from stabzoo.errors import ConfigError, PluginError, PluginWarning, enumeration
-from stabzoo.methods import NOT_DECIDED, NotDecided, OwnNetwork, OwnStep
+from stabzoo.methods import NOT_DECIDED, NotDecided, OwnStep
 from stabzoo.registry.catalogue import Catalogue, catalogue, unknown_name
 from stabzoo.registry.discovery import Plugin
 from stabzoo.registry.guard import failure_text, plugin_code
@@ -93,10 +93,10 @@ class SchemeReport:
         if order_text(self.claim.order) != order:
             verdict = undecided if self.card.order is NOT_DECIDED else f"proved: {order}"
             found.append(f"claims {order_text(self.claim.order)}; {verdict}")
-        if isinstance(self.card.method, OwnNetwork):  # nothing says that it has the coefficients
-            found.append(f"claims stability {self.claim.stability}; {undecided}")
-        elif self.claim.stability != self.card.status:
-            found.append(f"claims stability {self.claim.stability}; proved: {self.card.status} ({self.card.reason})")
+        if self.claim.stability != self.card.status:
+            status = self.card.status
+            verdict = status if status == "not decided" else f"proved: {status}"
+            found.append(f"claims stability {self.claim.stability}; {verdict} ({self.card.reason})")
         claims = {**_stiff_claims(self.claim), **_geometric_claims(self.claim)}
         for name, claimed in claims.items():
             if isinstance(claimed, bool) and (proved := {**STIFF, **GEOMETRIC}[name](self.card)) is not claimed:

@@ -12,7 +12,7 @@ import re
 from collections.abc import Mapping
 from fractions import Fraction
 from pathlib import Path
-from typing import Annotated, Any, ClassVar, TypeVar, get_args
+from typing import TYPE_CHECKING, Annotated, Any, ClassVar, TypeVar, get_args
 
 import yaml
 from pydantic import (
@@ -30,6 +30,9 @@ from pydantic_core import to_json
 from stabzoo.errors import ConfigError, quoted, shortened
 from stabzoo.files import open_regular
 from stabzoo.methods.multistep import exact
+
+if TYPE_CHECKING:
+    from zipfile import Path as ZipPath
 
 __all__ = [
     "FileName",
@@ -68,9 +71,18 @@ MAX_MISTAKES = 20
 """Lines of an error message; a list of the wrong kind has one mistake an entry."""
 
 
+def _is_model(annotation: Any) -> bool:
+    return isinstance(annotation, type) and issubclass(annotation, BaseModel)
+
+
+def _derived(model: type[BaseModel]) -> list[type[BaseModel]]:
+    """A model and all that are derived from it: a field may hold any of them, told by a tag."""
+    return [model, *(found for cls in model.__subclasses__() for found in _derived(cls))]
+
+
 def _models(annotation: Any) -> list[type[BaseModel]]:
     """The models that a field may hold, in a container, an option or a union."""
-    if hasattr(annotation, "model_fields"):
+    if _is_model(annotation):
         return [annotation]
     return [model for part in get_args(annotation) for model in _models(part)]
 
@@ -79,16 +91,22 @@ def _accepted(model: type[BaseModel], location: tuple[int | str, ...]) -> list[s
     """Names of the fields accepted beside ``location`` (empty when the place is not a model's)."""
     here: Any = model
     for key in location[:-1]:
-        fields = getattr(here, "model_fields", None)
-        if fields is None:  # the key of a container, or the tag that chose one of a union's models
+        fields = here.model_fields if _is_model(here) else None
+        if fields is None or (key not in fields and here.__subclasses__()):  # a container's key, or a tag that chose
             models = _models(here)
-            tagged = [m for m in models if any(key in get_args(field.annotation) for field in m.model_fields.values())]
-            here = tagged[0] if tagged else models[0] if len(models) == 1 else here
+            tagged = [
+                found
+                for model in models
+                for found in _derived(model)
+                if any(key in get_args(field.annotation) for field in found.model_fields.values())
+            ]
+            here = tagged[-1] if tagged else models[0] if len(models) == 1 else here
         elif key in fields:
             here = fields[key].annotation
         else:
             return []
-    return list(getattr(here, "model_fields", {}))
+    fields = here.model_fields if _is_model(here) else {}
+    return [name for name, field in fields.items() if field.repr]  # one that is not shown is filled in
 
 
 def explain(error: ValidationError, model: type[BaseModel]) -> str:
@@ -112,14 +130,14 @@ def explain(error: ValidationError, model: type[BaseModel]) -> str:
     return "\n".join(lines)
 
 
-def validate(model: type[Model], data: Any, source: str) -> Model:
-    """Validate ``data`` against ``model``.
+def validate(model: type[Model], data: Any, source: str, context: Mapping[str, Any] | None = None) -> Model:
+    """Validate ``data`` against ``model``, in pydantic's ``context``.
 
     Raises:
         ConfigError: with ``source`` (a file, a plugin, a model name) and one line per mistake.
     """
     try:
-        return model.model_validate(data)
+        return model.model_validate(data, context=context)
     except ValidationError as error:
         reasons = explain(error, model)
         indented = reasons.replace("\n", "\n  ")
@@ -215,7 +233,7 @@ def _refusal(node: yaml.Node, problem: str) -> yaml.MarkedYAMLError:
     return yaml.MarkedYAMLError(None, None, shortened(problem), node.start_mark)
 
 
-def load_yaml(path: Path) -> Mapping[str, Any]:
+def load_yaml(path: Path | ZipPath) -> Mapping[str, Any]:
     """Read a YAML mapping, safely: of plain text as YAML 1.2 has it, of finite numbers, no key written twice.
 
     Raises:
@@ -271,7 +289,7 @@ def _no_number(text: str) -> None:
     raise ValueError(f"expected finite numbers, got {text}")
 
 
-def _content(path: Path, most: int) -> bytes:
+def _content(path: Path | ZipPath, most: int) -> bytes:
     with open_regular(path) if isinstance(path, Path) else path.open("rb") as file:  # or a zipfile.Path, in an archive
         content = file.read(most + 1)
     if len(content) > most:

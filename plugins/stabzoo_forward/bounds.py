@@ -23,8 +23,7 @@ import math
 import torch
 from torch import Tensor, nn
 
-from stabzoo import Kernel, ReluStep, StepBound, conv_norm, fold_batch_norm, joint_sensitivity
-from stabzoo.diagnostics import ConvOperator
+from stabzoo import ConvOperator, Kernel, ReluStep, StepBound, conv_norm, fold_batch_norm, joint_sensitivity
 
 __all__ = ["d_bound", "pooling_bound", "post_bound", "s_bound"]
 

@@ -13,7 +13,7 @@ import torch.nn.functional as F
 from timm.layers import SqueezeExcite
 from torch import Tensor, nn
 
-from stabzoo import BranchSite, StepBound, conv_norm, fold_batch_norm
+from stabzoo import BranchSite, ConvOperator, StepBound, fold_batch_norm, operator_norm
 
 __all__ = ["AntisymmetricBranch", "ParabolicBranch", "SqueezeExciteBranch", "TransposableConv2d"]
 
@@ -39,6 +39,18 @@ class TransposableConv2d(nn.Conv2d):
         if transposed:
             return F.conv_transpose2d(input, kernel, None, 1, 1)
         return F.conv2d(input, kernel, None, 1, 1)
+
+    def operator(self, grid: tuple[int, int], scale: Tensor | None = None) -> ConvOperator:
+        """What `forward` computes of images of one size, its channels times ``scale`` (C',).
+
+        Raises:
+            ValueError: a subclass has a forward of its own; the weights are complex, or not finite.
+        """
+        if type(self).forward is not TransposableConv2d.forward:
+            raise ValueError(f"{type(self).__name__} has a forward of its own: its weight does not tell its operator")
+        plain = nn.Conv2d(self.in_channels, self.out_channels, 3, padding=1, bias=False, device="meta")
+        plain.weight = nn.Parameter(self.weight.detach(), requires_grad=False)
+        return ConvOperator.of(plain, grid, scale)
 
 
 class KernelTwice(nn.Module):
@@ -117,10 +129,11 @@ class ParabolicBranch(KernelTwice):
             return StepBound.unknown("stochastic depth draws at random: call model.eval()")
         try:
             folded = fold_batch_norm(self.norm)
+            inner = operator_norm(self.conv.operator(grid, folded[0] if folded else None)).value
+            outer = operator_norm(self.conv.operator(grid)).value
         except ValueError as error:
             return StepBound.unknown(str(error))
-        inner = conv_norm(self.conv, grid, folded[0] if folded else None).value
-        return StepBound("||N K|| ||K||", inner * conv_norm(self.conv, grid, None).value * (1 + 1e-10), grid)
+        return StepBound("||N K|| ||K||", inner * outer * (1 + 1e-10), grid)
 
 
 class AntisymmetricBranch(KernelTwice):

@@ -48,7 +48,14 @@ TRACEBACK: ContextVar[bool] = ContextVar("traceback", default=False)
 CALLERS = {"stabzoo", "importlib", "pluggy", "pydantic"}
 """What lies between a command and the code of a plugin."""
 
-STYLES = {"strong": "green", "weak": "yellow", "second-order stable": "cyan", "unstable": "red", "broken": "bold red"}
+STYLES = {
+    "strong": "green",
+    "weak": "yellow",
+    "second-order stable": "cyan",
+    "unstable": "red",
+    "not decided": "yellow",
+    "broken": "bold red",
+}
 
 
 def output() -> Console:
@@ -158,4 +165,4 @@ def decimal(value: Fraction | Enclosure, digits: int) -> str:
     return text
 
 
-Status: TypeAlias = Literal["strong", "weak", "second-order stable", "unstable", "broken"]
+Status: TypeAlias = Literal["strong", "weak", "second-order stable", "unstable", "not decided", "broken"]

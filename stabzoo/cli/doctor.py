@@ -137,7 +137,8 @@ def _examine(plugin: Plugin) -> Examined:
     if plugin.registry is not None:
         started = time.perf_counter()
         try:
-            schemes = len(load_plugin(plugin.name))
+            schemes = len(load_plugin(plugin.name, "schemes"))
+            load_plugin(plugin.name, "evaluations")
             seconds = time.perf_counter() - started
             problems += model_problems(on_trial([ModelReport(name, plugin, config) for name, config in models.items()]))
             problems += branch_problems(plugin)

@@ -24,15 +24,21 @@ def evaluate_trained(
     if not folders:
         raise ConfigError("evaluate: expected the folder of a finished training, e.g. runs/zerosnet20_opt-digits-0")
     found = evaluate(folders, conditions, root, this_process(device).device, workers_of(workers))
+    wrong = int(bool(found.diverged or found.failures))
     if as_json:
-        print_json({"diverged": [folder in found.diverged for folder in folders], **found.numbers})
-        return int(bool(found.diverged))
+        diverged = [folder in found.diverged for folder in folders]
+        failures = {"failures": found.failures} if found.failures else {}
+        print_json({"diverged": diverged, **failures, **found.numbers})
+        return wrong
     names, values = zip(*found.rows(), strict=True)
     networks = "network" if len(folders) == 1 else f"{len(folders)} networks, mean ± standard deviation"
     table(output(), {"": names, networks: values}, ())
     output().print(
-        "Percent, but for the negative log-likelihood. Under an attack: an upper bound, which stronger ones may lower."
+        "Percent, but for the negative log-likelihood and where another unit stands. Under an attack: an upper bound, "
+        "which stronger ones may lower."
     )
     for folder in found.diverged:
         say(output(), f"{folder}: its training diverged, at a loss that was not finite.", style="red")
-    return int(bool(found.diverged))
+    for failure in found.failures:
+        say(output(), failure, style="red")
+    return wrong

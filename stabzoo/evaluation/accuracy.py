@@ -1,67 +1,159 @@
-"""Accuracy on clean, noisy, corrupted and attacked test images, all of them in one pass over the data."""
+"""Numbers of a network on clean, noisy, corrupted and attacked test images, all of them in one pass over the data."""
 
 from __future__ import annotations
 
+import contextlib
+import copy
+import math
 from collections.abc import Iterator, Sequence
 
 import torch
 from torch import Tensor, nn
 
 from stabzoo.data.images import ImageDataset
-from stabzoo.evaluation.perturbations import Perturbation, perturbations
-from stabzoo.evaluation.spec import Clean, Evaluation
+from stabzoo.errors import PluginError, quoted
+from stabzoo.evaluation.kinds import owner
+from stabzoo.metric import Evaluation, is_right
+from stabzoo.registry.guard import plugin_code
 
-__all__ = ["BATCH", "accuracies", "iter_logits", "num_correct", "training_accuracy"]
+__all__ = ["BATCH", "accuracy", "iter_logits", "measure", "num_correct", "training_accuracy"]
 
 BATCH = 256
 
 
 def num_correct(logits: Tensor, labels: Tensor, k: int = 1) -> int:
-    """How many rows of ``logits`` (N, classes) have the entry of their label (N,) among the k largest.
-
-    Of equal entries the first comes first, as for `torch.argmax`.  NaN is never right, and never behind.
-    """
-    own = logits.gather(1, labels[:, None])
-    first = torch.arange(logits.shape[1], device=logits.device) < labels[:, None]
-    ahead = (logits > own) | ((logits == own) & first) | logits.isnan()
-    return int(((ahead.sum(1) < k) & ~own[:, 0].isnan()).sum())
+    """How many rows of ``logits`` (N, classes) have the entry of their label (N,) among the k largest (`is_right`)."""
+    return int(is_right(logits, labels, k).sum())
 
 
-def iter_logits(
-    network: nn.Module, images: ImageDataset, changes: Sequence[Perturbation]
-) -> Iterator[tuple[Tensor, list[list[Tensor]]]]:
-    """For each batch of test images, in their order: the labels (B,), and the logits (B, classes) under each change.
+def iter_logits(network: nn.Module, images: ImageDataset) -> Iterator[tuple[Tensor, Tensor]]:
+    """For each batch of test images, in their order: the labels (B,), and the logits (B, classes).
 
-    A change that has several copies of an image gives as many logits.  All are on the network's device, float32.
+    Both are on the network's device, and the logits float32.
     """
     network.eval()
-    device = next(network.parameters()).device
-    for pixels, labels in images.testing(torch.arange(images.test_count).split(BATCH)):
-        x, y = pixels.to(device), labels.to(device)
-        yield y, [[_logits(network, copy) for copy in change(network, x, y)] for change in changes]
+    for pixels, labels in _batches(images, _device(network)):
+        yield labels, _logits(network, pixels)
 
 
-def accuracies(network: nn.Module, images: ImageDataset, evaluations: Sequence[Evaluation]) -> list[float]:
-    """Percentage of the test images that ``network`` puts in their class under each of the evaluations.
-
-    Raises:
-        ConfigError: what an evaluation needs is not there, or an image cannot be read.
-    """
-    right, asked = [0] * len(evaluations), [0] * len(evaluations)
-    top = [evaluation.top if isinstance(evaluation, Clean) else 1 for evaluation in evaluations]
-    for labels, found in iter_logits(network, images, perturbations(evaluations, images)):
-        for i, copies in enumerate(found):
-            right[i] += sum(num_correct(logits, labels, top[i]) for logits in copies)
-            asked[i] += len(copies) * len(labels)
-    return [100 * r / a for r, a in zip(right, asked, strict=True)]
+def accuracy(network: nn.Module, images: ImageDataset) -> float:
+    """Percentage of the test images that ``network`` puts in their class."""
+    return 100 * sum(num_correct(logits, labels) for labels, logits in iter_logits(network, images)) / images.test_count
 
 
 def training_accuracy(network: nn.Module, images: ImageDataset) -> float:
     """Percentage of the training images, without augmentation, that ``network`` puts in their class."""
     network.eval()
-    device = next(network.parameters()).device
+    device = _device(network)
     batches = images.training(torch.arange(images.train_count).split(BATCH))
     return 100 * sum(num_correct(_logits(network, x.to(device)), y.to(device)) for x, y in batches) / images.train_count
+
+
+def measure(network: nn.Module, images: ImageDataset, evaluations: Sequence[Evaluation]) -> list[float | PluginError]:
+    """What ``network`` comes to under each of the evaluations, which share one pass over the test images.
+
+    An evaluation of a plugin has a copy of the network, of the images and of the random stream, and whatever it raises
+    takes the place of its own result alone.
+
+    Raises:
+        ConfigError: what an evaluation of ours needs is not there, or an image cannot be read.
+    """
+    network.eval()
+    tests = [_Test(network, images, evaluation) for evaluation in evaluations]
+    waiting = [test for test in tests if test.result is None]
+    if waiting:
+        for pixels, labels in _batches(images, _device(network)):
+            for test in waiting:
+                test.take(pixels, labels)
+    return [test.outcome() for test in tests]
+
+
+class _Test:
+    """One evaluation of one network: ``result`` as soon as there is one."""
+
+    def __init__(self, network: nn.Module, images: ImageDataset, evaluation: Evaluation) -> None:
+        self.evaluation, self.is_foreign = evaluation, bool(evaluation.plugin)
+        self.network = copy.deepcopy(network) if self.is_foreign else network
+        self.result: float | PluginError | None = None
+        self.total, self.images, self.calls = 0.0, 0, 0
+        self.is_share = True
+        with self._code():
+            whole = evaluation.measure(self.network, images)
+            if whole is None:
+                self.change = evaluation.perturbation(images)
+            else:
+                self.result = _finite(whole, "measure()")
+
+    def take(self, pixels: Tensor, labels: Tensor) -> None:
+        """Test on the next images."""
+        if self.result is not None:
+            return
+        with self._code():
+            own = (pixels.clone(), labels.clone()) if self.is_foreign else (pixels, labels)
+            found = self.change(self.network, *own)
+            for changed in [found] if isinstance(found, Tensor) else found:
+                if self.is_foreign:
+                    changed = _images(changed, pixels)
+                    self.network.eval()
+                scores = self.evaluation.score(_logits(self.network, changed), labels)
+                if not isinstance(scores, Tensor) or scores.shape != labels.shape:
+                    raise TypeError(f"score() must return one number an image, {len(labels)}, got {_shape(scores)}")
+                self.is_share = scores.dtype == torch.bool
+                self.total += int(scores.sum()) if self.is_share else float(scores.double().sum())
+                self.images += len(labels)
+
+    def outcome(self) -> float | PluginError:
+        """The result, or what was raised instead."""
+        if self.result is None:
+            with self._code():
+                mean = (100 * self.total if self.is_share else self.total) / self.images
+                self.result = _finite(mean, "the mean of score()")
+        assert self.result is not None
+        return self.result
+
+    @contextlib.contextmanager
+    def _code(self) -> Iterator[None]:
+        """Run code of the evaluation inside; a stranger's under guard."""
+        if not self.is_foreign:
+            yield
+            return
+        self.calls += 1
+        where = f"{owner(self.evaluation)}: evaluation {self.evaluation.title!r}"
+        device = _device(self.network)
+        devices = [device] if device.type == "cuda" else []
+        try:
+            passes = (MemoryError, torch.OutOfMemoryError)
+            with plugin_code(where, passes=passes, limited=False), torch.random.fork_rng(devices):
+                torch.manual_seed(self.calls)  # what draws from the global stream gives the same each time, too
+                yield
+        except PluginError as error:
+            self.result = error
+
+
+def _finite(value: object, what: str) -> float:
+    if isinstance(value, bool) or not isinstance(value, int | float) or not math.isfinite(value):
+        raise ValueError(f"{what}: expected a finite number, got {quoted(value)}")
+    return float(value)
+
+
+def _images(changed: object, pixels: Tensor) -> Tensor:
+    """What a stranger's perturbation has made of images."""
+    if not isinstance(changed, Tensor) or changed.shape != pixels.shape:
+        raise TypeError(f"perturbation(): expected images of shape {tuple(pixels.shape)}, got {_shape(changed)}")
+    return changed.detach().to(pixels).clamp(0, 1)
+
+
+def _shape(value: object) -> str:
+    return f"a tensor of shape {tuple(value.shape)}" if isinstance(value, Tensor) else quoted(value)
+
+
+def _device(network: nn.Module) -> torch.device:
+    return next(network.parameters()).device
+
+
+def _batches(images: ImageDataset, device: torch.device) -> Iterator[tuple[Tensor, Tensor]]:
+    for pixels, labels in images.testing(torch.arange(images.test_count).split(BATCH)):
+        yield pixels.to(device), labels.to(device)
 
 
 @torch.inference_mode()

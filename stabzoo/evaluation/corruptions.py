@@ -5,53 +5,55 @@ Source: Hendrycks & Dietterich, ICLR 2019; https://zenodo.org/records/2535967 an
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 import numpy as np
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from stabzoo.data.images import ImageDataset, to_unit_interval
 from stabzoo.errors import ConfigError
-from stabzoo.evaluation.spec import CORRUPTIONS, Corruption
 from stabzoo.files import open_regular
+from stabzoo.metric import TestImages
 
 __all__ = ["CorruptedImages"]
 
-SEVERITIES = 5
-
 
 class CorruptedImages:
-    """The corrupted copies that an evaluation asks for: by default all severities of the benchmark's corruptions.
+    """The copies of test images corrupted in each of the ways ``names``, at each of ``severities`` of ``most``.
+
+    Called with all test images in their order, it gives the copies in their place.
 
     Raises:
         ConfigError: there are none of these images, or a file is missing, damaged, or of other images.
     """
 
-    def __init__(self, evaluation: Corruption, images: ImageDataset) -> None:
-        if images.corrupted is None:
+    def __init__(
+        self, title: str, names: Sequence[str], severities: Sequence[int], most: int, images: TestImages
+    ) -> None:
+        if not isinstance(images, ImageDataset) or images.corrupted is None:
             raise ConfigError(
-                f"{evaluation.title}: expected cifar10 or cifar100 as the data, whose corrupted copies are published"
+                f"{title}: expected cifar10 or cifar100 as the data, whose corrupted copies are published"
             )
         labels = np.concatenate(
             [labels.numpy() for _, labels in images.testing(torch.arange(images.test_count).split(1000))]
         )
         path = images.corrupted / "labels.npy"
-        if not np.array_equal(_mapped(path, (SEVERITIES * len(labels),)), np.tile(labels, SEVERITIES)):
-            raise ConfigError(f"{path}: expected the labels of the test images, {SEVERITIES} times; got others")
+        if not np.array_equal(_mapped(path, (most * len(labels),)), np.tile(labels, most)):
+            raise ConfigError(f"{path}: expected the labels of the test images, {most} times; got others")
         channels, height, width = images.shape
-        shape = (SEVERITIES * len(labels), height, width, channels)
-        names = CORRUPTIONS if evaluation.name is None else (evaluation.name,)
-        severities = range(1, SEVERITIES + 1) if evaluation.severity is None else (evaluation.severity,)
+        shape = (most * len(labels), height, width, channels)
         arrays = [_mapped(images.corrupted / f"{name}.npy", shape) for name in names]
         self._copies = [array[(s - 1) * len(labels) : s * len(labels)] for array in arrays for s in severities]
+        self._first = 0
 
-    def batches(self, first: int, count: int) -> Iterator[Tensor]:
-        """Every copy's pixels (count, C, H, W) in [0, 1] of the images from ``first`` on."""
+    def __call__(self, network: nn.Module, pixels: Tensor, labels: Tensor) -> Iterator[Tensor]:
+        """Every copy's pixels in [0, 1] of the next images."""
+        first, self._first = self._first, self._first + len(pixels)
         for copy in self._copies:
-            pixels = torch.from_numpy(np.array(copy[first : first + count]))
-            yield to_unit_interval(pixels.permute(0, 3, 1, 2))
+            found = torch.from_numpy(np.array(copy[first : first + len(pixels)]))
+            yield to_unit_interval(found.permute(0, 3, 1, 2)).to(pixels.device)
 
 
 def _mapped(path: Path, shape: tuple[int, ...]) -> np.ndarray:

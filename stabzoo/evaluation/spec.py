@@ -2,11 +2,17 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Literal, TypeAlias
+from typing import TYPE_CHECKING, Annotated, Literal, TypeAlias
 
 from pydantic import Field, FiniteFloat, PositiveFloat, PositiveInt, model_validator
 
-from stabzoo.config import Seed, Strict
+from stabzoo.config import Seed
+from stabzoo.metric import Evaluation, is_right
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+    from stabzoo.metric import Perturbation, TestImages
 
 __all__ = [
     "CORRUPTIONS",
@@ -14,7 +20,6 @@ __all__ = [
     "Clean",
     "Constant",
     "Corruption",
-    "Evaluation",
     "Fgsm",
     "Gaussian",
     "Pgd",
@@ -23,7 +28,7 @@ __all__ = [
 ]
 
 
-class Clean(Strict):
+class Clean(Evaluation):
     """The test images as they are; an image is right when its class is among the ``top`` most likely ones."""
 
     kind: Literal["clean"]
@@ -34,8 +39,12 @@ class Clean(Strict):
         """Short name in tables and plots."""
         return "clean" if self.top == 1 else f"clean, top {self.top}"
 
+    def score(self, logits: Tensor, labels: Tensor) -> Tensor:
+        """Whether the class is among the ``top`` most likely ones."""
+        return is_right(logits, labels, self.top)
 
-class Gaussian(Strict):
+
+class Gaussian(Evaluation):
     """Zero-mean Gaussian noise of standard deviation ``sigma`` on pixels in [0, 1], drawn with ``seed``."""
 
     kind: Literal["gaussian"]
@@ -47,8 +56,14 @@ class Gaussian(Strict):
         """Short name in tables and plots."""
         return f"Gaussian σ = {self.sigma:g}"
 
+    def perturbation(self, images: TestImages) -> Perturbation:
+        """What is done to the images."""
+        from stabzoo.evaluation import perturbations
 
-class Uniform(Strict):
+        return perturbations.gaussian(self.sigma, self.seed)
+
+
+class Uniform(Evaluation):
     """Noise uniform in [``low``, ``high``] on pixels in [0, 1], drawn with ``seed``."""
 
     kind: Literal["uniform"]
@@ -67,8 +82,14 @@ class Uniform(Strict):
         """Short name in tables and plots."""
         return f"uniform [{self.low:g}, {self.high:g}]"
 
+    def perturbation(self, images: TestImages) -> Perturbation:
+        """What is done to the images."""
+        from stabzoo.evaluation import perturbations
 
-class Constant(Strict):
+        return perturbations.uniform(self.low, self.high, self.seed)
+
+
+class Constant(Evaluation):
     """A grey image of value ``mu`` added to pixels in [0, 1]."""
 
     kind: Literal["constant"]
@@ -79,8 +100,14 @@ class Constant(Strict):
         """Short name in tables and plots."""
         return f"constant μ = {self.mu:g}"
 
+    def perturbation(self, images: TestImages) -> Perturbation:
+        """What is done to the images."""
+        from stabzoo.evaluation import perturbations
 
-class Structured(Strict):
+        return perturbations.constant(self.mu)
+
+
+class Structured(Evaluation):
     """``epsilon`` times a fixed test image x_0, the one numbered ``image``, added to every image.
 
     Source: Zhang & Schaeffer, JMIV 2020, eq. (28b).
@@ -94,6 +121,12 @@ class Structured(Strict):
     def title(self) -> str:
         """Short name in tables and plots."""
         return f"structured ε = {self.epsilon:g}"
+
+    def perturbation(self, images: TestImages) -> Perturbation:
+        """What is done to the images."""
+        from stabzoo.evaluation import perturbations
+
+        return perturbations.structured(self.title, self.epsilon, self.image, images)
 
 
 CORRUPTIONS = (
@@ -114,6 +147,8 @@ CORRUPTIONS = (
     "zoom_blur",
 )
 """The fifteen of the benchmark; its four others, held back for validation, have files too."""
+
+SEVERITIES = 5
 
 CorruptionName: TypeAlias = Literal[
     "brightness",
@@ -138,7 +173,7 @@ CorruptionName: TypeAlias = Literal[
 ]
 
 
-class Corruption(Strict):
+class Corruption(Evaluation):
     """CIFAR-10-C or CIFAR-100-C: published copies of the test images, corrupted at five severities.
 
     Without a ``severity``, the mean over all five; without a ``name``, the mean over the fifteen of the benchmark: with
@@ -149,7 +184,7 @@ class Corruption(Strict):
 
     kind: Literal["corruption"]
     name: CorruptionName | None = None
-    severity: Annotated[int, Field(ge=1, le=5)] | None = None
+    severity: Annotated[int, Field(ge=1, le=SEVERITIES)] | None = None
 
     @property
     def title(self) -> str:
@@ -157,8 +192,16 @@ class Corruption(Strict):
         name = self.name.replace("_", " ") if self.name else f"mean of {len(CORRUPTIONS)} corruptions"
         return name if self.severity is None else f"{name}, severity {self.severity}"
 
+    def perturbation(self, images: TestImages) -> Perturbation:
+        """What is done to the images: corrupted copies in their place."""
+        from stabzoo.evaluation.corruptions import CorruptedImages
 
-class Fgsm(Strict):
+        names = CORRUPTIONS if self.name is None else (self.name,)
+        severities = tuple(range(1, SEVERITIES + 1)) if self.severity is None else (self.severity,)
+        return CorruptedImages(self.title, names, severities, SEVERITIES, images)
+
+
+class Fgsm(Evaluation):
     """The fast gradient sign method: ``epsilon`` times the sign of the loss' gradient, on pixels in [0, 1].
 
     Source: Goodfellow, Shlens, Szegedy, ICLR 2015.
@@ -172,8 +215,14 @@ class Fgsm(Strict):
         """Short name in tables and plots."""
         return f"FGSM ε = {self.epsilon:g}"
 
+    def perturbation(self, images: TestImages) -> Perturbation:
+        """What is done to the images."""
+        from stabzoo.evaluation import perturbations
 
-class Pgd(Strict):
+        return perturbations.fast_gradient_sign(self.epsilon)
+
+
+class Pgd(Evaluation):
     """Projected gradient ascent in the ball ||x' - x||_inf <= ``epsilon`` on pixels in [0, 1].
 
     From a point of the ball drawn with ``seed``, ``steps`` steps of 2.5 epsilon / steps along the gradient's sign.  An
@@ -192,8 +241,14 @@ class Pgd(Strict):
         """Short name in tables and plots."""
         return f"PGD-{self.steps} ε = {self.epsilon:g}"
 
+    def perturbation(self, images: TestImages) -> Perturbation:
+        """What is done to the images."""
+        from stabzoo.evaluation import perturbations
 
-class AutoAttack(Strict):
+        return perturbations.projected_gradient(self.epsilon, self.steps, self.seed)
+
+
+class AutoAttack(Evaluation):
     """The standard version of AutoAttack in the ball ||x' - x||_inf <= ``epsilon`` on pixels in [0, 1].
 
     APGD on the cross-entropy, targeted APGD on the ratio of logit differences, targeted FAB and 5000 queries of Square,
@@ -212,9 +267,8 @@ class AutoAttack(Strict):
         """Short name in tables and plots."""
         return f"AutoAttack ε = {self.epsilon:g}"
 
+    def perturbation(self, images: TestImages) -> Perturbation:
+        """What is done to the images."""
+        from stabzoo.evaluation.autoattack import autoattack
 
-Evaluation = Annotated[
-    Clean | Gaussian | Uniform | Constant | Structured | Corruption | Fgsm | Pgd | AutoAttack,
-    Field(discriminator="kind"),
-]
-"""What a trained network is tested under; the perturbed pixels are clipped to [0, 1] before they are normalised."""
+        return autoattack(images.classes, self.epsilon, self.seed)

@@ -88,8 +88,8 @@ class LearnableStep(nn.Module):
         self.f = f
         self.formula = formula
         self.is_one = not isinstance(low, Sequence)
-        self.low = list(low) if isinstance(low, Sequence) else [low]
-        self.high = list(high) if isinstance(high, Sequence) else [high]
+        self.low: list[float] = list(low) if isinstance(low, Sequence) else [low]
+        self.high: list[float] = list(high) if isinstance(high, Sequence) else [high]
         weight = next(f.parameters(), torch.empty(0))
         self.parameter = nn.Parameter(torch.empty(len(self.low), device=weight.device, dtype=weight.dtype))
         self.slopes = self._method(self.low).past_slopes

@@ -18,7 +18,7 @@ from matplotlib.layout_engine import ConstrainedLayoutEngine
 from matplotlib.patches import Circle, Patch
 from numpy.typing import NDArray
 
-from stabzoo.methods import NOT_DECIDED, StabilityFunction
+from stabzoo.methods import NOT_DECIDED, LinearMultistep, StabilityFunction
 from stabzoo.plotting.style import BLACK, BLUE, GREEN, GREY, ORANGE, RED, write_figure
 from stabzoo.stability import Root, StabilityCard, boundary_locus, stability_region
 from stabzoo.stability.enclosure import Real, as_float
@@ -125,7 +125,7 @@ def draw_region(axes: Axes, card: StabilityCard) -> None:
     """
     axes.set_title("Absolute stability region", fontsize=12)
     linear, real, imaginary = card.method.linear, card.real_interval, card.imaginary_interval
-    if linear is NOT_DECIDED or real is NOT_DECIDED or imaginary is NOT_DECIDED:
+    if not isinstance(linear, LinearMultistep | StabilityFunction) or real is NOT_DECIDED or imaginary is NOT_DECIDED:
         _frame(axes, (-3.0, 1.0), (-2.0, 2.0))
         axes.text(-1, 0.3, f"not decided of its {card.method.kind}", ha="center", fontsize=12, color=GREY)
         return

@@ -1,4 +1,4 @@
-"""Who owns which scheme and model, read from registry.yaml files; no plugin is imported.
+"""Who owns which scheme, model, evaluation and study, read from registry.yaml files; no plugin is imported.
 
 A plugin that is broken costs its own models only, is named in every message, and stays listed.
 
@@ -16,21 +16,26 @@ import pkgutil
 import sys
 import warnings
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from functools import cache
 from importlib.machinery import ModuleSpec
 from importlib.metadata import Distribution
 from importlib.util import find_spec
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 
-from stabzoo.config import load_yaml, validate
+from stabzoo.config import file_name, load_yaml, validate
 from stabzoo.errors import ConfigError, PluginError, PluginWarning, enumeration
+from stabzoo.metric import SHIPPED
 from stabzoo.registry.discovery import Plugin, folder_of, installation_problems, installed_plugins
 from stabzoo.registry.guard import failure_text, plugin_code
 from stabzoo.registry.schema import BranchEntry, ModelConfig, Registry, SchemeClaim
 
+if TYPE_CHECKING:
+    from zipfile import Path as ZipPath
+
 __all__ = [
+    "STUDIES",
     "Catalogue",
     "catalogue",
     "is_reserved",
@@ -39,11 +44,14 @@ __all__ = [
     "list_models",
     "list_schemes",
     "report",
+    "studies_of",
     "unknown_name",
 ]
 
 T = TypeVar("T")
 PACKAGE = Path(__file__).parent.parent
+STUDIES = PACKAGE / "study" / "studies"
+"""Where the studies that come with stabzoo are."""
 
 STRICT = {"1": True, "true": True, "yes": True, "on": True, "0": False, "false": False, "no": False, "off": False}
 
@@ -54,10 +62,8 @@ def _top_level_registry() -> Path:
     return shipped if shipped.is_file() else PACKAGE.parent / "registry.yaml"
 
 
-def _registry_path(plugin: Plugin) -> Path:
-    """The ``registry.yaml`` of the plugin's package, which is not imported, nor is any package around it."""
-    if plugin.is_ours:
-        return _top_level_registry()
+def _package_folder(plugin: Plugin) -> Path | ZipPath:
+    """The folder of the plugin's package, which is not imported, nor is any package around it."""
     top, *rest = plugin.module.split(".")
     try:
         spec = find_spec(top) if all(part.isidentifier() for part in (top, *rest)) else None
@@ -68,25 +74,20 @@ def _registry_path(plugin: Plugin) -> Path:
         raise ConfigError(
             f"its package {plugin.module!r} cannot be found; the entry point must name an installed package"
         )
-    path = folder / "registry.yaml"
-    if not path.is_file():
-        raise ConfigError(
-            f"{path} is missing; ship registry.yaml beside __init__.py (with setuptools: as package-data)"
-        )
-    return path
+    return folder
 
 
-def _folders(spec: ModuleSpec | None, below: list[str]) -> Iterator[Path]:
+def _folders(spec: ModuleSpec | None, below: list[str]) -> Iterator[Path | ZipPath]:
     """Where the files of a package may be, on the disk or in an archive: `zipfile.Path` reads as `Path` does."""
     archive = getattr(spec and spec.loader, "archive", None)
     for location in (spec and spec.submodule_search_locations) or ():
         if archive is None:
             yield Path(location, *below)
         else:
-            from zipfile import Path as ZipPath
+            from zipfile import Path as ZipPath  # few need it
 
             inside = Path(location, *below).relative_to(archive).as_posix()
-            yield ZipPath(archive, f"{inside}/")  # type: ignore[misc]  # pyright: ignore
+            yield ZipPath(archive, f"{inside}/")
 
 
 @cache
@@ -96,24 +97,49 @@ def our_sections() -> dict[str, Any]:
 
 
 def _read_registry(plugin: Plugin) -> Registry:
-    path = _registry_path(plugin)
-    sections = our_sections() if path == _top_level_registry() else load_yaml(path)
+    if plugin.is_ours:
+        path, sections = _top_level_registry(), our_sections()
+    else:
+        plugin.folder = _package_folder(plugin)
+        path = plugin.folder / "registry.yaml"
+        if not path.is_file():
+            raise ConfigError(
+                f"{path} is missing; ship registry.yaml beside __init__.py (with setuptools: as package-data)"
+            )
+        sections = load_yaml(path)
     if plugin.name not in sections:
         raise ConfigError(
             f"{path}: expected a section {plugin.name!r} (the name of the entry point), "
             f"got {', '.join(map(str, sections))}"
         )
-    return validate(Registry, sections[plugin.name], f"{path}: {plugin.name}")
+    registry = validate(Registry, sections[plugin.name] or {}, f"{path}: {plugin.name}")
+    if registry.is_empty and not studies_of(plugin):
+        raise ConfigError(
+            f"{path}: {plugin.name}: expected schemes, models, families, branches or evaluations, got none; list what "
+            "the plugin provides, or ship studies in studies/*.yaml beside it"
+        )
+    return registry
+
+
+def studies_of(plugin: Plugin) -> dict[str, Path | ZipPath]:
+    """The files of the studies that a plugin ships, by their names."""
+    folder = plugin.folder and plugin.folder / "studies"
+    if folder is None or not folder.is_dir():
+        return {}
+    files = [path for path in folder.iterdir() if path.name.endswith(".yaml") and path.is_file()]
+    return {path.name.removesuffix(".yaml"): path for path in sorted(files, key=lambda path: path.name)}
 
 
 @dataclass(frozen=True)
 class Catalogue:
-    """Every plugin found, and the owner of every scheme, model and kind of branch."""
+    """Every plugin found, and the owner of every scheme, model and branch, and of foreign evaluations and studies."""
 
     plugins: tuple[Plugin, ...]
-    schemes: dict[str, tuple[Plugin, SchemeClaim]]
-    models: dict[str, tuple[Plugin, ModelConfig]]
+    schemes: dict[str, tuple[Plugin, SchemeClaim]] = field(default_factory=dict)
+    models: dict[str, tuple[Plugin, ModelConfig]] = field(default_factory=dict)
     branches: dict[str, tuple[Plugin, BranchEntry]] = field(default_factory=dict)
+    evaluations: dict[str, Plugin] = field(default_factory=dict)
+    studies: dict[str, tuple[Plugin, Path | ZipPath]] = field(default_factory=dict)
 
 
 def is_strict() -> bool:
@@ -140,21 +166,20 @@ def report(plugin: Plugin, problem: str) -> None:
 def catalogue() -> Catalogue:
     """Read every plugin's registry; no plugin is imported."""
     is_strict()  # a wrong setting is told although no plugin is broken
-    plugins: list[Plugin] = []
-    found = Catalogue((), {}, {})
-    for plugin, distribution in installed_plugins():
-        plugins.append(plugin)
+    installed = installed_plugins()
+    found = Catalogue(tuple(plugin for plugin, _ in installed))
+    for number, (plugin, distribution) in enumerate(installed):
         if plugin.problems:  # found damaged
             report(plugin, plugin.problems.pop())
             continue
-        if earlier := next((p for p in plugins[:-1] if p.name == plugin.name), None):
+        if earlier := next((p for p in found.plugins[:number] if p.name == plugin.name), None):
             report(plugin, f"the plugin name {plugin.name!r} is taken by {earlier}; this one is left out")
             continue
         for problem in _read(plugin, distribution):
             report(plugin, problem)
         if plugin.registry is not None:
             _own(plugin, plugin.registry, found)
-    return replace(found, plugins=tuple(plugins))
+    return found
 
 
 def _read(plugin: Plugin, distribution: Distribution) -> list[str]:
@@ -190,6 +215,22 @@ def _own(plugin: Plugin, registry: Registry, found: Catalogue) -> None:
             report(plugin, f"the model {name!r} is already provided by {found.models[name][0]}; this one is left out")
         else:
             found.models[name] = plugin, config
+    for kind in registry.evaluations:
+        if taken := "stabzoo itself" if kind in SHIPPED else found.evaluations.get(kind):
+            report(plugin, f"the evaluation {kind!r} is already provided by {taken}; this one is left out")
+        else:
+            found.evaluations[kind] = plugin
+    for name, path in studies_of(plugin).items():
+        try:
+            file_name(name)
+        except ValueError as error:
+            report(plugin, f"{path}: {error}; this study is left out")
+            continue
+        ours = (STUDIES / f"{name}.yaml").is_file()
+        if taken := "stabzoo itself" if ours else next(iter(found.studies.get(name, ())), None):
+            report(plugin, f"the study {name!r} is already provided by {taken}; this one is left out")
+        else:
+            found.studies[name] = plugin, path
 
 
 def _claim(

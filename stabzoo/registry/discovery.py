@@ -8,14 +8,20 @@ from __future__ import annotations
 
 import os
 import re
+import sys
 import warnings
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
-from importlib.metadata import Distribution, distributions, version
+from importlib.metadata import Distribution, PathDistribution, distributions, version
+from pathlib import Path
+from typing import TYPE_CHECKING
 
 from stabzoo.errors import PluginWarning
 from stabzoo.registry.guard import failure_text
 from stabzoo.registry.schema import Registry
+
+if TYPE_CHECKING:
+    from zipfile import Path as ZipPath
 
 __all__ = ["Plugin", "folder_of", "installation_problems", "installed_plugins"]
 
@@ -34,6 +40,7 @@ class Plugin:
         module: The package that implements it.
         distribution: What was installed, ``"stabzoo 0.1.0"``.
         registry: Its validated registry; None when that could not be read.
+        folder: Of its package, in which ``registry.yaml`` is, on the disk or in an archive.
         problems: What is wrong with it, one sentence each.
     """
 
@@ -41,6 +48,7 @@ class Plugin:
     module: str
     distribution: str
     registry: Registry | None = None
+    folder: Path | ZipPath | None = None
     problems: list[str] = field(default_factory=list)
 
     @property
@@ -59,7 +67,7 @@ def installed_plugins() -> list[tuple[Plugin, Distribution]]:
     """
     found: dict[tuple[str, str, str], tuple[Plugin, Distribution]] = {}
     first: dict[str, int] = {}
-    for number, distribution in enumerate(distributions()):
+    for number, distribution in enumerate((*distributions(), *_in_folders_of_archives())):
         for plugin in _plugins_of(distribution):
             name = re.sub(r"[-_.]+", "-", plugin.distribution.rpartition(" ")[0]).lower()
             if first.setdefault(name, number) == number or not name:
@@ -72,6 +80,26 @@ def installed_plugins() -> list[tuple[Plugin, Distribution]]:
             f"STABZOO_PLUGINS names no installed plugin: {', '.join(sorted(unknown))}", PluginWarning, stacklevel=2
         )
     return [found[key] for key in order if names is None or key[0] in names]
+
+
+def _in_folders_of_archives() -> Iterator[Distribution]:
+    """The distributions in ``made.zip/folder`` on the path: Python imports from there, and lists none of them."""
+    for entry in sys.path:
+        path = Path(entry)
+        archive = next((parent for parent in path.parents if parent.is_file()), None)
+        if archive is None or not entry:
+            continue
+        from zipfile import BadZipFile  # few need it
+        from zipfile import Path as ZipPath
+
+        try:
+            folder = ZipPath(str(archive), f"{path.relative_to(archive).as_posix()}/")
+            found = list(folder.iterdir()) if folder.is_dir() else []
+        except (BadZipFile, OSError):
+            continue
+        for place in found:
+            if place.name.endswith((".dist-info", ".egg-info")) or place.name == "EGG-INFO":
+                yield PathDistribution(place)
 
 
 def _plugins_of(distribution: Distribution) -> Iterable[Plugin]:

@@ -9,6 +9,7 @@ leapfrog:                                            # the plugin's name
     leapfrog{depth}: {scheme: leapfrog, cifar: {basic: [32, 44, 56]}}
   branches:                                          # kinds of residual branches
     halved: {summary: half of the usual branch}
+  evaluations: [dropped-pixels]                      # kinds of evaluations
 """
 
 from __future__ import annotations
@@ -58,7 +59,7 @@ class SchemeClaim(Strict):
     order: int | Literal["not decided"] | None = Field(
         description="order of accuracy; null: the scheme is not consistent; 'not decided': of a step of its own"
     )
-    stability: Literal["strong", "weak", "second-order stable", "unstable"] = Field(
+    stability: Literal["strong", "weak", "second-order stable", "unstable", "not decided"] = Field(
         description="zero stability; second-order stable: of a method for y'' = f, whose rho has the double root 1"
     )
     condition: str | None = Field(default=None, description="zero-stable exactly when, e.g. 'lam <= -1 or lam > 1/3'")
@@ -177,6 +178,7 @@ class Family(Strict):
 
 
 NAME = re.compile(r"[a-z][a-z0-9_]*")
+KIND = re.compile(r"[a-z][a-z0-9]*([-_][a-z0-9]+)*")
 
 
 class Registry(Strict):
@@ -186,11 +188,22 @@ class Registry(Strict):
     models: dict[str, ModelConfig] = Field(default_factory=dict)
     families: dict[str, Family] = Field(default_factory=dict)
     branches: dict[str, BranchEntry] = Field(default_factory=dict)
+    evaluations: tuple[str, ...] = Field(default=(), description="the kinds that stabzoo_evaluations() returns")
+
+    @property
+    def is_empty(self) -> bool:
+        """Whether nothing is listed: a plugin of studies alone."""
+        return not (self.schemes or self.models or self.families or self.branches or self.evaluations)
 
     @model_validator(mode="after")
     def _names_are_consistent(self) -> Registry:
-        if not (self.schemes or self.models or self.families or self.branches):
-            raise ValueError("expected schemes, models, families or branches, got none; list what the plugin provides")
+        for kind in self.evaluations:
+            if not KIND.fullmatch(kind):
+                raise ValueError(
+                    f"evaluations: {kind!r} is not a kind: lower-case letters, digits and hyphens, a letter first"
+                )
+            if self.evaluations.count(kind) > 1:
+                raise ValueError(f"evaluations: {kind!r} is written twice")
         for family in self.families:
             if family.count("{depth}") != 1:
                 raise ValueError(

@@ -9,7 +9,15 @@ from fractions import Fraction
 from functools import cached_property
 from typing import TYPE_CHECKING, Literal, TypeAlias, TypeVar
 
-from stabzoo.methods import GeneralLinear, Method, OneLeg, StabilityFunction, TruncatedSolve, method_of
+from stabzoo.methods import (
+    GeneralLinear,
+    Method,
+    OneLeg,
+    OwnNetwork,
+    StabilityFunction,
+    TruncatedSolve,
+    method_of,
+)
 from stabzoo.methods.multistep import NOT_DECIDED, HasCoefficients, LinearMultistep, NotDecided, meant
 from stabzoo.stability.enclosure import Enclosure, Exact, Real, as_float, decided, largest, midpoint, real_to_json
 from stabzoo.stability.root_condition import rational_text
@@ -19,7 +27,7 @@ from stabzoo.stability.zero_stability import Proof, SecondOrderCertificate, cert
 if TYPE_CHECKING:
     from stabzoo.stability.properties.waves import GrowthParameter, WaveError
 
-Status: TypeAlias = Literal["strong", "weak", "second-order stable", "unstable"]
+Status: TypeAlias = Literal["strong", "weak", "second-order stable", "unstable", "not decided"]
 Proved = TypeVar("Proved")
 
 
@@ -78,9 +86,12 @@ class StabilityCard:
         return self.method.coefficients()
 
     @property
-    def is_zero_stable(self) -> bool:
-        """Whether rho satisfies the root condition; of a method for y'' = f roots on the circle may be double."""
-        return self.certificate.is_zero_stable
+    def is_zero_stable(self) -> bool | NotDecided:
+        """Whether rho satisfies the root condition; of a method for y'' = f roots on the circle may be double.
+
+        Of a network of which nothing is stated it is not decided: nothing says that rho is its own.
+        """
+        return NOT_DECIDED if isinstance(self.method, OwnNetwork) else self.certificate.is_zero_stable
 
     @cached_property
     def status(self) -> Status:
@@ -88,6 +99,8 @@ class StabilityCard:
 
         A zero-stable method for y'' = f is second-order stable: neither of the former, for y_n may grow linearly.
         """
+        if isinstance(self.method, OwnNetwork):
+            return "not decided"
         if not self.certificate.is_zero_stable:
             return "unstable"
         if isinstance(self.certificate, SecondOrderCertificate):
@@ -126,7 +139,7 @@ class StabilityCard:
     @property
     def is_convergent(self) -> bool | NotDecided:
         """Consistent and zero-stable (Dahlquist's equivalence theorem)."""
-        return self.is_zero_stable and self.is_consistent
+        return NOT_DECIDED if self.is_zero_stable is NOT_DECIDED else self.is_zero_stable and self.is_consistent
 
     @cached_property
     def roots(self) -> tuple[Root, ...]:
@@ -173,6 +186,8 @@ class StabilityCard:
         return 2 if isinstance(self.certificate, SecondOrderCertificate) else 1
 
     def _why(self) -> str:
+        if self.status == "not decided":
+            return "the network is the scheme's own and states nothing; state by method() what its blocks compute"
         if self.status == "unstable":
             return self._why_unstable()
         start = f"rho = {self.factored_rho}"

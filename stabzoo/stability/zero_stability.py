@@ -86,6 +86,8 @@ def verify_certificate(method: Sequence[Number] | HasCoefficients, certificate: 
 
     """
     found = _kind(method)
+    if isinstance(certificate, Certificate if isinstance(found, SecondOrderMultistep) else SecondOrderCertificate):
+        return False  # it is about another kind of method
     if isinstance(found, SecondOrderMultistep):
         return _is_proved_of_second_order(found, certificate)
     proof = (

@@ -24,7 +24,9 @@ from stabzoo.config import FileName, Seed, Strict, explain, load_yaml, validate
 from stabzoo.data.manifest import NOT_HERE, manifest
 from stabzoo.data.spec import Data, check_augmentation
 from stabzoo.errors import ConfigError
-from stabzoo.evaluation.spec import Evaluation, Structured
+from stabzoo.evaluation.kinds import RECORDED, AnyEvaluation
+from stabzoo.evaluation.spec import Structured
+from stabzoo.registry.catalogue import STUDIES, catalogue
 from stabzoo.study.measures import Diagnostic
 from stabzoo.training.spec import Job, Training, software, sources
 
@@ -34,7 +36,9 @@ __all__ = [
     "Run",
     "Scale",
     "Study",
+    "all_studies",
     "load_study",
+    "owner_of",
     "shipped_studies",
 ]
 
@@ -143,7 +147,7 @@ class Scale(Strict):
     data: Data | None = None
     training: dict[str, Any] = Field(default_factory=dict)
     seeds: tuple[Seed, ...] | None = None
-    evaluations: tuple[Evaluation, ...] | None = None
+    evaluations: tuple[AnyEvaluation, ...] | None = None
     diagnostics: tuple[Diagnostic, ...] | None = None
     limits: tuple[str, ...] = ()
 
@@ -166,7 +170,7 @@ class Study(Strict):
     data: Data
     training: Training
     seeds: Annotated[tuple[Seed, ...], Field(min_length=1)]
-    evaluations: tuple[Evaluation, ...]
+    evaluations: tuple[AnyEvaluation, ...]
     diagnostics: tuple[Diagnostic, ...] = ()
     published: tuple[Published, ...] = ()
     limits: tuple[str, ...] = ()
@@ -299,26 +303,42 @@ class Study(Strict):
         )
 
 
-_SHIPPED = Path(__file__).parent / "studies"
-
-
 def shipped_studies() -> list[str]:
     """Names of the studies that come with stabzoo, in alphabetical order."""
-    return sorted(path.stem for path in _SHIPPED.glob("*.yaml"))
+    return sorted(path.stem for path in STUDIES.glob("*.yaml"))
 
 
-def load_study(name_or_path: str | Path, scale: str = FULL) -> Study:
-    """Read a study that comes with stabzoo by its name, or any other by the path of its YAML file, at a scale of it.
+def all_studies() -> list[str]:
+    """Names of all studies: those that come with stabzoo, and those of plugins, in alphabetical order each."""
+    return [*shipped_studies(), *sorted(catalogue().studies)]
+
+
+def owner_of(name: str) -> str:
+    """The plugin that a study is from; nothing for one of ours."""
+    found = catalogue().studies.get(name)
+    return found[0].name if found else ""
+
+
+def load_study(name_or_path: str | Path, scale: str = FULL, *, recorded: bool = False) -> Study:
+    """Read a study by its name, of stabzoo or a plugin, or any other by the path of its YAML file, at a scale of it.
+
+    ``recorded``: to look at what was measured; an evaluation whose plugin is not installed any more is no mistake then.
 
     Raises:
         ConfigError: when there is no such study or scale, or the file is not a valid one.
+        PluginError: the plugin that an evaluation of it is from is broken.
     """
-    path = Path(name_or_path)
-    if str(name_or_path) in shipped_studies():
-        path = _SHIPPED / f"{name_or_path}.yaml"
+    name = str(name_or_path)
+    path: Any = Path(name_or_path)
+    if name in shipped_studies():
+        path = STUDIES / f"{name}.yaml"
+    elif name in catalogue().studies:
+        path = catalogue().studies[name][1]
     elif path.suffix not in (".yaml", ".yml"):
         raise ConfigError(
-            f"there is no study {str(name_or_path)!r}; expected one of {', '.join(shipped_studies())}, "
-            "or the path of a .yaml file"
+            f"there is no study {name!r}; expected one of {', '.join(all_studies())}, or the path of a .yaml file"
         )
-    return validate(Study, {"name": path.stem, **load_yaml(path)}, str(path)).at(scale)
+    own = name if name in all_studies() else path.stem
+    source = f"{catalogue().studies[name][0]}: {path}" if owner_of(name) else str(path)
+    content = {"name": own, **load_yaml(path)}
+    return validate(Study, content, source, RECORDED if recorded else None).at(scale)

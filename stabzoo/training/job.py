@@ -17,8 +17,6 @@ from stabzoo.config import load_json
 from stabzoo.data.loading import load_images
 from stabzoo.errors import ConfigError
 from stabzoo.evaluation.accuracy import iter_logits, num_correct
-from stabzoo.evaluation.perturbations import perturbation
-from stabzoo.evaluation.spec import Clean
 from stabzoo.files import exclusive, write_atomically
 from stabzoo.networks.steps import trained_coefficients
 from stabzoo.training.loop import Trained, Trainer
@@ -148,7 +146,7 @@ class _Session(Session):
         network = trainer.averaged
         was_training = network.training
         top1 = top5 = 0
-        for labels, ((logits,),) in iter_logits(network, images, [perturbation(Clean(kind="clean"), images)]):
+        for labels, logits in iter_logits(network, images):
             top1, top5 = top1 + num_correct(logits, labels), top5 + num_correct(logits, labels, 5)
         network.train(was_training)
         note = {

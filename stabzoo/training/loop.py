@@ -21,8 +21,7 @@ from torch.optim.lr_scheduler import CosineAnnealingLR, LinearLR, LRScheduler, M
 from stabzoo.data.augmentation import Augmentation
 from stabzoo.data.images import Batch, ImageDataset
 from stabzoo.errors import ConfigError
-from stabzoo.evaluation.accuracy import accuracies, num_correct
-from stabzoo.evaluation.spec import Clean
+from stabzoo.evaluation.accuracy import accuracy, num_correct
 from stabzoo.training.normalized import NormalizedModel
 from stabzoo.training.penalties import forward
 from stabzoo.training.process import ALONE, Process
@@ -210,11 +209,11 @@ class Trainer:
         """Keep the weights if they put more test images in their class than those of all epochs before."""
         network = self.averaged
         was_training = network.training
-        (accuracy,) = accuracies(network, self.images, [Clean(kind="clean")])
+        found = accuracy(network, self.images)
         network.train(was_training)
-        if self.best is None or accuracy > self.best.accuracy:
+        if self.best is None or found > self.best.accuracy:
             weights = {name: value.detach().clone() for name, value in network.network.state_dict().items()}
-            self.best = Best(accuracy, weights)
+            self.best = Best(found, weights)
 
     def read(self, batches: Sequence[Tensor]) -> Iterator[list[Batch]]:
         """This process' parts of each of ``batches`` of the current epoch, augmented, and read ahead."""

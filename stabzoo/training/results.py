@@ -17,10 +17,11 @@ from torch.nn import functional
 from stabzoo.config import Strict, load_yaml, validate
 from stabzoo.data.images import ImageDataset
 from stabzoo.data.spec import Archived, Data, Digits
-from stabzoo.errors import ConfigError
-from stabzoo.evaluation.accuracy import iter_logits, num_correct, training_accuracy
-from stabzoo.evaluation.perturbations import perturbations
-from stabzoo.evaluation.spec import Clean, Constant, Evaluation, Fgsm, Gaussian, Pgd, Uniform
+from stabzoo.errors import ConfigError, PluginError
+from stabzoo.evaluation.accuracy import iter_logits, measure, num_correct, training_accuracy
+from stabzoo.evaluation.kinds import AnyEvaluation
+from stabzoo.evaluation.spec import Clean, Constant, Fgsm, Gaussian, Pgd, Uniform
+from stabzoo.metric import Evaluation
 from stabzoo.training.checkpoint import Checkpoints
 from stabzoo.training.networks import load_finished
 from stabzoo.training.normalized import NormalizedModel
@@ -29,13 +30,12 @@ from stabzoo.training.spec import Job
 __all__ = ["Conditions", "Evaluated", "calibration_error", "conditions", "evaluate"]
 
 BINS = 15
-CLEAN = Clean(kind="clean")
 
 
 class Conditions(Strict):
     """The conditions that networks are tested under."""
 
-    evaluations: Annotated[tuple[Evaluation, ...], Field(min_length=1)]
+    evaluations: Annotated[tuple[AnyEvaluation, ...], Field(min_length=1)]
 
 
 CIFAR = (  # Chen, Jin & Shang, Table 6
@@ -70,18 +70,20 @@ def conditions(path: Path | None, data: Data) -> tuple[Evaluation, ...]:
 
 @dataclass(frozen=True)
 class Evaluated:
-    """Numbers of several networks trained alike, one each: percentages, but for the negative log-likelihood.
+    """Numbers of several networks trained alike, one each: percentages where no unit stands beside the name.
 
-    ``diverged`` are the folders of those whose training diverged: what is measured of them is not what they were
+    The negative log-likelihood has none.  ``failures`` are what plugins' evaluations raised instead.  ``diverged`` are
+    the folders of those whose training diverged: what is measured of them is not what they were
     trained for.
     """
 
     numbers: dict[str, list[float]]
     diverged: tuple[Path, ...] = ()
+    failures: tuple[str, ...] = ()
 
     def rows(self) -> list[tuple[str, str]]:
         """What was measured, with mean and standard deviation over the networks."""
-        return [(name, _spread(values)) for name, values in self.numbers.items()]
+        return [(name, _spread(values)) for name, values in self.numbers.items() if values]
 
 
 def evaluate(
@@ -97,6 +99,7 @@ def evaluate(
     """
     numbers: dict[str, list[float]] = {}
     diverged: list[Path] = []
+    failures: list[str] = []
     first: Job | None = None
     for folder in folders:
         trained = load_finished(folder, root, workers)
@@ -108,12 +111,19 @@ def evaluate(
                     f"{folder}: expected a training that differs from {folders[0]} in its seed alone, but its {name} "
                     "is another"
                 )
-        found = _measure(trained.network.to(device), trained.images, conditions(asked, job.data))
+        network, images = trained.network.to(device), trained.images
+        found = _measure(network, images)
+        evaluations = conditions(asked, job.data)
+        for evaluation, value in zip(evaluations, measure(network, images, evaluations), strict=True):
+            if isinstance(value, PluginError):
+                failures.append(f"{folder}: {value}")
+            else:
+                found[evaluation.heading] = value
         if _diverged(folder) or not all(map(math.isfinite, found.values())):
             diverged.append(folder)
         for name, value in found.items():
             numbers.setdefault(name, []).append(value)
-    return Evaluated(numbers, tuple(diverged))
+    return Evaluated(numbers, tuple(diverged), tuple(failures))
 
 
 def _diverged(folder: Path) -> bool:
@@ -122,15 +132,9 @@ def _diverged(folder: Path) -> bool:
     return bool(state and state.get("trainer", state)["progress"]["diverged"])  # a study's has more than the trainer
 
 
-def _measure(network: NormalizedModel, images: ImageDataset, evaluations: Sequence[Evaluation]) -> dict[str, float]:
-    """One pass over the test images for all evaluations, and one over the training images, without augmentation."""
-    names = [CLEAN.title, *(evaluation.title for evaluation in evaluations)]
-    right, asked, parts = [0] * len(names), [0] * len(names), list[tuple[Tensor, Tensor]]()
-    for labels, found in iter_logits(network, images, perturbations([CLEAN, *evaluations], images)):
-        parts.append((found[0][0].cpu(), labels.cpu()))
-        for i, copies in enumerate(found):
-            right[i] += sum(num_correct(logits, labels) for logits in copies)
-            asked[i] += len(copies) * len(labels)
+def _measure(network: NormalizedModel, images: ImageDataset) -> dict[str, float]:
+    """On clean images: one pass over the test images, and one over the training images, without augmentation."""
+    parts = [(logits.cpu(), labels.cpu()) for labels, logits in iter_logits(network, images)]
     logits, labels = torch.cat([part for part, _ in parts]), torch.cat([part for _, part in parts])
     top1, training = 100 * num_correct(logits, labels) / len(labels), training_accuracy(network, images)
     return {
@@ -140,7 +144,6 @@ def _measure(network: NormalizedModel, images: ImageDataset, evaluations: Sequen
         "generalization gap": training - top1,
         "negative log-likelihood": float(functional.cross_entropy(logits, labels)),
         "calibration error": 100 * calibration_error(logits, labels),
-        **{name: 100 * r / a for name, r, a in list(zip(names, right, asked, strict=True))[1:]},
     }
 
 
@@ -164,5 +167,6 @@ def calibration_error(logits: Tensor, labels: Tensor, bins: int = BINS) -> float
 def _spread(values: list[float]) -> str:
     if not all(map(math.isfinite, values)):
         return "not finite"
-    mean = f"{statistics.fmean(values):.2f}"
-    return f"{mean} ± {statistics.stdev(values):.2f}" if len(values) > 1 else mean
+    mean = statistics.fmean(values)
+    places = 2 if not mean or abs(mean) >= 1 else 2 - math.floor(math.log10(abs(mean)))  # three digits of small ones
+    return f"{mean:.{places}f}" + (f" ± {statistics.stdev(values):.{places}f}" if len(values) > 1 else "")

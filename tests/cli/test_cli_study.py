@@ -79,7 +79,7 @@ def record_of(study_and_scale: tuple[str, str], label: str, seed: int, accuracy:
     """A made-up finished run of a study, with one accuracy under all evaluations."""
     study = load_study(*study_and_scale)
     (network,) = (network for network in study.networks if network.label == label)
-    measured = tuple(Measured(evaluation=evaluation, accuracy=accuracy) for evaluation in study.evaluations)
+    measured = tuple(Measured(evaluation=evaluation, value=accuracy) for evaluation in study.evaluations)
     return whole_record().model_copy(update={"run": study.run(network, seed), "measured": measured})
 
 
@@ -386,16 +386,16 @@ def test_export_is_the_view(here: Path, run: Run, tmp_path: Path) -> None:
     with file.open(encoding="utf-8", newline="") as opened:
         read = list(csv.reader(opened))
     assert [row[:-2] for row in read] == [columns, *([str(value) for value in row] for row in rows)]
-    assert read[0][-2:] == ["accuracy_low", "accuracy_high"]
+    assert read[0][-2:] == ["value_low", "value_high"]
     for row in (dict(zip(read[0], values, strict=True)) for values in read[1:]):
-        low, high = wilson(float(row["accuracy"]), int(row["test_images"]))
-        assert (float(row["accuracy_low"]), float(row["accuracy_high"])) == (low, high)
+        low, high = wilson(float(row["value"]), int(row["test_images"]))
+        assert (float(row["value_low"]), float(row["value_high"])) == (low, high)
     assert Path("results.csv").read_bytes() == file.read_bytes()  # the help's example
     parquet = pytest.importorskip("pyarrow.parquet")
     assert run(f"study export {tmp_path / 'all.parquet'} --study root-scan").status == 0
     table = parquet.read_table(tmp_path / "all.parquet")
     assert table.column_names == read[0]
-    assert table.column("accuracy").to_pylist() == [row[columns.index("accuracy")] for row in rows]
+    assert table.column("value").to_pylist() == [row[columns.index("value")] for row in rows]
 
 
 def test_pandas_reads_the_results_in_one_line(here: Path) -> None:

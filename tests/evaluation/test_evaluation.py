@@ -21,9 +21,8 @@ from stabzoo.data.images import InMemoryDataset
 from stabzoo.data.loading import load_images
 from stabzoo.data.spec import Digits
 from stabzoo.errors import ConfigError
-from stabzoo.evaluation.accuracy import accuracies, num_correct
+from stabzoo.evaluation.accuracy import measure, num_correct
 from stabzoo.evaluation.attacks import fgsm, pgd
-from stabzoo.evaluation.perturbations import perturbation, perturbations
 from stabzoo.evaluation.spec import CORRUPTIONS, AutoAttack, Clean, Corruption, Fgsm, Gaussian, Pgd, Uniform
 from stabzoo.study.execution.networks import build
 from stabzoo.study.spec import Run as StudyRun
@@ -79,7 +78,7 @@ def test_a_trained_network_is_attacked_through_its_normalisation(model: str, arg
         weight.grad = None
     few = replace(images, test=images.test[:200], test_labels=images.test_labels[:200])
     attacks = Fgsm(kind="fgsm", epsilon=0.1), Pgd(kind="pgd", epsilon=0.1, steps=5, seed=0)
-    clean, once, often = accuracies(network, few, (Clean(kind="clean"), *attacks))
+    clean, once, often = measure(network, few, (Clean(kind="clean"), *attacks))
     assert clean == 100 * num_correct(network(few.test), few.test_labels) / few.test_count > 50
     assert often <= once + 1 < clean - 5
     assert all(weight.grad is None for weight in network.parameters())
@@ -119,7 +118,7 @@ def test_a_network_of_nan_has_an_accuracy_of_zero() -> None:
             return torch.full((len(pixels), 10), math.nan)
 
     few = load_images(FEW)
-    assert accuracies(Nan(), few, [Clean(kind="clean"), Clean(kind="clean", top=5)]) == [0.0, 0.0]
+    assert measure(Nan(), few, [Clean(kind="clean"), Clean(kind="clean", top=5)]) == [0.0, 0.0]
 
 
 @pytest.mark.slow
@@ -169,9 +168,9 @@ def test_noise_is_one_stream_over_all_batches() -> None:
         Gaussian(kind="gaussian", sigma=0.1, seed=7),
         Uniform(kind="uniform", low=-0.1, high=0.2, seed=7),
     )
-    changes = perturbations(asked, images)
+    changes = [evaluation.perturbation(images) for evaluation in asked]
     for x, y in images.testing(torch.arange(600).split(256)):
-        seen.append([copy for change in changes for copy in change(nn.Identity(), x, y)])
+        seen.append([change(nn.Identity(), x, y) for change in changes])
     clean, gaussian, uniform = (torch.cat(parts) for parts in zip(*seen, strict=True))
     assert torch.equal(clean, pixels)
     expected = pixels + 0.1 * torch.randn(pixels.shape, generator=torch.Generator().manual_seed(7))
@@ -231,7 +230,7 @@ def test_corrupted_images_are_read(tmp_path: Path) -> None:
         "mean of 15 corruptions, severity 4",
         "mean of 15 corruptions",
     ]
-    found = accuracies(Brightest(), images, (*asked, Clean(kind="clean")))
+    found = measure(Brightest(), images, (*asked, Clean(kind="clean")))
     assert found == pytest.approx([80, 100, 70, (14 * 60 + 100) / 15, (14 * 70 + 100) / 15, 100])
 
 
@@ -240,26 +239,26 @@ def test_corrupted_images_that_do_not_fit_are_refused(tmp_path: Path) -> None:
     labels = torch.arange(20) % 9
     asked = Corruption(kind="corruption", name="fog")
     with raises(ConfigError, "fog", "cifar10 or cifar100"):
-        perturbations([asked], held(torch.rand(20, 3, 32, 32), labels))
+        asked.perturbation(held(torch.rand(20, 3, 32, 32), labels))
     folder = tmp_path / "CIFAR-10-C"
     images = held(torch.rand(20, 3, 32, 32), labels, corrupted=folder)
     with raises(ConfigError, folder / "labels.npy", "No such file", "archive", "CIFAR-10-C"):
-        perturbations([asked], images)
+        asked.perturbation(images)
     write_corrupted(folder, labels)
     fog, right = folder / "fog.npy", (folder / "fog.npy").read_bytes()
     for content in (right[:-5], b"", b"no array", pickle.dumps([1])):
         fog.write_bytes(content)
         with raises(ConfigError, fog, "not an array"):
-            perturbations([asked], images)
+            asked.perturbation(images)
     np.save(fog, np.zeros((99, 32, 32, 3), np.uint8))
     with raises(ConfigError, fog, "uint8 (100, 32, 32, 3)", "got uint8 (99, 32, 32, 3)"):
-        perturbations([asked], images)
+        asked.perturbation(images)
     np.save(fog, np.array([None, print], dtype=object))
     with raises(ConfigError, fog, "not an array"):
-        perturbations([asked], images)
+        asked.perturbation(images)
     np.save(folder / "labels.npy", np.zeros(100, np.uint8))
     with raises(ConfigError, folder / "labels.npy", "labels of the test images", "5 times"):
-        perturbations([asked], images)
+        asked.perturbation(images)
 
 
 class Nearest(nn.Module):
@@ -287,10 +286,10 @@ def test_autoattack_leaves_no_more_than_pgd() -> None:
         Pgd(kind="pgd", epsilon=0.1, seed=0),
         AutoAttack(kind="autoattack", epsilon=0.1, seed=0),
     )
-    clean, pgd_, strongest = accuracies(network, few, asked)
+    clean, pgd_, strongest = measure(network, few, asked)
     assert 0 < strongest <= pgd_ < clean
     assert torch.equal(torch.get_rng_state(), before)
-    (found,) = perturbation(asked[2], few)(network, few.test, few.test_labels)
+    found = asked[2].perturbation(few)(network, few.test, few.test_labels)
     assert (found - few.test).abs().max() <= 0.1 + 1e-6
     assert found.min() >= 0
     assert found.max() <= 1
@@ -303,7 +302,7 @@ def test_autoattack_says_what_it_lacks(monkeypatch: pytest.MonkeyPatch) -> None:
     few_classes = held(torch.rand(20, 1, 8, 8), torch.arange(20) % 3, classes=3)
     if find_spec("pyautoattack"):
         with raises(ConfigError, "4 classes", "got 3"):
-            perturbation(asked, few_classes)
+            asked.perturbation(few_classes)
     monkeypatch.setitem(sys.modules, "pyautoattack", None)
     with raises(ConfigError, "pip install 'stabzoo[autoattack]'"):
-        perturbation(asked, few_classes)
+        asked.perturbation(few_classes)

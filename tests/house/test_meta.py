@@ -32,7 +32,7 @@ def imported(path: Path) -> Iterator[tuple[str, str]]:
 
 def test_there_is_a_hook() -> None:
     """The list is found, not empty by a slip."""
-    assert HOOKS == ["stabzoo_discretizations", "stabzoo_branches"]
+    assert HOOKS == ["stabzoo_discretizations", "stabzoo_branches", "stabzoo_evaluations"]
 
 
 @pytest.mark.parametrize("hook", HOOKS)

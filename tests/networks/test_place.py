@@ -12,7 +12,7 @@ from torch import Tensor, fx, nn
 
 import stabzoo
 from fixtures.messages import raises
-from stabzoo import ExplicitMultistep, LearnableMultistep, LinearMultistep, Place, Rational, Shape
+from stabzoo import NOT_DECIDED, ExplicitMultistep, LearnableMultistep, LinearMultistep, Place, Rational, Shape
 from stabzoo.methods import OwnNetwork
 from stabzoo.networks.places import lone_place, scheme_block
 from stabzoo.networks.resnet import DiscretizedResNet
@@ -239,4 +239,7 @@ def test_several_trained_parameters_have_one_vector_a_block() -> None:
 
 def test_nothing_is_decided_where_neither_the_step_nor_the_scheme_states_it() -> None:
     """The network's card is that of an own network."""
-    assert isinstance(DiscretizedResNet(Partitioned(), (1, 1, 1), width=4).stability_card().method, OwnNetwork)
+    card = DiscretizedResNet(Partitioned(), (1, 1, 1), width=4).stability_card()
+    assert isinstance(card.method, OwnNetwork)
+    assert (card.status, card.is_zero_stable, card.is_convergent) == ("not decided", NOT_DECIDED, NOT_DECIDED)
+    assert "method()" in card.reason

@@ -342,7 +342,7 @@ OWN = """
         ("def block(self, f): ...", "order: not decided", []),
         ("def block(self, f): ...", "order: not decided, a_stable: false", ["claims not A-stable; not decided"]),
         ("def block(self, f): ...", "order: not decided, l_stable: x == 1", ["has no parameter 'x'"]),
-        ("@classmethod\n        def network(cls): ...", "order: not decided", ["stability strong; not decided", "own network"]),
+        ("@classmethod\n        def network(cls): ...", "order: not decided", ["stability strong", "not decided", "own", "method()"]),
         ("pass", "order: not decided", ["claims order not decided; proved: order 1"]),
     ],
 )  # fmt: skip

@@ -16,7 +16,7 @@ from fixtures.records import STABLE, UNSTABLE, make_record
 from stabzoo.plotting.style import saved
 from stabzoo.study import Study, load_study
 from stabzoo.study.analysis.comparison import Comparison, compare, rows_of
-from stabzoo.study.analysis.phrases import accuracy_text, coefficients_text, estimate_text, moduli_text, proved_text
+from stabzoo.study.analysis.phrases import coefficients_text, estimate_text, measured_text, moduli_text, proved_text
 from stabzoo.study.analysis.verdicts import answer, deciding_text, method_note, outcome, verdict_text
 from stabzoo.study.figures.radius import draw_radii
 from stabzoo.study.report.report import Report
@@ -219,7 +219,7 @@ def test_status_is_proved_from_the_coefficients_not_read():
     plain = record.model_copy(update={"run": study.run(study.networks[2], 0), "coefficients": None})
     rows = rows_of(study, {run.key: record, plain.run.key: plain})
     assert [proved_text(row) for row in rows] == ["unstable", "–", "–"]
-    assert [accuracy_text(row, study.evaluations[0]) for row in rows] == ["50.0", "no run", "50.0"]
+    assert [measured_text(row, study.evaluations[0]) for row in rows] == ["50.0", "no run", "50.0"]
     assert rows[0].card is not None
     assert coefficients_text(rows[0].card) == "(1, 1, 1 | 1)"
     assert moduli_text(rows[0].card) == "1.84, 0.74, 0.74"

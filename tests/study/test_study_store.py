@@ -47,7 +47,7 @@ def test_record_comes_back_as_it_was_saved(tmp_path: Path):
 def test_other_evaluations_of_the_same_weights_are_kept(tmp_path: Path):
     """Asking for another evaluation does not throw away what was measured; other weights do."""
     store, record = Store(tmp_path), whole_record()
-    noisy = Measured(evaluation=Constant(kind="constant", mu=0.1), accuracy=50)
+    noisy = Measured(evaluation=Constant(kind="constant", mu=0.1), value=50)
     store.save(record)
     both = store.save(record.model_copy(update={"measured": (noisy,)}))
     assert both.measured == (noisy, *record.measured)
@@ -93,7 +93,7 @@ def test_the_results_are_read_in_one_line(tmp_path: Path):
         ("a", "renamed", "clean"),
         ("b", "other", "clean"),
     ]
-    assert {(row["run"], row["accuracy"], row["seed"]) for row in found} == {(record.run.key, 97.5, 0)}
+    assert {(row["run"], row["value"], row["seed"]) for row in found} == {(record.run.key, 97.5, 0)}
     with closing(sqlite3.connect(store.path)) as connection:
         assert connection.execute("SELECT * FROM results").fetchall() == rows
         assert connection.execute("PRAGMA user_version").fetchone() == (len(MIGRATIONS),)
@@ -273,7 +273,7 @@ def test_test_images_are_counted_in_a_store_from_before(tmp_path: Path, monkeypa
     assert sorted(str(row[columns.index("test_images")]) for row in rows) == ["10000", "540", "None"]
     assert export(RunIndex(tmp_path, needed=True), tmp_path / "all.csv") == 3
     with (tmp_path / "all.csv").open(encoding="utf-8", newline="") as file:
-        limits = {row["test_images"]: row["accuracy_low"] for row in csv.DictReader(file)}
+        limits = {row["test_images"]: row["value_low"] for row in csv.DictReader(file)}
     assert (limits[""], limits["540"]) == ("", str(wilson(90, 540)[0]))
 
 

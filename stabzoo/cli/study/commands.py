@@ -30,7 +30,7 @@ study = App(
 )
 
 
-Study = Annotated[str, option("A study that comes with stabzoo, or the path of a .yaml file.")]
+Study = Annotated[str, option("A study of stabzoo or of a plugin, or the path of a .yaml file.")]
 
 
 Scale = Annotated[str, option("A smaller form of the study: laptop, smoke; by default full.")]
@@ -88,7 +88,7 @@ def study_run(
 
 @study.command(name="list", help_epilogue="")
 def study_list(*, folder: Results = None, as_json: Json = False) -> None:
-    """List the studies that come with stabzoo.
+    """List the studies that come with stabzoo and with plugins.
 
     Example: stabzoo study list
     """

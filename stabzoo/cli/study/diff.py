@@ -12,7 +12,6 @@ from stabzoo.cli.console import Cell, output, print_json, table
 from stabzoo.cli.study.phrases import count_runs, results_in, value_text
 from stabzoo.study.analysis.difference import Change, Contrast, changes, contrasts
 from stabzoo.study.analysis.phrases import INTERVALS, estimate_text, sample_text
-from stabzoo.study.analysis.uncertainty import Estimate
 from stabzoo.study.spec import FULL, Study, load_study
 from stabzoo.terminal import say
 
@@ -74,15 +73,16 @@ def _show_contrasts(console: Console, accuracies: Sequence[Contrast]) -> None:
     columns: dict[str, Sequence[Cell]] = {
         "network": [entry.label for entry in shown],
         "evaluation": [entry.evaluation for entry in shown],
-        "A": [sample_text(entry.first) for entry in shown],
-        "B": [sample_text(entry.second) for entry in shown],
-        "difference": [_difference_text(entry.difference) for entry in shown],
+        "A": [sample_text(entry.first, entry.places) for entry in shown],
+        "B": [sample_text(entry.second, entry.places) for entry in shown],
+        "difference": [_difference_text(entry) for entry in shown],
         "B is": [VERDICTS[entry.difference.verdict] if entry.difference else "-" for entry in shown],
     }
     table(console, columns)
     say(
         console,
-        f"Test accuracy in percent, mean ± standard deviation over the seeds; difference: B minus A. {INTERVALS}",
+        "Test accuracy in percent where no unit stands, mean ± standard deviation over the seeds; difference: B minus "
+        f"A. {INTERVALS}",
         style="dim",
     )
 
@@ -90,8 +90,8 @@ def _show_contrasts(console: Console, accuracies: Sequence[Contrast]) -> None:
 def _study_at(text: str) -> Study:
     """``NAME`` or ``NAME@SCALE``."""
     if match := re.fullmatch(r"(.+)@([a-z][a-z0-9-]*)", text):
-        return load_study(match[1], match[2])
-    return load_study(text)
+        return load_study(match[1], match[2], recorded=True)
+    return load_study(text, recorded=True)
 
 
 def _title(study: Study, folder: Path | None) -> str:
@@ -99,5 +99,5 @@ def _title(study: Study, folder: Path | None) -> str:
     return f"{study.name}{scale}{f' in {folder}' if folder else ''}"
 
 
-def _difference_text(difference: Estimate | None) -> str:
-    return "-" if difference is None else estimate_text(difference)
+def _difference_text(entry: Contrast) -> str:
+    return "-" if entry.difference is None else estimate_text(entry.difference, entry.places)

@@ -11,19 +11,26 @@ from rich.text import Text
 
 from stabzoo.cli.console import Cell, output, print_json, table
 from stabzoo.cli.study.phrases import count_runs, named_text, results_in, settings_text
+from stabzoo.errors import ConfigError, PluginError
+from stabzoo.registry.catalogue import catalogue
 from stabzoo.study.analysis.phrases import command_text, published_text
-from stabzoo.study.spec import FULL, Published, Study, load_study, shipped_studies
+from stabzoo.study.spec import FULL, Published, Study, all_studies, load_study, owner_of
 from stabzoo.terminal import say
 
 __all__ = ["list_studies", "show_study"]
 
 
 def list_studies(folder: Path | None, *, as_json: bool) -> None:
-    """Print the studies that come with stabzoo, and how many of their runs are finished in ``folder``."""
+    """Print all studies, those of plugins with their owner, and how many of their runs are finished in ``folder``."""
     index = results_in(folder)
     found: list[tuple[Study, dict[str, tuple[int, int]]]] = []
-    for name in shipped_studies():
-        study = load_study(name)
+    problems: list[str] = []
+    for name in all_studies():
+        try:
+            study = load_study(name)
+        except (ConfigError, PluginError) as error:
+            problems.append(str(error))  # a plugin's, which costs that one
+            continue
         scaled = [study.at(scale) for scale in (FULL, *study.scales)]
         counts = {each.scale: (len(index.records(each)), count_runs(each)) for each in scaled}
         found.append((study, counts))
@@ -35,6 +42,7 @@ def list_studies(folder: Path | None, *, as_json: bool) -> None:
                     {
                         "name": study.name,
                         "title": study.title,
+                        "plugin": owner_of(study.name) or None,
                         "scales": [
                             {"scale": scale, "runs": runs, "finished": finished}
                             for scale, (finished, runs) in counts.items()
@@ -42,6 +50,7 @@ def list_studies(folder: Path | None, *, as_json: bool) -> None:
                     }
                     for study, counts in found
                 ],
+                "problems": problems,
             }
         )
         return
@@ -52,8 +61,12 @@ def list_studies(folder: Path | None, *, as_json: bool) -> None:
         "title": [study.title for study, _ in found],
         "scales": [", ".join(study.scales) for study, _ in found],
     }
+    if any(owner_of(study.name) for study, _ in found):
+        columns["plugin"] = [owner_of(study.name) or "-" for study, _ in found]
     console = output()
     table(console, columns, expendable=("scales",), whole=("study",))
+    for problem in problems:
+        say(console, problem, style="red")
 
 
 def _finished(counts: dict[str, tuple[int, int]]) -> str:
@@ -68,22 +81,24 @@ def _finished(counts: dict[str, tuple[int, int]]) -> str:
 
 def show_study(name: str, scale: str, *, as_json: bool) -> None:
     """Print all that a study says, and the keys of its runs."""
-    study = load_study(name, scale)
+    study, owner = load_study(name, scale), owner_of(name)
     keys = {(network.label, run.seed): run.key for network, run in study.runs()}
     if as_json:
         runs = [{"network": label, "seed": seed, "key": key} for (label, seed), key in keys.items()]
-        print_json({**study.model_dump(mode="json"), "runs": runs, "command": command_text(study)})
+        origin = {"command": command_text(study), "plugin": owner or None}
+        print_json({**study.model_dump(mode="json"), "runs": runs, **origin})
         return
     console = output()
     say(console, study.title, style="bold")
     say(console, study.description)
     console.print()
     entries = {
+        **({"plugin": str(catalogue().studies[name][0])} if owner else {}),
         "scale": study.scale,
         "runs": f"{len(keys)}: one a network and seed; seeds {', '.join(map(str, study.seeds))}",
         "data": named_text(study.data.model_dump(mode="json"), "name"),
         "training": settings_text(study.training.model_dump(mode="json", exclude_defaults=True)),
-        "evaluations": "; ".join(evaluation.title for evaluation in study.evaluations),
+        "evaluations": "; ".join(evaluation.heading for evaluation in study.evaluations),
         "diagnostics": "; ".join(named_text(entry.model_dump(mode="json"), "kind") for entry in study.diagnostics),
     }
     grid = Table.grid(padding=(0, 2, 0, 0))

@@ -45,9 +45,10 @@ def report_study(name: str, scale: str, folder: Path | None, keep: Path | None) 
     from stabzoo.study.report.report import REPORT_FILES, Failure, Report
     from stabzoo.study.report.terminal import show
 
-    study, console = load_study(name, scale), output()
+    study, console = load_study(name, scale, recorded=True), output()
     place, store = _places(study, folder)
     index = RunIndex(store, needed=True)
+    study = index.as_recorded(study)
     records, status = index.look(study)
     runs = status.runs
     damaged = status.count("damaged")

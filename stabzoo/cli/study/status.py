@@ -105,7 +105,7 @@ def _state_text(run: RunState) -> str:
 
 
 def statuses_of(index: RunIndex, name: str, scale: str | None) -> list[StudyStatus]:
-    study = load_study(name)
+    study = index.as_recorded(load_study(name, recorded=True))
     if scale is not None:
         return [index.status(study.at(scale))]
     done = [each for each in (FULL, *study.scales) if (study.name, each) in index.asked]

@@ -9,12 +9,12 @@ from dataclasses import asdict, dataclass
 from typing import Any
 
 from stabzoo.errors import ConfigError, PluginError
-from stabzoo.evaluation.spec import Evaluation
-from stabzoo.methods import OwnStep
+from stabzoo.methods import NOT_DECIDED, OwnStep
 from stabzoo.methods.multistep import LinearMultistep
+from stabzoo.metric import Evaluation
 from stabzoo.registry.loading import scheme_of
 from stabzoo.stability import StabilityCard, card
-from stabzoo.study.analysis.quantities import accuracies, measured
+from stabzoo.study.analysis.quantities import measured, numbers
 from stabzoo.study.analysis.uncertainty import Estimate, Sample, Verdict, contrast, least_difference
 from stabzoo.study.spec import Network, Published, Study
 from stabzoo.study.store.records import Coefficients, Record
@@ -30,13 +30,13 @@ class Row:
     card: StabilityCard | None  # None for a network without a scheme, or without a finished run
     records: tuple[Record, ...]
 
-    def accuracies(self, evaluation: Evaluation) -> list[float]:
-        """Accuracies in percent of the finished runs."""
-        return [record.accuracy(evaluation) for record in self.records]
+    def values(self, evaluation: Evaluation) -> list[float]:
+        """What was found of the finished runs: accuracies in percent, unless the evaluation has another metric."""
+        return list(self.sample(evaluation).values)
 
     def sample(self, evaluation: Evaluation) -> Sample:
-        """These accuracies, with the number of test images they were counted on."""
-        return accuracies(self.records, evaluation)
+        """These numbers, accuracies with the number of test images they were counted on."""
+        return numbers(self.records, evaluation)
 
 
 @dataclass(frozen=True)
@@ -45,6 +45,7 @@ class Comparison:
 
     ``gap`` is the mean of the zero-stable networks minus that of the unstable ones, and ``margin`` the worst
     zero-stable network minus the best unstable one: positive when zero stability separates all of these networks.
+    Of a metric that is better when it is lower, both are unstable minus zero-stable: positive is better throughout.
     What is decided of them, is so by their intervals.  ``correlation`` describes the runs and decides nothing:
     Spearman's between zero stability (1 or 0) and accuracy, 0 when all accuracies are equal.  With accuracies that tie
     as these do it cannot exceed ``largest_correlation``.
@@ -150,35 +151,44 @@ def rows_of(study: Study, records: dict[str, Record]) -> list[Row]:
     return rows
 
 
-def _proved(network: Network, trained: Coefficients) -> StabilityCard:
-    """The card of the network's scheme, if it is installed and has these coefficients; else of them alone."""
+def _proved(network: Network, trained: Coefficients) -> StabilityCard | None:
+    """The card of the network's scheme, if it is installed and has these coefficients; else of them alone.
+
+    There is none of a network of which nothing is stated.
+    """
     coefficients = LinearMultistep(trained.alpha, trained.beta, trained.beta_next)
     try:
         scheme = scheme_of(network.model, network.args)
     except (ConfigError, PluginError):
         return card(OwnStep(coefficients))
-    return card(scheme if scheme.coefficients() == coefficients else OwnStep(coefficients))
+    if scheme.coefficients() != coefficients:
+        return card(OwnStep(coefficients))
+    proved = card(scheme)
+    return None if proved.is_zero_stable is NOT_DECIDED else proved
 
 
 def compare(rows: Sequence[Row], evaluation: Evaluation) -> Comparison | None:
     """Compare zero-stable with unstable networks; None unless there is a finished run of each kind."""
-    proved = [row for row in rows if row.card and row.records]
+    proved = [row for row in rows if row.card and row.values(evaluation)]
     stable = [row.sample(evaluation) for row in proved if row.card and row.card.is_zero_stable]
     unstable = [row.sample(evaluation) for row in proved if row.card and not row.card.is_zero_stable]
     if not stable or not unstable:
         return None
     runs = [[value for sample in group for value in sample.values] for group in (stable, unstable)]
     means = [[sample.mean for sample in group] for group in (stable, unstable)]
+    higher = evaluation.metric.higher_is_better
+    better, worse = (stable, unstable) if higher else (unstable, stable)
+    better_runs, worse_runs = runs if higher else runs[::-1]
     return Comparison(
         evaluation,
         stable_mean=statistics.fmean(means[0]),
         unstable_mean=statistics.fmean(means[1]),
-        worst_stable=min(means[0]),
-        best_unstable=max(means[1]),
-        gap=contrast(stable, unstable),
-        margin=least_difference(stable, unstable),
-        correlation=spearman(*runs),
-        largest_correlation=_largest_spearman(*runs),
+        worst_stable=(min if higher else max)(means[0]),
+        best_unstable=(max if higher else min)(means[1]),
+        gap=contrast(better, worse),
+        margin=least_difference(better, worse),
+        correlation=spearman(better_runs, worse_runs),
+        largest_correlation=_largest_spearman(better_runs, worse_runs),
     )
 
 

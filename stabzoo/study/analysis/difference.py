@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from stabzoo.study.analysis.comparison import Row
+from stabzoo.study.analysis.phrases import places_of
 from stabzoo.study.analysis.uncertainty import Estimate, Sample, contrast
 from stabzoo.study.spec import Network, Study
 
@@ -24,12 +25,13 @@ class Change:
 
 @dataclass(frozen=True)
 class Contrast:
-    """A network of two studies under one evaluation: the accuracies in percent of the finished runs, one a seed."""
+    """A network of two studies under one evaluation: what was found of the finished runs, one number a seed."""
 
     label: str
     evaluation: str
     first: Sample
     second: Sample
+    places: int = 1
 
     @property
     def difference(self) -> Estimate | None:
@@ -78,14 +80,15 @@ def contrasts(first: tuple[Study, Sequence[Row]], second: tuple[Study, Sequence[
     return [
         Contrast(
             row.network.label,
-            evaluation.title,
+            evaluation.heading,
             row.sample(evaluation),
             others[row.network.label].sample(titled[evaluation.title]),
+            places_of(evaluation, row.values(evaluation)),
         )
         for row in first[1]
         if row.network.label in others
         for evaluation in first[0].evaluations
-        if evaluation.title in titled
+        if evaluation.title in titled and evaluation.metric == titled[evaluation.title].metric
     ]
 
 

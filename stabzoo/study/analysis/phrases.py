@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import math
+from collections.abc import Sequence
 from fractions import Fraction
 
-from stabzoo.evaluation.spec import Evaluation
+from stabzoo.metric import ACCURACY, Evaluation
 from stabzoo.stability import StabilityCard
 from stabzoo.study.analysis.comparison import Row, mean_of
 from stabzoo.study.analysis.quantities import measured
@@ -13,11 +15,13 @@ from stabzoo.study.spec import FULL, Published, Study
 
 __all__ = [
     "INTERVALS",
-    "accuracy_text",
     "coefficients_text",
     "command_text",
     "estimate_text",
+    "measured_text",
+    "metrics_text",
     "moduli_text",
+    "places_of",
     "proved_text",
     "published_cells",
     "published_text",
@@ -36,16 +40,39 @@ def command_text(study: Study) -> str:
     return f"stabzoo study {study.name}" + ("" if study.scale == FULL else f" --scale {study.scale}")
 
 
-def accuracy_text(row: Row, evaluation: Evaluation) -> str:
-    """Mean and sample standard deviation over the runs, in percent: ``97.6±0.4``; no deviation for a single run."""
-    return sample_text(row.sample(evaluation))
+def measured_text(row: Row, evaluation: Evaluation) -> str:
+    """Mean and sample standard deviation over the runs: ``97.6±0.4``; no deviation for a single run.
+
+    Accuracies have one decimal place, other numbers three digits: ``0.0325±0.0011``.
+    """
+    sample = row.sample(evaluation)
+    if row.records and not sample.values:
+        return "failed"
+    return sample_text(sample, places_of(evaluation, sample.values))
 
 
-def sample_text(sample: Sample) -> str:
+def places_of(evaluation: Evaluation, values: Sequence[float]) -> int:
+    """Decimal places with which numbers of an evaluation are written."""
+    largest = max(map(abs, values), default=0.0)
+    if evaluation.metric == ACCURACY or not largest:
+        return 1
+    return min(12, max(0, 2 - math.floor(math.log10(largest))))
+
+
+def metrics_text(study: Study) -> str:
+    """What the numbers of a study are: ``Test accuracy in percent``, and what others are."""
+    others = {e.metric.name: e.metric for e in study.evaluations if e.metric != ACCURACY}
+    texts = [
+        f"{metric.label}, {'higher' if metric.higher_is_better else 'lower'} is better" for metric in others.values()
+    ]
+    return "; ".join(["Test accuracy in percent", *texts])
+
+
+def sample_text(sample: Sample, places: int = 1) -> str:
     """Mean and sample standard deviation over the seeds: ``97.6±0.4``."""
     if not sample.values:
         return "no run"
-    return f"{sample.mean:.1f}" + ("" if sample.deviation is None else f"±{sample.deviation:.1f}")
+    return f"{sample.mean:.{places}f}" + ("" if sample.deviation is None else f"±{sample.deviation:.{places}f}")
 
 
 def published_text(value: tuple[float, float] | float | None, places: int = 2) -> str:

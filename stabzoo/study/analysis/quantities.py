@@ -6,26 +6,30 @@ import statistics
 from collections.abc import Sequence
 from typing import Any
 
-from stabzoo.evaluation.spec import Evaluation
+from stabzoo.metric import ACCURACY, Evaluation
 from stabzoo.study.analysis.uncertainty import Sample
 from stabzoo.study.measures import Cost, Curve, Diagnostic, Generalization
 from stabzoo.study.spec import Study
 from stabzoo.study.store.records import Record
 
-__all__ = ["accuracies", "curve", "histories", "measured", "quantities"]
+__all__ = ["curve", "histories", "measured", "numbers", "quantities"]
 
 
 def measured(study: Study, records: Sequence[Record]) -> dict[str, Sample]:
     """The numbers of ``records``, one a run, under their evaluation's title or the diagnostic's name for them."""
-    found = {evaluation.title: accuracies(records, evaluation) for evaluation in study.evaluations}
+    found = {evaluation.title: numbers(records, evaluation) for evaluation in study.evaluations}
     for diagnostic in study.diagnostics:
         found |= quantities(diagnostic, records)
     return found
 
 
-def accuracies(records: Sequence[Record], evaluation: Evaluation) -> Sample:
-    """Accuracies in percent, one a run."""
-    return Sample.of_accuracies([record.accuracy(evaluation) for record in records], _images(records))
+def numbers(records: Sequence[Record], evaluation: Evaluation) -> Sample:
+    """What was found under one evaluation, one number a run that has it."""
+    having = [record for record in records if record.value(evaluation) is not None]
+    values = [value for record in having if (value := record.value(evaluation)) is not None]
+    if evaluation.metric != ACCURACY:
+        return Sample(tuple(values))
+    return Sample.of_accuracies(values, _images(having))
 
 
 def quantities(diagnostic: Diagnostic, records: Sequence[Record]) -> dict[str, Sample]:

@@ -5,9 +5,10 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Literal
 
-from stabzoo.evaluation.spec import Clean, Evaluation
+from stabzoo.evaluation.spec import Clean
+from stabzoo.metric import ACCURACY, Evaluation
 from stabzoo.study.analysis.comparison import Agreement, Comparison, Row
-from stabzoo.study.analysis.phrases import INTERVALS, estimate_text
+from stabzoo.study.analysis.phrases import INTERVALS, estimate_text, places_of
 from stabzoo.study.analysis.uncertainty import Sample, leader
 
 __all__ = [
@@ -17,6 +18,7 @@ __all__ = [
     "deciding_text",
     "extremes_text",
     "method_note",
+    "number_text",
     "outcome",
     "ranking",
     "verdict_text",
@@ -55,7 +57,13 @@ def verdict_text(entry: Comparison) -> str:
 def deciding_text(entry: Comparison) -> str:
     """The number that decides it, or leaves it open: ``margin +15.0 [+3.2, +26.8]``."""
     (name, *_) = OUTCOMES[outcome(entry)][2]
-    return f"{name} {estimate_text(getattr(entry, name))}"
+    return number_text(entry, name)
+
+
+def number_text(entry: Comparison, name: str) -> str:
+    """``margin +15.0 [+3.2, +26.8]``."""
+    places = places_of(entry.evaluation, (entry.stable_mean, entry.unstable_mean))
+    return f"{name} {estimate_text(getattr(entry, name), places)}"
 
 
 def outcome(entry: Comparison) -> Outcome:
@@ -113,7 +121,8 @@ def _scope(entries: Sequence[Comparison], comparisons: Sequence[Comparison]) -> 
         return ""
     noise, noises = (sum(not isinstance(e.evaluation, Clean) for e in of) for of in (entries, comparisons))
     clean = ["on clean images"] if noise < len(entries) else []
-    return " " + _listed([*clean, *([f"under {noise} of {noises} noises"] if noise else [])])
+    what = "noises" if all(entry.evaluation.metric == ACCURACY for entry in comparisons) else "other evaluations"
+    return " " + _listed([*clean, *([f"under {noise} of {noises} {what}"] if noise else [])])
 
 
 def ranking(rows: Sequence[Row], evaluations: Sequence[Evaluation]) -> str:
@@ -121,32 +130,38 @@ def ranking(rows: Sequence[Row], evaluations: Sequence[Evaluation]) -> str:
     clauses: list[str] = []
     for evaluation in evaluations:
         samples = {row.network.label: sample for row in rows if (sample := row.sample(evaluation)).values}
-        clauses.append(f"{_where(evaluation)} {extremes_text(samples, ('is best', 'is worst'), '%')}")
+        if not samples:
+            continue
+        words = ("is best", "is worst") if evaluation.metric.higher_is_better else ("is worst", "is best")
+        places = places_of(evaluation, [value for sample in samples.values() for value in sample.values])
+        clauses.append(f"{_where(evaluation)} {extremes_text(samples, words, evaluation.metric.unit, places)}")
     text = "; ".join(clauses)
     return f"{text[0].upper()}{text[1:]}."
 
 
-def extremes_text(samples: Mapping[str, Sample], words: tuple[str, str], unit: str) -> str:
+def extremes_text(samples: Mapping[str, Sample], words: tuple[str, str], unit: str, places: int = 1) -> str:
     """The networks of the highest and of the lowest mean, and whether they are what the ``words`` say of them.
 
     ``A is best (90.0 %, +10.0 [+6.1, +13.9] from the next) and B is worst (80.0 %, ...)``.
     """
     if len(samples) == 1:
-        return best_text(samples, unit)
-    return f"{_extreme(samples, words[0], unit, last=False)} and {_extreme(samples, words[1], unit, last=True)}"
+        return best_text(samples, unit, places)
+    highest, lowest = (_extreme(samples, words[i], unit, places, last=bool(i)) for i in (0, 1))
+    return f"{highest} and {lowest}"
 
 
-def best_text(samples: Mapping[str, Sample], unit: str) -> str:
+def best_text(samples: Mapping[str, Sample], unit: str, places: int = 1) -> str:
     """The network of the highest mean, and whether it is best."""
     if len(samples) == 1:
         ((name, sample),) = samples.items()
-        return f"{name} is the only network ({sample.mean:.1f} {unit})"
-    return _extreme(samples, "is best", unit, last=False)
+        return f"{name} is the only network ({f'{sample.mean:.{places}f} {unit}'.strip()})"
+    return _extreme(samples, "is best", unit, places, last=False)
 
 
-def _extreme(samples: Mapping[str, Sample], words: str, unit: str, *, last: bool) -> str:
+def _extreme(samples: Mapping[str, Sample], words: str, unit: str, places: int, *, last: bool) -> str:
     name, lead = leader(samples, last=last)
-    far = f"{samples[name].mean:.1f} {unit}, {estimate_text(lead)} from the next"
+    mean = f"{samples[name].mean:.{places}f} {unit}".strip()
+    far = f"{mean}, {estimate_text(lead, places)} from the next"
     if lead.verdict == "above":
         return f"{name} {words} ({far})"
     return f"{name} comes {'last' if last else 'first'} ({far}: whether it {words} is not decided by these runs)"
@@ -156,14 +171,16 @@ def method_note(comparisons: Sequence[Comparison]) -> str:
     """Say what the intervals are and of what population they speak, and what gap and margin are where there are any."""
     if not comparisons:
         return INTERVALS
+    lower = any(not entry.evaluation.metric.higher_is_better for entry in comparisons)
+    turned = "Of what is better when it is lower, both are the other way round: positive is better. " if lower else ""
     correlations = ", ".join(
         f"{entry.evaluation.title} {entry.correlation:.2f} of {entry.largest_correlation:.2f}" for entry in comparisons
     )
     return (
         "Gap: the mean of the zero-stable networks minus that of the unstable ones, each by its mean over the seeds. "
-        f"Margin: the worst zero-stable network minus the best unstable one. {INTERVALS} Rank correlation, which "
-        "decides nothing: Spearman's over all runs, between proved zero stability (1 or 0) and accuracy, of the most "
-        f"that runs with these ties can have: {correlations}."
+        f"Margin: the worst zero-stable network minus the best unstable one. {turned}{INTERVALS} Rank "
+        "correlation, which decides nothing: Spearman's over all runs, between proved zero stability (1 or 0) and "
+        f"accuracy, of the most that runs with these ties can have: {correlations}."
     )
 
 
@@ -210,13 +227,13 @@ def _place(entry: Comparison, numbers: Sequence[str]) -> str:
     """``on clean images (gap +8.3 [+1.4, +15.3], margin +1.2 [-7.0, +13.5])``; of two networks these are one number."""
     if entry.gap.value == entry.margin.value:
         numbers = numbers[:1]
-    return f"{_where(entry.evaluation)} ({', '.join(f'{n} {estimate_text(getattr(entry, n))}' for n in numbers)})"
+    return f"{_where(entry.evaluation)} ({', '.join(number_text(entry, n) for n in numbers)})"
 
 
 def _where(evaluation: Evaluation) -> str:
     if isinstance(evaluation, Clean):
         return "on clean images" + (f" (top {evaluation.top})" if evaluation.top > 1 else "")
-    return f"under {evaluation.title}"
+    return f"{'under' if evaluation.metric == ACCURACY else 'in'} {evaluation.title}"
 
 
 def _listed(parts: Sequence[str]) -> str:

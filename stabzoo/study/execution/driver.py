@@ -18,10 +18,11 @@ from typing import Literal, TypeAlias
 from rich.console import Console
 
 from stabzoo.errors import ConfigError
+from stabzoo.study.analysis.phrases import places_of
 from stabzoo.study.execution.executors import open_executor, worker_died
 from stabzoo.study.execution.progress import RunProgress
 from stabzoo.study.execution.worker import EvaluationRequest, RunFailed, RunLocked, execute
-from stabzoo.study.report.report import REPORT_FILES, Failure, Report
+from stabzoo.study.report.report import REPORT_FILES, Failure, Report, failures_of
 from stabzoo.study.report.terminal import show
 from stabzoo.study.spec import Network, Run, Study
 from stabzoo.study.store.records import DamagedRecordError, Record
@@ -257,10 +258,14 @@ class _Training:
     def succeed(self, key: str, record: Record) -> None:
         """The run is done."""
         self.driver.records[key] = record
-        accuracies = ", ".join(
-            f"{evaluation.title} {record.accuracy(evaluation):.1f}" for evaluation in self.wanted.evaluations
+        measured = ", ".join(
+            f"{evaluation.title} {value:.{places_of(evaluation, [value])}f}"
+            for evaluation in self.wanted.evaluations
+            if (value := record.value(evaluation)) is not None
         )
-        self.progress.finish(key, f"{self.name(key)}: {accuracies}{' (diverged)' if record.diverged else ''}")
+        self.progress.finish(key, f"{self.name(key)}: {measured}{' (diverged)' if record.diverged else ''}")
+        network, run = self.runs[key]
+        self.driver.failures += failures_of(network.label, run.seed, record)
         for text in record.warnings:
             self.driver.say(f"warning: {self.name(key)}: {text}", style="yellow")
 

@@ -8,7 +8,6 @@ import torch
 
 from stabzoo.data.images import ImageDataset
 from stabzoo.errors import ConfigError
-from stabzoo.evaluation.perturbations import perturbations
 from stabzoo.implicit.report import ConvergenceWarning
 from stabzoo.study.spec import Run, Study
 from stabzoo.study.store.records import Coefficients
@@ -30,7 +29,9 @@ def check_networks(study: Study, images: ImageDataset) -> None:
     Raises:
         ConfigError: naming the first entry that cannot be built, or what is missing, with the reason.
     """
-    perturbations(study.evaluations, images)
+    for evaluation in study.evaluations:
+        if not evaluation.plugin:  # what is wrong with a plugin's costs its own number
+            evaluation.perturbation(images)
     for position, entry in enumerate(study.networks):
         place = f"networks.{position} ({entry.label}): {entry.model}"
         try:

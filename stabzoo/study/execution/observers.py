@@ -12,8 +12,7 @@ import torch
 
 from stabzoo.data.images import ImageDataset
 from stabzoo.diagnostics.angles import PrincipalAngles
-from stabzoo.evaluation.accuracy import accuracies, training_accuracy
-from stabzoo.evaluation.spec import Clean
+from stabzoo.evaluation.accuracy import accuracy, training_accuracy
 from stabzoo.implicit.step import solver_report
 from stabzoo.study.measures import Angles, Constraints, Cost, Curve, Diagnostic, Generalization, Sensitivity, Solver
 from stabzoo.training.loop import Progress
@@ -146,7 +145,7 @@ class _Generalization:
         running = max(progress.accuracies, default=0.0)
         return {
             "training": running if self.running else training_accuracy(network, self.images),
-            "test": clean_accuracy(network, self.images),
+            "test": accuracy(network, self.images),
         }
 
 
@@ -160,7 +159,7 @@ class _Curve:
     def after_epoch(self, network: NormalizedModel, epoch: int) -> None:
         if epoch:
             training = network.training
-            self.state["history"].append(clean_accuracy(network, self.images))
+            self.state["history"].append(accuracy(network, self.images))
             network.train(training)
 
     def result(self, network: NormalizedModel, progress: Progress) -> dict[str, Any]:
@@ -182,18 +181,12 @@ class _Cost:
 
     def result(self, network: NormalizedModel, progress: Progress) -> dict[str, Any]:
         started = time.perf_counter()
-        clean_accuracy(network, self.images)
+        accuracy(network, self.images)
         return {
             "parameters": sum(p.numel() for p in network.parameters() if p.requires_grad),
             **self.state,
             "test": time.perf_counter() - started,
         }
-
-
-def clean_accuracy(network: NormalizedModel, images: ImageDataset) -> float:
-    """Percentage of the test images, as they are, that the network puts in their class; leaves it in eval mode."""
-    (found,) = accuracies(network, images, [Clean(kind="clean")])
-    return found
 
 
 def observers_of(diagnostics: Sequence[Diagnostic], images: ImageDataset) -> list[Observer]:

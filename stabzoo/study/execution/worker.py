@@ -9,10 +9,11 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from stabzoo.evaluation.spec import Evaluation
+from stabzoo.errors import PluginError
+from stabzoo.metric import Evaluation
 from stabzoo.study.measures import Diagnostic
 from stabzoo.study.spec import Run
-from stabzoo.study.store.records import Diagnosed, Measured, Record
+from stabzoo.study.store.records import Diagnosed, Measured, Record, Unmeasured
 from stabzoo.study.store.run_folder import RunFolder
 from stabzoo.training.spec import difference, software, sources
 
@@ -61,7 +62,7 @@ def _execute(run: Run, wanted: EvaluationRequest, folder: RunFolder) -> Record:
     import torch
 
     from stabzoo.data.loading import load_images
-    from stabzoo.evaluation.accuracy import accuracies
+    from stabzoo.evaluation.accuracy import measure
     from stabzoo.implicit.report import ConvergenceWarning
     from stabzoo.study.execution.networks import build, coefficients_of
     from stabzoo.study.execution.session import RunSession
@@ -92,8 +93,7 @@ def _execute(run: Run, wanted: EvaluationRequest, folder: RunFolder) -> Record:
     keep_weights(trainer.averaged, folder.path)
     started = time.perf_counter()
     network = trainer.averaged.eval()
-    found = accuracies(network, images, wanted.evaluations)
-    measured = zip(wanted.evaluations, found, strict=True)
+    found = list(zip(wanted.evaluations, measure(network, images, wanted.evaluations), strict=True))
     diagnosed = [
         Diagnosed(diagnostic=diagnostic, result=observer.result(network, trainer.progress))
         for diagnostic, observer in zip(wanted.diagnostics, observers, strict=True)
@@ -106,7 +106,16 @@ def _execute(run: Run, wanted: EvaluationRequest, folder: RunFolder) -> Record:
         diverged=trainer.progress.diverged,
         warnings=tuple(session.warnings),
         weights_sha256=weights_sha256(network),
-        measured=tuple(Measured(evaluation=evaluation, accuracy=value) for evaluation, value in measured),
+        measured=tuple(
+            Measured(evaluation=evaluation, value=value, metric=evaluation.metric)
+            for evaluation, value in found
+            if not isinstance(value, PluginError)
+        ),
+        unmeasured=tuple(
+            Unmeasured(evaluation=evaluation, reason=str(value))
+            for evaluation, value in found
+            if isinstance(value, PluginError)
+        ),
         test_images=images.test_count,
         diagnosed=tuple(diagnosed),
         seconds=session.seconds + time.perf_counter() - started,

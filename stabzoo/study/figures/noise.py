@@ -12,13 +12,13 @@ from stabzoo.evaluation.spec import (
     Clean,
     Constant,
     Corruption,
-    Evaluation,
     Fgsm,
     Gaussian,
     Pgd,
     Structured,
     Uniform,
 )
+from stabzoo.metric import Evaluation
 from stabzoo.plotting.style import PIXELS, new_figure, plain
 from stabzoo.study.analysis.comparison import Row
 from stabzoo.study.figures.style import height_of_legend, styles, titled
@@ -77,7 +77,7 @@ def draw_noise(study: Study, rows: Sequence[Row]) -> Figure | None:
     drawn = styles(finished)
     for axis, ((kind, label), levels) in zip(axes.flat, panels.items(), strict=False):
         for row in finished:
-            values = [row.accuracies(evaluation) for _, evaluation in levels]
+            values = [row.values(evaluation) for _, evaluation in levels]
             style = drawn[row.network.label]
             axis.errorbar(
                 [level for level, _ in levels],

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import textwrap
 from collections.abc import Sequence
 
@@ -10,6 +11,7 @@ from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 from matplotlib.patches import Patch
 
+from stabzoo.metric import ACCURACY
 from stabzoo.plotting.style import literal, new_figure
 from stabzoo.study.analysis import phrases, verdicts
 from stabzoo.study.analysis.comparison import Comparison, Row
@@ -23,14 +25,15 @@ _MARGIN = "#3a9a5b"
 
 
 def draw(study: Study, rows: Sequence[Row], comparisons: Sequence[Comparison]) -> Figure:
-    """Return the figure: accuracies to the right, networks from the top."""
+    """Return the figure: the numbers of each evaluation to the right, networks from the top."""
     panels, lines = len(study.evaluations), len(rows)
     figure = new_figure(max(2.6 + 1.85 * panels, 7.5), 1.7 + 0.6 * lines)
     axes: list[Axes] = list(figure.subplots(1, panels, sharey=True, squeeze=False)[0])
     by_evaluation = {comparison.evaluation: comparison for comparison in comparisons}
     for axis, evaluation in zip(axes, study.evaluations, strict=True):
+        is_accuracy = evaluation.metric == ACCURACY
         for line, row in enumerate(rows):
-            values = row.accuracies(evaluation)
+            values = row.values(evaluation)
             color = status_color(row)
             axis.axhline(line, color="#e4e4e4", linewidth=0.8, zorder=0)
             # Spread by seed, or equal runs would hide one another.
@@ -40,18 +43,23 @@ def draw(study: Study, rows: Sequence[Row], comparisons: Sequence[Comparison]) -
                 mean = contrast([row.sample(evaluation)])
                 axis.plot([mean.value] * 2, [line - 0.3, line + 0.3], color=color, linewidth=2.2)
                 if mean.low is not None and mean.high is not None:
-                    ends = [max(0.0, mean.low), min(100.0, mean.high)]
+                    limits = (0.0, 100.0) if is_accuracy else (-math.inf, math.inf)
+                    ends = [max(limits[0], mean.low), min(limits[1], mean.high)]
                     axis.plot(ends, [line + 0.36] * 2, color=color, linewidth=1.2, solid_capstyle="butt")
         comparison = by_evaluation.get(evaluation)
         note = ""
         if comparison:
             note = f"\n{verdicts.verdict_text(comparison)}\n{_wrapped(verdicts.deciding_text(comparison))}"
             if comparison.margin.verdict == "above":
-                axis.axvspan(comparison.best_unstable, comparison.worst_stable, color=_MARGIN, alpha=0.16, linewidth=0)
+                axis.axvspan(
+                    *sorted((comparison.best_unstable, comparison.worst_stable)), color=_MARGIN, alpha=0.16, linewidth=0
+                )
         axis.set_title(literal(evaluation.title + note), fontsize=9)
-        axis.set_xlim(0, 103)
-        axis.set_xticks([0, 25, 50, 75, 100])
-        axis.set_xlabel("test accuracy (%)", fontsize=9)
+        if is_accuracy:
+            axis.set_xlim(0, 103)
+            axis.set_xticks([0, 25, 50, 75, 100])
+        better = "" if evaluation.metric.higher_is_better else "\nlower is better"
+        axis.set_xlabel("test accuracy (%)" if is_accuracy else literal(evaluation.metric.label + better), fontsize=9)
         axis.tick_params(axis="x", labelsize=8.5)
         axis.tick_params(axis="y", length=0)
         axis.spines[["top", "right", "left"]].set_visible(False)

@@ -7,6 +7,7 @@ from collections.abc import Sequence
 
 from matplotlib.figure import Figure
 
+from stabzoo.metric import ACCURACY
 from stabzoo.plotting.style import COLORS, LINES, MARKERS, literal, new_figure, plain
 from stabzoo.stability.enclosure import as_float
 from stabzoo.study.analysis.comparison import Row
@@ -23,19 +24,20 @@ def draw_radii(study: Study, rows: Sequence[Row]) -> Figure | None:
     """Mean and standard deviation, a line for each evaluation and model; None for fewer than `LEAST` radii."""
     lines: dict[str, list[tuple[float, Row]]] = {}
     for row in rows:
-        if row.card and row.records:
+        if row.card and all(row.values(e) for e in study.evaluations if e.metric == ACCURACY):
             lines.setdefault(row.network.model, []).append((as_float(row.card.parasitic_radius), row))
     lines = {model: sorted(points, key=lambda point: point[0]) for model, points in lines.items()}
     lines = {model: points for model, points in lines.items() if len({radius for radius, _ in points}) >= LEAST}
     if not lines:
         return None
-    figure = new_figure(7.5 if len(lines) * len(study.evaluations) <= INSIDE else 9.5, 4.6)
+    accuracies = [evaluation for evaluation in study.evaluations if evaluation.metric == ACCURACY]
+    figure = new_figure(7.5 if len(lines) * len(accuracies) <= INSIDE else 9.5, 4.6)
     axis = figure.subplots()
     axis.axvspan(0, 1, color=BLUE, alpha=0.07, linewidth=0)
     axis.axvline(1, color="#8a8a8a", linewidth=0.8)
-    for i, evaluation in enumerate(study.evaluations):
+    for i, evaluation in enumerate(accuracies):
         for j, (model, points) in enumerate(lines.items()):
-            values = [row.accuracies(evaluation) for _, row in points]
+            values = [row.values(evaluation) for _, row in points]
             axis.errorbar(
                 [radius for radius, _ in points],
                 [statistics.fmean(runs) for runs in values],

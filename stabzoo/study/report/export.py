@@ -11,6 +11,7 @@ from typing import Any
 
 from stabzoo.errors import ConfigError, printable
 from stabzoo.files import write_atomically
+from stabzoo.metric import ACCURACY
 from stabzoo.study.analysis.uncertainty import wilson
 from stabzoo.study.store.run_index import RunIndex
 
@@ -20,7 +21,7 @@ __all__ = ["csv_text", "export"]
 def export(holdings: RunIndex, path: Path, study: str | None = None) -> int:
     """Write the view ``results``, or its rows of one study, to a .csv or .parquet, and return how many rows there are.
 
-    Beside each accuracy stands its 95 % interval over test images (Wilson's), ``accuracy_low`` and ``accuracy_high``.
+    Beside each accuracy stands its 95 % interval over test images (Wilson's), ``value_low`` and ``value_high``.
 
     Raises:
         ConfigError: for any other kind of file, nothing to write, a missing pyarrow, or a folder that is not there.
@@ -45,9 +46,12 @@ def export(holdings: RunIndex, path: Path, study: str | None = None) -> int:
 
 
 def _with_intervals(columns: list[str], rows: Sequence[Sequence[Any]]) -> tuple[list[str], list[tuple[Any, ...]]]:
-    accuracy, images = columns.index("accuracy"), columns.index("test_images")
-    limits = [wilson(row[accuracy], row[images]) if row[images] else (None, None) for row in rows]
-    return [*columns, "accuracy_low", "accuracy_high"], [(*row, *pair) for row, pair in zip(rows, limits, strict=True)]
+    metric, value, images = (columns.index(name) for name in ("metric", "value", "test_images"))
+    limits = [
+        wilson(row[value], row[images]) if row[images] and row[metric] == ACCURACY.name else (None, None)
+        for row in rows
+    ]
+    return [*columns, "value_low", "value_high"], [(*row, *pair) for row, pair in zip(rows, limits, strict=True)]
 
 
 def csv_text(columns: Sequence[str], rows: Iterable[Sequence[Any]]) -> str:

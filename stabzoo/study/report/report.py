@@ -22,7 +22,7 @@ from stabzoo.training.spec import software
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
-__all__ = ["REPORT_FILES", "Failure", "Report"]
+__all__ = ["REPORT_FILES", "Failure", "Report", "failures_of"]
 
 DIVERGED = "diverged: the loss overflowed, and training stopped there"
 REPORT_FILES = ("report.html", "plot.png", "results.json")
@@ -37,6 +37,11 @@ class Failure:
     seed: int
     reason: str
     traceback: str
+
+
+def failures_of(label: str, seed: int, record: Record) -> list[Failure]:
+    """What failed of a finished run: evaluations of plugins."""
+    return [Failure(label, seed, entry.reason, "") for entry in record.unmeasured]
 
 
 @dataclass(frozen=True)
@@ -88,7 +93,7 @@ class Report:
     def to_dict(self) -> dict[str, Any]:
         """Everything, as JSON-safe values; the same for the same runs."""
         return {
-            "format": 2,
+            "format": 3,
             "sentence": self.sentence,
             "study": self.study.model_dump(mode="json", exclude={"scales"}),
             "networks": [self._network(row) for row in self.rows],
@@ -110,9 +115,10 @@ class Report:
         return {
             "label": row.network.label,
             "proved": row.card.to_dict() if row.card else None,
-            "accuracy": [
+            "measured": [
                 {
                     "evaluation": evaluation.model_dump(mode="json"),
+                    "metric": evaluation.metric.model_dump(mode="json"),
                     "mean": sample.mean,
                     "std": sample.deviation,
                     "interval": contrast([sample]).interval(),

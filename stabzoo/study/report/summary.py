@@ -34,7 +34,7 @@ def write_summary(report: Report, folder: Path) -> None:
 
 
 def numbers(report: Report) -> str:
-    """Every number of every finished run as CSV, one a line; accuracies in percent, named by their evaluation."""
+    """Every number of every finished run as CSV, one a line; named by their evaluation, accuracies in percent."""
     return csv_text(COLUMNS, _numbers(report))
 
 
@@ -60,11 +60,11 @@ def _lines(report: Report, figures: Sequence[str]) -> Iterator[str]:
     yield from ("```", phrases.command_text(study), "```", "")
     yield from ("## Measured", "")
     seeds = f", mean ± standard deviation over {len(study.seeds)} seeds" if len(study.seeds) > 1 else ""
-    yield from (f"Test accuracy in percent{seeds}.", "")
+    yield from (f"{_text(phrases.metrics_text(study))}{seeds}.", "")
     yield from _table(
-        ("network", "zero stability (proved)", *(evaluation.title for evaluation in study.evaluations)),
+        ("network", "zero stability (proved)", *(evaluation.heading for evaluation in study.evaluations)),
         [
-            (row.network.label, phrases.proved_text(row), *(phrases.accuracy_text(row, e) for e in study.evaluations))
+            (row.network.label, phrases.proved_text(row), *(phrases.measured_text(row, e) for e in study.evaluations))
             for row in report.rows
         ],
     )
@@ -88,8 +88,13 @@ def _comparisons(report: Report) -> Iterator[str]:
         yield from _table(
             ("zero stability", *(entry.evaluation.title for entry in report.comparisons)),
             [
-                ("gap", *(phrases.estimate_text(entry.gap) for entry in report.comparisons)),
-                ("margin", *(phrases.estimate_text(entry.margin) for entry in report.comparisons)),
+                *(
+                    (
+                        name,
+                        *(verdicts.number_text(entry, name).removeprefix(f"{name} ") for entry in report.comparisons),
+                    )
+                    for name in ("gap", "margin")
+                ),
                 ("verdict", *(verdicts.verdict_text(entry) for entry in report.comparisons)),
             ],
         )

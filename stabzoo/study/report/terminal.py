@@ -46,16 +46,20 @@ def show(console: Console, report: Report) -> None:
 def _measured(report: Report, width: int) -> Iterator[Table]:
     seeds = len(report.study.seeds)
     spread = f", mean ± standard deviation over {seeds} seeds" if seeds > 1 else ""
-    title = f"Proved zero stability and measured test accuracy (%){spread}"
+    title = f"Proved zero stability and measured {_lowered(phrases.metrics_text(report.study))}{spread}"
     networks, proved = [Text(row.network.label) for row in report.rows], list[Text]()
     for row in report.rows:
         style = "" if row.card is None else "blue" if row.card.is_zero_stable else "red"
         proved.append(Text(phrases.proved_text(row), style=style))
     columns = {
-        evaluation.title: [phrases.accuracy_text(row, evaluation) for row in report.rows]
+        evaluation.heading: [phrases.measured_text(row, evaluation) for row in report.rows]
         for evaluation in report.study.evaluations
     }
     yield from numbers(title, {"network": networks, "zero\nstability": proved}, columns, width)
+
+
+def _lowered(text: str) -> str:
+    return text[:1].lower() + text[1:]
 
 
 def _found(finding: Finding) -> Table:

@@ -91,7 +91,24 @@ TEST_IMAGES = (
 WARNINGS = ("ALTER TABLE runs ADD COLUMN warnings TEXT NOT NULL DEFAULT '[]'",)
 """What was wrong with the network while it was trained; nobody looked before."""
 
-MIGRATIONS: list[tuple[str, ...]] = [TABLES, TEST_IMAGES, WARNINGS]
+METRICS = (
+    "DROP VIEW results",
+    "ALTER TABLE measurements RENAME COLUMN accuracy TO value",
+    """ALTER TABLE measurements ADD COLUMN metric TEXT NOT NULL DEFAULT
+    '{"name":"accuracy","unit":"%","higher_is_better":true}'""",
+    "ALTER TABLE runs ADD COLUMN unmeasured TEXT NOT NULL DEFAULT '[]'",
+    """
+    CREATE VIEW results AS
+    SELECT study, scale, label, model, args, data, epochs, seed, device, title AS evaluation,
+           json_extract(metric, '$.name') AS metric, json_extract(metric, '$.unit') AS unit, value, test_images,
+           diverged, parameters, seconds, recorded, runs.key AS run
+    FROM runs JOIN measurements ON measurements.run = runs.key LEFT JOIN requests ON requests.run = runs.key
+    ORDER BY study, scale, label, seed, measurements.id
+    """,
+)
+"""Numbers other than accuracies, and evaluations of plugins that failed."""
+
+MIGRATIONS: list[tuple[str, ...]] = [TABLES, TEST_IMAGES, WARNINGS, METRICS]
 """Statements that make schema version n + 1 of version n; they are only ever added to."""
 
 APPLICATION_ID = int.from_bytes(b"szoo", "big")

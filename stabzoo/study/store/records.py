@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
-from pydantic import Field, JsonValue, PositiveInt
+from pydantic import JsonValue, PositiveInt, model_validator
 
 from stabzoo.config import Rational, Strict
-from stabzoo.evaluation.spec import Evaluation
+from stabzoo.evaluation.kinds import AnyEvaluation
+from stabzoo.metric import ACCURACY, Evaluation, Metric
 from stabzoo.study.measures import Diagnostic
 from stabzoo.study.spec import Run
 
-__all__ = ["Coefficients", "DamagedRecordError", "Diagnosed", "Measured", "Record"]
+__all__ = ["Coefficients", "DamagedRecordError", "Diagnosed", "Measured", "Record", "Unmeasured"]
 
 
 class DamagedRecordError(RuntimeError):
@@ -25,10 +26,24 @@ class Coefficients(Strict):
 
 
 class Measured(Strict):
-    """Accuracy in percent under one evaluation."""
+    """The number found under one evaluation, and what it is: an accuracy in percent unless the evaluation says else."""
 
-    evaluation: Evaluation
-    accuracy: float = Field(ge=0, le=100)
+    evaluation: AnyEvaluation
+    value: float
+    metric: Metric = ACCURACY
+
+    @model_validator(mode="after")
+    def _in_its_range(self) -> Measured:
+        if self.metric == ACCURACY and not 0 <= self.value <= 100:
+            raise ValueError(f"value: expected an accuracy in percent, got {self.value:g}")
+        return self
+
+
+class Unmeasured(Strict):
+    """An evaluation of a plugin that raised something instead of giving a number; it is tried again with the study."""
+
+    evaluation: AnyEvaluation
+    reason: str
 
 
 class Diagnosed(Strict):
@@ -43,7 +58,8 @@ class Record(Strict):
 
     ``coefficients`` is None for a network without a scheme; ``losses`` are the mean training losses of the finished
     epochs; ``warnings`` say what was wrong with the network and since which epoch: it died, or an equation of its
-    implicit steps lost its proof; ``cpu`` is the instruction set torch used, which may change the last digits;
+    implicit steps lost its proof; ``unmeasured`` are those that failed at it;
+    ``cpu`` is the instruction set torch used, which may change the last digits;
     ``test_images`` is the number of images that every accuracy was counted on, None in a record from before that.
     """
 
@@ -55,6 +71,7 @@ class Record(Strict):
     warnings: tuple[str, ...] = ()
     weights_sha256: str
     measured: tuple[Measured, ...]
+    unmeasured: tuple[Unmeasured, ...] = ()
     test_images: PositiveInt | None
     diagnosed: tuple[Diagnosed, ...] = ()
     seconds: float
@@ -70,10 +87,15 @@ class Record(Strict):
         diagnosed = [entry.diagnostic for entry in self.diagnosed]
         return all(entry in self.evaluations for entry in evaluations) and all(d in diagnosed for d in diagnostics)
 
+    def tried(self, evaluations: tuple[Evaluation, ...], diagnostics: tuple[Diagnostic, ...]) -> bool:
+        """Whether all of these were measured, or have failed at it."""
+        failed = [entry.evaluation for entry in self.unmeasured]
+        return self.holds(tuple(entry for entry in evaluations if entry not in failed), diagnostics)
+
     def found(self, diagnostic: Diagnostic) -> dict[str, JsonValue]:
         """What was found of ``diagnostic``, which must be one of those measured."""
         return next(entry.result for entry in self.diagnosed if entry.diagnostic == diagnostic)
 
-    def accuracy(self, evaluation: Evaluation) -> float:
-        """Accuracy in percent under ``evaluation``, which must be one of those measured."""
-        return next(entry.accuracy for entry in self.measured if entry.evaluation == evaluation)
+    def value(self, evaluation: Evaluation) -> float | None:
+        """What was found under ``evaluation``, an accuracy in percent or another number; None if it was not."""
+        return next((entry.value for entry in self.measured if entry.evaluation == evaluation), None)

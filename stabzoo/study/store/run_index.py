@@ -8,7 +8,8 @@ from pathlib import Path
 from typing import Any, Literal, get_args
 
 from stabzoo.errors import ConfigError
-from stabzoo.study.spec import FULL, Network, Run, Study, load_study, shipped_studies
+from stabzoo.evaluation.kinds import Absent
+from stabzoo.study.spec import FULL, Network, Run, Study, all_studies, load_study
 from stabzoo.study.store.records import DamagedRecordError, Record
 from stabzoo.study.store.run_folder import RunFolder
 from stabzoo.study.store.store import DATABASE, Store
@@ -118,15 +119,30 @@ class RunIndex:
         records = {
             key: record
             for key, record in found.items()
-            if isinstance(record, Record) and record.holds(study.evaluations, study.diagnostics)
+            if isinstance(record, Record) and record.tried(study.evaluations, study.diagnostics)
         }
         states = [
             RunState(network.label, run.seed, key, "damaged", reason=str(damaged))
             if isinstance(damaged := found.get(key), DamagedRecordError)
+            else RunState(network.label, run.seed, key, "failed", reason=reason)
+            if (reason := _unmeasured(records.get(key)))
             else self._state(network.label, run.seed, key, key in records)
             for key, (network, run) in runs.items()
         ]
         return records, StudyStatus(study.name, study.scale, tuple(states))
+
+    def as_recorded(self, study: Study) -> Study:
+        """``study`` with what was recorded in the place of evaluations whose plugin is not installed any more."""
+        absent = [evaluation for evaluation in study.evaluations if isinstance(evaluation, Absent)]
+        if not absent or not self.store:
+            return study
+        found = self.store.load_all(run for _, run in self.runs(study).values()).values()
+        kept = [evaluation for record in found if isinstance(record, Record) for evaluation in record.evaluations]
+        evaluations = [
+            next((old for old in kept if isinstance(entry, Absent) and entry.stands_for(old)), entry)
+            for entry in study.evaluations
+        ]
+        return study.model_copy(update={"evaluations": tuple(evaluations)})
 
     def statuses(self) -> list[StudyStatus]:
         """How the runs of all studies stand that were done here, as they were then."""
@@ -134,10 +150,10 @@ class RunIndex:
 
     def _status(self, name: str, scale: str) -> StudyStatus:
         asked = self.asked[name, scale]
-        if name in shipped_studies() and scale in (FULL, *load_study(name).scales):
-            status = self.status(load_study(name, scale))
-            if {run.key for run in status.runs} == {key for _, key in asked}:
-                return status
+        if name in all_studies() and scale in (FULL, *load_study(name, recorded=True).scales):
+            study = self.as_recorded(load_study(name, scale, recorded=True))
+            if set(self.runs(study)) == {key for _, key in asked}:
+                return self.status(study)
         states = [self._state(label, self.seeds.get(key), key, key in self.seeds) for label, key in asked]
         return StudyStatus(name, scale, tuple(states))
 
@@ -150,3 +166,7 @@ class RunIndex:
         state = "running" if running else "failed" if reason else "missing"
         done = (progress.epoch, progress.epochs) if progress else (None, None)
         return RunState(label, seed, key, state, *done, reason=None if running else reason)
+
+
+def _unmeasured(record: Record | None) -> str:
+    return record.unmeasured[0].reason if record and record.unmeasured else ""

@@ -7,14 +7,15 @@ import json
 import sqlite3
 from collections.abc import Callable, Iterable
 from datetime import datetime, timezone
-from functools import lru_cache
+from functools import cache, lru_cache
 from pathlib import Path
 from typing import Any
 
 from pydantic import TypeAdapter
 
 from stabzoo.errors import ConfigError
-from stabzoo.evaluation.spec import Evaluation
+from stabzoo.evaluation.kinds import RECORDED, evaluation_adapter, recorded
+from stabzoo.metric import Evaluation, Metric
 from stabzoo.study.measures import Diagnostic
 from stabzoo.study.spec import Run
 from stabzoo.study.store.database import Database
@@ -70,7 +71,13 @@ class Store:
             if isinstance(earlier, Record) and earlier.weights_sha256 == record.weights_sha256:
                 if earlier.holds(record.evaluations, tuple(entry.diagnostic for entry in record.diagnosed)):
                     return earlier  # another driver was first
-                besides = tuple(entry for entry in earlier.measured if entry.evaluation not in record.evaluations)
+                again = {(entry.evaluation.kind, entry.evaluation.title) for entry in record.measured}
+                besides = tuple(
+                    entry
+                    for entry in earlier.measured
+                    if (entry.evaluation.kind, entry.evaluation.title) not in again
+                    or (not entry.evaluation.plugin and entry.evaluation not in record.evaluations)
+                )
                 diagnosed = [entry.diagnostic for entry in record.diagnosed]
                 further = tuple(entry for entry in earlier.diagnosed if entry.diagnostic not in diagnosed)
                 record = record.model_copy(
@@ -126,12 +133,13 @@ class Store:
 
     def _read(self, connection: sqlite3.Connection, runs: Iterable[Run]) -> dict[str, Record | DamagedRecordError]:
         asked = {run.key: run for run in runs}
+        read = cache(_evaluation)  # no longer: the code of a plugin may be another next time
         keys = json.dumps(list(asked))
         measured: dict[str, list[Any]] = {}
-        for key, entry, value in connection.execute(
-            _SELECT.format("run, evaluation, accuracy", "measurements"), [keys]
+        for key, *entry in connection.execute(
+            _SELECT.format("run, evaluation, title, metric, value", "measurements"), [keys]
         ):
-            measured.setdefault(key, []).append((entry, value))
+            measured.setdefault(key, []).append((read, *entry))
         diagnosed: dict[str, list[Any]] = {}
         for key, entry, found in connection.execute(_SELECT.format("run, diagnostic, result", "diagnoses"), [keys]):
             diagnosed.setdefault(key, []).append((entry, found))
@@ -153,7 +161,11 @@ class Store:
                 "losses": json.loads(row["losses"]),
                 "diverged": bool(row["diverged"]),
                 "warnings": json.loads(row["warnings"]),
-                "measured": [{"evaluation": _evaluation(entry), "accuracy": value} for entry, value in measured],
+                "measured": [_measured(*entry) for entry in measured],
+                "unmeasured": [
+                    {"evaluation": _evaluation(json.dumps(entry["evaluation"])), "reason": entry["reason"]}
+                    for entry in json.loads(row["unmeasured"])
+                ],
                 "diagnosed": [{"diagnostic": _diagnostic(e), "result": json.loads(found)} for e, found in diagnosed],
                 **{name: row[name] for name in ("parameters", "weights_sha256", "test_images", "seconds", "cpu")},
             }
@@ -165,8 +177,18 @@ class Store:
 
 # what many runs have in common is read once
 _coefficients = lru_cache(1024)(Coefficients.model_validate_json)
-_evaluation: Callable[[str], Evaluation] = lru_cache(1024)(TypeAdapter(Evaluation).validate_json)
+_metric = lru_cache(1024)(Metric.model_validate_json)
 _diagnostic: Callable[[str], Diagnostic] = lru_cache(1024)(TypeAdapter(Diagnostic).validate_json)
+
+
+def _evaluation(text: str) -> Evaluation:
+    return evaluation_adapter.validate_json(text, context=RECORDED)
+
+
+def _measured(read: Callable[[str], Evaluation], text: str, title: str, metric: str, value: Any) -> dict[str, Any]:
+    kind = _metric(metric)
+    return {"evaluation": recorded(read(text), title, kind), "metric": kind, "value": value}
+
 
 _SELECT = "SELECT {} FROM {} WHERE run IN (SELECT value FROM json_each(?)) ORDER BY id"
 
@@ -194,6 +216,7 @@ def _write(connection: sqlite3.Connection, record: Record) -> None:
         "losses": _compact(content["losses"]),
         "diverged": int(record.diverged),
         "warnings": _compact(content["warnings"]),
+        "unmeasured": _compact(content["unmeasured"]),
         "weights_sha256": record.weights_sha256,
         "test_images": record.test_images,
         "seconds": record.seconds,
@@ -206,8 +229,8 @@ def _write(connection: sqlite3.Connection, record: Record) -> None:
     )
     for entry, of in zip(content["measured"], record.evaluations, strict=True):
         connection.execute(
-            "INSERT INTO measurements (run, evaluation, kind, title, accuracy) VALUES (?, ?, ?, ?, ?)",
-            (key, _compact(entry["evaluation"]), of.kind, of.title, entry["accuracy"]),
+            "INSERT INTO measurements (run, evaluation, kind, title, metric, value) VALUES (?, ?, ?, ?, ?, ?)",
+            (key, _compact(entry["evaluation"]), of.kind, of.title, _compact(entry["metric"]), entry["value"]),
         )
     for entry in content["diagnosed"]:
         connection.execute(

@@ -9,8 +9,7 @@ from torch import nn
 from stabzoo.data.images import InMemoryDataset
 from stabzoo.data.loading import load_images
 from stabzoo.data.spec import Digits
-from stabzoo.evaluation.accuracy import accuracies, training_accuracy
-from stabzoo.evaluation.perturbations import perturbation
+from stabzoo.evaluation.accuracy import accuracy, training_accuracy
 from stabzoo.evaluation.spec import Clean, Constant, Evaluation, Gaussian, Uniform
 from stabzoo.study.execution.networks import build
 from stabzoo.study.spec import Run
@@ -40,8 +39,7 @@ def perturb(pixels: torch.Tensor, evaluation: Evaluation) -> torch.Tensor:
     """The pixels a network is tested on, where ``pixels`` are all test images."""
     labels, one = torch.zeros(len(pixels), dtype=torch.long), torch.ones(1, 1, 1)
     images = InMemoryDataset(pixels, labels, pixels, labels, 10, one, one)
-    (found,) = perturbation(evaluation, images)(nn.Identity(), pixels, labels)
-    return found
+    return evaluation.perturbation(images)(nn.Identity(), pixels, labels)
 
 
 def test_digits_are_split_by_class_and_lie_between_0_and_1():
@@ -119,7 +117,7 @@ def test_accuracy_counts_over_all_batches():
     shifted = (labels + (torch.arange(600) < 60).long()) % 10
     for truth, expected in ((labels, 100), (shifted, 90)):
         held = InMemoryDataset(images, truth, images, truth, 10, torch.zeros(1, 1, 1), torch.ones(1, 1, 1))
-        assert accuracies(FirstPixel(), held, [Clean(kind="clean")]) == [expected]
+        assert accuracy(FirstPixel(), held) == expected
         assert training_accuracy(FirstPixel(), held) == expected
 
 
@@ -172,5 +170,5 @@ def test_divergence_is_a_result():
     assert trained.diverged
     assert trained.losses == ()
     images = load_images(FEW)
-    (found,) = accuracies(network, images, [Clean(kind="clean")])
+    found = accuracy(network, images)
     assert 0 <= found <= 100
