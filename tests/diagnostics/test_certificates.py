@@ -65,7 +65,7 @@ def network(family: str) -> nn.Module:
             AvgPool2dSame(3, 2),
             mobile.InvertedResidual(4, 4, exp_ratio=2.0, pad_type="same"),
             mobile.EdgeResidual(4, 4, exp_ratio=2.0, act_layer=nn.SiLU),
-            mobile.UniversalInvertedResidual(4, 4, dw_kernel_size_start=3, exp_ratio=2.0),
+            mobile.UniversalInvertedResidual(4, 4, dw_kernel_size_start=3, exp_ratio=2.0, layer_scale_init_value=0.5),
             MaxPool2dSame(3, 2),
             BatchNormAct2d(4, act_layer=nn.Hardswish),
             nn.Flatten(),
@@ -478,8 +478,7 @@ def test_normalising_wrappers() -> None:
     inner = network("stable_resnet_s11_cert")
     model = nn.Sequential(transforms.Normalize([0.5, 0.4, 0.3], [0.5, 0.25, 0.2]), inner).eval()
     outside, inside = bounded(model), bounded(inner)
-    product = parts.chain(inside.blocks)[0]
-    assert outside.sensitivity.value == pytest.approx(5 * product, rel=1e-6)
+    assert outside.sensitivity.value == pytest.approx(5 * inside.sensitivity.value, rel=1e-6)
     assert [b.name for b in outside.blocks[:2]] == ["0", "1.stem.conv"]
     assert at_zero(model, 3, SIDE, SIDE) <= outside.offset.value
 
@@ -569,20 +568,20 @@ def test_the_examination_leaves_the_network_as_it_was() -> None:
 def test_a_mobile_network_is_bounded_or_says_why_not() -> None:
     """Without gates it has a bound, however large; a gate, attention and a norm of the state are named where they are."""
     torch.manual_seed(0)
-    plain = timm.create_model("tf_efficientnet_lite0", num_classes=3).eval()
+    plain = timm.create_model("tf_mobilenetv3_small_minimal_100", num_classes=3).eval()
     bounds = forward_bounds(plain, (3, 32, 32))
     assert math.isfinite(bounds.sensitivity.value)
     assert math.isfinite(bounds.growth.value)
-    assert bounds.sensitivity.value > sensitivity_attack(plain, torch.randn(1, 3, 32, 32), rounds=0).sensitivity.value
+    found = sensitivity_attack(plain, torch.randn(1, 3, 32, 32), rounds=0, power=2)
+    assert bounds.sensitivity.value > found.sensitivity.value > 0
     for name, side, facts in (
-        ("tf_mobilenetv3_small_minimal_100", 32, ()),
         ("mobilenetv3_small_050", 32, ("blocks.0.0.se", "SqueezeExcite", "no Lipschitz constant")),
-        ("test_vit", 160, ("norm1", "LayerNorm")),
+        ("test_vit", 160, ("blocks.0.norm1", "LayerNorm")),
         ("test_convnext", 32, ("LayerNorm",)),
     ):
-        found = forward_bounds(timm.create_model(name, num_classes=3).eval(), (3, side, side))
-        assert math.isinf(found.sensitivity.value) == bool(facts), name
-        says("; ".join(found.refused), *facts)
+        refused = forward_bounds(timm.create_model(name, num_classes=3).eval(), (3, side, side))
+        assert math.isinf(refused.sensitivity.value)
+        says("; ".join(refused.refused), *facts)
 
 
 @pytest.mark.parametrize(("side", "kernel", "stride"), [(7, 3, 2), (8, 3, 2), (6, 2, 2), (5, 3, 1), (6, 1, 4)])

@@ -228,11 +228,10 @@ def _pieces(name: str, module: nn.Module, shape: Shape) -> list[StepBound]:
         prefix = f"{name}." if name else ""
         pieces = _network(module, shape)
         return [replace(b, name=prefix + b.name, until=b.until and prefix + b.until) for b in pieces]
-    parts = composition(module) or []
-    if not any(isinstance(part, StagedNetwork) for _, part in parts):
+    if not any(True for _ in _staged(name, module)):
         return sequence_bound([(name, module)], shape)
     found: list[StepBound] = []
-    for own, part in parts:
+    for own, part in composition(module) or []:
         found += _pieces(f"{name}.{own}" if name else own, part, shape)
         after = found[-1].shape
         if after is None or not math.isfinite(found[-1].sensitivity):

@@ -11,7 +11,7 @@ from collections.abc import Sequence
 from dataclasses import replace
 from typing import Any, cast
 
-from timm.layers import Attention, DropPath, Linear, SEModule
+from timm.layers import Attention, DropPath, LayerScale2d, Linear, SEModule
 from timm.layers.adaptive_avgmax_pool import FastAdaptiveAvgPool, FastAdaptiveMaxPool
 from timm.layers.pool2d_same import AvgPool2dSame, MaxPool2dSame
 from timm.models._efficientnet_blocks import SqueezeExcite
@@ -27,6 +27,7 @@ from stabzoo.diagnostics.bounds.rules.normalization import (
     STATE_NORMS,
     batch_norm,
     fold_batch_norm,
+    layer_scale,
     pixel_normalization,
     refuse_state_norm,
 )
@@ -40,6 +41,7 @@ _FIXED = (nn.Identity, nn.Dropout, nn.Dropout2d, DropPath)
 _RULES: dict[type[nn.Module], Any] = {
     **dict.fromkeys(ACTIVATIONS, activation),
     **dict.fromkeys(BATCH_NORMS, batch_norm),
+    LayerScale2d: layer_scale,
     nn.Linear: linear,
     Linear: linear,
     nn.ConvTranspose2d: transposed,

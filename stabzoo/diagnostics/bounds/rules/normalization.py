@@ -7,6 +7,7 @@ import sys
 from typing import cast
 
 import torch
+from timm.layers import LayerScale2d
 from torch import Tensor, nn
 
 from stabzoo.diagnostics.bounds.genuine import altered
@@ -19,6 +20,7 @@ __all__ = [
     "affine",
     "batch_norm",
     "fold_batch_norm",
+    "layer_scale",
     "pixel_normalization",
     "refuse_state_norm",
 ]
@@ -61,6 +63,18 @@ def affine(scale: Tensor, shift: Tensor, shape: Shape, theorem: str) -> StepBoun
     pixels = math.prod(cast(tuple[int, ...], shape[1:]))
     offset = rounded_up(math.sqrt(pixels) * float(shift.double().norm()))
     return StepBound.of(theorem, rounded_up(float(scale.double().abs().max())), shape, offset=offset)
+
+
+def layer_scale(module: LayerScale2d, shape: Shape) -> StepBound:
+    """Bound timm's scale of each channel.
+
+    Raises:
+        ValueError: The state is not one that it takes.
+    """
+    scale = module.gamma.detach().double().cpu()
+    if len(shape) != 3 or shape[0] not in (None, len(scale)):
+        raise ValueError(f"LayerScale2d of {len(scale)} channels on a state of shape {tuple(shape)}")
+    return affine(scale, torch.zeros_like(scale), (len(scale), *shape[1:]), "largest |gamma|")
 
 
 def pixel_normalization(module: nn.Module, shape: Shape) -> StepBound | None:
