@@ -20,7 +20,8 @@ from stabzoo.diagnostics.batchnorm import batch_norm_effects
 from stabzoo.diagnostics.bounds.continuous import ContinuousBounds, continuous_bounds
 from stabzoo.diagnostics.conditioning.blocks import block_conditioning
 from stabzoo.diagnostics.features import answers, feature_maps
-from stabzoo.diagnostics.report.diagnosis import Diagnosis, diagnose
+from stabzoo.diagnostics.report.diagnosis import Diagnosis
+from stabzoo.diagnostics.report.measuring import diagnose
 from stabzoo.diagnostics.report.page import page
 from stabzoo.diagnostics.report.sections import sections
 

@@ -97,7 +97,7 @@ def composition(module: nn.Module) -> list[Named] | None:
     return None
 
 
-def _affine(module: BatchNormAct2d) -> nn.BatchNorm2d:
+def _affine(module: Any) -> nn.BatchNorm2d:
     """The batch norm that one with an activation begins with, with the same numbers."""
     plain = nn.BatchNorm2d(module.num_features, module.eps, module.momentum)
     for name in ("weight", "bias", "running_mean", "running_var", "num_batches_tracked"):
