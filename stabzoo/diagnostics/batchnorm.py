@@ -68,6 +68,8 @@ def batch_norm_effects(model: nn.Module, x: Tensor, noise: Tensor) -> list[Batch
         noise: Of a shape that broadcasts to that of ``x``.
     """
     norms = {name: m for name, m in model.named_modules() if isinstance(m, nn.modules.batchnorm._BatchNorm)}
+    if not norms:
+        return []
     ratios: dict[str, list[Tensor]] = {}
     shrinks: dict[str, list[Tensor]] = {}
     for clean, other in zip(in_parts(x), in_parts((x + noise).expand_as(x)), strict=True):
