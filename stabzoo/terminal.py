@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from types import TracebackType
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TextIO
 
 from rich.box import SIMPLE_HEAD
 from rich.console import Console, ConsoleOptions, ConsoleRenderable, RenderHook
@@ -21,9 +21,9 @@ if TYPE_CHECKING:
 __all__ = ["Bar", "new_console", "numbers", "say", "titled_table"]
 
 
-def new_console(width: int | None = None) -> Console:
-    """A console on standard output that takes text as it is: ``y[n]`` is no markup, and ESC no command."""
-    console = Console(width=width, markup=False, emoji=False, highlight=False)
+def new_console(width: int | None = None, stream: TextIO | None = None) -> Console:
+    """A console on standard output or ``stream`` that takes text as it is: ``y[n]`` is no markup, ESC no command."""
+    console = Console(file=stream, width=width, markup=False, emoji=False, highlight=False)
     console.push_render_hook(_Disarm())
     return console
 

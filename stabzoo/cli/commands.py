@@ -8,7 +8,20 @@ from typing import Annotated, Literal
 from cyclopts import App, Parameter
 
 import stabzoo
-from stabzoo.cli.arguments.options import DataSet, Json, Plot, Root, Size, Unverified, Workers, numbers, option
+from stabzoo.cli.arguments.options import (
+    DATA,
+    Arguments,
+    DataSet,
+    Device,
+    Json,
+    Plot,
+    Root,
+    Size,
+    Unverified,
+    Workers,
+    numbers,
+    option,
+)
 from stabzoo.cli.console import Status
 from stabzoo.cli.study.commands import study
 
@@ -235,11 +248,9 @@ def train(
     settings: Annotated[
         tuple[str, ...], option("A setting of the recipe: epochs=20, lr=0.05; may be repeated.", "--set")
     ] = (),
-    arguments: Annotated[
-        tuple[str, ...], option("An argument of the model: width=8, norm=none; may be repeated.", "--arg")
-    ] = (),
+    arguments: Arguments = (),
     seed: Annotated[int, option("By default 0.")] = 0,
-    device: Annotated[str, option("cpu or cuda; by default cpu.")] = "cpu",
+    device: Device = "cpu",
     threads: Annotated[int | None, option("Of torch; by default one a processor, shared by all processes.")] = None,
     folder: Annotated[Path | None, option("Where it is kept; by default runs/MODEL-DATA-SEED.")] = None,
     checkpoint_steps: Annotated[int | None, option("Also a checkpoint every so many updates.")] = None,
@@ -279,7 +290,9 @@ def train(
 
 @app.command(help_epilogue="")
 def evaluate(
-    *folders: Annotated[Path, option("Folders of finished trainings; several differ in their seeds alone.")],
+    *folders: Annotated[
+        Path, option("Folders of finished trainings, or of a study's runs; several differ in their seeds alone.")
+    ],
     conditions: Annotated[
         Path | None, option("A .yaml file with evaluations, as a study has them; by default the papers'.")
     ] = None,
@@ -292,7 +305,7 @@ def evaluate(
     ] = None,
     root: Root = Path("data"),
     workers: Workers = None,
-    device: Annotated[str, option("cpu or cuda; by default cpu.")] = "cpu",
+    device: Device = "cpu",
     as_json: Json = False,
     plot: Annotated[
         Path | None, option("Also draw certified and attacked accuracy against the radius: .png, .svg or .pdf.")
@@ -321,16 +334,22 @@ def evaluate(
 
 @app.command(help_epilogue="")
 def diagnose(
-    name: Annotated[str, option("Any timm model.")],
+    name: Annotated[str, option("Any timm model; or the folder of a finished training, or of a study's run.")],
     /,
     *,
-    data: DataSet = "digits",
-    size: Size = None,
+    data: Annotated[str | None, DATA] = None,
+    size: Annotated[
+        int | None, option("Pixels a side; by default the model's own, for stabzoo's 16 of digits.")
+    ] = None,
     root: Root = Path("data"),
     unverified: Unverified = False,
+    arguments: Arguments = (),
     checkpoint: Annotated[Path | None, option("Its weights: .safetensors, .pt, .pth; by default random.")] = None,
-    images: Annotated[int, option("How many test images; by default 256.")] = 256,
+    pretrained: Annotated[bool, option("The weights that timm has for it.")] = False,
+    device: Device = "cpu",
+    images: Annotated[int | None, option("How many test images; by default 256, fewer of large ones.")] = None,
     sigma: Annotated[float, option("Noise whose growth is measured, on pixels in [0, 1]; by default 0.1.")] = 0.1,
+    seconds: Annotated[float, option("For each of two searches that get better with time; by default 10.")] = 10.0,
     condition_numbers: Annotated[bool, option("Also of each block: minutes for a deep network.")] = False,
     smallest: Annotated[bool, option("Also each layer's smallest singular value.")] = False,
     folder: Annotated[Path | None, option("Also write diagnosis.html and diagnosis.json there.")] = None,
@@ -339,19 +358,16 @@ def diagnose(
     """Measure norms, bounds, condition numbers, angles, noise growth.
 
     On test images, normalised as a training on them does; --data may also be a folder with a folder of images a class.
+    Of a training's folder nothing is said again: model, arguments, weights and data are read from it.
 
     Example: stabzoo diagnose stable_resnet_s11_cert --folder runs/diagnosis
     """
-    from stabzoo.cli.arguments.datasets import dataset_of
-    from stabzoo.cli.diagnose import diagnose_model
+    from stabzoo.cli.diagnose import Asked, diagnose_model
 
     diagnose_model(
-        name,
-        dataset_of(data, size, verified=not unverified, only_tested=True),
-        root=root,
-        checkpoint=checkpoint,
-        images=images,
+        Asked(name, root, data, size, not unverified, checkpoint, pretrained, arguments, images, device),
         sigma=sigma,
+        seconds=seconds,
         condition_numbers=condition_numbers,
         smallest=smallest,
         folder=folder,

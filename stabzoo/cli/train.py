@@ -3,14 +3,12 @@
 from __future__ import annotations
 
 import os
-import re
 from pathlib import Path
-from typing import Any
 
 import torch
 
 from stabzoo.cli.arguments.datasets import dataset_of, recipe_of, short_name
-from stabzoo.cli.arguments.settings import parse_settings
+from stabzoo.cli.arguments.settings import parse_arguments, parse_settings
 from stabzoo.cli.console import output
 from stabzoo.config import file_name, validate
 from stabzoo.data.loading import fetch
@@ -22,8 +20,6 @@ from stabzoo.training.spec import Job, Training, recipe, settings_of, software, 
 from stabzoo.training.tracking import TrackerName, open_tracker
 
 __all__ = ["train_model"]
-
-DECIMAL = re.compile(r"[+-]?[0-9]*\.?[0-9]+([eE][+-]?[0-9]+)?")
 
 
 def train_model(
@@ -55,7 +51,7 @@ def train_model(
     images = dataset_of(data, size, verified=verified)
     given = parse_settings(settings, Training)
     training = recipe(chosen, given) if chosen else recipe(recipe_of(images), settings_of(name) | given)
-    args = {key: _number(value) for key, value in parse_settings(arguments, object).items()}
+    args = parse_arguments(arguments)
     if download:
         fetch(images, root)
     process = this_process(device)
@@ -99,8 +95,3 @@ def _folder_of(training: str) -> Path:
         return Path("runs") / file_name(training)
     except ValueError as error:
         raise ConfigError(f"folder: {error}; give one with --folder") from None
-
-
-def _number(value: Any) -> Any:
-    """A decimal as the float that timm's arguments are; schemes read a float as the decimal it is written as."""
-    return float(value) if isinstance(value, str) and DECIMAL.fullmatch(value) else value

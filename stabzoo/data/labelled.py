@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
@@ -14,6 +15,9 @@ from stabzoo.data.spec import Data, ReadFromDisk
 from stabzoo.errors import ConfigError
 
 __all__ = ["LabelledImages", "load_labelled_images"]
+
+MOST, PIXELS = 256, 2**20
+"""Images that a network is measured on if it is not said how many, and their pixels together."""
 
 
 @dataclass(frozen=True)
@@ -29,6 +33,11 @@ class LabelledImages:
     classes: int
     scale: Tensor
     black: Tensor
+
+    def to(self, device: torch.device) -> LabelledImages:
+        """The same on ``device``."""
+        tensors = {name: getattr(self, name).to(device) for name in ("images", "labels", "scale", "black")}
+        return replace(self, **tensors)
 
     @property
     def input_size(self) -> tuple[int, int, int]:
@@ -46,19 +55,30 @@ class LabelledImages:
         return pixels * self.scale + self.black
 
 
-def load_labelled_images(data: Data, root: Path, count: int) -> LabelledImages:
+def load_labelled_images(
+    data: Data,
+    root: Path,
+    count: int | None = None,
+    normalization: tuple[Sequence[float], Sequence[float]] | None = None,
+) -> LabelledImages:
     """The first ``count`` test images of ``data``, normalised as a training normalises them.
 
-    Of images on disk, which are in the order of their classes, ``count`` at equal distances.
+    Of images on disk, which are in the order of their classes, ``count`` at equal distances.  By default as many as
+    have 2^20 pixels together, at most 256.  ``normalization`` is the mean and the deviation of each channel that a
+    network was trained with elsewhere.
 
     Raises:
         ConfigError: fewer than two are asked for, or they are missing or damaged; the message says which and where.
     """
-    if count < 2:
+    if count is not None and count < 2:
         raise ConfigError(f"images: expected at least 2, got {count}")
     images = load_images(data, root)
+    if count is None:
+        count = max(2, min(MOST, PIXELS // (images.shape[1] * images.shape[2])))
     count = min(count, images.test_count)
     chosen = np.linspace(0, images.test_count - 1, count, dtype=int) if isinstance(data, ReadFromDisk) else range(count)
     ((pixels, labels),) = images.testing([torch.tensor(chosen)])
     mean, std = images.mean, images.std
+    if normalization is not None:
+        mean, std = (torch.tensor(values).view(-1, 1, 1) for values in normalization)
     return LabelledImages(data.title, (pixels - mean) / std, labels, images.classes, 1 / std, -mean / std)

@@ -19,7 +19,7 @@ class Digits(Strict):
     """
 
     name: Literal["digits"]
-    size: Annotated[int, Field(ge=8, le=224)]
+    size: Annotated[int, Field(ge=8, le=1024)]
     test_images: Annotated[int, Field(ge=10, le=1787)]
     split_seed: Seed
 

@@ -28,8 +28,8 @@ if TYPE_CHECKING:
     from stabzoo.diagnostics.growth import perturbation_growth
     from stabzoo.diagnostics.layers import conv_norm, layer_norms, singular_values
     from stabzoo.diagnostics.measurement import Measurement
-    from stabzoo.diagnostics.report.diagnosis import diagnose
     from stabzoo.diagnostics.report.figures import layer_norms_figure
+    from stabzoo.diagnostics.report.measuring import diagnose
     from stabzoo.diagnostics.spectra.operators import ConvOperator
     from stabzoo.diagnostics.spectra.periodic import periodic_norms
     from stabzoo.diagnostics.spectra.smallest import smallest_singular_value
@@ -44,7 +44,7 @@ _MODULES = {
     "class_angles": "angles",
     "condition_number": "conditioning.condition_number",
     "conv_norm": "layers",
-    "diagnose": "report.diagnosis",
+    "diagnose": "report.measuring",
     "enclose_norm": "spectra.zero_padding",
     "forward_bounds": "bounds.network",
     "layer_angles": "angles",

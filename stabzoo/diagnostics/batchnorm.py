@@ -17,7 +17,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from stabzoo.diagnostics.capture import run_hooked
+from stabzoo.diagnostics.capture import in_parts, run_hooked
 
 __all__ = ["BatchNormEffect", "batch_norm_effects"]
 
@@ -68,30 +68,44 @@ def batch_norm_effects(model: nn.Module, x: Tensor, noise: Tensor) -> list[Batch
         noise: Of a shape that broadcasts to that of ``x``.
     """
     norms = {name: m for name, m in model.named_modules() if isinstance(m, nn.modules.batchnorm._BatchNorm)}
-    clean, perturbed = _calls(model, norms, x), _calls(model, norms, x + noise)
+    if not norms:
+        return []
+    ratios: dict[str, list[Tensor]] = {}
+    shrinks: dict[str, list[Tensor]] = {}
+    for clean, other in zip(in_parts(x), in_parts((x + noise).expand_as(x)), strict=True):
+        for name, (before, after) in _calls(model, norms, torch.cat([clean, other])).items():
+            (moved, size), (moved_after, size_after) = before, after
+            ratios.setdefault(name, []).append((moved_after / size_after) / (moved / size))
+            shrinks.setdefault(name, []).append(size_after / size)
     found = []
-    for name, (before, after) in clean.items():
-        moved_before, moved_after = (_size(a - b) for a, b in zip(perturbed[name], (before, after), strict=True))
-        ratio = (moved_after / _size(after)) / (moved_before / _size(before))
-        usable = ratio.isfinite()
-        if usable.any():
-            found.append(BatchNormEffect(name, ratio[usable], (_size(after) / _size(before))[usable]))
+    for name in ratios:
+        ratio, shrink = torch.cat(ratios[name]), torch.cat(shrinks[name])
+        if (usable := ratio.isfinite()).any():
+            found.append(BatchNormEffect(name, ratio[usable], shrink[usable]))
     return found
 
 
-def _calls(model: nn.Module, norms: Mapping[str, nn.Module], x: Tensor) -> dict[str, tuple[Tensor, Tensor]]:
-    found: dict[str, tuple[Tensor, Tensor]] = {}
+_Pairs = tuple[Tensor, Tensor]  # ||x - y|| and ||x||
 
-    def keep(name: str, before: Tensor, after: Tensor) -> None:
-        found[name] = before.double().clone(), after.double().clone()  # what follows may work in place
 
-    def hook(name: str) -> Callable[[nn.Module, tuple[Tensor, ...], Tensor], None]:
-        return lambda _module, args, result: keep(name, args[0], result)
+def _calls(model: nn.Module, norms: Mapping[str, nn.Module], pairs: Tensor) -> dict[str, tuple[_Pairs, _Pairs]]:
+    """Of each batch norm the pairs before and behind it; those of clean images in the first half of the batch."""
+    before: dict[str, _Pairs] = {}
+    found: dict[str, tuple[_Pairs, _Pairs]] = {}
 
-    handles = [norm.register_forward_hook(hook(name)) for name, norm in norms.items()]
-    run_hooked(model, x, handles)
+    # at once, and before the module runs: it, or what follows, may work in place
+    def take(name: str) -> Callable[[nn.Module, tuple[Tensor, ...]], None]:
+        return lambda _module, args: before.update({name: _pairs(args[0])})
+
+    def keep(name: str) -> Callable[[nn.Module, tuple[Tensor, ...], Tensor], None]:
+        return lambda _module, _args, result: found.update({name: (before[name], _pairs(result))})
+
+    handles = [norm.register_forward_pre_hook(take(name)) for name, norm in norms.items()]
+    handles += [norm.register_forward_hook(keep(name)) for name, norm in norms.items()]
+    run_hooked(model, pairs, handles)
     return found
 
 
-def _size(x: Tensor) -> Tensor:
-    return torch.linalg.vector_norm(x.flatten(1), dim=1)
+def _pairs(x: Tensor) -> _Pairs:
+    clean, other = x.double().flatten(1).chunk(2)
+    return torch.linalg.vector_norm(clean - other, dim=1), torch.linalg.vector_norm(clean, dim=1)

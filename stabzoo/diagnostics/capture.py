@@ -5,9 +5,9 @@ A model is run in evaluation mode and without gradients, and every module's trai
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
-from typing import Any
+from typing import Any, TypeVar
 
 import torch
 from torch import Tensor, nn
@@ -17,11 +17,18 @@ __all__ = [
     "PENULTIMATE",
     "evaluating",
     "feature_layers",
+    "in_parts",
     "named_modules_of",
+    "noted",
     "outputs",
     "residual_blocks",
     "run_hooked",
 ]
+
+Noted = TypeVar("Noted")
+
+PIXELS = 2**18
+"""Of the images that pass at once: 256 of 32x32, five of 224x224."""
 
 PENULTIMATE = "penultimate"
 """Name of the features that the classifier reads."""
@@ -47,8 +54,20 @@ def run_hooked(model: nn.Module, x: Tensor, handles: Iterable[RemovableHandle]) 
         model(x)
 
 
+def in_parts(x: Tensor) -> tuple[Tensor, ...]:
+    """Images (B, C, H, W) in batches of at most `PIXELS`: what is computed of them must fit in memory."""
+    return x.split(max(1, PIXELS // max(1, x[0, :1].numel())))
+
+
 def outputs(model: nn.Module, x: Tensor, names: Sequence[str]) -> list[tuple[str, Tensor]]:
-    """What the modules ``names`` return for the batch ``x``, in the order in which they finish.
+    """What the modules ``names`` return for the batch ``x``, in the order in which they finish, as `noted` finds it."""
+    return noted(model, x, names, Tensor.clone)  # a copy: the next module may work in place
+
+
+def noted(
+    model: nn.Module, x: Tensor, names: Sequence[str], note: Callable[[Tensor], Noted]
+) -> list[tuple[str, Noted]]:
+    """A ``note`` of what each of the modules ``names`` returns for the batch ``x``, in the order in which they finish.
 
     Of a module that returns a list, such as a block with its history, the first entry: the newest state.  A module
     that is called again is listed as ``name (2)``.  `PENULTIMATE` names the input of the classifier.
@@ -56,7 +75,7 @@ def outputs(model: nn.Module, x: Tensor, names: Sequence[str]) -> list[tuple[str
     Raises:
         ValueError: the model has no such module, it returns no tensor, or it was not called.
     """
-    found: list[tuple[str, Tensor]] = []
+    found: list[tuple[str, Noted]] = []
     calls: dict[str, int] = {}
 
     def keep(name: str, result: Any) -> None:
@@ -65,8 +84,7 @@ def outputs(model: nn.Module, x: Tensor, names: Sequence[str]) -> list[tuple[str
         if not isinstance(result, Tensor):
             raise ValueError(f"{name}: expected a module that returns a tensor, got {type(result).__name__}")
         calls[name] = calls.get(name, 0) + 1
-        # A copy: the next module may work in place.
-        found.append((name if calls[name] == 1 else f"{name} ({calls[name]})", result.detach().clone()))
+        found.append((name if calls[name] == 1 else f"{name} ({calls[name]})", note(result.detach())))
 
     modules = named_modules_of(model, [name for name in names if name != PENULTIMATE])
     classifier = _classifier(model) if PENULTIMATE in names else model

@@ -14,9 +14,9 @@ import torch
 from torch import Tensor, nn
 
 from stabzoo.data.labelled import LabelledImages
-from stabzoo.diagnostics.capture import feature_layers, outputs, run_hooked
+from stabzoo.diagnostics.capture import feature_layers, in_parts, outputs, run_hooked
 
-__all__ = ["Answer", "FeatureMaps", "answers", "feature_maps"]
+__all__ = ["Answer", "FeatureMaps", "Steadiness", "answers", "feature_maps", "steadiness"]
 
 
 @dataclass(frozen=True)
@@ -81,6 +81,36 @@ class Answer:
         }
 
 
+@dataclass(frozen=True)
+class Steadiness:
+    """Of ``images`` test images: how many answers are right, are so under noise, and are the same under it.
+
+    ``right`` and ``right_under_noise`` are None where the network's classes are not those of the images.
+    """
+
+    images: int
+    same: int
+    right: int | None
+    right_under_noise: int | None
+
+    def to_dict(self) -> dict[str, Any]:
+        """JSON-safe."""
+        return {k: getattr(self, k) for k in ("images", "same", "right", "right_under_noise")}
+
+
+def steadiness(model: nn.Module, data: LabelledImages, noise: Tensor) -> Steadiness:
+    """Answer all images, with and without ``noise`` of the images' shape, in evaluation mode."""
+    answered: list[Tensor] = []
+    same_classes = False
+    for clean, other in zip(in_parts(data.images), in_parts(data.images + noise), strict=True):
+        ((_, logits),) = outputs(model, torch.cat([clean, other]), [""])
+        same_classes = logits.flatten(1).shape[1] == data.classes
+        answered.append(torch.stack(logits.flatten(1).argmax(1).chunk(2)))
+    first, second = torch.cat(answered, 1)
+    right = [int((given == data.labels).sum()) if same_classes else None for given in (first, second)]
+    return Steadiness(len(first), int((first == second).sum()), *right)
+
+
 def feature_maps(
     model: nn.Module, image: Tensor, noise: Tensor, layers: Sequence[str] | None = None, maps: int = 6
 ) -> list[FeatureMaps]:
@@ -114,12 +144,15 @@ def answers(model: nn.Module, data: LabelledImages, sigma: float, images: int = 
 
     The perturbations are the paper's: x + N(0, s^2) with s = ``sigma`` and 2 ``sigma``, and x + ``sigma`` x0 and x + 2
     ``sigma`` x0 with x0 the last image of ``data``; pixels on the scale [0, 1], cut to it.
+
+    Raises:
+        ValueError: the network's classes are not those of the images.
     """
     chosen = list({int(label): i for i, label in reversed(list(enumerate(data.labels)))}.values())
     chosen = sorted(chosen)[:images]
     generator = torch.Generator().manual_seed(seed)
     pixels = data.pixels[chosen]
-    noise = torch.randn(pixels.shape, generator=generator)
+    noise = torch.randn(pixels.shape, generator=generator).to(pixels.device)
     fixed = data.pixels[-1]
     kinds = {"": pixels}
     for level in (sigma, 2 * sigma):
@@ -129,6 +162,10 @@ def answers(model: nn.Module, data: LabelledImages, sigma: float, images: int = 
     logits: list[Tensor] = []
     given = torch.cat([data.normalise(entry) for entry in kinds.values()])
     run_hooked(model, given, [model.register_forward_hook(lambda _m, _a, result: logits.append(result.detach()))])
+    if logits[0].shape[1:] != (data.classes,):
+        raise ValueError(
+            f"expected the {data.classes} classes of {data.name}, and the network has {tuple(logits[0].shape[1:])}"
+        )
     found = logits[0].double().softmax(1).view(len(kinds), len(chosen), -1)
     return [
         Answer(image, int(data.labels[image]), noise, entry[j], found[i, j])

@@ -15,7 +15,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from stabzoo.diagnostics.capture import outputs, residual_blocks
+from stabzoo.diagnostics.capture import in_parts, noted, residual_blocks
 from stabzoo.diagnostics.measurement import Measurement
 
 __all__ = ["PerturbationGrowth", "Spread", "StateGrowth", "perturbation_growth"]
@@ -97,14 +97,24 @@ def perturbation_growth(
         ) from None
     # The output is what the model itself, the module named "", returns.
     names = [*(residual_blocks(model) if blocks is None else blocks), ""]
-    perturbed = x + noise
-    clean, other = outputs(model, x, names), outputs(model, perturbed, names)
-    places = [("input", x, perturbed), *((n or "output", a, b) for (n, a), (_, b) in zip(clean, other, strict=True))]
-    return PerturbationGrowth(tuple(_growth(name, a, b) for name, a, b in places))
+    distances: dict[str, list[Tensor]] = {}
+    sizes: dict[str, list[Tensor]] = {}
+    for clean, other in zip(in_parts(x), in_parts(x + noise), strict=True):
+        pair = torch.cat([clean, other])
+        for name, (distance, size) in [("input", _apart(pair)), *noted(model, pair, names, _apart)]:
+            distances.setdefault(name or "output", []).append(distance)
+            sizes.setdefault(name or "output", []).append(size)
+    return PerturbationGrowth(
+        tuple(_growth(name, torch.cat(distances[name]), torch.cat(sizes[name])) for name in distances)
+    )
 
 
-def _growth(name: str, clean: Tensor, perturbed: Tensor) -> StateGrowth:
-    distance = torch.linalg.vector_norm((clean.double() - perturbed.double()).flatten(1), dim=1)
-    size = torch.linalg.vector_norm(clean.double().flatten(1), dim=1)
+def _apart(pair: Tensor) -> tuple[Tensor, Tensor]:
+    """||x - y|| and ||x|| of the states x, in the first half of a batch, and y, in the second."""
+    clean, other = pair.double().flatten(1).chunk(2)
+    return torch.linalg.vector_norm(clean - other, dim=1), torch.linalg.vector_norm(clean, dim=1)
+
+
+def _growth(name: str, distance: Tensor, size: Tensor) -> StateGrowth:
     relative = torch.where(distance == 0, 0.0, distance / size)
     return StateGrowth(name, Spread.of(distance), Spread.of(relative))

@@ -15,9 +15,11 @@ import torch
 from timm.layers.conv2d_same import Conv2dSame
 from torch import Tensor, nn
 from torch.nn import functional as F
+from torch.nn.modules.batchnorm import _BatchNorm
 
 from stabzoo.diagnostics.capture import run_hooked
 from stabzoo.diagnostics.measurement import Measurement
+from stabzoo.diagnostics.spectra.folding import scale_and_shift
 from stabzoo.diagnostics.spectra.operators import ConvOperator, transposed_operator
 from stabzoo.diagnostics.spectra.periodic import (
     coarse_grid,
@@ -54,6 +56,7 @@ class LayerNorm:
         grid: Height and width of the input; None for linear layers.
         lower, upper: Of the norm; the same exact number where it is known.
         smallest: The smallest of the min(rows, columns) singular values; None if it was not asked for or is not known.
+        batch_norm: Name of the batch norm that is folded in; empty: none.
     """
 
     name: str
@@ -62,6 +65,7 @@ class LayerNorm:
     lower: Measurement
     upper: Measurement
     smallest: Measurement | None = None
+    batch_norm: str = ""
 
     @property
     def condition(self) -> Measurement | None:
@@ -79,6 +83,7 @@ class LayerNorm:
             "name": self.name,
             "shape": list(self.shape),
             "grid": list(self.grid) if self.grid else None,
+            **({"batch_norm": self.batch_norm} if self.batch_norm else {}),
             **{key: number.to_dict() for key, number in numbers.items() if number},
         }
 
@@ -138,7 +143,7 @@ def conv_norm(conv: nn.Conv2d | nn.ConvTranspose2d, grid: tuple[int, int], scale
 
 
 def layer_norms(
-    model: nn.Module, input_size: tuple[int, ...], *, tight: bool = True, smallest: bool = False
+    model: nn.Module, input_size: tuple[int, ...], *, tight: bool = True, smallest: bool = False, folded: bool = False
 ) -> LayerNorms:
     """Return the norm of every convolution and linear layer of a network.
 
@@ -152,35 +157,51 @@ def layer_norms(
             for a layer of CIFAR size; elsewhere the lower bound is rough. Otherwise they have the torus' upper bound
             only.
         smallest: Find the smallest singular values too; half a minute for a zero-padded layer of ImageNet size.
+        folded: Fold each batch norm into the layer beside it whose result it gets, and list those that get another
+            state, whose norm is the largest |gamma/sigma|: what acts on a state, not what is stored.
 
     Raises:
         ValueError: The input has not three axes, or a layer's weights are not finite.
     """
     if len(input_size) != 3:
         raise ValueError(f"expected input_size = (channels, height, width), got {tuple(input_size)}")
-    calls, found = _calls(model, input_size), []
-    operators = [_operator(name, layer, grid) if grid and not why else None for name, layer, grid, why in calls]
+    calls, found = _calls(model, input_size, folded=folded), []
+    operators = [_operator(call) for call in calls]
     bounds = {} if tight else _bounds([operator for operator in operators if operator])
-    for (name, layer, grid, refusal), operator in zip(calls, operators, strict=True):
+    for call, operator in zip(calls, operators, strict=True):
         try:
-            found.append(_measure(name, layer, grid, refusal, operator, bounds, smallest=smallest))
+            found.append(_measure(call, operator, bounds, smallest=smallest))
         except ValueError as error:
-            raise ValueError(f"layer {name!r}: {error}") from None
+            raise ValueError(f"layer {call.name!r}: {error}") from None
     return LayerNorms(tuple(found))
 
 
-def _operator(name: str, layer: nn.Module, grid: tuple[int, int]) -> ConvOperator:
+@dataclass
+class _Call:
+    """A layer on a grid: why its weight does not tell its operator, and the scale of the batch norm that follows."""
+
+    name: str
+    layer: nn.Module
+    grid: tuple[int, int] | None
+    refusal: str = ""
+    scale: Tensor | None = None
+    batch_norm: str = ""
+
+
+def _operator(call: _Call) -> ConvOperator | None:
+    if not call.grid or call.refusal or isinstance(call.layer, _BatchNorm):
+        return None
     try:
-        return ConvOperator.of(cast(nn.Conv2d, layer), grid)
+        return ConvOperator.of(cast(nn.Conv2d, call.layer), call.grid, call.scale)
     except ValueError as error:
-        raise ValueError(f"layer {name!r}: {error}") from None
+        raise ValueError(f"layer {call.name!r}: {error}") from None
 
 
 def _bounds(operators: list[ConvOperator]) -> dict[ConvOperator, Measurement]:
     """Return the torus' bound of each zero-padded operator; those of one shape share the work."""
     batches: dict[tuple[Any, ...], list[ConvOperator]] = {}
     for x in operators:
-        if x.mode == "zeros" and not x.pointwise:
+        if x.mode == "zeros" and not x.patchwise:
             key = x.weight.shape, x.grid, x.stride, x.dilation, x.groups, x.padding
             batches.setdefault(key, []).append(x)
     return {x: bound for batch in batches.values() for x, bound in zip(batch, torus_bounds(batch), strict=True)}
@@ -191,7 +212,7 @@ def singular_values(layer: nn.Module, input_size: tuple[int, int]) -> Tensor:
     """Return all singular values of a layer, descending, exactly: min(rows, columns) of them, float64.
 
     Args:
-        layer: Linear, Conv2d or Conv1d; periodic and pointwise convolutions of any size, others up to 2048 rows or
+        layer: Linear, Conv2d or Conv1d; periodic and patchwise convolutions of any size, others up to 2048 rows or
             columns.
         input_size: Height and width of the input; of no importance for linear layers.
 
@@ -207,8 +228,8 @@ def singular_values(layer: nn.Module, input_size: tuple[int, int]) -> Tensor:
 
 def _all_values(operator: ConvOperator) -> Tensor:
     groups = [operator.group(g) for g in range(operator.groups)]
-    if operator.pointwise:
-        small = torch.linalg.svdvals(torch.stack([g.weight[..., 0, 0] for g in groups])).flatten()
+    if operator.patchwise:
+        small = torch.linalg.svdvals(torch.stack([g.weight.flatten(1) for g in groups])).flatten()
         values = small.repeat(math.prod(operator.output_grid)).sort(descending=True).values
         return F.pad(values, (0, min(operator.dimensions) - len(values)))  # pixels that a stride skips
     if operator.shift_invariant:
@@ -226,10 +247,11 @@ def _all_values(operator: ConvOperator) -> Tensor:
 
 @torch.no_grad()
 def operator_norm(operator: ConvOperator) -> Measurement:
-    """Return the norm of a convolution's operator: exact for pointwise and periodic ones, else an upper bound."""
-    if operator.pointwise:
-        matrices = operator.weight.view(operator.groups, -1, operator.weight.shape[1])
-        return Measurement(float(torch.linalg.matrix_norm(matrices, 2).max()), "exact", "pointwise")
+    """Return the norm of a convolution's operator: exact for patchwise and periodic ones, else an upper bound."""
+    if operator.patchwise:
+        matrices = operator.weight.reshape(operator.groups, -1, operator.weight[0].numel())
+        note = "pointwise" if operator.pointwise else "patch by patch"
+        return Measurement(float(torch.linalg.matrix_norm(matrices, 2).max()), "exact", note)
     if operator.shift_invariant:
         taps = polyphase(
             operator.weight.view(operator.groups, -1, *operator.weight.shape[1:]), operator.stride, operator.dilation
@@ -244,25 +266,27 @@ def operator_norm(operator: ConvOperator) -> Measurement:
 
 
 def _measure(
-    name: str,
-    layer: nn.Module,
-    grid: tuple[int, int] | None,
-    refusal: str,
-    operator: ConvOperator | None,
-    bounds: dict[ConvOperator, Measurement],
-    *,
-    smallest: bool,
+    call: _Call, operator: ConvOperator | None, bounds: dict[ConvOperator, Measurement], *, smallest: bool
 ) -> LayerNorm:
-    weight = cast(Tensor, layer.weight)
-    row: Callable[..., LayerNorm] = lambda *numbers: LayerNorm(name, tuple(weight.shape), grid, *numbers)  # noqa: E731
-    if refusal:
-        return row(Measurement(0.0, "certified_lower", refusal), Measurement(math.inf, "certified_upper", refusal))
-    if isinstance(layer, nn.Linear):
-        values = singular_values(layer, (1, 1))
-        norm, least = (Measurement(float(values[i]), "exact", "dense") for i in (0, -1))
+    layer, grid = call.layer, call.grid
+    shape = () if layer.weight is None else tuple(cast(Tensor, layer.weight).shape)
+    row: Callable[..., LayerNorm] = lambda lower, upper, least=None: LayerNorm(  # noqa: E731
+        call.name, shape, grid, lower, upper, least, call.batch_norm
+    )
+    if call.refusal:
+        why = call.refusal
+        return row(Measurement(0.0, "certified_lower", why), Measurement(math.inf, "certified_upper", why))
+    if isinstance(layer, nn.Linear | _BatchNorm):
+        matrix = layer.weight.detach().double().cpu() if isinstance(layer, nn.Linear) else None
+        if matrix is None:
+            values, how = cast(Tensor, call.scale).abs().sort(descending=True).values, "largest |gamma/sigma|"
+        else:
+            scaled = matrix if call.scale is None else call.scale[:, None] * matrix
+            values, how = torch.linalg.svdvals(scaled), "dense"
+        norm, least = (Measurement(float(values[i]), "exact", how) for i in (0, -1))
         return row(norm, norm, least if smallest else None)
     assert operator is not None
-    if operator.pointwise or operator.shift_invariant:
+    if operator.patchwise or operator.shift_invariant:
         norm = operator_norm(operator)
         if not smallest:
             return row(norm, norm)
@@ -306,10 +330,11 @@ def _refusal(layer: nn.Module, x: Tensor, y: Tensor) -> str:
 _KINDS = (nn.Linear, nn.modules.conv._ConvNd)
 
 
-def _calls(model: nn.Module, input_size: tuple[int, ...]) -> list[tuple[str, nn.Module, tuple[int, int] | None, str]]:
-    """Return (name, layer, grid, refusal) for each layer and grid it is called with, by one forward pass."""
+def _calls(model: nn.Module, input_size: tuple[int, ...], *, folded: bool) -> list[_Call]:
+    """Find each layer and grid it is called with, and the batch norms, by one forward pass."""
     names = {module: name for name, module in model.named_modules()}
-    seen: dict[tuple[nn.Module, tuple[int, int] | None], str] = {}
+    seen: dict[tuple[nn.Module, tuple[int, int] | None], _Call] = {}
+    results: list[tuple[Tensor, int, _Call]] = []  # with its version, for a sum may be written over it
 
     def note(module: nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any], output: Tensor) -> None:
         x = args[0] if args else kwargs["input"]
@@ -317,12 +342,36 @@ def _calls(model: nn.Module, input_size: tuple[int, ...]) -> list[tuple[str, nn.
         if not isinstance(module, nn.Linear):
             height, width = (1, 1, *x.shape[2:])[-2:]
             grid = int(height), int(width)
+        call = seen.setdefault((module, grid), _Call(names[module], module, grid))
+        results.append((output, output._version, call))
         if len(args) + len(kwargs) > 1 and isinstance(module, _KINDS):  # a scale of the call is not the layer's
             output = module.forward(x)
-        seen[module, grid] = seen.get((module, grid), "") or _refusal(module, x, output)
+        call.refusal = call.refusal or _refusal(module, x, output)
+
+    def fold(norm: nn.Module, args: tuple[Any, ...]) -> None:
+        given, place = args[0], names[norm].rpartition(".")[0]
+        before = next(
+            (
+                call
+                for result, version, call in results
+                if result is given and version == given._version and call.name.rpartition(".")[0] == place
+            ),
+            None,
+        )
+        try:
+            scale, _ = scale_and_shift(cast(_BatchNorm, norm))
+            refusal = ""
+        except ValueError as error:
+            scale, refusal = None, str(error)
+        if before is not None and not refusal and before.batch_norm in ("", names[norm]):
+            before.scale, before.batch_norm = scale, names[norm]
+        else:
+            seen.setdefault((norm, None), _Call(names[norm], norm, None, refusal, scale))
 
     parameter = next(itertools.chain(model.parameters(), model.buffers()), torch.zeros(()))
     image = torch.randn(1, *input_size, generator=torch.Generator().manual_seed(0)).to(parameter)
     handles = [m.register_forward_hook(note, with_kwargs=True) for m in names if isinstance(m, _KINDS)]
+    if folded:
+        handles += [m.register_forward_pre_hook(fold) for m in names if isinstance(m, _BatchNorm)]
     run_hooked(model, image, handles)
-    return [(names[module], module, grid, refusal) for (module, grid), refusal in seen.items()]
+    return list(seen.values())

@@ -82,20 +82,29 @@ class Robustness:
         }
 
 
-def robustness(model: nn.Module, data: LabelledImages, radii: Sequence[Fraction] = RADII) -> Robustness:
+def robustness(
+    model: nn.Module,
+    data: LabelledImages,
+    radii: Sequence[Fraction] = RADII,
+    *,
+    iterations: int = 0,
+    seconds: float = math.inf,
+) -> Robustness:
     """Certify and attack a network in evaluation mode.
 
     Args:
         model: Takes images as ``data`` normalises them.
         data: What it is tested on.
         radii: In the l2 norm of pixels in [0, 1]; above 0.
+        iterations: Gradient steps of the joint bound, as for `forward_bounds`.
+        seconds: What these steps may take.
 
     Raises:
         ValueError: Nothing can be certified near these radii, so nothing was attacked; the message says why.
         CertificateError: The network contradicts its bound.
     """
     of_pixels = nn.Sequential(Normalization(-data.black / data.scale, 1 / data.scale), model).eval()
-    certify = certificate(of_pixels, data.input_size)
+    certify = certificate(of_pixels, data.input_size, iterations=iterations, seconds=seconds)
     pixels, labels = data.pixels, data.labels
     if reason := _hopeless(certify, pixels, min(radii)):
         raise ValueError(reason)

@@ -29,7 +29,7 @@ from stabzoo.evaluation.spec import Structured
 from stabzoo.registry.catalogue import STUDIES, catalogue
 from stabzoo.registry.discovery import Plugin
 from stabzoo.study.measures import Diagnostic
-from stabzoo.training.spec import Training, software, sources
+from stabzoo.training.spec import Job, Training, software, sources
 
 __all__ = [
     "Network",
@@ -118,6 +118,11 @@ class Run(Strict):
     def is_known(self) -> bool:
         """Whether all of its sources are on this machine."""
         return NOT_HERE not in self.sources.values()
+
+    def job(self, processor: str) -> Job:
+        """The training as ``stabzoo train`` writes it down, on a ``processor`` (see `Job`)."""
+        fields = {name: getattr(self, name) for name in type(self).model_fields}
+        return Job(**fields, processes=1, processor=processor)
 
     def _text(self, *, with_sources: bool) -> str:
         # without the training's defaults: an option that a later version adds leaves the keys of earlier runs alone

@@ -12,7 +12,6 @@ from typing import TYPE_CHECKING, Any
 
 import torch
 from rich.console import Console
-from safetensors.torch import save
 
 from stabzoo.config import load_json
 from stabzoo.data.loading import load_images
@@ -21,7 +20,7 @@ from stabzoo.evaluation.accuracy import iter_logits, num_correct
 from stabzoo.files import exclusive, write_atomically
 from stabzoo.networks.steps import trained_coefficients
 from stabzoo.training.loop import Trained, Trainer
-from stabzoo.training.networks import network_of
+from stabzoo.training.networks import JOB, keep_job, keep_weights, network_of
 from stabzoo.training.process import Process
 from stabzoo.training.progress import TrainingProgress
 from stabzoo.training.session import Session
@@ -92,8 +91,7 @@ def _train(
             shown.warn(session.troubles(), trainer.progress.epoch + 1)
     if first:
         _write_history(folder, trainer.progress.notes)
-        weights = {name: tensor.cpu().contiguous() for name, tensor in trainer.averaged.network.state_dict().items()}
-        write_atomically(folder / "weights.safetensors", save(weights))
+        keep_weights(trainer.averaged, folder)
     return trained
 
 
@@ -188,11 +186,11 @@ def _locked(folder: Path, process: Process) -> Iterator[None]:
 
 
 def _same_job(job: Job, folder: Path, *, write: bool) -> None:
-    path = folder / "job.json"
+    path = folder / JOB
     mine = job.model_dump(mode="json")
     if not path.exists():
         if write:
-            write_atomically(path, json.dumps(mine, indent=1).encode() + b"\n")
+            keep_job(job, folder)
         return
     theirs = load_json(path)
     if not isinstance(theirs, dict):

@@ -1,22 +1,50 @@
-"""The networks that are trained: created from a seed, or loaded with weights."""
+"""The networks that are trained: created from a seed, kept in a folder, and loaded from it."""
 
 from __future__ import annotations
 
 import hashlib
+import json
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import timm
 import torch
+from safetensors import SafetensorError
+from safetensors.torch import load, save
 from torch import nn
 
+from stabzoo.config import load_json, validate
 from stabzoo.data.images import ImageDataset
+from stabzoo.data.loading import load_images
 from stabzoo.errors import ConfigError
-from stabzoo.registry.catalogue import unknown_name
+from stabzoo.files import open_regular, write_atomically
+from stabzoo.networks.checkpoints import checkpoint_filter_fn, fit_weights, read_weights
+from stabzoo.networks.staged import StagedNetwork
+from stabzoo.registry.catalogue import catalogue, unknown_name
 from stabzoo.training.normalized import NormalizedModel
 from stabzoo.training.spec import Job
 
-__all__ = ["arguments_for", "create", "load_model", "network_of", "weights_sha256"]
+__all__ = [
+    "JOB",
+    "WEIGHTS",
+    "FinishedTraining",
+    "arguments_for",
+    "create",
+    "keep_job",
+    "keep_weights",
+    "load_finished",
+    "load_model",
+    "network_of",
+    "own_size",
+    "weights_sha256",
+]
+
+OF_TIMM = re.compile("(hf[-_]hub|local-dir|modelscope|ms-hub):")  # what timm builds that is no name of a model
+JOB, WEIGHTS = "job.json", "weights.safetensors"
+"""What a training leaves in its folder, that of a study's run too: what it was, and the weights to be used."""
 
 
 def create(model: str, args: dict[str, Any], seed: int, images: ImageDataset) -> NormalizedModel:
@@ -28,7 +56,7 @@ def create(model: str, args: dict[str, Any], seed: int, images: ImageDataset) ->
 def arguments_for(model: str, images: ImageDataset) -> dict[str, Any]:
     """What `timm.create_model` is told of ``images``: channels, classes, and the size where a network has only one."""
     found: dict[str, Any] = {"in_chans": images.channels, "num_classes": images.classes}
-    cfg = timm.get_pretrained_cfg(model, allow_unregistered=True)
+    cfg = None if OF_TIMM.match(model) else timm.get_pretrained_cfg(model, allow_unregistered=True)
     if cfg is not None and cfg.fixed_input_size:
         found["img_size"] = images.shape[1:]
     return found
@@ -54,33 +82,99 @@ def weights_sha256(network: NormalizedModel) -> str:
     return digest.hexdigest()
 
 
-def load_model(name: str, images: ImageDataset, checkpoint: Path | None) -> nn.Module:
+def keep_job(job: Job, folder: Path) -> None:
+    """Write down what a training is, in the folder that it has."""
+    write_atomically(folder / JOB, json.dumps(job.model_dump(mode="json"), indent=1).encode() + b"\n")
+
+
+def keep_weights(network: NormalizedModel, folder: Path) -> None:
+    """Write the weights of a training that has finished into its folder."""
+    weights = {name: tensor.cpu().contiguous() for name, tensor in network.network.state_dict().items()}
+    write_atomically(folder / WEIGHTS, save(weights))
+
+
+@dataclass(frozen=True)
+class FinishedTraining:
+    """What a finished training has left: what it was, its images, and its network as trained, in evaluation mode."""
+
+    job: Job
+    images: ImageDataset
+    network: NormalizedModel
+
+
+def load_finished(folder: Path, root: Path, workers: int = 0) -> FinishedTraining:
+    """Open the folder of a training that has finished: of ``stabzoo train``, or of a run of a study.
+
+    Nothing of it need be said again: model, arguments, images and their normalisation are written there.  Data sets
+    lie below ``root``; ``workers`` processes decode images that are not in memory.
+
+    Raises:
+        ConfigError: it has left nothing, or its files are damaged, do not fit, or name data that are not here.
+    """
+    try:
+        job = validate(Job, load_json(folder / JOB), str(folder / JOB))
+        with open_regular(folder / WEIGHTS) as file:
+            content = file.read()
+    except OSError as error:
+        raise ConfigError(
+            f"{error.filename}: cannot be read ({error.strerror or error}); expected the folder of a training that has "
+            "finished: of `stabzoo train`, or STORE/work/KEY of a study's run"
+        ) from None
+    try:
+        weights = load(content)
+    except (SafetensorError, KeyError, ValueError) as error:
+        raise ConfigError(f"{folder}: a file of this training is damaged ({error}); train it again") from None
+    images = load_images(job.data, root, workers)
+    network = network_of(job, images)
+    fit_weights(network.network, weights, str(folder / WEIGHTS), job.model)
+    return FinishedTraining(job, images, network.eval())
+
+
+class OwnSize(NamedTuple):
+    """Pixels a side that a model is made for; whether it is built for them, and another size is an argument."""
+
+    pixels: int
+    fixed: bool
+
+
+def own_size(name: str) -> OwnSize | None:
+    """What timm says of the input of a model; None of those of stabzoo, which take any, and of names it has not."""
+    if name.partition(".")[0] in catalogue().models or not timm.is_model(name):
+        return None
+    config = timm.get_pretrained_cfg(name)
+    return None if config is None else OwnSize(config.input_size[-1], bool(config.fixed_input_size))
+
+
+def load_model(
+    name: str,
+    images: ImageDataset,
+    checkpoint: Path | None = None,
+    args: Mapping[str, Any] | None = None,
+) -> nn.Module:
     """A timm model for ``images``: with their channels and classes, and the weights of ``checkpoint``.
 
-    Without a checkpoint the weights are random, drawn with seed 0.
+    Without a checkpoint the weights are random, drawn with seed 0, or with ``pretrained`` among the arguments ``args``
+    those that timm has for the model.  These keep their own classes where the images have none of such number.
 
     Raises:
         ConfigError: no such model, it cannot be built, or the checkpoint does not fit it.
     """
-    if not timm.is_model(name):
+    if not timm.is_model(name) and not OF_TIMM.match(name):
         raise unknown_name("model", name, timm.list_models())
+    given = dict(args or {})
+    of_images = arguments_for(name, images)
+    if given.get("pretrained"):
+        del of_images["num_classes"]
     torch.manual_seed(0)
     try:
-        model = timm.create_model(name, **arguments_for(name, images))
+        model = timm.create_model(name, **(of_images | given))
     except Exception as error:  # whatever a model of anyone raises about its arguments
         raise ConfigError(
             f"{name} cannot be built for {images.channels} channels and {images.classes} classes: {error}"
         ) from error
     if checkpoint is not None:
-        _load(model, checkpoint, name)
+        state = read_weights(checkpoint)
+        if isinstance(model, StagedNetwork):
+            state = checkpoint_filter_fn(state, model)
+        fit_weights(model, state, str(checkpoint), name)
     return model.eval()
-
-
-def _load(model: nn.Module, checkpoint: Path, name: str) -> None:
-    from stabzoo.networks.checkpoints import checkpoint_filter_fn, fit_weights, read_weights
-    from stabzoo.networks.staged import StagedNetwork
-
-    state = read_weights(checkpoint)
-    if isinstance(model, StagedNetwork):
-        state = checkpoint_filter_fn(state, model)
-    fit_weights(model, state, str(checkpoint), name)

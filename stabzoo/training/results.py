@@ -12,14 +12,11 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import torch
 from pydantic import Field
-from safetensors import SafetensorError
-from safetensors.torch import load
 from torch import Tensor
 from torch.nn import functional
 
-from stabzoo.config import Strict, load_json, load_yaml, validate
+from stabzoo.config import Strict, load_yaml, validate
 from stabzoo.data.images import ImageDataset
-from stabzoo.data.loading import load_images
 from stabzoo.data.spec import Archived, Data, Digits
 from stabzoo.errors import ConfigError, PluginError
 from stabzoo.evaluation.accuracy import iter_logits, measure, num_correct, training_accuracy
@@ -27,18 +24,16 @@ from stabzoo.evaluation.interval import wilson
 from stabzoo.evaluation.kinds import Evaluations
 from stabzoo.evaluation.l2 import Abstentions, Certified, Smoothed, l2_level
 from stabzoo.evaluation.spec import RADII, Clean, Constant, Fgsm, Gaussian, Margin, Pgd, Uniform
-from stabzoo.files import open_regular
 from stabzoo.metric import ACCURACY, Evaluation
-from stabzoo.networks.checkpoints import fit_weights
 from stabzoo.training.checkpoint import Checkpoints
-from stabzoo.training.networks import network_of
+from stabzoo.training.networks import load_finished
 from stabzoo.training.normalized import NormalizedModel
 from stabzoo.training.spec import Job
 
 if TYPE_CHECKING:
     from stabzoo.plotting.robustness import Curve
 
-__all__ = ["Conditions", "Evaluated", "calibration_error", "conditions", "evaluate", "load_trained"]
+__all__ = ["Conditions", "Evaluated", "calibration_error", "conditions", "evaluate"]
 
 BINS = 15
 
@@ -159,27 +154,6 @@ class Evaluated:
         return curves
 
 
-def load_trained(folder: Path) -> tuple[Job, dict[str, Tensor]]:
-    """What a finished training has left in its folder.
-
-    Raises:
-        ConfigError: it has left nothing, or its files are damaged.
-    """
-    try:
-        job = validate(Job, load_json(folder / "job.json"), str(folder / "job.json"))
-        with open_regular(folder / "weights.safetensors") as file:
-            content = file.read()
-    except OSError as error:
-        raise ConfigError(
-            f"{error.filename}: cannot be read ({error.strerror or error}); expected the folder of a training that "
-            "`stabzoo train` has finished"
-        ) from None
-    try:
-        return job, load(content)
-    except (SafetensorError, KeyError, ValueError) as error:
-        raise ConfigError(f"{folder}: a file of this training is damaged ({error}); train it again") from None
-
-
 def evaluate(
     folders: Sequence[Path],
     asked: Path | None,
@@ -208,7 +182,8 @@ def evaluate(
     levels = sorted({*RADII, *radii}) if asked is None or radii or sigma is not None else []
     beside: list[Evaluation] | None = None
     for folder in folders:
-        job, weights = load_trained(folder)
+        trained = load_finished(folder, root, workers)
+        job = trained.job
         first = first or job
         for name in ("model", "args", "data", "training"):
             if getattr(job, name) != getattr(first, name):
@@ -216,11 +191,8 @@ def evaluate(
                     f"{folder}: expected a training that differs from {folders[0]} in its seed alone, but its {name} "
                     "is another"
                 )
-        images = load_images(job.data, root, workers)
+        network, images = trained.network.to(device), trained.images
         test_images = images.test_count
-        network = network_of(job, images)
-        fit_weights(network.network, weights, str(folder / "weights.safetensors"), job.model)
-        network = network.to(device).eval()
         found = _measure(network, images)
         wanted = [*conditions(asked, job.data), *certificates(levels, sigma)]
         values = measure(network, images, wanted)
@@ -247,9 +219,9 @@ def _diverged(folder: Path) -> bool:
         ConfigError: that is a checkpoint of something else.
     """
     state, _ = Checkpoints(folder).newest()
-    try:
-        return bool(state and state["progress"]["diverged"])
-    except (LookupError, TypeError):
+    try:  # a study's checkpoint has more than the trainer
+        return bool(state and state.get("trainer", state)["progress"]["diverged"])
+    except (LookupError, TypeError, AttributeError):
         raise ConfigError(
             f"{folder}: its newest checkpoint is of no training; restore its files from a copy, or train it again"
         ) from None

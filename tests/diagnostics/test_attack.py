@@ -7,6 +7,7 @@ import torch
 from torch import Tensor, nn
 
 from fixtures import ROOT
+from fixtures.messages import says
 from stabzoo.diagnostics.attack import sensitivity_attack
 
 
@@ -70,6 +71,29 @@ def test_features_and_evaluations() -> None:
     Counting.images = 0
     found = sensitivity_attack(Counting(nn.Linear(3, 2)), torch.randn(2, 3), rounds=1, power=2, ascent=2)
     assert Counting.images <= found.evaluations
+
+
+def test_second_derivatives_are_not_needed() -> None:
+    """Attention and hard gates have none on a CPU."""
+
+    class Attending(nn.Module):
+        def forward(self, x: Tensor) -> Tensor:
+            return nn.functional.scaled_dot_product_attention(x, x, x)
+
+    torch.manual_seed(0)
+    for model, shape in ((Attending(), (2, 1, 4, 8)), (nn.Sequential(nn.Linear(8, 8), nn.Hardsigmoid()), (2, 8))):
+        found = sensitivity_attack(model, torch.randn(shape), rounds=1, power=3, ascent=2).sensitivity
+        assert found.value > 0
+
+
+def test_a_search_ends_with_its_time() -> None:
+    """What it has found by then is a lower bound, too."""
+    linear = nn.Linear(6, 4).double()
+    norm = torch.linalg.matrix_norm(linear.weight, 2).item()
+    found = sensitivity_attack(linear, torch.randn(5, 6), seconds=0)
+    says(found.sensitivity.note, "time")
+    assert 0 < found.sensitivity.value <= norm
+    assert found.evaluations < sensitivity_attack(linear, torch.randn(5, 6)).evaluations
 
 
 @pytest.mark.parametrize(

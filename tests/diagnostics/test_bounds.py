@@ -152,6 +152,17 @@ def test_lemma_2_is_the_joint_bounds_special_case() -> None:
     assert 1 <= joint_sensitivity(None, [bound.form], (8, 8)) < 1.03
 
 
+def test_the_joint_bound_makes_as_many_steps_as_there_is_time_for() -> None:
+    """None but the one that tells how long they take, and the bound is no worse than without."""
+    torch.manual_seed(0)
+    model = timm.create_model("stable_resnet_s11_cert", width=2, img_size=8).eval()
+    none, brief, all_of_them = (
+        forward_bounds(model, (3, 8, 8), iterations=n, seconds=seconds).sensitivity.value
+        for n, seconds in ((0, 1e9), (5, 1e-9), (5, 1e9))
+    )
+    assert all_of_them < brief <= none
+
+
 def test_the_joint_bound_improves_on_the_product_and_with_iterations() -> None:
     """The classifier reads means only, which a product does not know."""
     model = small("stable_resnet_s11_cert", 8, width=4, global_pool="avg", downsampling="mean")

@@ -12,7 +12,10 @@ from typing import Any
 import pytest
 import timm
 import torch
+from timm.layers import BatchNormAct2d, Linear
 from timm.layers.conv2d_same import Conv2dSame
+from timm.layers.pool2d_same import AvgPool2dSame, MaxPool2dSame
+from timm.models import _efficientnet_blocks as mobile
 from timm.models.resnet import BasicBlock, Bottleneck, ResNet
 from torch import nn
 from torch.nn.modules.module import register_module_forward_hook, register_module_forward_pre_hook
@@ -42,6 +45,7 @@ FAMILIES = (
     "lmresnet20",
     "timm's resnet",
     "torchvision's blocks",
+    "timm's mobile blocks",
     "stack",
 )
 SIDE = 4
@@ -58,6 +62,19 @@ def network(family: str) -> nn.Module:
         shortcut = nn.Sequential(nn.Conv2d(4, 4, 1, 2), nn.BatchNorm2d(4))
         blocks = [resnet.BasicBlock(4, 4, 2, shortcut), resnet.Bottleneck(4, 1)]
         return nn.Sequential(nn.Conv2d(3, 4, 3, padding=1), *blocks, nn.AdaptiveAvgPool2d(1), nn.Flatten()).eval()
+    if family == "timm's mobile blocks":
+        return nn.Sequential(
+            mobile.ConvBnAct(3, 4, 3),
+            mobile.DepthwiseSeparableConv(4, 4),
+            AvgPool2dSame(3, 2),
+            mobile.InvertedResidual(4, 4, exp_ratio=2.0, pad_type="same"),
+            mobile.EdgeResidual(4, 4, exp_ratio=2.0, act_layer=nn.SiLU),
+            mobile.UniversalInvertedResidual(4, 4, dw_kernel_size_start=3, exp_ratio=2.0, layer_scale_init_value=0.5),
+            MaxPool2dSame(3, 2),
+            BatchNormAct2d(4, act_layer=nn.Hardswish),
+            nn.Flatten(),
+            Linear(4, 4),
+        ).eval()
     if family == "stack":
         return nn.Sequential(
             nn.Conv2d(3, 4, 3, padding=1, padding_mode="reflect"),
@@ -465,8 +482,7 @@ def test_normalising_wrappers() -> None:
     inner = network("stable_resnet_s11_cert")
     model = nn.Sequential(transforms.Normalize([0.5, 0.4, 0.3], [0.5, 0.25, 0.2]), inner).eval()
     outside, inside = bounded(model), bounded(inner)
-    product = parts.chain(inside.blocks)[0]
-    assert outside.sensitivity.value == pytest.approx(5 * product, rel=1e-6)
+    assert outside.sensitivity.value == pytest.approx(5 * inside.sensitivity.value, rel=1e-6)
     assert [b.name for b in outside.blocks[:2]] == ["0", "1.stem.conv"]
     assert at_zero(model, 3, SIDE, SIDE) <= outside.offset.value
 
@@ -551,3 +567,46 @@ def test_the_examination_leaves_the_network_as_it_was() -> None:
     assert all(torch.equal(a, b) for a, b in zip(before.values(), model.state_dict().values(), strict=True))
     assert not any(p.grad is not None for p in model.parameters())
     assert not any(m._forward_hooks for m in model.modules())
+
+
+def test_a_mobile_network_is_bounded_or_says_why_not() -> None:
+    """Without gates it has a bound, however large; a gate, attention and a norm of the state are named where they are."""
+    torch.manual_seed(0)
+    plain = timm.create_model("tf_mobilenetv3_small_minimal_100", num_classes=3).eval()
+    bounds = forward_bounds(plain, (3, 32, 32))
+    assert math.isfinite(bounds.sensitivity.value)
+    assert math.isfinite(bounds.growth.value)
+    found = sensitivity_attack(plain, torch.randn(1, 3, 32, 32), rounds=0, power=2)
+    assert bounds.sensitivity.value > found.sensitivity.value > 0
+    for name, side, facts in (
+        ("mobilenetv3_small_050", 32, ("blocks.0.0.se", "SqueezeExcite", "no Lipschitz constant")),
+        ("test_vit", 160, ("blocks.0.norm1", "LayerNorm")),
+        ("test_convnext", 32, ("stem.1", "LayerNorm2d")),
+    ):
+        refused = forward_bounds(timm.create_model(name, num_classes=3).eval(), (3, side, side))
+        assert math.isinf(refused.sensitivity.value)
+        says("; ".join(refused.refused), *facts)
+
+
+@pytest.mark.parametrize(("side", "kernel", "stride"), [(7, 3, 2), (8, 3, 2), (6, 2, 2), (5, 3, 1), (6, 1, 4)])
+def test_same_pools_are_padded_as_timm_pads(side: int, kernel: int, stride: int) -> None:
+    """The shape is the module's, and the bound of a mean lies above the norm of its matrix."""
+    x = torch.eye(side * side, dtype=torch.float64).view(-1, 1, side, side)
+    for pool in (AvgPool2dSame(kernel, stride), MaxPool2dSame(kernel, stride)):
+        (block,) = forward_bounds(nn.Sequential(pool).eval(), (1, side, side)).blocks
+        assert block.shape == tuple(pool(x).shape[1:])
+        if isinstance(pool, AvgPool2dSame):
+            assert float(torch.linalg.matrix_norm(pool(x).flatten(1), 2)) <= block.sensitivity
+
+
+def test_a_wrapper_keeps_the_joint_bound() -> None:
+    """What normalises the pixels is a factor; the features' bound is without the head there, too."""
+    torch.manual_seed(0)
+    inner = timm.create_model("stable_resnet_s11_cert", width=2, img_size=8).eval()
+    transforms = pytest.importorskip("torchvision").transforms
+    wrapped = nn.Sequential(transforms.Normalize([0.5] * 3, [0.25] * 3), nn.Sequential(inner)).eval()
+    alone, bounds = bounded(inner, 3, 8, 8), bounded(wrapped, 3, 8, 8)
+    assert alone.joint is not None
+    assert bounds.joint == pytest.approx(4 * alone.joint, rel=1e-8)
+    assert bounds.sensitivity.note == alone.sensitivity.note
+    assert bounds.feature_sensitivity.value == pytest.approx(4 * alone.feature_sensitivity.value, rel=1e-8)

@@ -2,27 +2,36 @@
 
 import json
 import pickle
+from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
 import timm
 import torch
 from PIL import Image
-from safetensors.torch import save_file
+from safetensors.torch import load_file, save_file
 
 from fixtures.archives import write_cifar100
 from fixtures.commands import Run
 from fixtures.messages import raises, refuses, says
 from stabzoo.cli.arguments.datasets import dataset_of
+from stabzoo.cli.diagnose import Asked, _built, _trained
 from stabzoo.data.cifar import load_cifar
-from stabzoo.data.labelled import load_labelled_images
+from stabzoo.data.labelled import LabelledImages, load_labelled_images
 from stabzoo.data.loading import load_images
 from stabzoo.data.spec import DIGITS
-from stabzoo.diagnostics.report.diagnosis import diagnose
-from stabzoo.diagnostics.report.sections import sections
+from stabzoo.diagnostics.bounds.network import ForwardBounds
+from stabzoo.diagnostics.bounds.step_bound import StepBound
+from stabzoo.diagnostics.failure import Failure
+from stabzoo.diagnostics.features import steadiness
+from stabzoo.diagnostics.report.diagnosis import Diagnosis
+from stabzoo.diagnostics.report.measuring import diagnose
+from stabzoo.diagnostics.report.sections import Section, sections
+from stabzoo.diagnostics.report.summary import summary
 from stabzoo.errors import ConfigError
-from stabzoo.training.networks import load_model
+from stabzoo.training.networks import load_model, own_size
 
 pytestmark = pytest.mark.usefixtures("one_thread")
 
@@ -45,7 +54,7 @@ def write_cifar(root: Path, count: int = 6, protocol: int = 2) -> Path:
 
 def test_a_report_of_a_certified_network(run: Run, tmp_path: Path) -> None:
     """Terminal, JSON and page agree, and every certified number lies above the measured one."""
-    result = run(f"diagnose stable_resnet_s11_cert --images 24 --folder {tmp_path / 'report'}")
+    result = run(f"diagnose stable_resnet_s11_cert --images 24 --seconds 0.5 --folder {tmp_path / 'report'}")
     assert (result.status, result.err) == (0, "")
     for title in (
         "Forward bounds",
@@ -82,7 +91,7 @@ def test_condition_numbers_on_request() -> None:
     torch.manual_seed(0)
     model = timm.create_model("preresnet20", in_chans=1, width=4).eval()
     data = load_labelled_images(DIGITS, Path(), 12)
-    found = diagnose(model, data, name="narrow", condition_numbers=True)
+    found = diagnose(model, data, name="narrow", condition_numbers=True, seconds=0.1)
     assert [block.formula.kind for block in found.conditioning].count("heuristic") == len(found.conditioning) == 9
     first = found.conditioning[0]
     assert first.linear.value.kind == "exact"
@@ -97,24 +106,158 @@ def test_the_equations_of_implicit_steps() -> None:
     """What is proved of them beside how they were solved; explicit networks have no such section."""
     torch.manual_seed(0)
     model = timm.create_model("implicit_resnet20", in_chans=1, width=4).eval()
-    found = diagnose(model, load_labelled_images(DIGITS, Path(), 12), name="narrow", condition_numbers=True)
+    data = load_labelled_images(DIGITS, Path(), 12)
+    found = diagnose(model, data, name="narrow", condition_numbers=True, seconds=0.1)
     says(found.skipped["condition numbers"], "implicit steps", "not computed")
     assert {proved.proof for proved in found.well_posed} == {"contraction"}
     section = next(s for s in sections(found) if s.title.startswith("Equations"))
-    assert [(row[3], row[4], row[7]) for row in section.rows] == [("contraction", "–", "none")] * 7
+    says(section.meaning, "well-posed by: contraction", "not solved: none")  # what all seven rows say
     assert json.dumps(found.to_dict()["implicit_steps"], allow_nan=False)
-    for row in section.rows:  # the solver is no worse than the iteration that is proved to converge
-        assert float(row[6]) <= int(row[5]) + 1
+    rows = [dict(zip(section.columns, row, strict=True)) for row in section.rows]
+    assert len(rows) == 7
+    for row in rows:  # the solver is no worse than the iteration that is proved to converge
+        assert float(row["evaluations"]) <= int(row["iterations"]) + 1
 
 
 def test_any_timm_model_has_a_report(run: Run) -> None:
     """A network of another's: what is not proved is infinite, with the reason."""
-    result = run("diagnose test_resnet --images 4 --json")
+    result = run("diagnose test_resnet --size 32 --images 4 --seconds 0.1 --json")
     assert (result.status, result.err) == (0, "")
     data = json.loads(result.out)
-    assert data["forward_bounds"]["sensitivity"]["value"] == "inf"
-    assert data["forward_bounds"]["refused"]
+    bounds = data["forward_bounds"]
+    assert bounds["refused"] if bounds["sensitivity"]["value"] == "inf" else bounds["sensitivity"]["value"] > 0
     assert data["attack"]["value"] > 0
+
+
+def test_columns_that_carry_nothing_are_left_out() -> None:
+    """Empty ones; of those that say the same in every row, that is said once."""
+    rows = (("a", "", "exact", "1"), ("b", "–", "exact", "2"), ("c", "", "exact", "2"))
+    found = Section("t", "Meaning.", ("name", "note", "kind", "value"), rows).informative()
+    assert found.columns == ("name", "value")
+    assert found.rows == (("a", "1"), ("b", "2"), ("c", "2"))
+    says(found.meaning, "Meaning.", "kind: exact")
+    assert Section("t", "", ("name", "kind"), (("a", "exact"),)).informative().columns == ("name", "kind")
+
+
+@pytest.fixture(scope="module")
+def narrow() -> Diagnosis:
+    """Of a narrow certified network, with no time for its searches."""
+    torch.manual_seed(0)
+    model = timm.create_model("stable_resnet_s11_cert", in_chans=1, width=2, img_size=8).eval()
+    data = load_labelled_images(DIGITS.model_copy(update={"size": 8}), Path(), 24)
+    told: list[tuple[str, float]] = []
+    found = diagnose(
+        model,
+        data,
+        name="narrow",
+        checkpoint="here",
+        condition_numbers=False,
+        seconds=1e-9,
+        tell=lambda part, done: told.append((part, done)),
+    )
+    shares = [done for _, done in told]
+    assert shares == sorted(shares)
+    assert (shares[0], told[-1]) == (0.0, ("done", 1.0))
+    assert "perturbation growth" in dict(told)
+    return found
+
+
+def test_a_summary_says_what_the_numbers_mean(narrow: Diagnosis) -> None:
+    """Proved beside found, accuracy with and without noise, and advice that depends on them."""
+    assert narrow.bounds is not None
+    assert narrow.attack is not None
+    assert narrow.steadiness is not None
+    text = "\n".join(summary(narrow))
+    says(text, f"{narrow.bounds.sensitivity.value:.3g}", f"{narrow.attack.sensitivity.value:.3g}", "Proved")
+    says(text, f"{100 * (narrow.steadiness.right or 0) / 24:.3g} % of 24 images")
+    assert "random" not in text
+    unproved = replace(narrow, checkpoint=None, bounds=ForwardBounds((StepBound.unknown("fc: why"),), (1, 8, 8)))
+    text = "\n".join(summary(unproved))
+    says(text, "random", "--checkpoint", "Nothing is proved", "fc: why")
+    dead = replace(narrow, failure=Failure("constant", "stem", "the stem is dead"))
+    (sentence,) = summary(dead)
+    says(sentence, "the stem is dead")
+
+
+def test_one_image_answered_otherwise_is_counted() -> None:
+    """Right answers and equal ones, of images that pass in several batches; no right ones where classes differ."""
+    images = torch.eye(4).view(4, 1, 2, 2)
+    data = LabelledImages("eye", images, torch.tensor([0, 1, 2, 0]), 4, torch.ones(1, 1, 1), torch.zeros(1, 1, 1))
+    noise = torch.zeros_like(images)
+    noise[1] = 2 * images[0]
+    found = steadiness(torch.nn.Flatten(), data, noise)
+    assert (found.images, found.same, found.right, found.right_under_noise) == (4, 3, 3, 2)
+    found = steadiness(torch.nn.Flatten(), replace(data, classes=5), noise)
+    assert (found.same, found.right, found.right_under_noise) == (3, None, None)
+
+
+def test_large_images_are_fewer() -> None:
+    """As many as have a million pixels, at most 256."""
+    for side, count in ((16, 256), (64, 256), (224, 20)):
+        data = DIGITS.model_copy(update={"size": side})
+        assert len(load_labelled_images(data, Path()).images) == count
+
+
+def test_a_timm_model_has_its_own_size() -> None:
+    """Its own unless another is asked for, which a transformer is built for; those of stabzoo take any."""
+    assert own_size("preresnet20") is None
+    assert own_size("test_vit") == (160, True)
+    assert own_size("test_resnet") == (160, False)
+    for name, size, expected in (("test_vit", None, 160), ("test_vit", 32, 32), ("preresnet20", None, 16)):
+        subject = _built(asked(name, size=size))
+        assert subject.data.input_size == (1, expected, expected)
+        with torch.no_grad():
+            assert subject.model(subject.data.images[:1]).shape == (1, 10)
+
+
+def asked(name: str, **options: Any) -> Asked:
+    """What the command is asked for, two images unless it is said otherwise."""
+    others = {
+        "root": Path(),
+        "data": None,
+        "size": None,
+        "verified": True,
+        "checkpoint": None,
+        "pretrained": False,
+        "arguments": (),
+        "images": 2,
+        "device": "cpu",
+    }
+    return Asked(name, **{**others, **options})
+
+
+def test_arguments_and_pretrained_weights(tmp_path: Path) -> None:
+    """Arguments reach the model; pretrained weights keep their classes, and their own normalisation of images."""
+    assert _built(asked("preresnet20", arguments=("width=4", "norm=none"))).model.num_features == 16
+    torch.manual_seed(7)
+    model = timm.create_model("test_resnet", num_classes=3)
+    save_file(model.state_dict(), tmp_path / "weights.safetensors")
+    overlay = {"file": str(tmp_path / "weights.safetensors"), "num_classes": 3, "mean": [0.1] * 3, "std": [0.2] * 3}
+    arguments = (f"pretrained_cfg_overlay={json.dumps(overlay)}", "num_classes=3")
+    (tmp_path / "images").mkdir()
+    for label in ("cats", "dogs"):
+        (tmp_path / "images" / label).mkdir()
+        Image.fromarray(np.full((40, 40, 3), 128, np.uint8)).save(tmp_path / "images" / label / "0.png")
+    data = str(tmp_path / "images")
+    subject = _built(asked("test_resnet", data=data, size=32, pretrained=True, arguments=arguments))
+    assert torch.equal(subject.model.state_dict()["fc.weight"], model.state_dict()["fc.weight"])
+    torch.testing.assert_close(subject.data.images[0, :, 0, 0], torch.full((3,), (128 / 255 - 0.1) / 0.2))
+    assert subject.weights is not None
+
+
+def test_a_folder_of_a_training_says_it_all(run: Run, tmp_path: Path) -> None:
+    """Model, arguments, weights and data of a training, and of a study's run, are read from what they left."""
+    folder = tmp_path / "trained"
+    line = "train zerosnet20_tra --arg width=2 --size 8 --set epochs=1 --set batch_size=400 --threads 1"
+    assert run(f"{line} --folder {folder}").status == 0
+    subject = _trained(asked(str(folder)))
+    assert (subject.name, subject.data.input_size, subject.weights) == ("zerosnet20_tra", (1, 8, 8), str(folder))
+    assert subject.model.num_features == 8
+    for name, value in load_file(folder / "weights.safetensors").items():
+        assert torch.equal(subject.model.state_dict()[name], value)
+    refuses(run(f"diagnose {folder} --arg width=2 --size 8"), "--size, --arg", folder, "job.json")
+    refuses(run(f"diagnose {tmp_path}"), tmp_path / "job.json", "stabzoo train")
+    assert run(f"evaluate {folder} --json").status == 0
 
 
 # data and checkpoints

@@ -20,7 +20,8 @@ from stabzoo.diagnostics.batchnorm import batch_norm_effects
 from stabzoo.diagnostics.bounds.continuous import ContinuousBounds, continuous_bounds
 from stabzoo.diagnostics.conditioning.blocks import block_conditioning
 from stabzoo.diagnostics.features import answers, feature_maps
-from stabzoo.diagnostics.report.diagnosis import Diagnosis, diagnose
+from stabzoo.diagnostics.report.diagnosis import Diagnosis
+from stabzoo.diagnostics.report.measuring import diagnose
 from stabzoo.diagnostics.report.page import page
 from stabzoo.diagnostics.report.sections import sections
 
@@ -210,7 +211,7 @@ def test_the_report_has_what_the_papers_have() -> None:
     """Sections, JSON and pictures."""
     torch.manual_seed(0)
     model = timm.create_model("stable_resnet_s11", in_chans=1, width=4).eval()
-    found = diagnose(model, data(), name="narrow", condition_numbers=False)
+    found = diagnose(model, data(), name="narrow", condition_numbers=False, seconds=0.1)
     for part in ("continuous time", "Class probabilities", "Features along", "Batch norm and"):
         assert any(part in title for title in titles(found))
     content = found.to_dict()
@@ -219,7 +220,7 @@ def test_the_report_has_what_the_papers_have() -> None:
     assert (len(content["answers"]), len(content["batch_norms"]), len(content["features"])) == (15, 16, 4)
     assert page(found).count("data:image/png;base64,") == 5
     narrow = timm.create_model("preresnet20", in_chans=1, width=2).eval()
-    found = diagnose(narrow, data(4), name="narrow")
+    found = diagnose(narrow, data(4), name="narrow", seconds=0.1)
     lemma = next(section for section in sections(found) if section.title.startswith("Bounds of a relative"))
     assert len(lemma.rows) == 9
     assert any(row[-1].startswith("false") for row in lemma.rows)

@@ -12,6 +12,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import Tensor, nn
 
+from fixtures.messages import says
 from stabzoo.diagnostics.layers import _all_values, conv_norm, layer_norms, operator_norm, singular_values
 from stabzoo.diagnostics.report.figures import layer_norms_figure
 from stabzoo.diagnostics.spectra.operators import ConvOperator
@@ -366,3 +367,73 @@ def test_refusals() -> None:
     twice[1] = twice[0]  # rank deficient: neither Lanczos' method nor, for its size, block QR
     with pytest.raises(ValueError, match="image row"):
         smallest_singular_value(ConvOperator.of(conv(twice, 2, padding=1), (32, 32)))
+
+
+@pytest.mark.parametrize(
+    ("kernel", "stride", "groups", "side"), [(2, 2, 1, 6), (3, 4, 2, 7), (4, 4, 1, 4), (2, 3, 4, 5)]
+)
+def test_patches_that_do_not_overlap_are_exact(kernel: int, stride: int, groups: int, side: int) -> None:
+    """The singular values are those of the whole matrix, pixels that nothing reads included."""
+    torch.manual_seed(0)
+    conv = nn.Conv2d(4, 8, kernel, stride, groups=groups)
+    truth = torch.linalg.svdvals(ConvOperator.of(conv, (side, side)).dense())
+    norm = conv_norm(conv, (side, side))
+    assert norm.kind == "exact"
+    assert norm.value == pytest.approx(float(truth[0]), rel=1e-12)
+    torch.testing.assert_close(singular_values(conv, (side, side)), truth, atol=1e-12, rtol=1e-12)
+    (layer,) = layer_norms(nn.Sequential(conv).eval(), (4, side, side), smallest=True)
+    assert layer.smallest is not None
+    assert layer.smallest.value == pytest.approx(float(truth[-1]), abs=1e-12)
+
+
+def normed(norm: nn.BatchNorm2d) -> nn.BatchNorm2d:
+    """With numbers as a training leaves them."""
+    nn.init.uniform_(norm.weight, -2, 2)
+    norm.running_var.uniform_(0.1, 3)  # type: ignore[union-attr]
+    return norm
+
+
+def test_a_batch_norm_beside_a_layer_is_folded_in() -> None:
+    """The norm is that of torch's fused convolution; of one that gets another state, its largest scale."""
+
+    class Net(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.conv1, self.bn1 = nn.Conv2d(2, 3, 3, padding=1, padding_mode="circular"), normed(nn.BatchNorm2d(3))
+            self.conv2, self.bn2 = nn.Conv2d(3, 3, 1, bias=False), normed(nn.BatchNorm2d(3))
+            self.fc = nn.Linear(3, 2)
+
+        def forward(self, x: Tensor) -> Tensor:
+            x = self.bn1(self.conv1(x))
+            y = self.conv2(x)
+            y += x  # written over the convolution's result: what the norm gets is another state
+            return self.fc(self.bn2(y).mean((2, 3)))
+
+    torch.manual_seed(0)
+    model = Net().eval()
+    plain = {layer.name: layer for layer in layer_norms(model, (2, 6, 6))}
+    found = {layer.name: layer for layer in layer_norms(model, (2, 6, 6), folded=True)}
+    assert list(plain) == ["conv1", "conv2", "fc"]
+    assert list(found) == ["conv1", "conv2", "bn2", "fc"]
+    fused = torch.nn.utils.fuse_conv_bn_eval(model.conv1, model.bn1)
+    assert found["conv1"].upper.value == pytest.approx(conv_norm(fused, (6, 6)).value, rel=1e-6)
+    assert (found["conv1"].batch_norm, found["conv2"].batch_norm) == ("bn1", "")
+    assert found["conv2"].upper == plain["conv2"].upper
+    scale = model.bn2.weight.double() / (model.bn2.running_var.double() + model.bn2.eps).sqrt()
+    assert found["bn2"].upper.value == pytest.approx(float(scale.abs().max()), rel=1e-12)
+
+
+def test_a_linear_layer_takes_a_batch_norm_in() -> None:
+    """As a convolution does; one with the batch's statistics is refused."""
+    torch.manual_seed(0)
+    norm = nn.BatchNorm1d(3)
+    model = nn.Sequential(nn.Flatten(), nn.Linear(4, 3), norm).eval()
+    nn.init.uniform_(norm.weight, -2, 2)
+    (layer,) = layer_norms(model, (1, 2, 2), folded=True)
+    scale = (norm.weight / (norm.running_var + norm.eps).sqrt()).detach().double()  # type: ignore[operator]
+    weight = scale[:, None] * model[1].weight.detach().double()
+    assert layer.upper.value == pytest.approx(float(torch.linalg.matrix_norm(weight, 2)))
+    model[2] = nn.BatchNorm1d(3, track_running_stats=False).eval()
+    refused = layer_norms(model, (1, 2, 2), folded=True)[1]
+    assert math.isinf(refused.upper.value)
+    says(refused.upper.note, "batch's statistics")

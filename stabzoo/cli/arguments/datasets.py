@@ -19,10 +19,13 @@ class _Chosen(Strict):
     data: Data
 
 
-def dataset_of(text: str, size: int | None, *, verified: bool, only_tested: bool = False) -> Data:
+def dataset_of(
+    text: str, size: int | None, usual: int | None = None, *, verified: bool, only_tested: bool = False
+) -> Data:
     """The data set that ``--data`` names: one by its name, a folder, one of timm's factory, or a .yaml file.
 
-    Where it is ``only_tested`` a folder may also hold the folders of its classes itself, with no training images.
+    Images that have no size of their own are resized to ``size``, by default to the ``usual`` one of a model.  Where it
+    is ``only_tested`` a folder may also hold the folders of its classes itself, with no training images.
 
     Raises:
         ConfigError: there is none of this name, or an option does not go with it.
@@ -32,14 +35,15 @@ def dataset_of(text: str, size: int | None, *, verified: bool, only_tested: bool
         if resized:
             raise ConfigError(f"--size: {text} has images of one size; expected digits or images on disk")
         return Archived.model_validate({"name": text, "verified": verified})
+    by_default = {} if usual is None else {"size": usual}
     if text == "digits":
-        found = {**DIGITS.model_dump(), **resized}
+        found = {**DIGITS.model_dump(), **by_default, **resized}
     elif text.lower().startswith(FACTORY):
-        found = {"name": "timm", "dataset": text, **resized}
+        found = {"name": "timm", "dataset": text, **by_default, **resized}
     elif Path(text).suffix in (".yaml", ".yml"):
-        found = {**load_yaml(Path(text)), **resized}
+        found = {**by_default, **load_yaml(Path(text)), **resized}
     elif Path(text).is_dir():
-        found = {"name": "folder", "path": str(Path(text).absolute()), **resized}
+        found = {"name": "folder", "path": str(Path(text).absolute()), **by_default, **resized}
         if only_tested and not Path(text, "train").is_dir():
             found |= {"train": ".", "test": "."}
     else:

@@ -22,14 +22,16 @@ Json = Annotated[bool, option("Print one JSON document; exact numbers are string
 Workers = Annotated[
     int | None, option("Processes that decode images from disk; by default the processors but one, shared by all.")
 ]
-DataSet = Annotated[
-    str,
-    option(
-        "digits, cifar10, cifar100, mnist, a folder with train/CLASS/* and val/CLASS/*, torch/NAME or hfds/NAME of "
-        "timm's factory, or a .yaml file with what a study has as its data; by default digits.",
-        name="--data",
-    ),
+DATA = option(
+    "digits, cifar10, cifar100, mnist, a folder with train/CLASS/* and val/CLASS/*, torch/NAME or hfds/NAME of timm's "
+    "factory, or a .yaml file with what a study has as its data; by default digits.",
+    name="--data",
+)
+DataSet = Annotated[str, DATA]
+Arguments = Annotated[
+    tuple[str, ...], option("An argument of the model: width=8, norm=none; may be repeated.", name="--arg")
 ]
+Device = Annotated[str, option("cpu or cuda; by default cpu.")]
 Size = Annotated[int | None, option("Pixels a side; by default 16 for digits, 224 for images on disk.")]
 Root = Annotated[Path, option("Where data sets lie; by default data.")]
 Unverified = Annotated[bool, option("Take files that are not the published ones.")]

@@ -75,19 +75,22 @@ class Certificate:
         return torch.where(radii > 0, radii, torch.zeros_like(radii))  # of what is not a number, too
 
 
-def certificate(model: nn.Module, input_size: tuple[int, int, int], *, iterations: int = 0) -> Certificate:
+def certificate(
+    model: nn.Module, input_size: tuple[int, int, int], *, iterations: int = 0, seconds: float = math.inf
+) -> Certificate:
     """Bound what a network's margins may move, by `forward_bounds` of it and of its features.
 
     Args:
         model: In evaluation mode, on the scale on which radii are wanted: with a normalisation of pixels in front, on
             that of pixels.
         input_size: (channels, height, width).
-        iterations: Of the joint bound, as for `forward_bounds`.
+        iterations: Gradient steps of the joint bound, as for `forward_bounds`.
+        seconds: What these steps may take, of the network and again of its features.
 
     Raises:
         CertificateError: The network contradicts its bound.
     """
-    whole = forward_bounds(model, input_size, iterations=iterations)
+    whole = forward_bounds(model, input_size, iterations=iterations, seconds=seconds)
     sensitivity = whole.sensitivity.value
     if not math.isfinite(sensitivity):
         refused = whole.refused[0] if whole.refused else whole.sensitivity.note
@@ -99,7 +102,7 @@ def certificate(model: nn.Module, input_size: tuple[int, int, int], *, iteration
     name, classifier = found
     headless = copy.deepcopy(plain)
     headless.set_submodule(name, nn.Identity())
-    features = forward_bounds(headless, input_size, iterations=iterations).sensitivity.value
+    features = forward_bounds(headless, input_size, iterations=iterations, seconds=seconds).sensitivity.value
     weight = classifier.weight.detach().double().cpu()
     _confirm(exact, headless, classifier, input_size)
     apart = torch.cdist(weight, weight, compute_mode="donot_use_mm_for_euclid_dist")

@@ -22,6 +22,7 @@ and its block-diagonal form are ours. S = s I with L = s I gives Lemma 2 of Zhan
 from __future__ import annotations
 
 import math
+import time
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -106,6 +107,7 @@ def joint_sensitivity(
     last: Tensor | None = None,
     iterations: int = 0,
     constants: Sequence[float] | None = None,
+    seconds: float = math.inf,
 ) -> float:
     """Bound the Lipschitz constant of x -> last mean(steps(first x)), or of steps(first x), from above, rounded up.
 
@@ -117,6 +119,7 @@ def joint_sensitivity(
         iterations: Gradient steps on the multipliers; each costs as much as a few singular value decompositions.
         constants: Known Lipschitz constants of the steps. Steps that have one and whose matrices are large (the early
             ones, with many pixels to one of the coarsest grid) pass s I on as s constant^2 I.
+        seconds: What the gradient steps may take; where all do not fit, as many as do are made.
 
     Returns:
         The bound, infinity where no multipliers were found.
@@ -131,20 +134,25 @@ def joint_sensitivity(
     chain = _Chain(first, steps, coarse, last, constants)
     raw = [start.requires_grad_(iterations > 0) for start in chain.starts()]
     best = math.inf
-    optimizer = torch.optim.Adam(raw, 0.1) if iterations else None
-    for i in range(iterations + 1):
+    optimizer = torch.optim.Adam(raw, 0.1) if raw else None  # all steps may have a constant, and no multipliers
+    i, start = 0, time.perf_counter()
+    while True:
         try:
             with torch.set_grad_enabled(i < iterations):
                 square = chain.square(raw)
         except (_InfeasibleError, torch.linalg.LinAlgError):
             break
         best = min(best, math.sqrt(float(square.detach())) * (1 + 1e-9))
-        if optimizer is not None and i < iterations:
-            for group in optimizer.param_groups:
-                group["lr"] = 0.15 * (0.5 + 0.5 * math.cos(math.pi * i / iterations)) + 0.005
-            optimizer.zero_grad()
-            square.log().backward()
-            optimizer.step()
+        if optimizer is None or i >= iterations:
+            break
+        for group in optimizer.param_groups:
+            group["lr"] = 0.15 * (0.5 + 0.5 * math.cos(math.pi * i / iterations)) + 0.005
+        optimizer.zero_grad()
+        square.log().backward()
+        optimizer.step()
+        i += 1
+        if i == 1 and seconds < math.inf:  # the rate falls over the steps that there will be
+            iterations = min(iterations, int(seconds / (time.perf_counter() - start)))
     return best
 
 

@@ -14,7 +14,7 @@ from __future__ import annotations
 
 import copy
 import math
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any, cast
 
@@ -51,7 +51,7 @@ class ForwardBounds:
     Attributes:
         blocks: Its pieces from the image to the logits; the head's is one piece.
         input_size: (channels, height, width).
-        joint: Bound of the whole map by `joint_sensitivity`; None where a piece is not a step of periodic convolutions.
+        joint: Bound of the whole map with `joint_sensitivity`; None where that bounds no part better than the product.
         at_zero: ||f(0)||, rounded up; None of a network that is not bounded.
     """
 
@@ -71,7 +71,7 @@ class ForwardBounds:
     @property
     def feature_sensitivity(self) -> Measurement:
         """The same for the unpooled features, before the final norm."""
-        return self._measurement(chain([b for b in self.blocks if b.name != "head"])[0], "product over the blocks")
+        return self._measurement(chain([b for b in self.blocks if not _is_head(b)])[0], "product over the blocks")
 
     @property
     def _size(self) -> tuple[float, float, str]:
@@ -141,11 +141,17 @@ class ForwardBounds:
         return table
 
 
+def _is_head(block: StepBound) -> bool:
+    return block.name.rpartition(".")[2] == "head"
+
+
 def _shown(value: float | None) -> str:
     return "-" if value is None else f"{value:.4g}"
 
 
-def forward_bounds(model: nn.Module, input_size: tuple[int, int, int], *, iterations: int = 0) -> ForwardBounds:
+def forward_bounds(
+    model: nn.Module, input_size: tuple[int, int, int], *, iterations: int = 0, seconds: float = math.inf
+) -> ForwardBounds:
     """Bound a network's sensitivity and growth from above.
 
     A finite bound was cross-examined: the network was run, in its own arithmetic, on pairs of images that were turned
@@ -157,6 +163,7 @@ def forward_bounds(model: nn.Module, input_size: tuple[int, int, int], *, iterat
             what is not known is infinite.
         input_size: (channels, height, width): the bounds are those for this grid.
         iterations: Gradient steps of the joint bound, where there is one: more give a smaller bound.
+        seconds: What these steps may take; where all do not fit, as many as do are made.
 
     Raises:
         ValueError: The input size is not three positive numbers, or has another number of channels than the network.
@@ -174,7 +181,7 @@ def forward_bounds(model: nn.Module, input_size: tuple[int, int, int], *, iterat
     blocks = [block if block.name else replace(block, name="network") for block in blocks]
     if not math.isfinite(chain(blocks)[0]):
         return ForwardBounds(tuple(blocks), input_size)
-    joint = _joint(plain, blocks, (input_size[1], input_size[2]), iterations)
+    joint = _joint(plain, blocks, (input_size[1], input_size[2]), iterations, seconds)
     at_zero = _at_zero(plain, input_size)
     if at_zero is None:
         return ForwardBounds((_refused(f"the network cannot be run on images of {input_size}"),), input_size)
@@ -221,11 +228,10 @@ def _pieces(name: str, module: nn.Module, shape: Shape) -> list[StepBound]:
         prefix = f"{name}." if name else ""
         pieces = _network(module, shape)
         return [replace(b, name=prefix + b.name, until=b.until and prefix + b.until) for b in pieces]
-    parts = composition(module) or []
-    if not any(isinstance(part, StagedNetwork) for _, part in parts):
+    if not any(True for _ in _staged(name, module)):
         return sequence_bound([(name, module)], shape)
     found: list[StepBound] = []
-    for own, part in parts:
+    for own, part in composition(module) or []:
         found += _pieces(f"{name}.{own}" if name else own, part, shape)
         after = found[-1].shape
         if after is None or not math.isfinite(found[-1].sensitivity):
@@ -332,20 +338,37 @@ def _pools_mean(head: ClassifierHead) -> bool:
     return mean and type(head) is ClassifierHead and type(head.global_pool) is SelectAdaptivePool2d
 
 
-def _joint(model: nn.Module, blocks: Sequence[StepBound], grid: tuple[int, int], iterations: int) -> float | None:
-    """Return the joint bound of the logits, where all pieces are steps of the right form.
+def _joint(
+    plain: nn.Module, blocks: Sequence[StepBound], grid: tuple[int, int], iterations: int, seconds: float
+) -> float | None:
+    """Bound the whole with the joint bound of each network of this package in it; None where none has one."""
+    factors, found = [block.sensitivity for block in blocks], False
+    for prefix, model in _staged("", plain):
+        own = [i for i, block in enumerate(blocks) if block.name.startswith(prefix)]
+        before = blocks[own[0] - 1].grid if own and own[0] else grid
+        joint = _joint_of(model, [blocks[i] for i in own], before, iterations, seconds) if before else None
+        if joint is not None and joint < chain([blocks[i] for i in own])[0]:
+            found = True
+            for i in own:
+                factors[i] = 1.0
+            factors[own[0]] = joint
+    return rounded_up(math.prod(factors)) if found else None
 
-    Of a network in a wrapper, which normalises its images, say, it is that of the network times the pieces before it.
-    """
-    if not isinstance(model, StagedNetwork):
-        name, inner = (composition(model) or [("", model)])[-1]
-        inside = [replace(b, name=b.name.removeprefix(f"{name}.")) for b in blocks if b.name.startswith(f"{name}.")]
-        before = [b for b in blocks if not b.name.startswith(f"{name}.")]
-        if not isinstance(inner, StagedNetwork) or any(b.grid != grid for b in before):
-            return None
-        joint = _joint(inner, inside, grid, iterations)
-        return None if joint is None else rounded_up(chain(before)[0] * joint)
-    body = [b for b in blocks if b.name != "head" and b.theorem != "identity"]
+
+def _staged(name: str, module: nn.Module) -> Iterator[tuple[str, StagedNetwork]]:
+    """The networks of this package in a composition, each with what the names of its pieces begin with."""
+    if isinstance(module, StagedNetwork):
+        yield f"{name}." if name else "", module
+        return
+    for own, part in composition(module) or []:
+        yield from _staged(f"{name}.{own}" if name else own, part)
+
+
+def _joint_of(
+    model: StagedNetwork, blocks: Sequence[StepBound], grid: tuple[int, int], iterations: int, seconds: float
+) -> float | None:
+    """Return the joint bound of the logits, where all pieces are steps of the right form."""
+    body = [b for b in blocks if not _is_head(b) and b.theorem != "identity"]
     if len(body) < 2 or not isinstance(body[0].form, Kernel):
         return None
     steps = [b.form for b in body[1:] if isinstance(b.form, ReluStep)]
@@ -353,7 +376,7 @@ def _joint(model: nn.Module, blocks: Sequence[StepBound], grid: tuple[int, int],
     if len(steps) < len(body) - 1 or not _reads_mean(model) or grid[0] % total or grid[1] % total:
         return None
     constants = [b.sensitivity for b in body[1:]]
-    return joint_sensitivity(body[0].form, steps, grid, _classifier(model), iterations, constants)
+    return joint_sensitivity(body[0].form, steps, grid, _classifier(model), iterations, constants, seconds)
 
 
 def _reads_mean(model: StagedNetwork) -> bool:

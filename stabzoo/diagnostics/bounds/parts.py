@@ -11,20 +11,23 @@ from collections.abc import Sequence
 from dataclasses import replace
 from typing import Any, cast
 
-from timm.layers import DropPath
+from timm.layers import Attention, DropPath, LayerScale2d, Linear, SEModule
 from timm.layers.adaptive_avgmax_pool import FastAdaptiveAvgPool, FastAdaptiveMaxPool
+from timm.layers.pool2d_same import AvgPool2dSame, MaxPool2dSame
+from timm.models._efficientnet_blocks import SqueezeExcite
 from torch import Tensor, nn
 
 from stabzoo.diagnostics.bounds.genuine import altered
 from stabzoo.diagnostics.bounds.rules import pooling
 from stabzoo.diagnostics.bounds.rules.activations import ACTIVATIONS, activation
-from stabzoo.diagnostics.bounds.rules.composition import Residual, composition, residual
+from stabzoo.diagnostics.bounds.rules.composition import PRODUCT, Residual, composition, residual
 from stabzoo.diagnostics.bounds.rules.convolutions import CONVOLUTIONS, convolution, linear, operator_of, transposed
 from stabzoo.diagnostics.bounds.rules.normalization import (
     BATCH_NORMS,
     STATE_NORMS,
     batch_norm,
     fold_batch_norm,
+    layer_scale,
     pixel_normalization,
     refuse_state_norm,
 )
@@ -38,11 +41,15 @@ _FIXED = (nn.Identity, nn.Dropout, nn.Dropout2d, DropPath)
 _RULES: dict[type[nn.Module], Any] = {
     **dict.fromkeys(ACTIVATIONS, activation),
     **dict.fromkeys(BATCH_NORMS, batch_norm),
+    LayerScale2d: layer_scale,
     nn.Linear: linear,
+    Linear: linear,
     nn.ConvTranspose2d: transposed,
     nn.Flatten: pooling.flatten,
     nn.MaxPool2d: pooling.max_pool,
     nn.AvgPool2d: pooling.average_pool,
+    MaxPool2dSame: pooling.max_pool,
+    AvgPool2dSame: pooling.average_pool,
     nn.AdaptiveAvgPool2d: pooling.adaptive_pool,
     nn.AdaptiveMaxPool2d: pooling.adaptive_pool,
     FastAdaptiveAvgPool: pooling.whole_pool,
@@ -51,6 +58,9 @@ _RULES: dict[type[nn.Module], Any] = {
     nn.PixelUnshuffle: pooling.shuffle,
 }
 """Rules of modules that stand alone: (module, shape) -> StepBound."""
+
+_PRODUCTS = (Attention, nn.MultiheadAttention, SEModule, SqueezeExcite)
+"""Modules, and those derived from them, whose result is a product of two functions of the state."""
 
 _PLAIN = {*_RULES, *_FIXED, *CONVOLUTIONS, nn.Sequential, nn.ModuleList, nn.ModuleDict, nn.ParameterList}
 """What a module with a bound of its own may be made of, besides the classes of its own file."""
@@ -138,15 +148,25 @@ def _bound(module: nn.Module, shape: Shape, norm: nn.Module | None) -> StepBound
         return convolution(cast(nn.Conv2d, module), shape, norm)
     if kind in _RULES:
         return _RULES[kind](module, shape)
-    if isinstance(module, STATE_NORMS):
-        return refuse_state_norm(module)
     if (parts := residual(module)) is not None:
         return _residual(kind.__name__, parts, shape)
     if (bound := pixel_normalization(module, shape)) is not None:
         return bound
+    return StepBound.unknown(_unknown(module))
+
+
+def _unknown(module: nn.Module) -> str:
+    """Why nothing is proved of a module without a rule: what in it has no Lipschitz constant, if that is known."""
+    kind = type(module)
+    for name, part in module.named_modules():
+        where = f"{name}: " if name else ""
+        if isinstance(part, STATE_NORMS):
+            return where + refuse_state_norm(part).refused[0]
+        if isinstance(part, _PRODUCTS):
+            return f"{where}{type(part).__name__}: {PRODUCT}"
     plain = next((base.__name__ for base in kind.__mro__[1:] if base in _PLAIN), None)
     what = f", a subclass of {plain}" if plain else ""
-    return StepBound.unknown(f"{kind.__name__}{what}: nothing is known about what it computes")
+    return f"{kind.__name__}{what}: nothing is known about what it computes"
 
 
 def own_bound(module: nn.Module, shape: Shape) -> StepBound:

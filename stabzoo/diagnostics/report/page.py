@@ -6,6 +6,7 @@ import base64
 
 from stabzoo.diagnostics.report.diagnosis import Diagnosis
 from stabzoo.diagnostics.report.sections import Section, sections
+from stabzoo.diagnostics.report.summary import summary
 from stabzoo.plotting.page import render_page
 from stabzoo.plotting.style import saved
 
@@ -21,6 +22,7 @@ def page(found: Diagnosis) -> str:
         "diagnosis.html.j2",
         f"{found.model}: measured stability",
         found=found,
+        sentences=summary(found),
         parts=parts,
         environment=environment,
     )

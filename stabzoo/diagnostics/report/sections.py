@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 from stabzoo.diagnostics.angles import MedianAngle
@@ -32,6 +32,21 @@ class Section:
     rows: tuple[tuple[str, ...], ...]
     figure: Callable[[], Figure] | None = None
 
+    def informative(self) -> Section:
+        """Without the columns that are empty; of those that say the same in every row, that is said once."""
+        kept, constant = [0], []
+        for i in range(1, len(self.columns)):
+            cells = {row[i] for row in self.rows}
+            if cells <= {"", "–"}:
+                continue
+            if len(cells) == 1 and len(self.rows) > 2:
+                constant.append(f"{self.columns[i]}: {cells.pop()}")
+            else:
+                kept.append(i)
+        said = f" In every row, {'; '.join(constant)}." if constant else ""
+        rows = tuple(tuple(row[i] for i in kept) for row in self.rows)
+        return replace(self, meaning=self.meaning + said, columns=tuple(self.columns[i] for i in kept), rows=rows)
+
 
 def sections(found: Diagnosis) -> list[Section]:
     """Every part of ``found`` that was measured."""
@@ -50,7 +65,7 @@ def sections(found: Diagnosis) -> list[Section]:
         _conditioning(found),
         _lemma2(found),
     ]
-    return [part for part in parts if part is not None]
+    return [part.informative() for part in parts if part is not None]
 
 
 def _failure(found: Diagnosis) -> Section | None:
@@ -66,9 +81,8 @@ def _failure(found: Diagnosis) -> Section | None:
 
 
 def _bounds(found: Diagnosis) -> Section | None:
-    if (bounds := found.bounds) is None or found.attack is None:
+    if (bounds := found.bounds) is None:
         return None
-    attack = found.attack.sensitivity
     rows: list[tuple[str, ...]] = [
         (
             step.name,
@@ -81,15 +95,20 @@ def _bounds(found: Diagnosis) -> Section | None:
         )
         for step in bounds.blocks
     ]
-    totals = (bounds.sensitivity.value, bounds.paper_sensitivity, bounds.growth.value, bounds.offset.value)
-    rows.append(("network", *map(_number, totals), bounds.sensitivity.note, ""))
-    ratio = bounds.sensitivity.value / attack.value if attack.value else math.inf
-    tight = f", so the bound is at most {ratio:.3g} times too large" if math.isfinite(ratio) else ""
+    if len(rows) > 1:
+        totals = (bounds.sensitivity.value, bounds.paper_sensitivity, bounds.growth.value, bounds.offset.value)
+        known = math.isfinite(bounds.sensitivity.value)
+        rows.append(("network", *map(_number, totals), bounds.sensitivity.note if known else "", ""))
+    searched = ""
+    if found.attack is not None:
+        attack = found.attack.sensitivity
+        ratio = bounds.sensitivity.value / attack.value if attack.value else math.inf
+        tight = f", so the bound is at most {ratio:.3g} times too large" if math.isfinite(ratio) else ""
+        searched = f" Gradient ascent finds a sensitivity of {_text(attack)} ({attack.note}){tight}."
     return Section(
         "Forward bounds",
         "Certified, for all inputs of this size: ||f(x) - f(y)|| <= sensitivity ||x - y|| and "
-        f"||f(x)|| <= growth ||x|| + offset. Gradient ascent finds a sensitivity of {_text(attack)} "
-        f"({found.attack.evaluations} evaluations){tight}.",
+        f"||f(x)|| <= growth ||x|| + offset.{searched}",
         ("block", "sensitivity", "literature's", "growth", "offset", "by", "refused"),
         tuple(rows),
     )
@@ -204,6 +223,7 @@ def _norms(found: Diagnosis) -> Section | None:
             layer.name,
             "x".join(map(str, layer.shape)),
             "x".join(map(str, layer.grid)) if layer.grid else "",
+            layer.batch_norm.rpartition(".")[2],
             _text(layer.upper),
             layer.upper.kind.replace("_", " "),
             _text(layer.condition) if layer.condition else "",
@@ -213,8 +233,9 @@ def _norms(found: Diagnosis) -> Section | None:
     ]
     return Section(
         "Operator norms of the layers",
-        "Largest singular values of the weights as operators on their input grids, batch norm not folded.",
-        ("layer", "weight", "grid", "norm", "kind", "condition", "how"),
+        "Largest singular values of the layers as operators on their input grids. A batch norm that gets the result of "
+        "the layer beside it is folded in; one that gets another state has a row of its own.",
+        ("layer", "weight", "grid", "batch norm", "norm", "kind", "condition", "how"),
         tuple(rows),
         lambda: _norms_figure(found),
     )

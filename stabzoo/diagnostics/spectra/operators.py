@@ -113,6 +113,12 @@ class ConvOperator:
         return self.weight.shape[2:] == (1, 1) and not any(itertools.chain(*self.padding))
 
     @property
+    def patchwise(self) -> bool:
+        """Whether no input pixel is read twice, as by 1x1 kernels and those that make patches: the same matrix each."""
+        apart = all(reach < stride for reach, stride in zip(self.reach, self.stride, strict=True))
+        return apart and not any(itertools.chain(*self.padding))
+
+    @property
     def shift_invariant(self) -> bool:
         """Whether it is a convolution on the torus: circular, the stride divides the grid, n = s m."""
         return self.mode == "circular" and all(

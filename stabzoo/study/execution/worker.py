@@ -67,7 +67,7 @@ def _execute(run: Run, wanted: EvaluationRequest, folder: RunFolder) -> Record:
     from stabzoo.study.execution.networks import build, coefficients_of
     from stabzoo.study.execution.session import RunSession
     from stabzoo.training.loop import Trainer
-    from stabzoo.training.networks import weights_sha256
+    from stabzoo.training.networks import keep_job, keep_weights, weights_sha256
     from stabzoo.training.process import Process, processor
 
     if run.software and run.software != software():
@@ -89,6 +89,8 @@ def _execute(run: Run, wanted: EvaluationRequest, folder: RunFolder) -> Record:
     session = RunSession(trainer, observers, wanted.diagnostics, folder)
     session.resume()
     session.run()
+    keep_job(run.job(processor(run.device)), folder.path)
+    keep_weights(trainer.averaged, folder.path)
     started = time.perf_counter()
     network = trainer.averaged.eval()
     found = list(zip(wanted.evaluations, measure(network, images, wanted.evaluations), strict=True))

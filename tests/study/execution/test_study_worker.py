@@ -19,6 +19,7 @@ from stabzoo.study.measures import Angles, Constraints, Cost, Curve, Diagnostic,
 from stabzoo.study.spec import Run
 from stabzoo.study.store.records import Record
 from stabzoo.study.store.run_folder import Progress, RunFolder
+from stabzoo.training.networks import load_finished, weights_sha256
 from stabzoo.training.spec import Training
 
 CLEAN = Clean(kind="clean")
@@ -67,6 +68,17 @@ def done(outcome: Record | RunFailed | RunLocked) -> Record:
     """The record."""
     assert isinstance(outcome, Record), outcome
     return outcome
+
+
+def test_a_run_leaves_what_a_training_leaves(tmp_path: Path) -> None:
+    """Its folder says which model, arguments and data it was, and has the weights that were evaluated."""
+    run = make_run(epochs=1)
+    record = done(execute(run, EvaluationRequest((CLEAN,)), tmp_path))
+    found = load_finished(RunFolder(tmp_path, run.key).path, tmp_path)
+    assert weights_sha256(found.network) == record.weights_sha256
+    assert not found.network.training
+    for name in Run.model_fields:
+        assert getattr(found.job, name) == getattr(run, name)
 
 
 @pytest.mark.slow

@@ -7,10 +7,12 @@ import sys
 from typing import cast
 
 import torch
+from timm.layers import LayerScale2d
 from torch import Tensor, nn
 
 from stabzoo.diagnostics.bounds.genuine import altered
 from stabzoo.diagnostics.bounds.step_bound import Shape, StepBound, rounded_up
+from stabzoo.diagnostics.spectra.folding import scale_and_shift
 
 __all__ = [
     "BATCH_NORMS",
@@ -18,6 +20,7 @@ __all__ = [
     "affine",
     "batch_norm",
     "fold_batch_norm",
+    "layer_scale",
     "pixel_normalization",
     "refuse_state_norm",
 ]
@@ -39,17 +42,7 @@ def fold_batch_norm(norm: nn.Module) -> tuple[Tensor, Tensor] | None:
         raise ValueError(reason)
     if not isinstance(norm, nn.modules.batchnorm._BatchNorm):
         return None
-    if norm.training or norm.running_var is None or norm.running_mean is None:
-        raise ValueError("a batch norm that uses the batch's statistics couples the images: call model.eval()")
-    scale = (norm.running_var.detach().double().cpu() + norm.eps).rsqrt()
-    if norm.weight is not None:
-        scale = scale * norm.weight.detach().double().cpu()
-    shift = -norm.running_mean.detach().double().cpu() * scale
-    if norm.bias is not None:
-        shift = shift + norm.bias.detach().double().cpu()
-    if not bool(torch.cat([scale, shift]).isfinite().all()):
-        raise ValueError("a batch norm's running variance is negative or not finite: its scale is not a number")
-    return scale, shift
+    return scale_and_shift(norm)
 
 
 def batch_norm(norm: nn.Module, shape: Shape) -> StepBound:
@@ -70,6 +63,18 @@ def affine(scale: Tensor, shift: Tensor, shape: Shape, theorem: str) -> StepBoun
     pixels = math.prod(cast(tuple[int, ...], shape[1:]))
     offset = rounded_up(math.sqrt(pixels) * float(shift.double().norm()))
     return StepBound.of(theorem, rounded_up(float(scale.double().abs().max())), shape, offset=offset)
+
+
+def layer_scale(module: LayerScale2d, shape: Shape) -> StepBound:
+    """Bound timm's scale of each channel.
+
+    Raises:
+        ValueError: The state is not one that it takes.
+    """
+    scale = module.gamma.detach().double().cpu()
+    if len(shape) != 3 or shape[0] not in (None, len(scale)):
+        raise ValueError(f"LayerScale2d of {len(scale)} channels on a state of shape {tuple(shape)}")
+    return affine(scale, torch.zeros_like(scale), (len(scale), *shape[1:]), "largest |gamma|")
 
 
 def pixel_normalization(module: nn.Module, shape: Shape) -> StepBound | None:

@@ -8,6 +8,7 @@ from typing import Any, cast
 
 import torch
 from timm.layers.adaptive_avgmax_pool import FastAdaptiveAvgPool, FastAdaptiveMaxPool
+from timm.layers.pool2d_same import AvgPool2dSame, MaxPool2dSame
 from torch import nn
 from torch.nn import functional as F
 
@@ -19,6 +20,17 @@ __all__ = ["adaptive_pool", "average_pool", "flatten", "max_pool", "shuffle", "w
 
 def _pair(value: Any) -> tuple[int, int]:
     return (value, value) if isinstance(value, int) else (value[0], value[-1])
+
+
+def _grid(pool: nn.MaxPool2d | nn.AvgPool2d, shape: Shape) -> tuple[int, int]:
+    """What the windows move over: of timm's "same" pools as much more as gives ceil(n / s) windows."""
+    grid = grid_of(pool, shape)
+    if type(pool) not in (AvgPool2dSame, MaxPool2dSame):
+        return grid
+    dilation = _pair(getattr(pool, "dilation", 1))
+    sizes = zip(grid, _pair(pool.kernel_size), _pair(pool.stride), dilation, strict=True)
+    height, width = (max(n, (-(-n // s) - 1) * s + d * (k - 1) + 1) for n, k, s, d in sizes)
+    return height, width
 
 
 def _windows(grid: tuple[int, int], pool: Any, dilation: Any = 1) -> tuple[tuple[int, int], int]:
@@ -45,7 +57,7 @@ def max_pool(pool: nn.MaxPool2d, shape: Shape) -> StepBound:
     """
     if pool.return_indices:
         raise ValueError("MaxPool2d with return_indices")
-    out, overlap = _windows(grid_of(pool, shape), pool, pool.dilation)
+    out, overlap = _windows(_grid(pool, shape), pool, pool.dilation)
     return StepBound.of(f"a pixel is in at most {overlap} windows", rounded_up(math.sqrt(overlap)), (shape[0], *out))
 
 
@@ -55,7 +67,7 @@ def average_pool(pool: nn.AvgPool2d, shape: Shape) -> StepBound:
     Raises:
         ValueError: With padding or another divisor, or where ceil_mode makes windows of fewer pixels.
     """
-    grid, k, s = grid_of(pool, shape), _pair(pool.kernel_size), _pair(pool.stride)
+    grid, k, s = _grid(pool, shape), _pair(pool.kernel_size), _pair(pool.stride)
     whole = all((n - a) % b == 0 for n, a, b in zip(grid, k, s, strict=True))
     if pool.divisor_override is not None or _pair(pool.padding) != (0, 0) or (pool.ceil_mode and not whole):
         raise ValueError("AvgPool2d with padding, divisor_override, or a ceil_mode that adds windows")
