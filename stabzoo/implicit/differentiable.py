@@ -28,6 +28,7 @@ class Equation(NamedTuple):
     function: Callable[..., Tensor]
     weight: float
     settings: SolverSettings
+    rtol: float
     on_adjoint: Callable[[SolveReport], None]
 
 
@@ -38,6 +39,7 @@ def implicit_solution(
     solution: Tensor,
     tensors: Sequence[Tensor],
     settings: SolverSettings,
+    rtol: float | None = None,
     on_adjoint: Callable[[SolveReport], None] = lambda report: None,
 ) -> Tensor:
     """Return ``solution``, as a differentiable function of ``b`` and ``tensors``, to any order.
@@ -48,10 +50,12 @@ def implicit_solution(
         weight: The weight of f(y).
         solution: (B, ...), what `stabzoo.implicit.solve.solve` found.
         tensors: What f depends on beside y; gradients reach these and ``b``, and nothing else.
-        settings: Method and tolerance of the adjoint equation.
+        settings: Method of the adjoint equation, and most products.
+        rtol: Its tolerance; that of the settings if it is not given.
         on_adjoint: Told how the adjoint equation was solved, at every backward pass.
     """
-    return _Solution.apply(Equation(function, weight, settings, on_adjoint), solution, b, *tensors)
+    rtol = settings.resolved().backward if rtol is None else rtol
+    return _Solution.apply(Equation(function, weight, settings, rtol, on_adjoint), solution, b, *tensors)
 
 
 class _Solution(torch.autograd.Function):
@@ -75,7 +79,7 @@ class _Solution(torch.autograd.Function):
                 for i, s in enumerate(saved)
             )
             slope = equation.function(y, *tensors)
-            v, report = solve_adjoint(slope, y, g.detach(), equation.weight, equation.settings)
+            v, report = solve_adjoint(slope, y, g.detach(), equation.weight, equation.settings, equation.rtol)
             equation.on_adjoint(report)
             if create_graph:
                 v = implicit_solution(
@@ -85,6 +89,7 @@ class _Solution(torch.autograd.Function):
                     v,
                     (y, *tensors),
                     equation.settings,
+                    equation.rtol,
                     equation.on_adjoint,
                 )
             wanted = [t for t in tensors if t.requires_grad]
