@@ -18,6 +18,7 @@ from stabzoo.implicit.adjoint import solve_adjoint
 from stabzoo.implicit.precision import full_precision
 from stabzoo.implicit.report import SolveReport
 from stabzoo.implicit.settings import SolverSettings
+from stabzoo.implicit.transforms import refuse_batched_gradients
 
 __all__ = ["implicit_solution"]
 
@@ -70,6 +71,7 @@ class _Solution(torch.autograd.Function):
     def backward(ctx: Any, *gradients: Tensor) -> Any:
         equation: Equation = ctx.equation
         (g,) = gradients
+        refuse_batched_gradients(g)
         saved = ctx.saved_tensors
         create_graph = torch.is_grad_enabled()
         with torch.enable_grad(), full_precision(g):

@@ -7,7 +7,6 @@ from collections.abc import Callable
 import numpy as np
 import torch
 from torch import Tensor
-from torch.autograd.forward_ad import unpack_dual
 
 from stabzoo.implicit.precision import full_precision
 from stabzoo.implicit.report import SolveReport, Status
@@ -18,6 +17,7 @@ from stabzoo.implicit.solvers.descent import fletcher_reeves, gradient_descent, 
 from stabzoo.implicit.solvers.fixed_point import fixed_point
 from stabzoo.implicit.solvers.newton import newton_krylov
 from stabzoo.implicit.solvers.problem import Problem
+from stabzoo.implicit.transforms import refuse_transforms
 
 __all__ = ["METHODS", "solve"]
 
@@ -59,12 +59,9 @@ def solve(
         (y, report): of every sample the iterate of least residual, and what is known about it; no failure is raised.
 
     Raises:
-        NotImplementedError: ``start`` is a dual number: an implicit step has no forward-mode derivatives.
+        NotImplementedError: ``b`` or ``start`` is transformed by ``torch.func``, or a dual number.
     """
-    if unpack_dual(start).tangent is not None:
-        raise NotImplementedError(
-            "expected reverse-mode derivatives of an implicit step, got a dual number; use backward()"
-        )
+    refuse_transforms((b, start))
     kind = torch.promote_types(b.dtype, torch.float32)
     b, start = b.to(kind), start.to(kind)
     rtol = settings.resolved().forward if rtol is None else rtol
@@ -79,7 +76,7 @@ def solve(
         return problem.best, problem.report(method, iterations, mu)
 
 
-PATIENCE = 20
+PATIENCE = 12
 """Evaluations over which a residual must halve at first, while there is another method to turn to."""
 
 SEARCH = 60
@@ -101,7 +98,7 @@ def in_turn(problem: Problem, y: Tensor) -> tuple[str, int]:
             return "anderson", iterations
         iterations += newton_krylov(problem, problem.best.clone(), patience=patience)
         problem.name_floor()
-        if problem.exhausted or not (problem.given_up & (problem.best_norm < 0.5 * before)).any():
+        if problem.exhausted or not (problem.given_up & (problem.best_norm < 0.9 * before)).any():
             return "newton_krylov", iterations + search_for_a_minimum(problem)
         problem.reopen()
         y, patience = problem.best.clone(), 2 * patience

@@ -17,6 +17,7 @@ from stabzoo.implicit.report import BlockReport, SolveReport
 from stabzoo.implicit.settings import TRACED_ITERATIONS, SolverSettings
 from stabzoo.implicit.solve import solve
 from stabzoo.implicit.solvers.problem import per_sample
+from stabzoo.implicit.transforms import refuse_transforms
 from stabzoo.methods.multistep import LinearMultistep
 
 __all__ = ["ImplicitStep", "off_the_record", "solver_report"]
@@ -41,8 +42,6 @@ class ImplicitStep(nn.Module):
     Source: Hairer, Wanner, Solving ordinary differential equations II, sections V.1 and V.6; the implicit ResNet paper,
     eq. (3).
     """
-
-    unchecked: Tensor
 
     def __init__(
         self,
@@ -77,8 +76,8 @@ class ImplicitStep(nn.Module):
             self.beta[0] != 0 and not one_leg
         )  # f(y_n) enters the step, or is handed on
         self.iterations = self.settings.fixed_iterations or TRACED_ITERATIONS
-        # a tensor, for compiled code counts in no other way
-        self.register_buffer("unchecked", torch.zeros((), dtype=torch.int64), persistent=False)
+        # what compiled code counts; it has no other way
+        self.unchecked = nn.Buffer(torch.zeros((), dtype=torch.int64), persistent=False)
 
     @torch.jit.unused
     def coefficients(self) -> LinearMultistep:
@@ -133,12 +132,18 @@ class ImplicitStep(nn.Module):
 
     @torch.jit.unused
     def solve(self, y: Tensor, history: list[Tensor]) -> list[Tensor]:
-        """The step with its equation solved and judged."""
+        """The step with its equation solved and judged.
+
+        Raises:
+            NotImplementedError: the state or a parameter is transformed by ``torch.func``, or a dual number.
+        """
         fixed = self.settings.fixed_iterations is not None or traced(y)
-        if fixed and self.weight != 0 and runs(y):
-            self.unchecked.add_(1)
+        if fixed and self.weight != 0:
+            self.count(y)
         if self.weight == 0 or (fixed and not (self.f.training and isinstance(y, Tensor))):
             return self.iterate(y, history)
+        if not fixed:
+            refuse_transforms((y, *history, *self.f.parameters(), *self.f.buffers()))
         field = Field(self.f)
         autocast = Autocast.around(y)
         kind = torch.promote_types(y.dtype, torch.float32)
@@ -178,6 +183,16 @@ class ImplicitStep(nn.Module):
         return [new, layout.as_given(layout.outward(f))] if f is not None and self.returns_slope else [new]
 
     @torch.jit.unused
+    def count(self, y: Tensor) -> None:
+        """Count a step whose equation nobody judges, if it is done, and not written down to be done elsewhere."""
+        if torch.compiler.is_exporting() or torch.jit.is_tracing() or not isinstance(y, Tensor) or y.is_meta:
+            return
+        if torch.compiler.is_compiling():
+            self.unchecked.add_(1)
+        else:
+            self.report.unchecked += 1
+
+    @torch.jit.unused
     def record_adjoint(self, report: SolveReport, rtol: float) -> None:
         """Note how an adjoint equation was solved."""
         self.report.record(report, self.settings, rtol, adjoint=True)
@@ -191,12 +206,6 @@ def traced(y: Tensor) -> bool:
         or torch.jit.is_tracing()
         or y.device.type == "meta"
     )
-
-
-def runs(y: Tensor) -> bool:
-    """Whether the computation is done, now or by compiled code, and not written down for elsewhere."""
-    elsewhere = torch.compiler.is_exporting() or torch.jit.is_tracing()
-    return isinstance(y, Tensor) and y.device.type != "meta" and not elsewhere
 
 
 def one_sided(f: nn.Module) -> float | None:

@@ -147,7 +147,7 @@ def diagnose(
         growth = perturbation_growth(model, data.images, noise)
     except ValueError as error:
         skipped["perturbation growth"] = str(error)
-    solves = tuple(report.to_dict() for report in reports)
+    solves = tuple(report.to_dict() for report in solver_report(model))
     features: tuple[FeatureMaps, ...] = ()
     try:
         features = tuple(feature_maps(model, data.images[:1], noise[:1]))

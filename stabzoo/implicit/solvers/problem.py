@@ -180,8 +180,8 @@ class Problem:
         self.waited = np.zeros_like(self.waited)
 
     def advance(self, y: Tensor, new: Tensor) -> Tensor:
-        """``new`` for the samples that are active, ``y`` for the others."""
-        return new if self.running.all() else torch.where(per_sample(self.active, y), new, y)
+        """``new`` for the samples that are active, ``y`` for the others; written to ``new``."""
+        return new if self.running.all() else torch.where(per_sample(self.active, y), new, y, out=new)
 
     def report(self, method: str, iterations: int, mu: float | None = None) -> SolveReport:
         """The verdict; ``mu`` is the one-sided Lipschitz constant of f: ||y - y*|| <= ||r|| / (1 - weight mu)."""
