@@ -87,12 +87,10 @@ def in_turn(problem: Problem, y: Tensor) -> tuple[str, int]:
     """The chain ``"auto"``: (the method that ended it, iterations).
 
     Anderson acceleration and Newton-Krylov take turns, each for the samples that the other has given up and from their
-    best iterates, with twice the patience in every round, for as long as a round halves a residual.
+    best iterates, with twice the patience in every round, for as long as a round takes a tenth off a residual.
     """
-    iterations, patience = 0, PATIENCE
+    iterations, patience, before = anderson(problem, y, patience=PATIENCE), PATIENCE, np.inf
     while True:
-        before = problem.best_norm
-        iterations += anderson(problem, y, patience=patience)
         problem.reopen()
         if problem.finished:
             return "anderson", iterations
@@ -101,7 +99,8 @@ def in_turn(problem: Problem, y: Tensor) -> tuple[str, int]:
         if problem.exhausted or not (problem.given_up & (problem.best_norm < 0.9 * before)).any():
             return "newton_krylov", iterations + search_for_a_minimum(problem)
         problem.reopen()
-        y, patience = problem.best.clone(), 2 * patience
+        before, patience = problem.best_norm, 2 * patience
+        iterations += anderson(problem, patience=patience)
 
 
 def search_for_a_minimum(problem: Problem) -> int:

@@ -26,8 +26,8 @@ REGULARIZATION = {torch.float32: 1e-7, torch.float64: 1e-14}
 """Added to the Gram matrix of unit vectors: an absolute constant would average the history near the end."""
 
 
-def anderson(problem: Problem, y: Tensor, *, patience: int | None = None) -> int:
-    """Solve from ``y``; returns the number of iterations.
+def anderson(problem: Problem, y: Tensor | None = None, *, patience: int | None = None) -> int:
+    """Solve from ``y``, without it from the best iterate so far; returns the number of iterations.
 
         y+ = (y - DY g) + m (r - DR g),    g = argmin ||r - DR g||,    m = min(1, 2 / (1 + max ||dr|| / ||dy||))
 
@@ -40,6 +40,7 @@ def anderson(problem: Problem, y: Tensor, *, patience: int | None = None) -> int
     Sources: Walker, Ni, Anderson acceleration for fixed-point iterations, SIAM J. Numer. Anal. 49 (2011); the mixing is
     that of Richardson's iteration on a spectrum in [1, L].
     """
+    y = problem.best.clone() if y is None else y
     batch, size = y.flatten(1).shape
     window = workspace(y, batch, WINDOW, 2, size)  # dy and dr, in turn
     slopes = window[:, :, 1]
