@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 
 from torch import Tensor
-from torch._C import _functorch  # the only way to see a transform from inside
+from torch._C import _functorch  # pyright: ignore[reportAttributeAccessIssue] -- the only way to see a transform inside
 from torch.autograd import forward_ad
 
 __all__ = ["refuse_batched_gradients", "refuse_transforms"]
