@@ -1,6 +1,7 @@
 """The solver of implicit steps beside torchdeq and scipy: evaluations, honesty, gradients, memory, time.
 
-    python benchmarks/implicit.py [--part forward gradient scale memory step] [--channels 16] [--dtype float32 float64]
+    python benchmarks/implicit.py [--part forward chain gradient scale memory step training] [--channels 16]
+        [--dtype float32 float64]
 
 The equation is y = b + theta f(y), b = x + (1 - theta) f(x), on a batch of 8 maps of 32x32, with
 
@@ -12,16 +13,21 @@ scaled so that ||df(x)||, the largest over the batch, is the norm of the cell.  
 by the residual of its own criterion: ||r|| / ||b|| for ours, ||r|| / ||g(y)|| for the peers', which stop by that.  The
 evaluations of a peer are those until an iterate of every sample met ||r|| <= 1e-5 ||b||, our criterion, whether or not the
 peer noticed.  Peers start at x, as their users do; f(x), which the explicit part needs, is counted for nobody.
+*chain* compares ``auto`` with its own Newton-Krylov alone on stiff, oscillatory and saturating equations.  *training*
+trains networks on digits, the implicit ones with the tolerances that trainings have of themselves and with 1e-5, and
+compares the CPU time of an update with that of the explicit network.
+
 torchdeq (https://pypi.org/project/torchdeq) is compared when it is importable; scipy in float64.
 """
 
 import argparse
 import functools
+import itertools
 import math
 import platform
 import time
 import warnings
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from contextlib import ExitStack
 from itertools import accumulate
 from typing import Any
@@ -35,9 +41,17 @@ from torch import Tensor, nn
 from torch.profiler import ProfilerActivity, profile
 
 from stabzoo import LinearMultistep, SolverSettings
+from stabzoo.data.loading import load_images
+from stabzoo.data.spec import Digits
+from stabzoo.evaluation.accuracy import accuracies
+from stabzoo.evaluation.spec import Clean
 from stabzoo.implicit.solve import METHODS, solve
 from stabzoo.implicit.solvers import anderson, gmres
-from stabzoo.implicit.step import ImplicitStep
+from stabzoo.implicit.step import ImplicitStep, solver_report
+from stabzoo.study.execution.networks import build
+from stabzoo.study.spec import Run
+from stabzoo.training.loop import Trainer
+from stabzoo.training.spec import Training
 
 try:
     from torchdeq import get_deq
@@ -398,10 +412,81 @@ def training_step(channels: int) -> None:
         print(f"| {name} | {' | '.join(cells)} |", flush=True)
 
 
+def chain_cells() -> Iterator[tuple[str, Callable[[Tensor], Tensor], Tensor]]:
+    """Names, f and b of equations with one solution, in float64 (the oscillators: y' = i omega y, omega up to 300)."""
+    torch.manual_seed(0)
+    for norm in (0.9, 4.0, 10.0, 40.0, 100.0, 400.0):
+        f, x = problem("parabolic", 4, norm, torch.float64, size=12, batch=2)
+        yield f"parabolic {norm:g}", f, x
+    for size, scale in itertools.product((20, 60, 200), (0.3, 1.0, 3.0)):
+        draw = torch.randn(size, size, dtype=torch.float64)
+        b = torch.randn(2, size, dtype=torch.float64)
+        oscillator, damped = scale * (draw - draw.T) / 2, -5 * scale * draw @ draw.T / size
+        yield f"oscillators, {size} states, times {scale:g}", functools.partial(torch.matmul, other=oscillator.T), b
+        yield f"symmetric, {size} states, times {scale:g}", functools.partial(torch.matmul, other=damped), b
+        mixed = scale * draw / size**0.5
+        yield f"tanh, {size} states, times {scale:g}", lambda y, m=mixed, s=scale: torch.tanh(y) @ m.T - s * y, b
+
+
+def chain() -> None:
+    """Evaluations of ``auto`` beside those of its Newton-Krylov alone, to 1e-5; F where an equation is not solved."""
+    print("\n| equation | auto | Newton-Krylov | ratio |\n|---|---|---|---|")
+    ratios = []
+    for name, f, b in chain_cells():
+        counts = []
+        for method in ("auto", "newton_krylov"):
+            settings = SolverSettings(method=method, max_evaluations=1000)  # type: ignore[arg-type]
+            _, report = solve(f, b, 1.0, b, settings)
+            counts.append(report.evaluations if report.converged else math.inf)
+        ratios.append(counts[0] / counts[1])
+        cells = " | ".join("F" if count == math.inf else str(count) for count in counts)
+        print(f"| {name} | {cells} | {ratios[-1]:.2f} |", flush=True)
+    print(f"\nGeometric mean {math.exp(float(np.mean(np.log(ratios)))):.2f}, largest {max(ratios):.2f}.")
+
+
+def training() -> None:
+    """Accuracy, evaluations and products a solve, and CPU time of an update in updates of the explicit network."""
+    data = Digits(name="digits", size=16, test_images=540, split_seed=0)
+    images = load_images(data)
+    strict = {"solver": {"rtol": RTOL}}
+    rows: list[tuple[str, dict[str, Any], float]] = [("preresnet20", {}, 0.02)]
+    rows += [(m, a, 0.02) for m in ("implicit_resnet20", "parabolic_resnet20_be") for a in ({}, strict)]
+    rows += [("implicit_resnet20_be", a, 0.005) for a in ({}, strict)]
+    print(
+        "\n| network | lr | tolerance | accuracy after 3 epochs | evaluations, products a solve | not solved | "
+        "an update |\n|---|---|---|---|---|---|---|"
+    )
+    explicit = 0.0
+    for model, args, lr in rows:
+        recipe = Training(
+            epochs=3,
+            batch_size=64,
+            optimizer="momentum",
+            lr=lr,
+            momentum=0.9,
+            weight_decay=0.0005,
+            schedule="one-cycle",
+        )
+        run = Run(model=model, args={"width": 8, **args}, data=data, training=recipe, seed=0, software={})
+        network = build(run, images)
+        marks: list[float] = []
+        Trainer(network, images, recipe, 0).run(after_step=lambda marks=marks: marks.append(time.process_time()))
+        seconds = float(np.median(np.diff(marks)))
+        explicit = explicit or seconds
+        reports = solver_report(network)
+        solves = sum(r.solves for r in reports) or 1
+        counts = f"{sum(r.evaluations for r in reports) / solves:.1f}, {sum(r.products for r in reports) / solves:.1f}"
+        failed = sum(r.failures.total() + r.backward_failures.total() for r in reports)  # type: ignore[attr-defined]
+        (accuracy,) = accuracies(network.eval(), images, [Clean(kind="clean")])
+        tolerance = "-" if model == "preresnet20" else "1e-5" if args else "of trainings"
+        update = f"{1e3 * seconds:.0f} ms" if model == "preresnet20" else f"{seconds / explicit:.1f}x"
+        print(f"| {model} | {lr:g} | {tolerance} | {accuracy:.1f} | {counts} | {failed} | {update} |", flush=True)
+
+
 def main() -> None:
     """Run the parts asked for."""
     parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
-    parts = ("forward", "gradient", "scale", "memory", "step")
+    parts = ("forward", "chain", "gradient", "scale", "memory", "step", "training")
     parser.add_argument("--part", nargs="+", choices=parts, default=parts)
     parser.add_argument("--channels", type=int, nargs="+", default=[16])
     parser.add_argument("--dtype", nargs="+", default=["float32", "float64"])
@@ -411,10 +496,9 @@ def main() -> None:
     print(f"{platform.processor() or platform.machine()}, torch {torch.__version__}, 1 thread")
     for part in arguments.part:
         print(f"\n## {part}")
-        if part == "gradient":
-            gradient()
-        elif part == "scale":
-            scale()
+        alone = {"chain": chain, "gradient": gradient, "scale": scale, "training": training}
+        if part in alone:
+            alone[part]()
         else:
             for channels in arguments.channels:
                 if part == "forward":

@@ -136,7 +136,7 @@ def well_posedness(model: nn.Module, input_size: tuple[int, ...], images: Tensor
 
     parameter = next(model.parameters(), torch.zeros(()))
     sample = torch.randn(1, *input_size, generator=torch.Generator().manual_seed(0)).to(parameter)
-    with _unsolved(list(steps)):
+    with off_the_record(model), _unsolved(list(steps)):
         run_hooked(model, sample, [step.register_forward_pre_hook(note) for step in steps])
     with evaluating(model):
         proved = [(step, _prove(name, step, shapes[step])) for step, name in steps.items() if step in shapes]

@@ -14,15 +14,16 @@ from stabzoo.implicit.report import SolveReport, Status
 from stabzoo.implicit.settings import SolverSettings
 from stabzoo.implicit.solvers.batched import host, lengths
 from stabzoo.implicit.solvers.gmres import gmres
+from stabzoo.implicit.solvers.problem import FLOOR
 
 __all__ = ["solve_adjoint"]
 
 
 @np.errstate(all="ignore")  # what overflows gets its verdict
 def solve_adjoint(
-    slope: Tensor, y: Tensor, g: Tensor, weight: float, settings: SolverSettings
+    slope: Tensor, y: Tensor, g: Tensor, weight: float, settings: SolverSettings, rtol: float
 ) -> tuple[Tensor, SolveReport]:
-    """Solve v = g + weight J^T v per sample, J = d slope / dy, to ||residual|| <= backward_rtol ||g||.
+    """Solve v = g + weight J^T v per sample, J = d slope / dy, to ||residual|| <= rtol ||g||.
 
     Every sample's gradient is divided by its largest entry first: the result does not depend on the scale of the loss.
     """
@@ -42,7 +43,7 @@ def solve_adjoint(
         return pulled.to(kind).flatten(1)
 
     with torch.no_grad():
-        system = Adjoint(pull, rhs, weight, settings)
+        system = Adjoint(pull, rhs, weight, settings, rtol)
         if system.method == "neumann":
             system.neumann()
         else:
@@ -54,10 +55,11 @@ def solve_adjoint(
 class Adjoint:
     """The state of one solve: ``solution`` and its ``residual``, both (B, n)."""
 
-    def __init__(self, pull: Callable[[Tensor], Tensor], rhs: Tensor, weight: float, settings: SolverSettings) -> None:
+    def __init__(
+        self, pull: Callable[[Tensor], Tensor], rhs: Tensor, weight: float, settings: SolverSettings, rtol: float
+    ) -> None:
         self.pull, self.rhs, self.weight, self.settings = pull, rhs, weight, settings
         self.size = host(lengths(rhs))
-        rtol = settings.backward_rtol or settings.rtol
         self.tolerance = max(rtol, 10 * torch.finfo(rhs.dtype).eps) * self.size
         self.solution = torch.zeros_like(rhs)
         self.residual = rhs.clone()
@@ -118,9 +120,12 @@ class Adjoint:
         status = np.full(len(self.left), int(Status.CONVERGED))
         limit = Status.MAX_EVALUATIONS if self.products >= self.settings.max_evaluations else Status.STAGNATED
         status = np.where(self.left > self.tolerance, int(limit), status)
+        eps = torch.finfo(self.rhs.dtype).eps
+        floor = FLOOR * eps * (host(lengths(self.solution)) + host(lengths(self.solution - self.rhs)))
+        status = np.where((status == Status.STAGNATED) & (self.left <= 8 * floor), int(Status.FLOOR_LIMITED), status)
         status = np.where(self.left > 1e6 * self.size, int(Status.DIVERGED), status)
         status = np.where(np.isfinite(self.left), status, int(Status.NONFINITE))
-        residual = torch.from_numpy(self.left / np.where(self.size > 0, self.size, 1)).to(self.rhs)
-        floor = torch.full_like(residual, torch.finfo(self.rhs.dtype).eps)
+        scale = np.where(self.size > 0, self.size, 1)
+        residual, floor = (torch.from_numpy(x / scale).to(self.rhs) for x in (self.left, floor))
         ended = torch.from_numpy(status).to(self.rhs.device)
         return SolveReport(self.method, residual, floor, ended, self.iterations, self.products)

@@ -18,6 +18,7 @@ from stabzoo.implicit.adjoint import solve_adjoint
 from stabzoo.implicit.precision import full_precision
 from stabzoo.implicit.report import SolveReport
 from stabzoo.implicit.settings import SolverSettings
+from stabzoo.implicit.transforms import refuse_batched_gradients
 
 __all__ = ["implicit_solution"]
 
@@ -28,6 +29,7 @@ class Equation(NamedTuple):
     function: Callable[..., Tensor]
     weight: float
     settings: SolverSettings
+    rtol: float
     on_adjoint: Callable[[SolveReport], None]
 
 
@@ -38,6 +40,7 @@ def implicit_solution(
     solution: Tensor,
     tensors: Sequence[Tensor],
     settings: SolverSettings,
+    rtol: float | None = None,
     on_adjoint: Callable[[SolveReport], None] = lambda report: None,
 ) -> Tensor:
     """Return ``solution``, as a differentiable function of ``b`` and ``tensors``, to any order.
@@ -48,10 +51,12 @@ def implicit_solution(
         weight: The weight of f(y).
         solution: (B, ...), what `stabzoo.implicit.solve.solve` found.
         tensors: What f depends on beside y; gradients reach these and ``b``, and nothing else.
-        settings: Method and tolerance of the adjoint equation.
+        settings: Method of the adjoint equation, and most products.
+        rtol: Its tolerance; that of the settings if it is not given.
         on_adjoint: Told how the adjoint equation was solved, at every backward pass.
     """
-    return _Solution.apply(Equation(function, weight, settings, on_adjoint), solution, b, *tensors)
+    rtol = settings.resolved().backward if rtol is None else rtol
+    return _Solution.apply(Equation(function, weight, settings, rtol, on_adjoint), solution, b, *tensors)
 
 
 class _Solution(torch.autograd.Function):
@@ -66,6 +71,7 @@ class _Solution(torch.autograd.Function):
     def backward(ctx: Any, *gradients: Tensor) -> Any:
         equation: Equation = ctx.equation
         (g,) = gradients
+        refuse_batched_gradients(g)
         saved = ctx.saved_tensors
         create_graph = torch.is_grad_enabled()
         with torch.enable_grad(), full_precision(g):
@@ -75,7 +81,7 @@ class _Solution(torch.autograd.Function):
                 for i, s in enumerate(saved)
             )
             slope = equation.function(y, *tensors)
-            v, report = solve_adjoint(slope, y, g.detach(), equation.weight, equation.settings)
+            v, report = solve_adjoint(slope, y, g.detach(), equation.weight, equation.settings, equation.rtol)
             equation.on_adjoint(report)
             if create_graph:
                 v = implicit_solution(
@@ -85,6 +91,7 @@ class _Solution(torch.autograd.Function):
                     v,
                     (y, *tensors),
                     equation.settings,
+                    equation.rtol,
                     equation.on_adjoint,
                 )
             wanted = [t for t in tensors if t.requires_grad]

@@ -25,8 +25,9 @@ class Status(IntEnum):
     MAX_EVALUATIONS = 2
     STAGNATED = 3  # the method stopped making progress
     FLOOR_LIMITED = 4  # the tolerance is below what rounding lets a residual be known to
-    DIVERGED = 5
+    DIVERGED = 5  # residuals grew, or iterates went where rounding hides their residual
     NONFINITE = 6  # overflow or NaN
+    NO_SOLUTION_NEAR = 7  # ||r|| has a minimum there that is not 0: to first order no solution is near
 
 
 @dataclass(frozen=True)
@@ -105,6 +106,8 @@ class BlockReport:
         evaluations: Evaluations of f by the solver, of a batch each.
         backward_failures: The same as ``failures`` for the adjoint equation.
         products: Jacobian products by the solver of the adjoint equation.
+        unchecked: Steps of a fixed number of iterations, of a batch each, whose equations nobody has judged: those of a
+            compiled network, or of ``fixed_iterations``; as of the last call of `stabzoo.solver_report`.
         penalty_evaluations: Evaluations of f by `stabzoo.residual_penalty`.
     """
 
@@ -117,8 +120,9 @@ class BlockReport:
     evaluations: int = 0
     backward_failures: Counter[str] = field(default_factory=Counter)
     products: int = 0
+    unchecked: int = 0
     penalty_evaluations: int = 0
-    warned: bool = field(default=False, repr=False)
+    warned: set[str] = field(default_factory=set, repr=False)
 
     def reset(self) -> None:
         """Forget the solves, and that a warning was given."""
@@ -138,12 +142,13 @@ class BlockReport:
             "evaluations": self.evaluations,
             "backward_failures": dict(self.backward_failures),
             "products": self.products,
+            "unchecked": self.unchecked,
             "penalty_evaluations": self.penalty_evaluations,
             "last": last,
         }
 
-    def record(self, report: SolveReport, settings: SolverSettings, *, adjoint: bool = False) -> None:
-        """Add a solve and signal its failures as the settings say.
+    def record(self, report: SolveReport, settings: SolverSettings, rtol: float, *, adjoint: bool = False) -> None:
+        """Add a solve to ``rtol`` and signal its failures as the settings say; equation and adjoint warn once each.
 
         Raises:
             SolverError: with ``on_failure="raise"``, when a sample has not converged.
@@ -161,27 +166,37 @@ class BlockReport:
             self.failures.update(failed)
         if not failed or (settings.on_failure == "fallback" and not adjoint):
             return
-        message = self.message(report, settings, adjoint=adjoint)
+        equation = ADJOINT if adjoint else EQUATION
+        message = f"{self.name}: expected {equation} to be solved to rtol = {rtol:.0e}, got {report}; "
+        message += advice(report, settings)
         if settings.on_failure == "raise":
             raise SolverError(message, report)
-        if not self.warned:
-            self.warned = True
+        if equation not in self.warned:
+            self.warned.add(equation)
             warnings.warn(message, ConvergenceWarning, stacklevel=4)
 
-    def message(self, report: SolveReport, settings: SolverSettings, *, adjoint: bool) -> str:
-        """What was expected, what was got, what to do."""
-        equation = "the adjoint equation of the implicit step" if adjoint else "the equation of the implicit step"
-        expected = (adjoint and settings.backward_rtol) or settings.rtol
-        status = report.status
-        if (status == Status.NONFINITE).any():
-            advice = "an overflow or a NaN: look at the block's input, weights and step size"
-        elif (status == Status.FLOOR_LIMITED).any():
-            floor = report.floor[status == Status.FLOOR_LIMITED].amax().item()
-            advice = (
-                f"rounding allows no less than about {floor:.0e}: use a larger rtol or a longer floating-point type"
-            )
-        elif (status == Status.MAX_EVALUATIONS).any():
-            advice = f"allow more than max_evaluations = {settings.max_evaluations}, or a larger rtol"
-        else:
-            advice = "the equation may have no solution: use a smaller step size, or the method 'auto'"
-        return f"{self.name}: expected {equation} to be solved to rtol = {expected:.0e}, got {report}; {advice}"
+    def silence(self) -> None:
+        """Warn no more."""
+        self.warned |= {EQUATION, ADJOINT}
+
+
+EQUATION, ADJOINT = "the equation of the implicit step", "the adjoint equation of the implicit step"
+
+
+def advice(report: SolveReport, settings: SolverSettings) -> str:
+    """Why samples have not converged, and what to do."""
+    status = report.status
+    if (status == Status.NONFINITE).any():
+        return "an overflow or a NaN: look at the block's input, weights and step size"
+    if (near := status == Status.NO_SOLUTION_NEAR).any():
+        return (
+            f"no solution is near: the residual has a minimum of {report.residual[near].amin().item():.0e} ||b||, "
+            "where I - w F' is singular; use a smaller step size or learning rate, the penalty R_fp (fixed_point), or "
+            "a branch whose equations are proved to have one solution"
+        )
+    if (limited := status == Status.FLOOR_LIMITED).any():
+        floor = report.residual[limited].amax().item()
+        return f"rounding allows no less than about {floor:.0e}: use a larger rtol or a longer floating-point type"
+    if (status == Status.MAX_EVALUATIONS).any():
+        return f"allow more than max_evaluations = {settings.max_evaluations}, or a larger rtol"
+    return "the equation may have no solution: use a smaller step size, or the method 'auto'"

@@ -1,12 +1,25 @@
 """How the equations of implicit steps are solved: one strict model, shared by schemes, studies and the solver."""
 
-from typing import Literal
+from typing import Literal, NamedTuple
 
 from pydantic import Field
 
 from stabzoo.config import Strict
 
-__all__ = ["SolverSettings"]
+__all__ = ["RTOL", "TRAINING_RTOL", "SolverSettings", "Tolerances"]
+
+RTOL = 1e-5
+"""Tolerance of an equation where the settings leave it open."""
+
+TRAINING_RTOL = 1e-2
+"""Most that it is in training, where it is tied to the noise of the gradient."""
+
+
+class Tolerances(NamedTuple):
+    """Of an equation, relative to ||b||, and of its adjoint, relative to ||dL/dy||."""
+
+    forward: float
+    backward: float
 
 
 class SolverSettings(Strict):
@@ -18,6 +31,7 @@ class SolverSettings(Strict):
             below 1; ``"fletcher_reeves"``, ``"polak_ribiere"`` and ``"gradient_descent"`` minimise ||r||^2 / 2, and pay
             one vector-Jacobian product, counted as an evaluation, for each gradient.
         rtol: A sample has converged when ||b + weight * f(y) - y|| <= rtol * ||b||, in the type it is computed in.
+            None is `RTOL`, and what the noise of the gradient allows while f is in training mode: see `resolved`.
         max_evaluations: Most evaluations of f in one solve, and most Jacobian products in its adjoint.
         on_failure: What to do when a sample has not converged: ``"warn"``, once per block; ``"raise"`` a
             `stabzoo.implicit.report.SolverError`; ``"fallback"``, take the explicit step for that sample (the weight of
@@ -25,8 +39,8 @@ class SolverSettings(Strict):
         backward: The adjoint equation's solver: ``"neumann"`` is the fixed-point iteration, ``"gmres"`` restarted
             GMRES; ``"auto"`` is the first beside ``method="fixed_point"``, as it converges where that does, and GMRES
             beside the others.  Where it fails ``"fallback"`` warns.
-        backward_rtol: Relative tolerance of the adjoint equation; None is ``rtol``, as a gradient is no better than the
-            point that it is taken at.
+        backward_rtol: Tolerance of the adjoint equation v = g + weight J^T v, ||residual|| <= backward_rtol ||g|| for
+            each sample; None is ``rtol``, as a gradient is no better than the point that it is taken at.
         fixed_iterations: Number of plain fixed-point iterations, without a test: the form that can be traced.  K of
             them are an explicit method with a polynomial stability function, whatever the scheme: A-stability is lost.
             None solves the equation; a traced model (compile, export, fx, TorchScript, meta device) takes
@@ -43,12 +57,31 @@ class SolverSettings(Strict):
         "gradient_descent",
         "newton_krylov",
     ] = "auto"
-    rtol: float = Field(default=1e-5, gt=0, lt=1)
+    rtol: float | None = Field(default=None, gt=0, lt=1)
     max_evaluations: int = Field(default=200, ge=1)
     on_failure: Literal["warn", "raise", "fallback"] = "warn"
     backward: Literal["auto", "neumann", "gmres"] = "auto"
     backward_rtol: float | None = Field(default=None, gt=0, lt=1)
     fixed_iterations: int | None = Field(default=None, ge=1)
+
+    def resolved(self, *, training: bool = False, batch: int = 1) -> Tolerances:
+        """The tolerances of a solve of ``batch`` samples: what is given, or `RTOL`, or in training
+
+            eta = min(`TRAINING_RTOL`, 0.1 / sqrt(B)).
+
+        The gradient that a training takes is the mean of B samples' gradients, and misses the mean over all images by
+        about 1 / sqrt(B) of their size: that noise no solver removes.  An error of eta in each sample's gradient
+        changes the mean by at most eta of their size, if all errors agree, which is a tenth of the noise; errors that
+        do not agree cancel as the noise does.
+
+        Example:
+            >>> SolverSettings().resolved(training=True, batch=400)
+            Tolerances(forward=0.005, backward=0.005)
+            >>> SolverSettings(rtol=1e-8).resolved(training=True, batch=400)
+            Tolerances(forward=1e-08, backward=1e-08)
+        """
+        default = min(TRAINING_RTOL, 0.1 / max(batch, 1) ** 0.5) if training else RTOL
+        return Tolerances(self.rtol or default, self.backward_rtol or self.rtol or default)
 
 
 TRACED_ITERATIONS = 10

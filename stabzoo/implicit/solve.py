@@ -7,10 +7,9 @@ from collections.abc import Callable
 import numpy as np
 import torch
 from torch import Tensor
-from torch.autograd.forward_ad import unpack_dual
 
 from stabzoo.implicit.precision import full_precision
-from stabzoo.implicit.report import SolveReport
+from stabzoo.implicit.report import SolveReport, Status
 from stabzoo.implicit.settings import SolverSettings
 from stabzoo.implicit.solvers.anderson import anderson
 from stabzoo.implicit.solvers.broyden import broyden
@@ -18,6 +17,7 @@ from stabzoo.implicit.solvers.descent import fletcher_reeves, gradient_descent, 
 from stabzoo.implicit.solvers.fixed_point import fixed_point
 from stabzoo.implicit.solvers.newton import newton_krylov
 from stabzoo.implicit.solvers.problem import Problem
+from stabzoo.implicit.transforms import refuse_transforms
 
 __all__ = ["METHODS", "solve"]
 
@@ -41,6 +41,7 @@ def solve(
     start: Tensor,
     settings: SolverSettings,
     *,
+    rtol: float | None = None,
     mu: float | None = None,
 ) -> tuple[Tensor, SolveReport]:
     """Solve y = b + weight * f(y) for every sample of a batch, without a graph.
@@ -51,30 +52,71 @@ def solve(
         weight: The weight of the new slope.
         start: (B, ...), where the iteration starts.
         settings: The method, the tolerance, the limit.
+        rtol: The tolerance; that of the settings if it is not given.
         mu: One-sided Lipschitz constant of f, (f(u) - f(v)) . (u - v) <= mu ||u - v||^2, if known.
 
     Returns:
         (y, report): of every sample the iterate of least residual, and what is known about it; no failure is raised.
 
     Raises:
-        NotImplementedError: ``start`` is a dual number: an implicit step has no forward-mode derivatives.
+        NotImplementedError: ``b`` or ``start`` is transformed by ``torch.func``, or a dual number.
     """
-    if unpack_dual(start).tangent is not None:
-        raise NotImplementedError(
-            "expected reverse-mode derivatives of an implicit step, got a dual number; use backward()"
-        )
+    refuse_transforms((b, start))
     kind = torch.promote_types(b.dtype, torch.float32)
     b, start = b.to(kind), start.to(kind)
-    problem = Problem(function, b, weight, settings.rtol, settings.max_evaluations)
+    rtol = settings.resolved().forward if rtol is None else rtol
+    problem = Problem(function, b, weight, rtol, settings.max_evaluations)
     method = settings.method
     with full_precision(b):
-        if method != "auto":
-            iterations = METHODS[method](problem, start)
+        if method == "auto":
+            method, iterations = in_turn(problem, start)
         else:
-            method = "anderson"
-            iterations = anderson(problem, start, gives_up=True)
-            problem.reopen()
-            if not problem.finished:
-                method = "newton_krylov"
-                iterations += newton_krylov(problem, problem.best.clone())
+            iterations = METHODS[method](problem, start)
+            problem.name_floor()
         return problem.best, problem.report(method, iterations, mu)
+
+
+PATIENCE = 12
+"""Evaluations over which a residual must halve at first, while there is another method to turn to."""
+
+SEARCH = 60
+"""Evaluations spent on the samples that every method has given up, to tell whether a solution is near."""
+
+
+def in_turn(problem: Problem, y: Tensor) -> tuple[str, int]:
+    """The chain ``"auto"``: (the method that ended it, iterations).
+
+    Anderson acceleration and Newton-Krylov take turns, each for the samples that the other has given up and from their
+    best iterates, with twice the patience in every round, for as long as a round takes a tenth off a residual.
+    """
+    iterations, patience, before = anderson(problem, y, patience=PATIENCE), PATIENCE, np.inf
+    while True:
+        problem.reopen()
+        if problem.finished:
+            return "anderson", iterations
+        iterations += newton_krylov(problem, problem.best.clone(), patience=patience)
+        problem.name_floor()
+        if problem.exhausted or not (problem.given_up & (problem.best_norm < 0.9 * before)).any():
+            return "newton_krylov", iterations + search_for_a_minimum(problem)
+        problem.reopen()
+        before, patience = problem.best_norm, 2 * patience
+        iterations += anderson(problem, patience=patience)
+
+
+def search_for_a_minimum(problem: Problem) -> int:
+    """Descend ||r|| where nothing else has helped: to a solution, or to a minimum that is none.
+
+    Returns the number of iterations.  What is not decided then has stagnated.
+    """
+    if problem.exhausted or not problem.given_up.any():
+        return 0
+    if torch.is_inference_mode_enabled():  # its tensors have no gradients
+        return 0
+    ended, limit = problem.status, problem.limit
+    problem.reopen()
+    problem.limit = min(limit, problem.evaluations + SEARCH)
+    iterations = polak_ribiere(problem, problem.best.clone(), gives_up=True)
+    undecided = problem.running | (problem.status == int(Status.STAGNATED))
+    problem.status = np.where(undecided, ended, problem.status)
+    problem.limit = limit
+    return iterations

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Iterator
 from contextlib import contextmanager
 
@@ -16,6 +17,7 @@ from stabzoo.implicit.report import BlockReport, SolveReport
 from stabzoo.implicit.settings import TRACED_ITERATIONS, SolverSettings
 from stabzoo.implicit.solve import solve
 from stabzoo.implicit.solvers.problem import per_sample
+from stabzoo.implicit.transforms import refuse_transforms
 from stabzoo.methods.multistep import LinearMultistep
 
 __all__ = ["ImplicitStep", "off_the_record", "solver_report"]
@@ -74,6 +76,8 @@ class ImplicitStep(nn.Module):
             self.beta[0] != 0 and not one_leg
         )  # f(y_n) enters the step, or is handed on
         self.iterations = self.settings.fixed_iterations or TRACED_ITERATIONS
+        # what compiled code counts; it has no other way
+        self.unchecked = nn.Buffer(torch.zeros((), dtype=torch.int64), persistent=False)
 
     @torch.jit.unused
     def coefficients(self) -> LinearMultistep:
@@ -128,10 +132,18 @@ class ImplicitStep(nn.Module):
 
     @torch.jit.unused
     def solve(self, y: Tensor, history: list[Tensor]) -> list[Tensor]:
-        """The step with its equation solved and judged."""
+        """The step with its equation solved and judged.
+
+        Raises:
+            NotImplementedError: the state or a parameter is transformed by ``torch.func``, or a dual number.
+        """
         fixed = self.settings.fixed_iterations is not None or traced(y)
+        if fixed and self.weight != 0:
+            self.count(y)
         if self.weight == 0 or (fixed and not (self.f.training and isinstance(y, Tensor))):
             return self.iterate(y, history)
+        if not fixed:
+            refuse_transforms((y, *history, *self.f.parameters(), *self.f.buffers()))
         field = Field(self.f)
         autocast = Autocast.around(y)
         kind = torch.promote_types(y.dtype, torch.float32)
@@ -154,11 +166,15 @@ class ImplicitStep(nn.Module):
             for _ in range(self.iterations - 1 if f is not None else self.iterations):
                 z = torch.add(b, function(z).to(kind), alpha=self.weight)
         else:
-            z, report = solve(function, b.detach(), self.weight, start, self.settings, mu=one_sided(self.f))
+            rtol = self.settings.resolved(training=field.training, batch=len(y))
+            z, report = solve(
+                function, b.detach(), self.weight, start, self.settings, rtol=rtol.forward, mu=one_sided(self.f)
+            )
             tensors = field.tensors
             if torch.is_grad_enabled() and (b.requires_grad or any(t.requires_grad for t in tensors)):
-                z = implicit_solution(function, b, self.weight, z, tensors, self.settings, self.record_adjoint)
-            self.report.record(report, self.settings)
+                on_adjoint = functools.partial(self.record_adjoint, rtol=rtol.backward)
+                z = implicit_solution(function, b, self.weight, z, tensors, self.settings, rtol.backward, on_adjoint)
+            self.report.record(report, self.settings, rtol.forward)
             if self.settings.on_failure == "fallback" and not report.converged:
                 slope = function(y.to(kind), *field.tensors) if f is None else f
                 explicit = torch.add(b, slope.to(kind), alpha=self.weight)
@@ -167,9 +183,19 @@ class ImplicitStep(nn.Module):
         return [new, layout.as_given(layout.outward(f))] if f is not None and self.returns_slope else [new]
 
     @torch.jit.unused
-    def record_adjoint(self, report: SolveReport) -> None:
+    def count(self, y: Tensor) -> None:
+        """Count a step whose equation nobody judges, if it is done, and not written down to be done elsewhere."""
+        if torch.compiler.is_exporting() or torch.jit.is_tracing() or not isinstance(y, Tensor) or y.is_meta:
+            return
+        if torch.compiler.is_compiling():
+            self.unchecked.add_(1)
+        else:
+            self.report.unchecked += 1
+
+    @torch.jit.unused
+    def record_adjoint(self, report: SolveReport, rtol: float) -> None:
         """Note how an adjoint equation was solved."""
-        self.report.record(report, self.settings, adjoint=True)
+        self.report.record(report, self.settings, rtol, adjoint=True)
 
 
 def traced(y: Tensor) -> bool:
@@ -189,20 +215,27 @@ def one_sided(f: nn.Module) -> float | None:
 
 def solver_report(model: nn.Module) -> list[BlockReport]:
     """What the solves of a model's implicit steps did, in the order of the steps; empty for an explicit network."""
-    return [module.report for module in model.modules() if isinstance(module, ImplicitStep)]
+    steps = [module for module in model.modules() if isinstance(module, ImplicitStep)]
+    for step in steps:
+        if not step.unchecked.is_meta:
+            step.report.unchecked += int(step.unchecked)
+            step.unchecked.zero_()
+    return [step.report for step in steps]
 
 
 @contextmanager
 def off_the_record(model: nn.Module) -> Iterator[None]:
     """Inside, solves are counted in no report of the model, and those that fail neither warn nor raise."""
     steps = [module for module in model.modules() if isinstance(module, ImplicitStep)]
-    before = [(step.report, step.settings) for step in steps]
+    before = [(step.report, step.settings, step.unchecked.clone()) for step in steps]
     for step in steps:
-        step.report = BlockReport(step.report.name, warned=True)
+        step.report = BlockReport(step.report.name)
+        step.report.silence()
         if step.settings.on_failure == "raise":
             step.settings = step.settings.model_copy(update={"on_failure": "warn"})
     try:
         yield
     finally:
-        for step, (report, settings) in zip(steps, before, strict=True):
+        for step, (report, settings, unchecked) in zip(steps, before, strict=True):
             step.report, step.settings = report, settings
+            step.unchecked.copy_(unchecked)

@@ -18,6 +18,7 @@ from stabzoo.data.loading import load_images
 from stabzoo.errors import ConfigError
 from stabzoo.evaluation.accuracy import iter_logits, num_correct
 from stabzoo.files import exclusive, write_atomically
+from stabzoo.implicit.step import solver_report
 from stabzoo.networks.steps import trained_coefficients
 from stabzoo.training.loop import Trained, Trainer
 from stabzoo.training.networks import JOB, keep_job, keep_weights, network_of
@@ -162,9 +163,11 @@ class _Session(Session):
                 several = len(values) > 1
                 note |= {f"{name}.{key}{f'.{i}' if several else ''}": value for i, value in enumerate(values)}
         if self.reports:
+            solver_report(trainer.network)  # brings the counts of a compiled network up to date
             solves = sum(report.solves for report in self.reports) or 1
             note["evaluations_a_solve"] = sum(report.evaluations for report in self.reports) / solves
             note["not_solved"] = self.unsolved()
+            note["unchecked"] = sum(report.unchecked for report in self.reports)
             note["proved"] = sum(step.proof is not None for step in equations)
             note["equations"] = len(equations)
             note["largest_real_part"] = max((s.abscissa.value for s in equations if s.abscissa), default=None)

@@ -66,6 +66,8 @@ class TrainingProgress(Bar):
         if "evaluations_a_solve" in note:
             line += f", {note['evaluations_a_solve']:.1f} evaluations a solve, {note['not_solved']} not solved"
             line += f", {note['proved']} of {note['equations']} equations proved to have one solution"
+        if note.get("unchecked"):
+            line += f", {note['unchecked']} compiled steps that nothing has checked"
         if note.get("largest_real_part") is not None:
             line += f", Re w F' up to {note['largest_real_part']:.3g} in the others"
         say(self._console, line)

@@ -13,7 +13,7 @@ from fixtures.equations import Parabolic, Random
 from fixtures.messages import raises, warns
 from stabzoo import ImplicitMultistep, LinearMultistep, SolverSettings
 from stabzoo.implicit.report import ConvergenceWarning, SolverError, Status
-from stabzoo.implicit.step import ImplicitStep
+from stabzoo.implicit.step import ImplicitStep, off_the_record, solver_report
 from stabzoo.networks.resnet import DiscretizedResNet
 from stabzoo.networks.steps import MultistepStep
 
@@ -315,14 +315,106 @@ def test_a_change_of_mode_before_the_backward_is_an_error() -> None:
         y.sum().backward()
 
 
+def transforms(step: nn.Module, x: Tensor) -> dict[str, Callable[[], Any]]:
+    """Every transform of torch.func, in the state and in the parameters, of L = sum y^2."""
+    weights = {name: p.detach() for name, p in step.named_parameters()}
+    two = {name: torch.stack([p, p]) for name, p in weights.items()}
+
+    def loss(x: Tensor) -> Tensor:
+        return step(x, [x])[0].square().sum()
+
+    def of_weights(weights: dict[str, Tensor]) -> Tensor:
+        return torch.func.functional_call(step, weights, (x, [x]))[0].square().sum()
+
+    return {
+        "grad": lambda: torch.func.grad(loss)(x),
+        "grad of weights": lambda: torch.func.grad(of_weights)(weights),
+        "vjp": lambda: torch.func.vjp(loss, x)[1](torch.tensor(1.0)),
+        "jvp": lambda: torch.func.jvp(loss, (x,), (x,)),
+        "jvp of weights": lambda: torch.func.jvp(of_weights, (weights,), (weights,)),
+        "linearize": lambda: torch.func.linearize(loss, x),
+        "jacrev": lambda: torch.func.jacrev(loss)(x),
+        "jacfwd": lambda: torch.func.jacfwd(loss)(x),
+        "hessian": lambda: torch.func.hessian(loss)(x),
+        "vmap": lambda: torch.func.vmap(lambda s: loss(s[None]))(x),
+        "vmap of weights": lambda: torch.func.vmap(of_weights)(two),
+        "gradients of samples": lambda: torch.func.vmap(torch.func.grad(lambda s: loss(s[None])))(x),
+    }
+
+
+TRANSFORMS = list(transforms(nn.Identity(), torch.zeros(1)))
+
+
 @pytest.mark.filterwarnings("ignore::FutureWarning", "ignore::DeprecationWarning")  # of torch's forward mode
-def test_forward_mode_is_refused() -> None:
-    """Rather than answered by what the iteration makes of it."""
-    x = torch.randn(2, 4, 6, 6)
+@pytest.mark.parametrize("name", TRANSFORMS)
+def test_transforms_of_a_solved_step_are_refused(name: str) -> None:
+    """Rather than answered by what the iteration makes of them; a step that is not solved takes them all."""
+    x = torch.randn(2, 2, 6, 6)
+    f = Parabolic(2, 0.6).eval()
+    with raises(NotImplementedError, "solved implicit step", "backward()", "fixed_iterations"):
+        transforms(ImplicitStep(f, BACKWARD_EULER).eval(), x)[name]()
+    if "of weights" not in name and name not in ("vmap", "gradients of samples", "hessian"):
+        return
+    transforms(ImplicitStep(f, BACKWARD_EULER, SolverSettings(fixed_iterations=3)).eval(), x)[name]()
+
+
+@pytest.mark.filterwarnings("ignore::FutureWarning", "ignore::DeprecationWarning")
+def test_dual_numbers_and_several_gradients_at_once_are_refused() -> None:
+    """By autograd's own names for them."""
+    x = torch.randn(2, 4, 6, 6, requires_grad=True)
+    step = ImplicitStep(Parabolic(4, 0.6), BACKWARD_EULER)
     with torch.autograd.forward_ad.dual_level():
-        dual = torch.autograd.forward_ad.make_dual(x, x)
+        dual = torch.autograd.forward_ad.make_dual(x.detach(), x.detach())
         with raises(NotImplementedError, "dual number", "backward()"):
-            ImplicitStep(Parabolic(4, 0.6), BACKWARD_EULER)(dual, [dual])
+            step(dual, [dual])
+    (y,) = step(x, [x])
+    with raises(NotImplementedError, "one gradient", "is_grads_batched"):
+        torch.autograd.grad(y, x, torch.randn(3, *y.shape), is_grads_batched=True)
+
+
+def test_functional_call_has_the_derivatives_of_the_weights_given() -> None:
+    """By backward(), which is what the refusals point to."""
+    x = torch.randn(2, 4, 6, 6)
+    step = ImplicitStep(Parabolic(4, 0.6), BACKWARD_EULER, SolverSettings(rtol=1e-6))
+    given = {name: (2 * p.detach()).requires_grad_() for name, p in step.named_parameters()}
+    found = torch.autograd.grad(torch.func.functional_call(step, given, (x, [x]))[0].sum(), list(given.values()))
+    with torch.no_grad():
+        for p in step.parameters():
+            p.mul_(2)
+    expected = torch.autograd.grad(step(x, [x])[0].sum(), list(step.parameters()))
+    torch.testing.assert_close(found, expected)
+
+
+def test_a_training_solves_as_far_as_its_gradient_is_known() -> None:
+    """A hundredth in training, 1e-5 in evaluation, what is given in both; errors of gradients are of that size."""
+    torch.manual_seed(0)
+    x, g = (torch.randn(4, 3, 6, 6, dtype=DOUBLE) for _ in range(2))
+
+    def gradient(settings: SolverSettings, train: bool) -> tuple[Tensor, ImplicitStep]:
+        f = smooth(gain=2.0).train(train)
+        step = ImplicitStep(f, BACKWARD_EULER, settings)
+        step(x, [x])[0].backward(g)
+        return torch.cat([p.grad.flatten() for p in f.parameters() if p.grad is not None]), step
+
+    for train, least, most in ((True, 1e-5, 1e-1), (False, 0.0, 1e-4)):
+        exact, _ = gradient(TIGHT, train)
+        found, step = gradient(SolverSettings(), train)
+        assert least < (found - exact).norm() / exact.norm() < most
+        given, _ = gradient(SolverSettings(rtol=1e-9), train)
+        assert (given - exact).norm() < 1e-7 * exact.norm()
+        assert step.report.failures == {}
+
+
+def test_training_twice_is_the_same_to_the_last_bit() -> None:
+    """No solve remembers another: what is resumed starts every solve from where an uninterrupted training does."""
+    x = torch.randn(4, 3, 6, 6, dtype=DOUBLE)
+    step = ImplicitStep(smooth(), TRAPEZOIDAL)
+    first = [step(x, [x])[0]]
+    step(torch.randn_like(x), [x])
+    first.append(ImplicitStep(smooth(), TRAPEZOIDAL)(x, [x])[0])
+    first.append(step(x, [x])[0])
+    assert torch.equal(first[0], first[1])
+    assert torch.equal(first[0], first[2])
 
 
 class Unsolvable(nn.Module):
@@ -397,6 +489,73 @@ def test_a_failed_adjoint_is_signalled() -> None:
             y.sum().backward()
         message = str(caught.value if on_failure == "raise" else caught[0].message)  # type: ignore[index]
         assert "adjoint" in message
+
+
+def test_a_failed_adjoint_warns_beside_a_failed_equation() -> None:
+    """Once each."""
+    f, x = Parabolic(4, 4.0), torch.randn(2, 4, 6, 6, requires_grad=True)
+    step = ImplicitStep(f, BACKWARD_EULER, SolverSettings(method="fixed_point"))
+    with warnings.catch_warnings(record=True) as said:
+        warnings.simplefilter("always", ConvergenceWarning)
+        for _ in range(3):
+            step(x, [x])[0].sum().backward()
+    assert [("adjoint" in str(w.message)) for w in said] == [False, True]
+    with warnings.catch_warnings(), off_the_record(step):
+        warnings.simplefilter("error")
+        step(x, [x])[0].sum().backward()
+
+
+def test_unsolvable_equations_are_told() -> None:
+    """With what is known, and what to do."""
+    step = ImplicitStep(Linear([[1.0]]), BACKWARD_EULER, SolverSettings(on_failure="raise"), name="here")
+    with raises(SolverError, "here: ", "1 no_solution_near", "minimum", "singular", "step size"):
+        step(torch.ones(1, 1, dtype=DOUBLE), [torch.ones(1, 1, dtype=DOUBLE)])
+
+
+@pytest.mark.filterwarnings("ignore::DeprecationWarning", "ignore::FutureWarning", "ignore::UserWarning")
+@pytest.mark.parametrize("train", [False, True])
+def test_steps_that_nobody_checks_are_counted(train: bool) -> None:
+    """Of compiled networks and of those with a fixed number of iterations; written down they count nothing."""
+    x = torch.randn(2, 3, 6, 6)
+    net = nn.Sequential(
+        Pair(ImplicitStep(Random(3, 0.3), TRAPEZOIDAL)), Pair(ImplicitStep(Random(3, 0.3), BACKWARD_EULER))
+    )
+    net.train(train)
+    compiled = torch.compile(net, backend="eager", fullgraph=True)
+    for _ in range(3):
+        compiled(x)
+    net(x)
+    report = solver_report(net)
+    assert [(r.unchecked, r.solves) for r in report] == [(3, 1)] * 2
+    assert report[0].to_dict()["unchecked"] == 3
+    with off_the_record(net):
+        compiled(x)
+    compiled(x)
+    assert [r.unchecked for r in solver_report(net)] == [4, 4]
+    report[0].reset()
+    assert [r.unchecked for r in solver_report(net)] == [0, 4]
+    assert not any("unchecked" in name for name in net.state_dict())
+    if not train:
+        torch.export.export(net, (x,))
+        torch.fx.symbolic_trace(net)
+    assert [r.unchecked for r in solver_report(net)] == [0, 4]
+    torch._dynamo.reset()
+    fixed = ImplicitStep(Random(3, 0.3).train(train), BACKWARD_EULER, SolverSettings(fixed_iterations=2))
+    fixed(x, [x])
+    (counted,) = solver_report(fixed)
+    assert (counted.unchecked, counted.solves) == (1, 0)
+
+
+class Pair(nn.Module):
+    """A step of one state."""
+
+    def __init__(self, step: ImplicitStep) -> None:
+        super().__init__()
+        self.step = step
+
+    def forward(self, y: Tensor) -> Tensor:
+        """(B, C, H, W) -> the same shape."""
+        return self.step(y, [y])[0]
 
 
 def test_the_error_bound_is_reported() -> None:

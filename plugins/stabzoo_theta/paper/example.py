@@ -57,7 +57,7 @@ class Example(Strict):
     decay: Annotated[float, Field(gt=0, le=1)] = 0.7
     decay_every: PositiveInt = 500
     seed: Annotated[int, Field(ge=0)] = 0
-    solver: SolverSettings = SolverSettings(method="fixed_point", max_evaluations=50)
+    solver: SolverSettings = SolverSettings(method="fixed_point", rtol=1e-5, max_evaluations=50)
     limits: tuple[str, ...] = ()
 
     @model_validator(mode="after")

@@ -99,7 +99,7 @@ class VectorFieldNet(nn.Module):
         solver: SolverSettings | None = None,
     ) -> None:
         super().__init__()
-        solver = solver or SolverSettings(method="fixed_point", max_evaluations=50)
+        solver = solver or SolverSettings(method="fixed_point", rtol=1e-5, max_evaluations=50)
         scheme = Theta.model_validate({"theta": theta, "one_leg": one_leg, "solver": solver})
         fields = [Field(2 * inputs, hidden, horizon / layers, parabolic=parabolic) for _ in range(layers)]
         for field in fields[1:]:

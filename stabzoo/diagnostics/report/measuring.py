@@ -194,7 +194,7 @@ class _Measuring:
             report.reset()
         for batch in (*in_parts(self.data.images), *in_parts(self.data.images + self.noise)):
             run_hooked(self.model, batch, ())
-        solves = tuple(report.to_dict() for report in reports)
+        solves = tuple(report.to_dict() for report in solver_report(self.model))
         proved = well_posedness(self.model, self.data.input_size, self.data.images[:SOLVED])
         return {"well_posed": tuple(proved), "solves": solves}
 

@@ -12,8 +12,8 @@ from stabzoo.implicit.solvers.problem import Problem
 
 __all__ = ["WINDOW", "anderson"]
 
-WINDOW = 8
-"""Number of differences kept: 5 do as well for real spectra; oscillatory f (imaginary spectra) need more."""
+WINDOW = 12
+"""Number of differences kept: 5 do as well for mild real spectra; stiff and oscillatory f need more."""
 
 FIRST_MIXING = 2 / 3
 """The mixing of the first iteration, before differences show a stiffness: the best for weight ||J|| = 1, L = 2.
@@ -22,15 +22,12 @@ A full step spans the same Krylov space, but goes further from where f is nearly
 to five evaluations more (64 channels, norm 10, theta 1: 37 instead of 32).
 """
 
-PATIENCE = 20
-"""Evaluations over which a residual must halve, where there is another method to turn to."""
-
 REGULARIZATION = {torch.float32: 1e-7, torch.float64: 1e-14}
 """Added to the Gram matrix of unit vectors: an absolute constant would average the history near the end."""
 
 
-def anderson(problem: Problem, y: Tensor, *, gives_up: bool = False) -> int:
-    """Solve from ``y``; returns the number of iterations.
+def anderson(problem: Problem, y: Tensor | None = None, *, patience: int | None = None) -> int:
+    """Solve from ``y``, without it from the best iterate so far; returns the number of iterations.
 
         y+ = (y - DY g) + m (r - DR g),    g = argmin ||r - DR g||,    m = min(1, 2 / (1 + max ||dr|| / ||dy||))
 
@@ -38,11 +35,12 @@ def anderson(problem: Problem, y: Tensor, *, gives_up: bool = False) -> int:
     stiff f (symmetric J < 0) m is the best step of the damped iteration, without which the iterates of a step with
     weight ||J|| = 10 leave the region where f is nearly linear.
 
-    With ``gives_up`` a sample whose residual has not halved over `PATIENCE` evaluations has stagnated.
+    A sample whose residual has not halved over ``patience`` evaluations has stagnated.
 
     Sources: Walker, Ni, Anderson acceleration for fixed-point iterations, SIAM J. Numer. Anal. 49 (2011); the mixing is
     that of Richardson's iteration on a spectrum in [1, L].
     """
+    y = problem.best.clone() if y is None else y
     batch, size = y.flatten(1).shape
     window = workspace(y, batch, WINDOW, 2, size)  # dy and dr, in turn
     slopes = window[:, :, 1]
@@ -54,9 +52,11 @@ def anderson(problem: Problem, y: Tensor, *, gives_up: bool = False) -> int:
     iteration = 0
     while True:
         r = problem.residual(y)
-        sizes = [*sizes[-PATIENCE:], problem.judge(y, r)]
-        if gives_up:
-            give_up(problem, sizes)
+        size = problem.judge(y, r)
+        if patience:
+            sizes = [*sizes[-patience:], size]
+            if len(sizes) > patience:
+                problem.end(size > 0.5 * sizes[0], Status.STAGNATED)
         if problem.finished:
             return iteration
         flat_y, flat_r = y.flatten(1), r.flatten(1)
@@ -84,9 +84,3 @@ def anderson(problem: Problem, y: Tensor, *, gives_up: bool = False) -> int:
         before_y, before_r = flat_y, flat_r
         y = problem.advance(y, new.view_as(y))
         iteration += 1
-
-
-def give_up(problem: Problem, sizes: list[Tensor]) -> None:
-    """End the samples whose residual has not halved over `PATIENCE` evaluations."""
-    if len(sizes) > PATIENCE:
-        problem.end(sizes[-1] > 0.5 * sizes[0], Status.STAGNATED)

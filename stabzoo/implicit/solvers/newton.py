@@ -17,14 +17,14 @@ HALVINGS = 6
 """Step lengths tried before a sample is given up: 1, 1/2, ..., 1/64."""
 
 
-def newton_krylov(problem: Problem, y: Tensor) -> int:
+def newton_krylov(problem: Problem, y: Tensor, *, patience: int | None = None) -> int:
     """Solve from ``y``; returns the number of Newton steps.
 
         (I - weight J) s ~ r by GMRES to ||r - (I - weight J) s|| <= eta ||r||,    y+ = y + t s
 
     J v is a difference of two values of f, one evaluation per Krylov vector; eta follows Eisenstat and Walker's second
     choice, no smaller than the last step needs.  t is halved, for each sample, until ||r|| decreases; a sample that no
-    t helps has stagnated.
+    t helps has stagnated, and so has one whose residual halves more slowly than once in ``patience`` evaluations.
 
     Source: Eisenstat, Walker, Choosing the forcing terms in an inexact Newton method, SIAM J. Sci. Comput. 17 (1996).
     """
@@ -34,6 +34,7 @@ def newton_krylov(problem: Problem, y: Tensor) -> int:
     iteration = 0
     while not problem.finished:
         iteration += 1
+        spent = problem.evaluations
         tolerance = np.maximum(host(forcing * size), 0.5 * problem.rtol * problem.scale)
         tolerance = np.where(problem.running, tolerance, np.inf)
         room = problem.limit - problem.evaluations - 1
@@ -44,7 +45,8 @@ def newton_krylov(problem: Problem, y: Tensor) -> int:
         y, r = search(problem, y, r, size, step.view_as(y))
         del step
         size = problem.judge(y, r)
-        problem.end(~(size < before), Status.STAGNATED)
+        least = 0.5 ** ((problem.evaluations - spent) / patience) if patience else 1.0
+        problem.end(~(size < least * before), Status.STAGNATED)
         forcing = (0.9 * (size / before) ** 2).clamp(1e-3, 0.5)
     return iteration
 

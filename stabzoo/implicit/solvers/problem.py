@@ -24,6 +24,9 @@ PATIENCE = 20
 EXPLOSION = 1e6
 """A residual this many times the first has diverged."""
 
+FAR = 2.0
+"""An iterate longer than FAR ||b|| / sqrt(eps) has diverged: rounding hides its residual below sqrt(eps) ||b||."""
+
 
 def norms(x: Tensor) -> Tensor:
     """Euclidean norm of each sample, (B,)."""
@@ -63,6 +66,7 @@ class Problem:
         self.first_norm: NDArray[Any] | None = None
         self.waited = np.zeros_like(self.status)
         self.evaluations = 0
+        self.noise = np.zeros_like(self.scale)
         self.eps = unit_roundoff(b)
         self.slope_eps = self.eps
 
@@ -70,6 +74,12 @@ class Problem:
     def running(self) -> NDArray[Any]:
         """Which samples are still being solved, (B,)."""
         return self.status == int(Status.RUNNING)
+
+    @property
+    def given_up(self) -> NDArray[Any]:
+        """Which samples a method has given up that another may solve, (B,)."""
+        failed = (self.status >= Status.STAGNATED) & (self.status != Status.FLOOR_LIMITED)
+        return failed & (self.status != Status.NO_SOLUTION_NEAR) & np.isfinite(self.scale)
 
     @property
     def active(self) -> Tensor:
@@ -100,8 +110,10 @@ class Problem:
             slope = self.function(point)
         self.slope_eps = max(self.eps, unit_roundoff(slope))
         r = torch.add(self.b, slope.detach().to(self.b.dtype), alpha=self.weight).sub_(y)
-        (pulled,) = torch.autograd.grad(slope, point, r.to(slope.dtype))
         self.evaluations += 2
+        if not slope.requires_grad:  # f is constant
+            return r, -r
+        (pulled,) = torch.autograd.grad(slope, point, r.to(slope.dtype), materialize_grads=True)
         return r, torch.sub(r, pulled, alpha=self.weight).neg_()
 
     def judge(self, y: Tensor, r: Tensor) -> Tensor:
@@ -112,6 +124,8 @@ class Problem:
             self.first_norm = size
             if (empty := self.scale == 0).any():  # b = 0: the first slope is as independent of the iterates as b is
                 self.scale = np.where(empty, host(norms(r + y)), self.scale)
+        far = active & (host(norms(y)) * self.slope_eps**0.5 > FAR * self.scale) & (self.scale > 0)
+        active = active & ~far
         better = active & (size < self.best_norm)
         progress = size < 0.99 * self.best_norm
         if better.all():
@@ -126,10 +140,10 @@ class Problem:
         if (reached | slow).any():
             floor = self.floor(y, r)
             self.end(reached & (floor <= self.rtol), Status.CONVERGED)
-            limited = floor > self.rtol
+            limited = (floor > self.rtol) & (floor < self.slope_eps**0.5)
             self.end(limited & (reached | (slow & (size <= 8 * floor * self.scale))), Status.FLOOR_LIMITED)
         self.end(self.waited > PATIENCE, Status.STAGNATED)
-        self.end(size > EXPLOSION * self.first_norm, Status.DIVERGED)
+        self.end(far | (size > EXPLOSION * self.first_norm), Status.DIVERGED)
         self.end(~np.isfinite(size), Status.NONFINITE)
         return length
 
@@ -145,15 +159,29 @@ class Problem:
         if chosen.any():
             self.status = np.where(chosen & self.running, int(status), self.status)
 
+    def name_floor(self) -> None:
+        """Call stagnated samples floor-limited where rounding y changes the residual by as much as it has left.
+
+        That is measured, by two evaluations: rounding y moves it by eps ||y||, the residual by up to ||I - weight J||
+        times that, which `floor` does not know.
+        """
+        stuck = self.status == int(Status.STAGNATED)
+        if not stuck.any() or self.limit - self.evaluations < 2:
+            return
+        signs = torch.randint(2, self.b.shape[1:], generator=torch.Generator().manual_seed(0)) * 2 - 1
+        nudged = self.best * (1 + self.slope_eps * signs.to(self.b))
+        change = host(norms(self.residual(self.best).sub_(self.residual(nudged))))
+        self.noise = np.where(stuck, change, 0)
+        self.status = np.where(stuck & (self.best_norm <= change), int(Status.FLOOR_LIMITED), self.status)
+
     def reopen(self) -> None:
         """Let another method go on with the samples that were given up, from their best iterates."""
-        failed = (self.status >= Status.STAGNATED) & (self.status != Status.FLOOR_LIMITED) & np.isfinite(self.scale)
-        self.status = np.where(failed, int(Status.RUNNING), self.status)
+        self.status = np.where(self.given_up, int(Status.RUNNING), self.status)
         self.waited = np.zeros_like(self.waited)
 
     def advance(self, y: Tensor, new: Tensor) -> Tensor:
-        """``new`` for the samples that are active, ``y`` for the others."""
-        return new if self.running.all() else torch.where(per_sample(self.active, y), new, y)
+        """``new`` for the samples that are active, ``y`` for the others; written to ``new``."""
+        return new if self.running.all() else torch.where(per_sample(self.active, y), new, y, out=new)
 
     def report(self, method: str, iterations: int, mu: float | None = None) -> SolveReport:
         """The verdict; ``mu`` is the one-sided Lipschitz constant of f: ||y - y*|| <= ||r|| / (1 - weight mu)."""
@@ -165,7 +193,7 @@ class Problem:
         return SolveReport(
             method=method,
             residual=residual,
-            floor=spread / scale,
+            floor=torch.maximum(spread, FLOOR * torch.from_numpy(self.noise).to(spread)) / scale,
             status=torch.from_numpy(self.status).to(spread.device),
             iterations=iterations,
             evaluations=self.evaluations,
