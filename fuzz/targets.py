@@ -47,8 +47,8 @@ from stabzoo.study.store.run_index import RunIndex
 from stabzoo.study.store.store import Store
 from stabzoo.training.checkpoint import Checkpoints, pack
 from stabzoo.training.loop import Trainer
+from stabzoo.training.networks import load_finished
 from stabzoo.training.normalized import NormalizedModel
-from stabzoo.training.results import load_trained
 from stabzoo.training.session import Session
 from stabzoo.training.spec import Training, recipe
 
@@ -149,7 +149,7 @@ def training(content: bytes) -> None:
     path = written("recipe.yaml", content)
     refused(lambda: recipe(str(path), {}))
     written("job.json", content)
-    assert refused(lambda: load_trained(scratch()))  # there are no weights
+    assert refused(lambda: load_finished(scratch(), scratch()))  # there are no weights
 
 
 def coefficients(content: bytes) -> None:
