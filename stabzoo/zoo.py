@@ -80,7 +80,7 @@ def build_model(name: str, config: ModelConfig, pretrained: bool = False, **kwar
     """
     from timm.models import build_model_with_cfg
 
-    from stabzoo.networks.checkpoints import checkpoint_filter_fn
+    from stabzoo.networks.checkpoints import checkpoint_filter_fn, keep_constraints
     from stabzoo.networks.staged import FeatureGetter
 
     try:
@@ -112,7 +112,7 @@ def build_model(name: str, config: ModelConfig, pretrained: bool = False, **kwar
     shape = {"form": config.form, "bottleneck": config.block == "bottleneck"}
     given |= {key: value for key, value in shape.items() if key in arguments}
     where = f"{plugin}: model {name!r}{' with ' if kwargs else ''}{', '.join(kwargs)}"
-    return build_model_with_cfg(
+    model = build_model_with_cfg(
         _guarded(network, where),
         name,
         pretrained,
@@ -122,6 +122,9 @@ def build_model(name: str, config: ModelConfig, pretrained: bool = False, **kwar
         layers=config.layers,
         **given,
     )
+    if pretrained:
+        keep_constraints(getattr(model, "model", model))  # or in timm's wrapper for features
+    return model
 
 
 def _network(name: str, config: ModelConfig) -> tuple[type[nn.Module], list[str], Plugin]:
