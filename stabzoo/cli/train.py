@@ -83,7 +83,7 @@ def train_model(
             tracker.close()
         process.leave()
     if process.rank == 0:
-        output().print(folder / "weights.safetensors")
+        output().print(folder / "model.safetensors")
     if trained.diverged:
         output().print("The loss was not finite: the training diverged.", style="yellow")
     return int(trained.diverged)

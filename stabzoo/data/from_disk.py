@@ -111,6 +111,7 @@ class DiskDataset(ImageDataset):
     mean: Tensor
     std: Tensor
     workers: int
+    names: tuple[str, ...] = ()
 
     @property
     def shape(self) -> tuple[int, int, int]:
@@ -257,7 +258,7 @@ def open_folder(data: Folder, root: Path, workers: int) -> DiskDataset:
         has, has_not = (data.train, data.test) if odd in classes else (data.test, data.train)
         raise ConfigError(f"{path}: expected the same classes in both, but {odd!r} is in {has} and not in {has_not}")
     train, test = (_files(path / part, classes) for part in (data.train, data.test))
-    return _from_disk(data, train, test, len(classes), workers)
+    return _from_disk(data, train, test, len(classes), workers, classes)
 
 
 def _classes(folder: Path, path: Path) -> list[str]:
@@ -295,13 +296,16 @@ def open_timm(data: Timm, root: Path, workers: int) -> DiskDataset:
         ConfigError: it is a stream, timm cannot open it, or it does not tell its number of classes.
     """
     train, test = (_timm_split(data, root, split, download=False) for split in (data.train, data.test))
-    classes = _count(data, train, test)
-    return _from_disk(data, _TimmSamples(train, data.title), _TimmSamples(test, data.title), classes, workers)
+    classes, names = _count(data, train, test), _classes_told(getattr(train, "reader", train))
+    samples = [_TimmSamples(split, data.title) for split in (train, test)]
+    return _from_disk(data, *samples, classes, workers, names if len(names) == classes else ())
 
 
-def _from_disk(data: ReadFromDisk, train: Samples, test: Samples, classes: int, workers: int) -> DiskDataset:
+def _from_disk(
+    data: ReadFromDisk, train: Samples, test: Samples, classes: int, workers: int, names: Sequence[str]
+) -> DiskDataset:
     mean, std = (torch.tensor(constants).view(3, 1, 1) for constants in (data.mean, data.std))
-    return DiskDataset(data, train, test, classes, mean, std, workers)
+    return DiskDataset(data, train, test, classes, mean, std, workers, tuple(names))
 
 
 def fetch_timm(data: Timm, root: Path) -> None:
