@@ -65,7 +65,8 @@ class Deployed:
                 return transform(image.convert(mode))
             except Exception as error:  # a damaged file raises whatever its bytes lead to
                 raise ConfigError(
-                    f"{path}: not an image that can be read ({error or type(error).__name__}); get it anew, or remove it"
+                    f"{path}: not an image that can be read ({error or type(error).__name__}); "
+                    "get it anew, or remove it"
                 ) from None
 
         return prepared

@@ -56,7 +56,6 @@ def _print_predictions(found: Predictions) -> None:
             "predicted": [found.classes[i] for _, i, _ in shown],
             "probability": [f"{p:.4f}" for _, _, p in shown],
         },
-
     )
     if (left := len(found.files) - len(shown)) > 0:
         say(output(), f"and {left} more; --csv FILE has all")
@@ -83,7 +82,6 @@ def _print_worth(found: Predictions) -> None:
             "recall %": [f"{100 * right / count:.2f}" if count else "-" for _, count, right in rows],
             "precision %": [f"{100 * right / taken[i]:.2f}" if taken[i] else "-" for i, _, right in rows],
         },
-
     )
     if len(found.classes) <= MOST_CLASSES:
         columns = {"taken for": list(found.classes)} | {

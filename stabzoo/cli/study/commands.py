@@ -17,6 +17,7 @@ STUDY_EXAMPLES = """Examples:
   stabzoo study report root-scan --scale smoke --keep results/root-scan
   stabzoo study diff root-scan@smoke quickstart@smoke
   stabzoo study export results.csv
+  stabzoo study checkpoint root-scan 'r = 0' --scale smoke
 """
 
 
@@ -180,3 +181,24 @@ def study_export(
     from stabzoo.cli.study.run import export_results
 
     export_results(path, name, folder)
+
+
+@study.command(name="checkpoint", help_epilogue="")
+def study_checkpoint(
+    name: Study,
+    label: Annotated[str, option("The label of one of its networks.")],
+    /,
+    *,
+    scale: Scale = "full",
+    folder: Results = None,
+    to: Annotated[Path | None, option("A new folder; by default NAME-LABEL in runs.")] = None,
+) -> None:
+    """Export a network of a study, of its runs the best: a folder that timm, predict, export and publish open.
+
+    The best is that of the highest top-1 on the test images, which is more than can be expected of other images.
+
+    Example: stabzoo study checkpoint root-scan 'r = 0' --scale smoke --to best
+    """
+    from stabzoo.cli.study.checkpoint import export_checkpoint
+
+    export_checkpoint(name, label, scale, folder=folder, to=to)
