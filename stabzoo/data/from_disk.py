@@ -19,6 +19,7 @@ from typing import Any, Protocol
 import numpy as np
 import torch
 from PIL import Image
+from sklearn.model_selection import train_test_split
 from torch import Tensor
 from torch.utils.data import DataLoader, Dataset
 from torchvision.transforms import InterpolationMode
@@ -252,6 +253,9 @@ def open_folder(data: Folder, root: Path, workers: int) -> DiskDataset:
     """
     path = root / data.path
     classes = _classes(path / data.train, path)
+    if data.test_share is not None:
+        train, test = _split(_files(path / data.train, classes), data.test_share, data.split_seed, path)
+        return _from_disk(data, train, test, len(classes), workers, classes)
     tested = _classes(path / data.test, path)
     if tested != classes:
         odd = sorted(set(classes) ^ set(tested))[0]
@@ -287,6 +291,19 @@ def _files(folder: Path, classes: list[str]) -> _Files:
                 "put its images there, or remove the folder"
             )
     return _Files(entries)
+
+
+def _split(files: _Files, share: float, seed: int, path: Path) -> tuple[_Files, _Files]:
+    """Images for training, and the share that is held out, stratified by class; both in the order of the files."""
+    labels = [label for _, label in files.entries]
+    try:
+        parts = train_test_split(range(len(labels)), test_size=share, random_state=seed, stratify=labels)
+    except ValueError as error:  # a class with one image, or fewer images held out than classes
+        raise ConfigError(
+            f"{path}: test_share: {share:g} of {len(labels)} images cannot be held out: {error}"
+        ) from None
+    train, test = (_Files([files.entries[i] for i in sorted(part)]) for part in parts)
+    return train, test
 
 
 def open_timm(data: Timm, root: Path, workers: int) -> DiskDataset:

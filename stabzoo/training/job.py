@@ -20,6 +20,7 @@ from stabzoo.evaluation.accuracy import iter_logits, num_correct
 from stabzoo.files import exclusive, write_atomically
 from stabzoo.implicit.step import solver_report
 from stabzoo.networks.steps import trained_coefficients
+from stabzoo.terminal import say
 from stabzoo.training.kept.description import CONFIG, keep
 from stabzoo.training.loop import Trained, Trainer
 from stabzoo.training.networks import network_of
@@ -84,6 +85,13 @@ def _train(
     session = _Session(trainer, folder, checkpoint_steps, trackers, writes=first)
     damaged = session.resume()
     steps = len(trainer.batches(0))
+    if first and job.training.batch_size > images.train_count:
+        say(
+            console,
+            f"warning: batch_size {job.training.batch_size} is more than the {images.train_count} images for training: "
+            "an epoch is one update; --set batch_size takes fewer",
+            style="yellow",
+        )
     with TrainingProgress(console, job, session.reports, images.train_count, steps, enabled=first) as shown:
         session.shown = shown
         shown.start(trainer.progress.steps, damaged)
