@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import hashlib
-import re
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -18,7 +17,7 @@ from stabzoo.networks.checkpoints import checkpoint_filter_fn, fit_weights, read
 from stabzoo.networks.staged import StagedNetwork
 from stabzoo.registry.catalogue import catalogue, unknown_name
 from stabzoo.training.normalized import NormalizedModel
-from stabzoo.training.spec import Job
+from stabzoo.training.spec import OF_TIMM, Job
 
 __all__ = [
     "arguments_for",
@@ -28,8 +27,6 @@ __all__ = [
     "own_size",
     "weights_sha256",
 ]
-
-OF_TIMM = re.compile("(hf[-_]hub|local-dir|modelscope|ms-hub):")  # what timm builds that is no name of a model
 
 
 def create(model: str, args: dict[str, Any], seed: int, images: ImageDataset) -> NormalizedModel:
@@ -51,8 +48,10 @@ def network_of(job: Job, images: ImageDataset) -> NormalizedModel:
     """The untrained network of ``job``.
 
     Raises:
-        ConfigError: it cannot be built.
+        ConfigError: there is no such model, or it cannot be built.
     """
+    if not timm.is_model(job.model) and not OF_TIMM.match(job.model):
+        raise unknown_name("model", job.model, timm.list_models())
     try:
         return create(job.model, job.args, job.seed, images)
     except Exception as error:  # whatever a model of anyone raises about its arguments

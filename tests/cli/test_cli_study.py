@@ -493,3 +493,16 @@ def test_a_checkpoint_is_the_best_run(here: Path, run: Run, tmp_path: Path) -> N
     refuses(run(f"study checkpoint root-scan 'r = 0' --scale smoke --to '{folder}'"), folder, "empty")
     refuses(run(f"study checkpoint root-scan 'r = O' --scale smoke --to '{tmp_path / 'x'}'"), "r = O", "r = 0")
     refuses(run(f"study checkpoint root-scan 'r = 0' --to '{tmp_path / 'x'}'"), "no run of r = 0")
+
+
+@pytest.mark.parametrize("command", ["show", "status", "run"])
+def test_models_that_do_not_exist(run: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, command: str) -> None:
+    """Are told before anything is done, with the names that were meant; those of timm exist."""
+    monkeypatch.chdir(tmp_path)
+    path = tmp_path / "own.yaml"
+    content = yaml.safe_load(QUICKSTART.read_text())
+    content["networks"] = [{"label": "theirs", "model": "resnet18"}, {"label": "ours", "model": "zerosnet20_optt"}]
+    content["scales"] = {}
+    content.pop("published", None)
+    path.write_text(yaml.safe_dump(content))
+    refuses(run(f"study {command} {path}"), "networks.1 (ours)", "zerosnet20_optt", "zerosnet20_opt")

@@ -120,7 +120,7 @@ TRAIN = (
 def test_a_training_of_a_folder_and_its_evaluation(run: Run, tmp_path: Path) -> None:
     """By the recipe of ImageNet; gap and calibration; noise, attacks; the number of processes changes no number."""
     data = write_folder(tmp_path / "colours")
-    line = f"{TRAIN} --data {data} --size 8 --set epochs=2"
+    line = f"{TRAIN} --data {data} --size 8 --recipe imagenet --set epochs=2"
     assert run(f"{line} --workers 2 --folder {tmp_path / 'a'}").status == 0
     done = run(f"{line} --workers 0 --folder {tmp_path / 'b'}")
     assert done.status == 0

@@ -21,7 +21,7 @@ from torch import Tensor
 
 import stabzoo
 from fixtures.commands import Run
-from fixtures.messages import raises, says
+from fixtures.messages import raises, refuses, says
 from fixtures.processes import KILLED
 from stabzoo.config import validate
 from stabzoo.data.loading import load_images
@@ -73,6 +73,13 @@ def test_a_margin_is_taken_from_the_logit_of_the_class() -> None:
     torch.testing.assert_close(loss, torch.nn.functional.cross_entropy(3 * logits, labels))
     assert loss > plain.losses(pixels, labels)[0]
     assert hits == plain.losses(pixels, labels)[2]
+
+
+def test_a_model_that_does_not_exist(tmp_path: Path, run: Run) -> None:
+    """Is told with the names that were meant."""
+    refuses(
+        run(f"train zerosnet20_optt --folder {tmp_path / 'x'}"), "zerosnet20_optt", "did you mean", "zerosnet20_opt"
+    )
 
 
 def test_what_models_bring_is_a_recipe_of_any_data() -> None:
