@@ -62,6 +62,11 @@ app = App(
 )
 
 
+app.register_install_completion_command(
+    help="Install completion for the shell (bash, zsh, fish), in its start-up file too.", help_epilogue=""
+)
+
+
 @app.command(name="list", help_epilogue="")
 def list_command(
     *patterns: Annotated[str, option("Names to list, e.g. 'zerosnet*'; a scheme's name also lists its models.")],

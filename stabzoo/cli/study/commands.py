@@ -7,7 +7,7 @@ from typing import Annotated, Literal
 
 from cyclopts import App
 
-from stabzoo.cli.arguments.options import Json, Root, option
+from stabzoo.cli.arguments.options import DataSet, Json, Root, Size, option
 
 STUDY_EXAMPLES = """Examples:
   stabzoo study list
@@ -202,3 +202,23 @@ def study_checkpoint(
     from stabzoo.cli.study.checkpoint import export_checkpoint
 
     export_checkpoint(name, label, scale, folder=folder, to=to)
+
+
+@study.command(name="new", help_epilogue="")
+def study_new(
+    path: Annotated[Path, option("The .yaml file that is written; it must not be there.")],
+    /,
+    *,
+    data: DataSet = "digits",
+    size: Size = None,
+    root: Root = Path("data"),
+) -> None:
+    """Write a study of one's own, with comments: two networks on these images, to be changed.
+
+    A folder of images is looked at first, as `stabzoo train` does, and size, batch and epochs are chosen for it.
+
+    Example: stabzoo study new own.yaml --data photos
+    """
+    from stabzoo.cli.study.new import write_study
+
+    write_study(path, data, size, root)
