@@ -163,10 +163,12 @@ FULL = "full"
 class Study(Strict):
     """A question put to a set of networks, trained alike unless one says otherwise; ``name`` is by default the file's.
 
-    ``scales`` are smaller forms of it, by name; `at` gives one of them, and ``scale`` says which one this is.
+    ``scales`` are smaller forms of it, by name; `at` gives one of them, and ``scale`` says which one this is.  ``file``
+    is that of a study of one's own, by which commands find it; nothing of its numbers depends on it.
     """
 
     name: FileName
+    file: str = Field(default="", exclude=True, repr=False)
     scale: str = FULL
     title: str
     description: str
@@ -376,5 +378,5 @@ def load_study(name_or_path: str | Path, scale: str = FULL, *, recorded: bool = 
         )
     own = name if name in all_studies() else path.stem
     source = f"{catalogue().studies[name][0]}: {path}" if owner_of(name) else str(path)
-    content = {"name": own, **load_yaml(path)}
+    content = {"name": own, **load_yaml(path), "file": "" if name in all_studies() else name}
     return validate(Study, content, source, RECORDED if recorded else None).at(scale)
