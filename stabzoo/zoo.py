@@ -234,7 +234,7 @@ def register_models() -> None:
             report(plugin, f"the model name {name!r} is taken by {owner}; this one is left out")
             continue
         # the last is the default, by its star: a name without a tag is an untrained network, of its own configuration
-        cfgs = {**pretrained_cfgs(name), f"{name}.*": pretrained_cfg(config)}
+        cfgs: dict[str, Any] = {**pretrained_cfgs(name), f"{name}.*": pretrained_cfg(config)}
         ENTRIES.default_cfgs.update(generate_default_cfgs(cfgs))
         function = entrypoint(name, config)
         setattr(ENTRIES, name, function)
@@ -246,7 +246,7 @@ def _unregister(name: str) -> None:
     """Remove a model that `register_models` has registered; timm has no function for it."""
     from timm.models import _registry
 
-    tagged = [f"{name}.{tag}" for tag in _registry._model_default_cfgs[name].tags if tag]
+    tagged = list(pretrained_cfgs(name))
     for table in ("entrypoints", "to_module", "default_cfgs", "pretrained_cfgs", "with_tags"):
         for key in (name, *tagged):
             getattr(_registry, f"_model_{table}").pop(key, None)

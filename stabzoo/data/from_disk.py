@@ -314,7 +314,7 @@ def open_timm(data: Timm, root: Path, workers: int) -> DiskDataset:
     """
     train, test = (_timm_split(data, root, split, download=False) for split in (data.train, data.test))
     classes, names = _count(data, train, test), _classes_told(getattr(train, "reader", train))
-    samples = [_TimmSamples(split, data.title) for split in (train, test)]
+    samples = _TimmSamples(train, data.title), _TimmSamples(test, data.title)
     return _from_disk(data, *samples, classes, workers, names if len(names) == classes else ())
 
 
