@@ -8,7 +8,7 @@ from pydantic import ConfigDict, Field, JsonValue
 
 from stabzoo.config import Strict
 
-__all__ = ["Diagnosed", "Evaluated", "Examined"]
+__all__ = ["Diagnosed", "Evaluated", "Examined", "Predicted"]
 
 
 class AboutNumber(Strict):
@@ -80,3 +80,18 @@ class Examined(Strict):
     environment: dict[str, str | int | None]
     plugins: list[ExaminedPlugin]
     problems: list[str]
+
+
+class Predicted(Strict):
+    """Of ``stabzoo predict --json``: of every image a class and probabilities, in the order of ``classes``.
+
+    ``labels`` are the classes whose folders the images lie in, and ``confusion`` counts by label and predicted class;
+    both are null where the folders are no classes.
+    """
+
+    classes: list[str]
+    images: list[str]
+    predicted: list[str]
+    probabilities: list[list[float]]
+    labels: list[str] | None
+    confusion: list[list[int]] | None
