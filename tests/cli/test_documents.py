@@ -10,6 +10,7 @@ from typing import Any
 import jsonschema
 import pytest
 from cyclopts import App
+from PIL import Image
 from pydantic import TypeAdapter
 
 from fixtures.commands import Run
@@ -45,6 +46,8 @@ LINES = (
     "study diff quickstart@smoke quickstart@smoke --folder runs",
     "evaluate trained",
     "evaluate diverged",
+    "predict trained images",
+    "predict trained images/3",
     "diagnose preresnet20 --images 24 --size 8",
     pytest.param("doctor", marks=pytest.mark.slow),
 )
@@ -63,6 +66,8 @@ def place(tmp_path_factory: pytest.TempPathFactory) -> Path:
     common = "--size 8 --arg width=4 --set batch_size=512 --set epochs=1 --set schedule=cosine --threads 1 --folder"
     for folder, lr in (("trained", 0.01), ("diverged", 1e30)):
         main(shlex.split(f"train zerosnet20_opt --set lr={lr} {common} {place / folder}"))
+    (place / "images" / "3").mkdir(parents=True)
+    Image.new("L", (8, 8)).save(place / "images" / "3" / "black.png")
     return place
 
 
