@@ -27,7 +27,8 @@ def newton_krylov(problem: Problem, y: Tensor, *, patience: int | NDArray[Any] |
 
     J v is a difference of two values of f, one evaluation per Krylov vector; eta follows Eisenstat and Walker's second
     choice, no smaller than the last step needs.  t is halved, for each sample, until ||r|| decreases; a sample that no
-    t helps has stagnated, and so has one whose residual halves more slowly than once in ``patience`` evaluations, which may differ from sample to sample.
+    t helps has stagnated, and so has one whose residual halves more slowly than once in ``patience`` evaluations
+    (of each sample its own, where it is an array).
 
     Source: Eisenstat, Walker, Choosing the forcing terms in an inexact Newton method, SIAM J. Sci. Comput. 17 (1996).
     """

@@ -55,7 +55,7 @@ class Problem:
         best: The iterate of least residual of every sample, (B, ...).
         status: `Status` of every sample, (B,), like all that is decided sample by sample in numpy.
         evaluations: How often f was evaluated.
-        turned: Which samples have shown that the slope mostly turns the state, (B,): for these Krylov spaces are better.
+        turned: Which samples have shown that the slope mostly turns the state, (B,): Krylov spaces suit them.
     """
 
     def __init__(self, function: Callable[[Tensor], Tensor], b: Tensor, weight: float, rtol: float, limit: int) -> None:
