@@ -422,7 +422,7 @@ def test_a_batch_norm_beside_a_layer_is_folded_in() -> None:
     assert found["conv1"].upper.value == pytest.approx(conv_norm(fused, (6, 6)).value, rel=1e-6)
     assert (found["conv1"].batch_norm, found["conv2"].batch_norm) == ("bn1", "")
     assert found["conv2"].upper == plain["conv2"].upper
-    scale = model.bn2.weight.double() / (model.bn2.running_var.double() + model.bn2.eps).sqrt()
+    scale = model.bn2.weight.detach().double() / (model.bn2.running_var.double() + model.bn2.eps).sqrt()
     assert found["bn2"].upper.value == pytest.approx(float(scale.abs().max()), rel=1e-12)
 
 
@@ -453,7 +453,7 @@ def test_a_convolution_that_is_met_again_is_bounded_once(monkeypatch: pytest.Mon
     bounded: list[ConvOperator] = []
     compute = zero_padding._torus_bounds
 
-    def counted(operators: Sequence[ConvOperator], twists: bool | None) -> list[Measurement]:  # noqa: FBT001
+    def counted(operators: Sequence[ConvOperator], twists: bool | None) -> list[Measurement]:
         bounded.extend(operators)
         return compute(operators, twists)
 
