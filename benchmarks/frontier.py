@@ -6,7 +6,8 @@ Trains networks of five families on digits at 16x16 as `stabzoo train` does, eac
 without a fifth of the training images, on which it is measured: clean accuracy, and certified accuracy at l2 radii on
 the pixel scale, as `stabzoo evaluate` gives them.  For each family the best point for clean accuracy and at two radii
 is chosen by these means over the seeds.  What was chosen is trained on all training images, and measured on the test
-images, which nothing else has seen.  Rows are kept in FOLDER/frontier.json and trainings that are there are not
+images.  The choice among the points does not see those; the list of points, and the margin and scale that the registry
+has, come from an earlier sweep that did.  Rows are kept in FOLDER/frontier.json and trainings that are there are not
 repeated; the tables go to FOLDER/frontier.md, and the figure to docs/frontier.png.
 """
 
@@ -46,7 +47,8 @@ HELD_OUT = 257  # of 1257 training images, for the choice
 HEAD = """# Clean against certified accuracy
 
 By `benchmarks/frontier.py`: digits at 16x16, trained as `stabzoo train` does (8 epochs, AdamW), one thread of an AMD EPYC shared with other work. Percentages
-of images, mean ± sample deviation over the seeds; radii are l2, on pixels in [0, 1]; certified by `stabzoo.diagnostics.certificate`, as `stabzoo evaluate` does."""
+of images, mean ± sample deviation over the seeds; radii are l2, on pixels in [0, 1]; certified by `stabzoo.diagnostics.certificate`, as `stabzoo evaluate` does.
+The choice among the points saw no test image; the list of points, and the registry's margin and scale, come from an earlier sweep on the test images."""
 PUBLISHED = [
     ("CPL-XL, ICML 2022", 76.7, 65.1, 51.5, 38.1),
     ("SLL X-large, ICLR 2023", 75.3, 62.8, 48.9, 35.8),
