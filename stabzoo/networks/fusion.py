@@ -66,8 +66,8 @@ class Fusion:
 class FusedStep(nn.Module):
     """A `MultistepStep` whose beta is part of the branch: y_{n+1} = f(y) + alpha_0 y_n + alpha_1 y_{n-1} + ...
 
-    The sum is accumulated in place into f(y).  It is of the same method as before, with another f, and no class of which
-    anything is certified.
+    The sum is accumulated in place into f(y).  The method is the same as before, with another f; nothing is certified
+    of this class.
     """
 
     def __init__(self, step: MultistepStep) -> None:
@@ -93,7 +93,7 @@ def fuse(model: nn.Module, images: Tensor | None = None) -> Fusion:
     A batch norm that reads nothing but what a convolution (or linear layer) returns, and alone reads it, becomes a part
     of it: with s = gamma / sqrt(var + eps), kernels s W and bias s (b - mean) + beta.  One that norms a state is kept,
     for a ReLU comes between it and the next convolution.  A step y_{n+1} = sum_j alpha_j y_{n-j} + beta f(y_n) has
-    beta in the last kernel of f.  Compile the result, ``fusion.network.compile()``, and the sum is one kernel.
+    beta in the last kernel of f.  In implicit steps nothing is folded.
 
     What was certified of ``model`` is not carried over: the numbers of the copy are others, by rounding.  Ask the copy,
     which gives bounds of its own weights or refuses.
@@ -121,9 +121,9 @@ def fuse(model: nn.Module, images: Tensor | None = None) -> Fusion:
     difference = float((after - before).abs().max() / before.abs().max().clamp_min(torch.finfo(before.dtype).tiny))
     if not difference <= TOLERANCE:
         raise ValueError(
-            f"fuse: expected the results of {type(model).__name__}, got others, by {difference:.2g} of the largest one "
-            f"(at most {TOLERANCE:g} is rounding): its weights are not finite, too large for {before.dtype}, or it uses "
-            "its layers in a way that tracing does not see"
+            f"fuse: expected the results of {type(model).__name__}, got others, by {difference:.2g} of the largest "
+            f"one (at most {TOLERANCE:g} is rounding): its weights are not finite, too large for {before.dtype}, or it "
+            "uses its layers in a way that tracing does not see"
         )
     kept = {
         name: _why_kept(module)
@@ -178,30 +178,39 @@ def _graphs(module: nn.Module, prefix: str = "") -> Iterator[tuple[str, fx.Graph
         called = {node.target for node in graph.nodes if node.op == "call_module"}
         inside = [(n, m) for n, m in module.named_modules() if n in called and any(m.children())]
     for name, child in inside:
+        if isinstance(child, ImplicitStep) or parametrize.is_parametrized(child):
+            continue  # results of an equation that is solved to a tolerance change with rounding; a kernel is one layer
         yield from _graphs(child, f"{prefix}{name}.")
 
 
 def _pairs(model: nn.Module) -> list[tuple[str, str]]:
-    """Names of the convolutions and linear layers whose result one batch norm reads and nothing else, and of it."""
-    calls = Counter[str]()
-    pairs: list[tuple[str, str]] = []
+    """Names of modules whose every result one other reads and nothing else, and of that, which reads nothing else."""
+    readers: dict[str, set[str]] = {}
+    sources: dict[str, set[str]] = {}
     for prefix, graph in _graphs(model):
         for node in graph.nodes:
+            if node.op == "get_attr":  # a weight that is read past its module
+                readers.setdefault(f"{prefix}{node.target}".rpartition(".")[0], set()).add("")
             if node.op != "call_module":
                 continue
-            calls[f"{prefix}{node.target}"] += 1
-            read = node.args[0] if node.args else None
-            if isinstance(read, fx.Node) and read.op == "call_module" and len(read.users) == 1:
-                pairs.append((f"{prefix}{read.target}", f"{prefix}{node.target}"))
-    return [pair for pair in pairs if all(calls[name] == 1 for name in pair)]
+            name, read = f"{prefix}{node.target}", node.args[0] if node.args else None
+            users = [user.target if user.op == "call_module" else "" for user in node.users]
+            readers.setdefault(name, set()).add(f"{prefix}{users[0]}" if len(users) == 1 and users[0] else "")
+            source = f"{prefix}{read.target}" if isinstance(read, fx.Node) and read.op == "call_module" else ""
+            sources.setdefault(name, set()).add(source)
+    return [
+        (layer, norm)
+        for layer, (norm, *others) in ((layer, sorted(found)) for layer, found in readers.items())
+        if norm and not others and sources[norm] == {layer}
+    ]
 
 
 def _fold_norms(model: nn.Module) -> list[str]:
     """Fold what can be; the names of the norms."""
     names = Counter(id(module) for _, module in model.named_modules(remove_duplicate=False))
     folded = []
-    for before, after in _pairs(model):
-        layer, norm = model.get_submodule(before), model.get_submodule(after)
+    found = [(b, a, model.get_submodule(b), model.get_submodule(a)) for b, a in _pairs(model)]
+    for before, after, layer, norm in found:
         plain = not any(_is_altered(module) or names[id(module)] > 1 for module in (layer, norm))
         if not plain or type(norm) not in BATCH_NORMS or cast(Any, norm).running_var is None:
             continue
@@ -216,7 +225,9 @@ def _fold_norms(model: nn.Module) -> list[str]:
         else:
             continue
         model.set_submodule(before, made)
-        rest = nn.Sequential(norm.drop, norm.act) if isinstance(norm, BatchNormAct2d) else nn.Identity()
+        rest = (
+            nn.Sequential(*(m for _, m in norm.named_children())) if isinstance(norm, BatchNormAct2d) else nn.Identity()
+        )
         model.set_submodule(after, rest)
         folded.append(after)
     return folded
@@ -249,7 +260,7 @@ def _why_kept(norm: nn.Module) -> str:
         return "it uses the batch's statistics"
     if _is_altered(norm):
         return "it has hooks or a forward of its own"
-    return "it reads a state, or what others read too, not one convolution alone"
+    return "it reads a state, or what others read too, or stands in an equation that is solved"
 
 
 def _seconds(model: nn.Module, images: Tensor) -> float:
