@@ -46,9 +46,9 @@ from stabzoo.study.spec import load_study
 from stabzoo.study.store.run_index import RunIndex
 from stabzoo.study.store.store import Store
 from stabzoo.training.checkpoint import Checkpoints, pack
+from stabzoo.training.kept.loading import load_finished
 from stabzoo.training.loop import Trainer
 from stabzoo.training.normalized import NormalizedModel
-from stabzoo.training.results import load_trained
 from stabzoo.training.session import Session
 from stabzoo.training.spec import Training, recipe
 
@@ -148,8 +148,8 @@ def training(content: bytes) -> None:
     """A recipe, and the job that a training has left in its folder."""
     path = written("recipe.yaml", content)
     refused(lambda: recipe(str(path), {}))
-    written("job.json", content)
-    assert refused(lambda: load_trained(scratch()))  # there are no weights
+    written("config.json", content)
+    assert refused(lambda: load_finished(scratch(), scratch()))  # there are no weights
 
 
 def coefficients(content: bytes) -> None:
@@ -181,7 +181,7 @@ def checkpoint(content: bytes) -> None:
     (folder / f"checkpoint-000000001-{digest}.safetensors").write_bytes(content)
     state, damaged = Checkpoints(folder).newest()
     assert state is None or not damaged
-    name = "weights.safetensors" if content[8:9] == b"{" else "weights.pt"
+    name = "model.safetensors" if content[8:9] == b"{" else "weights.pt"
     refused(lambda: read_weights(written(name, content)))
 
 

@@ -10,8 +10,10 @@ from __future__ import annotations
 
 import importlib
 import inspect
+import json
 import sys
 from collections.abc import Callable
+from pathlib import Path
 from types import ModuleType
 from typing import TYPE_CHECKING, Any
 
@@ -25,7 +27,7 @@ from stabzoo.registry.schema import MAX_WIDTH, ModelConfig
 if TYPE_CHECKING:
     from torch import nn
 
-__all__ = ["ENTRIES", "build_model", "refresh", "register_models", "why_not_built"]
+__all__ = ["ENTRIES", "PRETRAINED", "build_model", "refresh", "register_models", "why_not_built"]
 
 ENTRIES = ModuleType("stabzoo.zoo.stabzoo", "The entry functions of all models, and what timm looks for beside them.")
 """timm calls a module by the last part of its name: ``timm.list_models(module="stabzoo")``."""
@@ -33,13 +35,18 @@ ENTRIES = ModuleType("stabzoo.zoo.stabzoo", "The entry functions of all models, 
 ENTRIES.default_cfgs, ENTRIES.__all__ = {}, []  # type: ignore[attr-defined]
 sys.modules[ENTRIES.__name__] = ENTRIES
 
+PRETRAINED = Path(__file__).with_name("pretrained")
+"""Networks that come with their weights: folders NAME.TAG, as `stabzoo publish` writes them."""
+
 FROM_CONFIG = ("self", "scheme", "layers", "form", "bottleneck")  # arguments of the network that are not options
 FEATURES = ("features_only", "out_indices", "feature_cls", "pruned")  # keywords that timm's builder takes out itself
-CIFAR_MEAN, CIFAR_STD = (0.4914, 0.4822, 0.4465), (0.2023, 0.1994, 0.2010)
+CIFAR_MEAN, CIFAR_STD = (0.4914, 0.4822, 0.4465), (0.2470, 0.2435, 0.2616)
+"""Of CIFAR-10's training pixels, what an untrained model suggests.  The releases divide by (0.2023, 0.1994, 0.2010), a
+widespread slip; studies of published numbers follow them, and a trained network carries what it was trained with."""
 
 
 def pretrained_cfg(config: ModelConfig) -> dict[str, Any]:
-    """The data configuration that timm wants of a model; no weights are published.
+    """The data configuration that timm wants of a model without weights.
 
     As timm has it, a network of ``fixed_input_size`` is built for images of one size, ``img_size``.
     """
@@ -64,6 +71,16 @@ def pretrained_cfg(config: ModelConfig) -> dict[str, Any]:
     }
 
 
+def pretrained_cfgs(name: str) -> dict[str, dict[str, Any]]:
+    """The configurations of the weights that come with stabzoo for a model, by ``NAME.TAG``."""
+    found: dict[str, dict[str, Any]] = {}
+    for folder in sorted(PRETRAINED.glob(f"{name}.*")):
+        config = json.loads((folder / "config.json").read_text())
+        about = {"file": str(folder / "model.safetensors"), "label_names": config["label_names"]}
+        found[folder.name] = {**config["pretrained_cfg"], **about}
+    return found
+
+
 def build_model(name: str, config: ModelConfig, pretrained: bool = False, **kwargs: Any) -> nn.Module:
     """Build a model, as ``timm.create_model(name, ...)`` does.
 
@@ -80,7 +97,7 @@ def build_model(name: str, config: ModelConfig, pretrained: bool = False, **kwar
     """
     from timm.models import build_model_with_cfg
 
-    from stabzoo.networks.checkpoints import checkpoint_filter_fn
+    from stabzoo.networks.checkpoints import checkpoint_filter_fn, keep_constraints
     from stabzoo.networks.staged import FeatureGetter
 
     try:
@@ -112,7 +129,7 @@ def build_model(name: str, config: ModelConfig, pretrained: bool = False, **kwar
     shape = {"form": config.form, "bottleneck": config.block == "bottleneck"}
     given |= {key: value for key, value in shape.items() if key in arguments}
     where = f"{plugin}: model {name!r}{' with ' if kwargs else ''}{', '.join(kwargs)}"
-    return build_model_with_cfg(
+    model = build_model_with_cfg(
         _guarded(network, where),
         name,
         pretrained,
@@ -122,6 +139,9 @@ def build_model(name: str, config: ModelConfig, pretrained: bool = False, **kwar
         layers=config.layers,
         **given,
     )
+    if pretrained:
+        keep_constraints(getattr(model, "model", model))  # or in timm's wrapper for features
+    return model
 
 
 def _network(name: str, config: ModelConfig) -> tuple[type[nn.Module], list[str], Plugin]:
@@ -213,7 +233,9 @@ def register_models() -> None:
             del models[name]
             report(plugin, f"the model name {name!r} is taken by {owner}; this one is left out")
             continue
-        ENTRIES.default_cfgs.update(generate_default_cfgs({name: pretrained_cfg(config)}))
+        # the last is the default, by its star: a name without a tag is an untrained network, of its own configuration
+        cfgs: dict[str, Any] = {**pretrained_cfgs(name), f"{name}.*": pretrained_cfg(config)}
+        ENTRIES.default_cfgs.update(generate_default_cfgs(cfgs))
         function = entrypoint(name, config)
         setattr(ENTRIES, name, function)
         register_model(function)  # which appends the name to ENTRIES.__all__
@@ -224,10 +246,12 @@ def _unregister(name: str) -> None:
     """Remove a model that `register_models` has registered; timm has no function for it."""
     from timm.models import _registry
 
+    tagged = list(pretrained_cfgs(name))
     for table in ("entrypoints", "to_module", "default_cfgs", "pretrained_cfgs", "with_tags"):
-        getattr(_registry, f"_model_{table}").pop(name, None)
+        for key in (name, *tagged):
+            getattr(_registry, f"_model_{table}").pop(key, None)
     _registry._module_to_models["stabzoo"].discard(name)
-    _registry._model_has_pretrained.discard(name)
+    _registry._model_has_pretrained.difference_update((name, *tagged))
     ENTRIES.default_cfgs.pop(name, None)
     ENTRIES.__all__.remove(name)
     delattr(ENTRIES, name)

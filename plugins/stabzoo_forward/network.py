@@ -182,7 +182,15 @@ class StableResNet(StagedNetwork):
 
     def _register(self, name: str, constraint: Constraint) -> None:
         module, _, tensor = name.rpartition(".")
-        parametrizations.register_parametrization(self.get_submodule(module), tensor, Projected(constraint))
+        part = self.get_submodule(module)
+        parametrizations.register_parametrization(part, tensor, Projected(constraint))
+
+        def renamed(part: nn.Module, state: dict[str, Any], prefix: str, *_: Any) -> None:
+            """A checkpoint of plain weights: they satisfy the constraint, and are trained from there."""
+            if prefix + tensor in state and parametrizations.is_parametrized(part, tensor):
+                state[f"{prefix}parametrizations.{tensor}.original"] = state.pop(prefix + tensor)
+
+        part.register_load_state_dict_pre_hook(renamed)
 
     @torch.jit.ignore()
     def init_weights(self) -> None:

@@ -43,6 +43,9 @@ Examples:
   stabzoo train zerosnet20_opt --data digits
   stabzoo evaluate runs/zerosnet20_opt-digits-0
   stabzoo diagnose stable_resnet_s11_cert --folder runs/diagnosis
+  stabzoo predict runs/zerosnet20_opt-digits-0 photos --csv predictions.csv
+  stabzoo export runs/zerosnet20_opt-digits-0 --onnx digits.onnx
+  stabzoo publish runs/zerosnet20_opt-digits-0 --folder digits
 """
 
 app = App(
@@ -56,6 +59,11 @@ app = App(
     print_error=False,
     suppress_keyboard_interrupt=False,
     result_action="return_value",
+)
+
+
+app.register_install_completion_command(
+    help="Install completion for the shell (bash, zsh, fish), in its start-up file too.", help_epilogue=""
 )
 
 
@@ -373,3 +381,68 @@ def diagnose(
         folder=folder,
         as_json=as_json,
     )
+
+
+Trained = Annotated[Path, option("The folder of a finished training, of a study's run, or what was published of one.")]
+
+
+@app.command(help_epilogue="")
+def predict(
+    run: Trained,
+    images: Annotated[Path, option("A folder of images; where its folders are classes of the network, their worth.")],
+    /,
+    *,
+    csv: Annotated[Path | None, option("Also write a line an image: the probability of each class.")] = None,
+    device: Device = "cpu",
+    as_json: Json = False,
+) -> None:
+    """Predict the classes of images, made ready as they were in the training; no data set is needed.
+
+    With folders by the names of classes: what is right, class by class, and what was taken for what.
+
+    Example: stabzoo predict runs/zerosnet20_opt-digits-0 photos --csv predictions.csv
+    """
+    from stabzoo.cli.deploy.predict import predict_folder
+
+    predict_folder(run, images, csv=csv, device=device, as_json=as_json)
+
+
+@app.command(help_epilogue="")
+def export(
+    run: Trained,
+    /,
+    *,
+    onnx: Annotated[Path | None, option("A file for ONNX runtimes; pip install 'stabzoo[onnx]'.")] = None,
+    torch_export: Annotated[Path | None, option("A program for torch.export.load, .pt2.")] = None,
+) -> None:
+    """Write a network as a file for other runtimes, compared with the network on random images.
+
+    It takes pixels in [0, 1], in batches of any size. Of an implicit network the iterations are fixed, which is said.
+
+    Example: stabzoo export runs/zerosnet20_opt-digits-0 --onnx digits.onnx --torch-export digits.pt2
+    """
+    from stabzoo.cli.deploy.export import export_trained
+
+    export_trained(run, onnx=onnx, torch_export=torch_export)
+
+
+@app.command(help_epilogue="")
+def publish(
+    run: Trained,
+    repository: Annotated[str | None, option("On the Hugging Face hub, OWNER/NAME; without one, only the folder.")] = (
+        None
+    ),
+    /,
+    *,
+    folder: Annotated[Path | None, option("Where the repository is also written, a folder that is not there.")] = None,
+    private: Annotated[bool, option("Make the repository private.")] = False,
+) -> None:
+    """Publish a trained network: weights, config.json and a model card, as timm.create_model opens them.
+
+    It is then timm.create_model("hf-hub:OWNER/NAME", pretrained=True), or "local-dir:FOLDER" of the folder.
+
+    Example: stabzoo publish runs/zerosnet20_opt-digits-0 me/zerosnet20-digits
+    """
+    from stabzoo.cli.deploy.publish import publish_trained
+
+    publish_trained(run, repository, folder=folder, private=private)

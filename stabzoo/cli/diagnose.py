@@ -25,7 +25,9 @@ from stabzoo.diagnostics.report.summary import summary
 from stabzoo.errors import ConfigError
 from stabzoo.files import write_atomically
 from stabzoo.terminal import Bar, new_console, say
-from stabzoo.training.networks import JOB, load_finished, load_model, own_size
+from stabzoo.training.kept.description import CONFIG
+from stabzoo.training.kept.loading import load_finished
+from stabzoo.training.networks import load_model, own_size
 from stabzoo.training.process import this_process
 
 __all__ = ["Asked", "diagnose_model"]
@@ -112,8 +114,8 @@ def _trained(asked: Asked) -> _Subject:
     }
     if named := [option for option, value in given.items() if value]:
         raise ConfigError(
-            f"{', '.join(named)}: {asked.name} is the folder of a training, whose {JOB} says which model it is, with "
-            "which arguments, weights and data; leave it out, or name the model instead of the folder"
+            f"{', '.join(named)}: {asked.name} is the folder of a training, whose {CONFIG} says which model it is, "
+            "with which arguments, weights and data; leave it out, or name the model instead of the folder"
         )
     trained = load_finished(Path(asked.name), asked.root)
     data = load_labelled_images(trained.job.data, asked.root, asked.images)

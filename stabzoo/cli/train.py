@@ -8,12 +8,15 @@ from pathlib import Path
 import torch
 
 from stabzoo.cli.arguments.datasets import dataset_of, recipe_of, short_name
+from stabzoo.cli.arguments.folders import look
 from stabzoo.cli.arguments.settings import parse_arguments, parse_settings
 from stabzoo.cli.console import output
 from stabzoo.config import file_name, validate
 from stabzoo.data.loading import fetch
 from stabzoo.data.manifest import manifest
+from stabzoo.data.spec import Folder
 from stabzoo.errors import ConfigError
+from stabzoo.terminal import say
 from stabzoo.training.job import train_job
 from stabzoo.training.process import processor, this_process, workers_of
 from stabzoo.training.spec import Job, Training, recipe, settings_of, software, sources
@@ -50,11 +53,22 @@ def train_model(
         raise ConfigError(f"checkpoint-steps: expected at least 1, got {checkpoint_steps}")
     images = dataset_of(data, size, verified=verified)
     given = parse_settings(settings, Training)
-    training = recipe(chosen, given) if chosen else recipe(recipe_of(images), settings_of(name) | given)
+    looked = None
+    if isinstance(images, Folder) and Path(data).is_dir():
+        looked = look(images, root, device, sized=size is not None)
+        images = looked.data
+    if chosen:
+        training = recipe(chosen, given)
+    elif looked:
+        training = recipe(looked.recipe, looked.settings | settings_of(name) | given)
+    else:
+        training = recipe(recipe_of(images), settings_of(name) | given)
     args = parse_arguments(arguments)
     if download:
         fetch(images, root)
     process = this_process(device)
+    if looked and process.rank == 0:
+        say(output(), looked.chosen(training, chosen or looked.recipe))
     if threads is None:
         threads = (
             max(1, (os.cpu_count() or 1) // process.world) if process.device.type == "cpu" else torch.get_num_threads()
@@ -83,7 +97,7 @@ def train_model(
             tracker.close()
         process.leave()
     if process.rank == 0:
-        output().print(folder / "weights.safetensors")
+        output().print(folder / "model.safetensors")
     if trained.diverged:
         output().print("The loss was not finite: the training diverged.", style="yellow")
     return int(trained.diverged)

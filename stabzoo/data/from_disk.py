@@ -19,6 +19,7 @@ from typing import Any, Protocol
 import numpy as np
 import torch
 from PIL import Image
+from sklearn.model_selection import train_test_split
 from torch import Tensor
 from torch.utils.data import DataLoader, Dataset
 from torchvision.transforms import InterpolationMode
@@ -111,6 +112,7 @@ class DiskDataset(ImageDataset):
     mean: Tensor
     std: Tensor
     workers: int
+    names: tuple[str, ...] = ()
 
     @property
     def shape(self) -> tuple[int, int, int]:
@@ -251,13 +253,16 @@ def open_folder(data: Folder, root: Path, workers: int) -> DiskDataset:
     """
     path = root / data.path
     classes = _classes(path / data.train, path)
+    if data.test_share is not None:
+        train, test = _split(_files(path / data.train, classes), data.test_share, data.split_seed, path)
+        return _from_disk(data, train, test, len(classes), workers, classes)
     tested = _classes(path / data.test, path)
     if tested != classes:
         odd = sorted(set(classes) ^ set(tested))[0]
         has, has_not = (data.train, data.test) if odd in classes else (data.test, data.train)
         raise ConfigError(f"{path}: expected the same classes in both, but {odd!r} is in {has} and not in {has_not}")
     train, test = (_files(path / part, classes) for part in (data.train, data.test))
-    return _from_disk(data, train, test, len(classes), workers)
+    return _from_disk(data, train, test, len(classes), workers, classes)
 
 
 def _classes(folder: Path, path: Path) -> list[str]:
@@ -288,6 +293,19 @@ def _files(folder: Path, classes: list[str]) -> _Files:
     return _Files(entries)
 
 
+def _split(files: _Files, share: float, seed: int, path: Path) -> tuple[_Files, _Files]:
+    """Images for training, and the share that is held out, stratified by class; both in the order of the files."""
+    labels = [label for _, label in files.entries]
+    try:
+        parts = train_test_split(range(len(labels)), test_size=share, random_state=seed, stratify=labels)
+    except ValueError as error:  # a class with one image, or fewer images held out than classes
+        raise ConfigError(
+            f"{path}: test_share: {share:g} of {len(labels)} images cannot be held out: {error}"
+        ) from None
+    train, test = (_Files([files.entries[i] for i in sorted(part)]) for part in parts)
+    return train, test
+
+
 def open_timm(data: Timm, root: Path, workers: int) -> DiskDataset:
     """Open both splits of a data set of timm's factory.
 
@@ -295,13 +313,16 @@ def open_timm(data: Timm, root: Path, workers: int) -> DiskDataset:
         ConfigError: it is a stream, timm cannot open it, or it does not tell its number of classes.
     """
     train, test = (_timm_split(data, root, split, download=False) for split in (data.train, data.test))
-    classes = _count(data, train, test)
-    return _from_disk(data, _TimmSamples(train, data.title), _TimmSamples(test, data.title), classes, workers)
+    classes, names = _count(data, train, test), _classes_told(getattr(train, "reader", train))
+    samples = _TimmSamples(train, data.title), _TimmSamples(test, data.title)
+    return _from_disk(data, *samples, classes, workers, names if len(names) == classes else ())
 
 
-def _from_disk(data: ReadFromDisk, train: Samples, test: Samples, classes: int, workers: int) -> DiskDataset:
+def _from_disk(
+    data: ReadFromDisk, train: Samples, test: Samples, classes: int, workers: int, names: Sequence[str]
+) -> DiskDataset:
     mean, std = (torch.tensor(constants).view(3, 1, 1) for constants in (data.mean, data.std))
-    return DiskDataset(data, train, test, classes, mean, std, workers)
+    return DiskDataset(data, train, test, classes, mean, std, workers, tuple(names))
 
 
 def fetch_timm(data: Timm, root: Path) -> None:

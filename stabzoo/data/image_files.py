@@ -10,7 +10,7 @@ from typing import IO, Any
 
 from PIL import Image
 
-__all__ = ["EXTENSIONS", "decode", "files_of_classes", "folders_below", "links_in_a_circle"]
+__all__ = ["EXTENSIONS", "decode", "files_of_classes", "folders_below", "links_in_a_circle", "pixels_of"]
 
 EXTENSIONS = (".jpg", ".jpeg", ".png", ".ppm", ".bmp", ".pgm", ".tif", ".tiff", ".webp")  # torchvision's
 FORMATS = ("JPEG", "PNG", "PPM", "BMP", "TIFF", "WEBP")
@@ -28,6 +28,14 @@ def decode(file: IO[bytes]) -> Image.Image:
         warnings.simplefilter("error", Image.DecompressionBombWarning)
         with Image.open(file, formats=FORMATS) as image:
             return image.convert("RGB")
+
+
+def pixels_of(file: IO[bytes]) -> tuple[int, int]:
+    """Width and height of the image in ``file``, from its head; it raises what `decode` does."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("error", Image.DecompressionBombWarning)
+        with Image.open(file, formats=FORMATS) as image:
+            return image.size
 
 
 def files_of_classes(folder: Path, classes: Sequence[str]) -> list[tuple[str, int]]:

@@ -26,12 +26,14 @@ class ImageDataset(ABC):
         classes: Their number.
         mean, std: (C, 1, 1) float32, on the scale [0, 1], or a mean image (C, H, W); they normalise both parts.
         corrupted: The folder of the test images' corrupted copies, as CIFAR-10-C has them; None where there are none.
+        names: Those of the classes, in the order of the labels; empty where they are not known.
     """
 
     classes: int
     mean: Tensor
     std: Tensor
     corrupted: Path | None = None
+    names: tuple[str, ...] = ()
 
     @property
     @abstractmethod
@@ -84,6 +86,7 @@ class InMemoryDataset(ImageDataset):
     mean: Tensor
     std: Tensor
     corrupted: Path | None = None
+    names: tuple[str, ...] = ()
 
     @property
     def shape(self) -> tuple[int, int, int]:

@@ -24,6 +24,12 @@ __all__ = ["DATA_FOLDER", "ImageDataset", "fetch", "load_images"]
 DATA_FOLDER = Path("data")
 """Where data sets are looked for, unless it is said otherwise."""
 
+NAMES = {
+    "mnist": tuple("0123456789"),
+    "cifar10": ("airplane", "automobile", "bird", "cat", "deer", "dog", "frog", "horse", "ship", "truck"),
+}
+"""Of the classes, by data set."""
+
 
 def fetch(data: Data, root: Path = DATA_FOLDER) -> None:
     """Download what ``data`` needs into ``root``, where it is not there already.
@@ -78,6 +84,7 @@ def _digits(size: int, test_images: int, split_seed: int) -> InMemoryDataset:
         classes=10,
         mean=pixels[train].mean().view(1, 1, 1),
         std=pixels[train].std().view(1, 1, 1),
+        names=tuple("0123456789"),
     )
 
 
@@ -95,7 +102,10 @@ def _archived(data: Archived, root: Path) -> InMemoryDataset:
             load_cifar(root, classes, train=part, verified=verified) for part in (True, False)
         )
     mean, std = _normalization(train, data.normalization)
-    return InMemoryDataset(train, train_labels, to_unit_interval(test), test_labels, classes, mean, std, corrupted)
+    names = NAMES.get(name, ())
+    return InMemoryDataset(
+        train, train_labels, to_unit_interval(test), test_labels, classes, mean, std, corrupted, names
+    )
 
 
 def _normalization(images: Tensor, how: str | Constants) -> tuple[Tensor, Tensor]:

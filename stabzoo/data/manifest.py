@@ -27,7 +27,8 @@ def manifest(data: Data, root: Path) -> str | None:
     files: Callable[[Path], Iterator[Path]]
     match data:
         case Folder():
-            folders, files = [root / data.path / data.train, root / data.path / data.test], _images_of_classes
+            parts = [data.train] if data.test_share is not None else [data.train, data.test]
+            folders, files = [root / data.path / part for part in parts], _images_of_classes
         case Timm(dataset=""):
             folders, files = [root / data.path], _images
         case Archived(verified=False):

@@ -98,13 +98,17 @@ class ReadFromDisk(Strict):
 class Folder(ReadFromDisk):
     """ImageNet, or any folder with a folder of images a class: PATH/``train``/CLASS/* and PATH/``test``/CLASS/*.
 
-    ``path`` is below the folder that holds all data sets, unless it is absolute.
+    ``path`` is below the folder that holds all data sets, unless it is absolute.  With ``test_share`` there is one
+    folder, PATH/``train``/CLASS/*: that share of its images, of each class as many as of the others and drawn with
+    ``split_seed``, is held out for tests.
     """
 
     name: Literal["folder"]
     path: Annotated[str, Field(min_length=1)]
     train: Annotated[str, Field(min_length=1)] = "train"
     test: Annotated[str, Field(min_length=1)] = "val"
+    test_share: Annotated[float, Field(gt=0, lt=1)] | None = None
+    split_seed: Seed = 0
 
     @property
     def title(self) -> str:

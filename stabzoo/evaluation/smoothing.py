@@ -73,7 +73,7 @@ def lower_limit(successes: int, trials: int, alpha: float) -> float:
     """Clopper and Pearson's: the true probability is below it with probability at most ``alpha``; rounded down.
 
     >>> round(lower_limit(990, 1000, 0.001), 4)
-    0.9768
+    0.976
     """
     if not successes:
         return 0.0

@@ -9,13 +9,13 @@ from pathlib import Path
 from pickle import UnpicklingError
 from typing import Any
 
-from torch import Tensor, nn, strided
+from torch import Tensor, nn, no_grad, strided
 
 from stabzoo.errors import ConfigError
 from stabzoo.files import open_regular
 from stabzoo.registry.guard import failure_text
 
-__all__ = ["checkpoint_filter_fn", "fit_weights", "read_weights"]
+__all__ = ["checkpoint_filter_fn", "fit_weights", "keep_constraints", "read_weights"]
 
 ENTRY = {"x": "0", "l": "1", "ll": "2"}  # the releases' y_n, y_{n-1}, y_{n-2}
 PROJECTION = {"0": "norm", "2": "conv"}  # BN-ReLU-conv
@@ -73,12 +73,30 @@ def _rename(key: str, layers: list[int], names: set[str]) -> str | None:
     return key
 
 
+ORIGINAL = re.compile(
+    r"(.+)\.parametrizations\.(\w+)\.original"
+)  # torch's name of what a parametrization computes with
+
+
+def _as_weights(state: dict[str, Any], model: nn.Module) -> dict[str, Any]:
+    """Call what the parametrizations of the network's constraints compute with by the names of the weights."""
+    constrained = getattr(model, "constraints", dict)()
+
+    def name(key: str) -> str:
+        found = ORIGINAL.fullmatch(key)
+        weight = f"{found[1]}.{found[2]}" if found else key
+        return weight if weight in constrained else key
+
+    return {name(key): value for key, value in state.items()}
+
+
 def checkpoint_filter_fn(state_dict: dict[str, Any], model: nn.Module) -> dict[str, Tensor]:
     """Rename a checkpoint of a reference release (ZeroSNet, LM-ResNet) to this network's parameters.
 
     Parameters that the releases create but never use (``bn1`` and ``downsample1`` of basic-block networks,
     ``downsample22`` and ``downsample32``, coefficients of the start-up steps) are dropped.  A checkpoint of this
-    network is returned as it is; a name that is not known is kept, so that loading reports it.
+    network is returned as it is, but that a weight which was trained under the parametrization of its constraint is
+    called by the weight's own name; a name that is not known is kept, so that loading reports it.
 
     Args:
         state_dict: The checkpoint, or a dict that holds it under ``"state_dict"`` or ``"model"``.
@@ -92,12 +110,26 @@ def checkpoint_filter_fn(state_dict: dict[str, Any], model: nn.Module) -> dict[s
             state_dict = state_dict[key]
     named = _by_name(state_dict, "checkpoint")
     state_dict = {key.removeprefix("module."): value for key, value in named.items()}
+    state_dict = _as_weights(state_dict, model)
     if "stem.conv.weight" in state_dict:
         return state_dict
     names = set(model.state_dict())
     layers = [len(stage.blocks) for stage in model.stages]  # type: ignore[union-attr]  # pyright: ignore
     renamed = ((_rename(key, layers, names), value) for key, value in state_dict.items())
     return {name: value for name, value in renamed if name is not None}
+
+
+@no_grad()
+def keep_constraints(model: nn.Module) -> None:
+    """Bring every weight to the nearest one that its constraint allows, where the network has constraints.
+
+    A checkpoint may need it: timm adapts a stem to other channels by sums, and what a parametrization trains is not
+    what it computes with.  A weight that the constraint allows stays, to the last bit.
+    """
+    parameters = dict(model.named_parameters())  # a weight that is parametrized is none, and projected when it is used
+    for name, constraint in getattr(model, "constraints", dict)().items():
+        if (weight := parameters.get(name)) is not None:
+            weight.copy_(constraint.project(weight))
 
 
 def read_weights(path: Path) -> dict[str, Any]:

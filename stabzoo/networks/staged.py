@@ -18,6 +18,7 @@ from stabzoo.discretization import Discretization, Shape
 from stabzoo.errors import ConfigError
 from stabzoo.implicit.step import ImplicitStep, solver_report
 from stabzoo.methods import OwnNetwork, OwnStep, method_of
+from stabzoo.networks.arguments import PlainArguments
 from stabzoo.networks.checkpoints import checkpoint_filter_fn
 from stabzoo.networks.reversible import advance, is_invertible
 
@@ -76,6 +77,8 @@ class StagedNetwork(nn.Module):
         device: Where the classifier's parameters are created.
         dtype: Their type.
     """
+
+    _model_args = PlainArguments()  # timm writes down there what it was told to create, and saves it as JSON
 
     def __init__(
         self,

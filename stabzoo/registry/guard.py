@@ -88,8 +88,10 @@ def _noted_interrupts() -> Iterator[None]:
         signal.default_int_handler(number, frame)
 
     in_main = threading.current_thread() is threading.main_thread()
-    if not in_main or signal.getsignal(signal.SIGINT) is not signal.default_int_handler:
-        _here.interrupted = None if in_main else False
+    handler = signal.getsignal(signal.SIGINT)
+    if not in_main or handler is not signal.default_int_handler:
+        raises_none = not in_main or handler in (signal.SIG_IGN, signal.SIG_DFL)  # as of a job in the background
+        _here.interrupted = False if raises_none else None
         yield
         return
     _here.interrupted = False

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+from collections.abc import Collection
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
@@ -26,10 +27,10 @@ from stabzoo.data.spec import Data, check_augmentation
 from stabzoo.errors import ConfigError, PluginError
 from stabzoo.evaluation.kinds import RECORDED, Evaluations
 from stabzoo.evaluation.spec import Structured
-from stabzoo.registry.catalogue import STUDIES, catalogue
+from stabzoo.registry.catalogue import STUDIES, catalogue, unknown_name
 from stabzoo.registry.discovery import Plugin
 from stabzoo.study.measures import Diagnostic
-from stabzoo.training.spec import Job, Training, software, sources
+from stabzoo.training.spec import OF_TIMM, Job, Training, software, sources
 
 __all__ = [
     "Network",
@@ -38,6 +39,7 @@ __all__ = [
     "Scale",
     "Study",
     "all_studies",
+    "check_models",
     "load_study",
     "owner_of",
     "shipped_studies",
@@ -161,10 +163,12 @@ FULL = "full"
 class Study(Strict):
     """A question put to a set of networks, trained alike unless one says otherwise; ``name`` is by default the file's.
 
-    ``scales`` are smaller forms of it, by name; `at` gives one of them, and ``scale`` says which one this is.
+    ``scales`` are smaller forms of it, by name; `at` gives one of them, and ``scale`` says which one this is.  ``file``
+    is that of a study of one's own, by which commands find it; nothing of its numbers depends on it.
     """
 
     name: FileName
+    file: str = Field(default="", exclude=True, repr=False)
     scale: str = FULL
     title: str
     description: str
@@ -335,6 +339,24 @@ def study_problems(of: Plugin | None = None) -> list[str]:
     return problems
 
 
+def check_models(study: Study, labels: Collection[str] | None = None) -> None:
+    """Make sure that the models of a study, or of those of its networks that have these ``labels``, exist.
+
+    Raises:
+        ConfigError: with the first that does not, and the closest names that do.
+    """
+    ours = catalogue().models
+    for position, network in enumerate(study.networks):
+        name = network.model
+        if name in ours or OF_TIMM.match(name) or (labels is not None and network.label not in labels):
+            continue
+        import timm  # slow, and needed for names that are not stabzoo's only
+
+        if not timm.is_model(name):
+            error = unknown_name("model", name, [*ours, *timm.list_models()])
+            raise ConfigError(f"{study.name}: networks.{position} ({network.label}): {error}")
+
+
 def load_study(name_or_path: str | Path, scale: str = FULL, *, recorded: bool = False) -> Study:
     """Read a study by its name, of stabzoo or a plugin, or any other by the path of its YAML file, at a scale of it.
 
@@ -356,5 +378,5 @@ def load_study(name_or_path: str | Path, scale: str = FULL, *, recorded: bool = 
         )
     own = name if name in all_studies() else path.stem
     source = f"{catalogue().studies[name][0]}: {path}" if owner_of(name) else str(path)
-    content = {"name": own, **load_yaml(path)}
+    content = {"name": own, **load_yaml(path), "file": "" if name in all_studies() else name}
     return validate(Study, content, source, RECORDED if recorded else None).at(scale)

@@ -20,8 +20,10 @@ from stabzoo.evaluation.accuracy import iter_logits, num_correct
 from stabzoo.files import exclusive, write_atomically
 from stabzoo.implicit.step import solver_report
 from stabzoo.networks.steps import trained_coefficients
+from stabzoo.terminal import say
+from stabzoo.training.kept.description import CONFIG, keep
 from stabzoo.training.loop import Trained, Trainer
-from stabzoo.training.networks import JOB, keep_job, keep_weights, network_of
+from stabzoo.training.networks import network_of
 from stabzoo.training.process import Process
 from stabzoo.training.progress import TrainingProgress
 from stabzoo.training.session import Session
@@ -46,7 +48,7 @@ def train_job(
 ) -> Trained:
     """Train, or go on with, the network of ``job``; ``folder`` then has
 
-    ``job.json``, the ``checkpoint-*`` files, ``history.csv`` with a row an epoch, and ``weights.safetensors``, the
+    ``config.json``, the ``checkpoint-*`` files, ``history.csv`` with a row an epoch, and ``model.safetensors``, the
     weights to be used (averaged, if the training averages them), once it is finished.
 
     A checkpoint is written after every epoch, and every ``checkpoint_steps`` updates.  ``workers`` processes decode
@@ -77,11 +79,19 @@ def _train(
     images = load_images(job.data, root, workers)
     trainer = Trainer(network_of(job, images), images, job.training, job.seed, process)
     first = process.rank == 0
-    _same_job(job, folder, write=first)
+    if not _same_job(job, folder) and first:
+        keep(trainer.network, images, job, folder, weights=False)
     process.wait()
     session = _Session(trainer, folder, checkpoint_steps, trackers, writes=first)
     damaged = session.resume()
     steps = len(trainer.batches(0))
+    if first and job.training.batch_size > images.train_count:
+        say(
+            console,
+            f"warning: batch_size {job.training.batch_size} is more than the {images.train_count} images for training: "
+            "an epoch is one update; --set batch_size takes fewer",
+            style="yellow",
+        )
     with TrainingProgress(console, job, session.reports, images.train_count, steps, enabled=first) as shown:
         session.shown = shown
         shown.start(trainer.progress.steps, damaged)
@@ -92,7 +102,10 @@ def _train(
             shown.warn(session.troubles(), trainer.progress.epoch + 1)
     if first:
         _write_history(folder, trainer.progress.notes)
-        keep_weights(trainer.averaged, folder)
+        tops = [note["top1"] for note in trainer.progress.notes]
+        chosen = max if job.training.selection == "best-epoch" else (lambda found: found[-1])
+        measured = {"top1": chosen(tops), "test_images": images.test_count} if tops else None
+        keep(trainer.averaged, images, job, folder, measured)
     return trained
 
 
@@ -188,14 +201,15 @@ def _locked(folder: Path, process: Process) -> Iterator[None]:
         yield
 
 
-def _same_job(job: Job, folder: Path, *, write: bool) -> None:
-    path = folder / JOB
+def _same_job(job: Job, folder: Path) -> bool:
+    """Whether the folder already has this training; False where it has none."""
+    path = folder / CONFIG
     mine = job.model_dump(mode="json")
     if not path.exists():
-        if write:
-            keep_job(job, folder)
-        return
+        return False
     theirs = load_json(path)
+    for key in ("stabzoo", "job"):
+        theirs = theirs.get(key) if isinstance(theirs, dict) else None
     if not isinstance(theirs, dict):
         raise ConfigError(f"{path}: is damaged; use another --folder, or remove this one")
     for key in mine:
@@ -209,6 +223,7 @@ def _same_job(job: Job, folder: Path, *, write: bool) -> None:
             f"{folder} holds another training: {key} is {json.dumps(there)} there and {json.dumps(here)} here; "
             "use another --folder to start anew"
         )
+    return True
 
 
 def _write_history(folder: Path, notes: list[dict[str, Any]]) -> None:

@@ -1,50 +1,32 @@
-"""The networks that are trained: created from a seed, kept in a folder, and loaded from it."""
+"""The networks that are trained or measured: created from a seed, or by name with weights."""
 
 from __future__ import annotations
 
 import hashlib
-import json
-import re
 from collections.abc import Mapping
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, NamedTuple
 
 import timm
 import torch
-from safetensors import SafetensorError
-from safetensors.torch import load, save
 from torch import nn
 
-from stabzoo.config import load_json, validate
 from stabzoo.data.images import ImageDataset
-from stabzoo.data.loading import load_images
 from stabzoo.errors import ConfigError
-from stabzoo.files import open_regular, write_atomically
 from stabzoo.networks.checkpoints import checkpoint_filter_fn, fit_weights, read_weights
 from stabzoo.networks.staged import StagedNetwork
 from stabzoo.registry.catalogue import catalogue, unknown_name
 from stabzoo.training.normalized import NormalizedModel
-from stabzoo.training.spec import Job
+from stabzoo.training.spec import OF_TIMM, Job
 
 __all__ = [
-    "JOB",
-    "WEIGHTS",
-    "FinishedTraining",
     "arguments_for",
     "create",
-    "keep_job",
-    "keep_weights",
-    "load_finished",
     "load_model",
     "network_of",
     "own_size",
     "weights_sha256",
 ]
-
-OF_TIMM = re.compile("(hf[-_]hub|local-dir|modelscope|ms-hub):")  # what timm builds that is no name of a model
-JOB, WEIGHTS = "job.json", "weights.safetensors"
-"""What a training leaves in its folder, that of a study's run too: what it was, and the weights to be used."""
 
 
 def create(model: str, args: dict[str, Any], seed: int, images: ImageDataset) -> NormalizedModel:
@@ -66,8 +48,10 @@ def network_of(job: Job, images: ImageDataset) -> NormalizedModel:
     """The untrained network of ``job``.
 
     Raises:
-        ConfigError: it cannot be built.
+        ConfigError: there is no such model, or it cannot be built.
     """
+    if not timm.is_model(job.model) and not OF_TIMM.match(job.model):
+        raise unknown_name("model", job.model, timm.list_models())
     try:
         return create(job.model, job.args, job.seed, images)
     except Exception as error:  # whatever a model of anyone raises about its arguments
@@ -80,54 +64,6 @@ def weights_sha256(network: NormalizedModel) -> str:
     for name, value in network.network.state_dict().items():
         digest.update(name.encode() + b"\0" + value.cpu().contiguous().numpy().tobytes())
     return digest.hexdigest()
-
-
-def keep_job(job: Job, folder: Path) -> None:
-    """Write down what a training is, in the folder that it has."""
-    write_atomically(folder / JOB, json.dumps(job.model_dump(mode="json"), indent=1).encode() + b"\n")
-
-
-def keep_weights(network: NormalizedModel, folder: Path) -> None:
-    """Write the weights of a training that has finished into its folder."""
-    weights = {name: tensor.cpu().contiguous() for name, tensor in network.network.state_dict().items()}
-    write_atomically(folder / WEIGHTS, save(weights))
-
-
-@dataclass(frozen=True)
-class FinishedTraining:
-    """What a finished training has left: what it was, its images, and its network as trained, in evaluation mode."""
-
-    job: Job
-    images: ImageDataset
-    network: NormalizedModel
-
-
-def load_finished(folder: Path, root: Path, workers: int = 0) -> FinishedTraining:
-    """Open the folder of a training that has finished: of ``stabzoo train``, or of a run of a study.
-
-    Nothing of it need be said again: model, arguments, images and their normalisation are written there.  Data sets
-    lie below ``root``; ``workers`` processes decode images that are not in memory.
-
-    Raises:
-        ConfigError: it has left nothing, or its files are damaged, do not fit, or name data that are not here.
-    """
-    try:
-        job = validate(Job, load_json(folder / JOB), str(folder / JOB))
-        with open_regular(folder / WEIGHTS) as file:
-            content = file.read()
-    except OSError as error:
-        raise ConfigError(
-            f"{error.filename}: cannot be read ({error.strerror or error}); expected the folder of a training that has "
-            "finished: of `stabzoo train`, or STORE/work/KEY of a study's run"
-        ) from None
-    try:
-        weights = load(content)
-    except (SafetensorError, KeyError, ValueError) as error:
-        raise ConfigError(f"{folder}: a file of this training is damaged ({error}); train it again") from None
-    images = load_images(job.data, root, workers)
-    network = network_of(job, images)
-    fit_weights(network.network, weights, str(folder / WEIGHTS), job.model)
-    return FinishedTraining(job, images, network.eval())
 
 
 class OwnSize(NamedTuple):

@@ -26,7 +26,7 @@ from stabzoo.evaluation.l2 import Abstentions, Certified, Smoothed, l2_level
 from stabzoo.evaluation.spec import RADII, Clean, Constant, Fgsm, Gaussian, Margin, Pgd, Uniform
 from stabzoo.metric import ACCURACY, Evaluation
 from stabzoo.training.checkpoint import Checkpoints
-from stabzoo.training.networks import load_finished
+from stabzoo.training.kept.loading import load_finished
 from stabzoo.training.normalized import NormalizedModel
 from stabzoo.training.spec import Job
 

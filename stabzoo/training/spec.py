@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator, Mapping
 from functools import cache
 from importlib.metadata import version
@@ -28,7 +29,7 @@ from stabzoo.registry.code import code_digest
 from stabzoo.registry.discovery import Plugin
 from stabzoo.registry.loading import scheme_of
 
-__all__ = ["Job", "Training", "difference", "recipe", "settings_of", "software", "sources"]
+__all__ = ["OF_TIMM", "Job", "Training", "difference", "recipe", "settings_of", "software", "sources"]
 
 
 Share: TypeAlias = Annotated[float, Field(gt=0, le=1)]
@@ -196,6 +197,9 @@ def _plugins_of(model: str) -> list[Plugin]:
 
 
 RECIPES = Path(__file__).parent / "recipes"
+
+OF_TIMM = re.compile("(hf[-_]hub|local-dir|modelscope|ms-hub):")
+"""The beginning of what timm builds that is no name of a model."""
 
 
 class Job(Strict):

@@ -16,6 +16,7 @@ from types import SimpleNamespace
 from typing import Any
 
 import pytest
+import timm
 import yaml
 
 import stabzoo.study
@@ -42,7 +43,7 @@ def done(tmp_path_factory: pytest.TempPathFactory, module_run: Any) -> Path:
         patch.chdir(folder)
         out = module_run("study --help")
         examples = [line.strip() for line in out.partition("Examples:")[2].splitlines() if line.strip()]
-        assert len(examples) == 7
+        assert len(examples) == 8
         for example in examples:
             module_run(example.removeprefix("stabzoo "))
     return folder
@@ -475,3 +476,33 @@ def test_a_damaged_run_is_said_to_be(run: Run, tmp_path: Path) -> None:
     says(damaged["reason"], damaged["key"], "damaged")
     says(run(f"study status quickstart --folder {tmp_path}").out, "damaged", damaged["key"])
     says(run(f"study report quickstart --folder {tmp_path}").out, "14 of 15", "1 of them damaged")
+
+
+def test_a_checkpoint_is_the_best_run(here: Path, run: Run, tmp_path: Path) -> None:
+    """A folder that timm opens, of the run with the highest top-1; wrong names are refused with what there is."""
+    folder = here / "runs" / "root-scan-smoke-r = 0"
+    model = timm.create_model(f"local-dir:{folder}", pretrained=True).eval()
+    assert str(model.scheme.coefficients().alpha[0]) == "1"
+    study = load_study("root-scan", "smoke")
+    keys = [study.run(study.networks[0], seed).key for seed in study.seeds]
+    stored = {path.name: path for path in (here / "runs" / "work").iterdir()}
+    top1 = json.loads((folder / "config.json").read_text())["stabzoo"]["measured"]["top1"]
+    assert top1 == max(
+        json.loads((stored[key] / "config.json").read_text())["stabzoo"]["measured"]["top1"] for key in keys
+    )
+    refuses(run(f"study checkpoint root-scan 'r = 0' --scale smoke --to '{folder}'"), folder, "empty")
+    refuses(run(f"study checkpoint root-scan 'r = O' --scale smoke --to '{tmp_path / 'x'}'"), "r = O", "r = 0")
+    refuses(run(f"study checkpoint root-scan 'r = 0' --to '{tmp_path / 'x'}'"), "no run of r = 0")
+
+
+@pytest.mark.parametrize("command", ["show", "status", "run"])
+def test_models_that_do_not_exist(run: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, command: str) -> None:
+    """Are told before anything is done, with the names that were meant; those of timm exist."""
+    monkeypatch.chdir(tmp_path)
+    path = tmp_path / "own.yaml"
+    content = yaml.safe_load(QUICKSTART.read_text())
+    content["networks"] = [{"label": "theirs", "model": "resnet18"}, {"label": "ours", "model": "zerosnet20_optt"}]
+    content["scales"] = {}
+    content.pop("published", None)
+    path.write_text(yaml.safe_dump(content))
+    refuses(run(f"study {command} {path}"), "networks.1 (ours)", "zerosnet20_optt", "zerosnet20_opt")

@@ -120,13 +120,13 @@ TRAIN = (
 def test_a_training_of_a_folder_and_its_evaluation(run: Run, tmp_path: Path) -> None:
     """By the recipe of ImageNet; gap and calibration; noise, attacks; the number of processes changes no number."""
     data = write_folder(tmp_path / "colours")
-    line = f"{TRAIN} --data {data} --size 8 --set epochs=2"
+    line = f"{TRAIN} --data {data} --size 8 --recipe imagenet --set epochs=2"
     assert run(f"{line} --workers 2 --folder {tmp_path / 'a'}").status == 0
     done = run(f"{line} --workers 0 --folder {tmp_path / 'b'}")
     assert done.status == 0
-    for name in ("weights.safetensors", "history.csv"):
+    for name in ("model.safetensors", "history.csv"):
         assert (tmp_path / "a" / name).read_bytes() == (tmp_path / "b" / name).read_bytes()
-    job = json.loads((tmp_path / "a" / "job.json").read_text())
+    job = json.loads((tmp_path / "a" / "config.json").read_text())["stabzoo"]["job"]
     assert job["data"]["name"] == "folder"
     assert job["training"]["augmentation"] == "resized-crop-flip"
     asked = tmp_path / "asked.yaml"
@@ -161,7 +161,7 @@ def test_killed_while_others_read(run: Run, tmp_path: Path) -> None:
     )
     assert done.returncode == 0, done.stderr
     assert int(done.stdout.split("kills ")[1].split()[0]) >= 1
-    for name in ("weights.safetensors", "history.csv"):
+    for name in ("model.safetensors", "history.csv"):
         assert (tmp_path / "whole" / name).read_bytes() == (tmp_path / "killed" / name).read_bytes()
 
 
@@ -183,7 +183,7 @@ def test_what_cannot_be_read_is_named(run: Run, tmp_path: Path, name: str, damag
     assert result.status == 2
     says(result.err, data / name, "not an image", "remove it")
     assert "Traceback" not in result.err
-    assert not (tmp_path / "run" / "weights.safetensors").exists()
+    assert not (tmp_path / "run" / "model.safetensors").exists()
 
 
 def test_folders_that_do_not_fit_are_refused(tmp_path: Path) -> None:

@@ -218,7 +218,7 @@ def test_the_report_has_what_the_papers_have() -> None:
     assert json.dumps(content, allow_nan=False)
     assert [len(run["layers"]) for run in content["continuous_time"]] == [3, 2, 2]
     assert (len(content["answers"]), len(content["batch_norms"]), len(content["features"])) == (15, 16, 4)
-    assert page(found).count("data:image/png;base64,") == 5
+    assert page(found).count("data:image/png;base64,") == 6
     narrow = timm.create_model("preresnet20", in_chans=1, width=2).eval()
     found = diagnose(narrow, data(4), name="narrow", seconds=0.1)
     lemma = next(section for section in sections(found) if section.title.startswith("Bounds of a relative"))
@@ -232,12 +232,12 @@ def test_the_report_has_what_the_papers_have() -> None:
 def test_a_network_that_answers_nothing_says_so(run: Run, tmp_path: Path, weight: str, value: float, kind: str) -> None:
     """Of a diverged and of a dead network nothing is measured; the weight or the layer is named."""
     torch.manual_seed(0)
-    model = timm.create_model("stable_resnet_s11_cert", in_chans=1)
+    model = timm.create_model("stable_resnet_s11_cert", in_chans=1, img_size=8)
     with torch.no_grad():
         model.get_parameter(weight).fill_(value)
     torch.save(model.state_dict(), tmp_path / "dead.pt")
     result = run(
-        f"diagnose stable_resnet_s11_cert --images 4 --checkpoint {tmp_path / 'dead.pt'} --folder {tmp_path / 'report'}"
+        f"diagnose stable_resnet_s11_cert --size 8 --images 4 --checkpoint {tmp_path / 'dead.pt'} --folder {tmp_path / 'report'}"
     )
     assert (result.status, result.err) == (0, "")
     says(result.out, "answers nothing", kind, "stem.conv")

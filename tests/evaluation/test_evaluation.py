@@ -155,14 +155,14 @@ def test_finished_trainings_are_evaluated(run: Run, tmp_path: Path) -> None:
     assert run(f"{line} --set lr=0.2 --folder {tmp_path / 'other'}").status == 0
     for command, facts in (
         ("evaluate", ("evaluate", "folder", "training")),
-        (f"evaluate {tmp_path}", (tmp_path / "job.json", "No such file")),
+        (f"evaluate {tmp_path}", (tmp_path / "config.json", "No such file")),
         (f"evaluate {tmp_path / '0'} {tmp_path / 'other'}", (tmp_path / "other", "seed", "training")),
         (f"evaluate {tmp_path / '0'} --conditions {tmp_path / 'none.yaml'}", (tmp_path / "none.yaml", "No such file")),
     ):
         refused = run(command)
         assert refused.status == 2
         says(refused.err, *facts)
-    (tmp_path / "1" / "weights.safetensors").write_bytes(b"torn")
+    (tmp_path / "1" / "model.safetensors").write_bytes(b"torn")
     says(run(both).err, tmp_path / "1", "damaged")
 
 

@@ -65,7 +65,7 @@ STUDY: dict[str, Any] = {
     "evaluations": [{"kind": "clean"}, {"kind": "constant", "mu": 0.25}],
 }  # fmt: skip
 ENDING = (signal.SIGKILL, signal.SIGKILL, signal.SIGTERM, signal.SIGINT, signal.SIGHUP)
-WHOLE = "weights.safetensors", "history.csv"
+WHOLE = "model.safetensors", "history.csv"
 
 
 @dataclass

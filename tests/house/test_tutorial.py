@@ -84,7 +84,7 @@ def test_every_block_does_what_the_tutorial_says(tmp_path: Path) -> None:
     adams = reader.top / "stabzoo-adams"
     made = {path.name for path in (adams / "compare").iterdir()}
     assert {"results.json", "report.html"} <= made
-    assert list((adams / "runs").glob("adams20-*/weights.safetensors"))
+    assert list((adams / "runs").glob("adams20-*/model.safetensors"))
 
 
 def test_what_it_says_of_the_checks() -> None:

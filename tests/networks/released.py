@@ -16,9 +16,9 @@ import timm
 import torch
 
 import stabzoo
-from fixtures import ROOT
 from stabzoo.registry.catalogue import catalogue
 
+ROOT = Path(__file__).parents[2]
 FILE = Path(__file__).parent / "released.json"
 CHANGELOG = ROOT / "CHANGELOG.md"
 DEEPEST = 56  # whose logits are recorded; the blocks of deeper ones are the same

@@ -296,16 +296,21 @@ def test_an_archive_without_a_registry(install: Install, tmp_path: Path, monkeyp
 # interrupts
 
 
+@pytest.mark.parametrize("handler", [signal.default_int_handler, signal.SIG_IGN], ids=["foreground", "background"])
 @pytest.mark.parametrize(
     "code", ["raise KeyboardInterrupt", GOOD_CODE.replace("return [", "raise KeyboardInterrupt('x')\n        return [")]
 )
-def test_an_interrupt_of_the_plugins_own_is_its_failure(install: Install, run: Run, code: str) -> None:
-    """Nobody has pressed Ctrl-C."""
+def test_an_interrupt_of_the_plugins_own_is_its_failure(install: Install, run: Run, code: str, handler: Any) -> None:
+    """Nobody has pressed Ctrl-C, which a job that a shell has put into the background ignores."""
     install(code=code)
-    with raises(PluginError, PLUGIN, "KeyboardInterrupt"):
-        stabzoo.get_scheme("leapfrog")
-    refuses(run("show leapfrog"), PLUGIN, "KeyboardInterrupt")
-    assert signal.getsignal(signal.SIGINT) is signal.default_int_handler
+    before = signal.signal(signal.SIGINT, handler)
+    try:
+        with raises(PluginError, PLUGIN, "KeyboardInterrupt"):
+            stabzoo.get_scheme("leapfrog")
+        refuses(run("show leapfrog"), PLUGIN, "KeyboardInterrupt")
+        assert signal.getsignal(signal.SIGINT) is handler
+    finally:
+        signal.signal(signal.SIGINT, before)
     all_is_well()
 
 

@@ -14,7 +14,9 @@ from stabzoo.training.normalized import NormalizedModel
 def test_the_pixels_scale_is_a_factor() -> None:
     """1/std, the largest of the channels, and mean/std at every pixel."""
     torch.manual_seed(0)
-    network = timm.create_model("stable_resnet_s11_cert", width=2, img_size=4, num_classes=4).eval()
+    network = timm.create_model(
+        "stable_resnet_s11_cert", width=2, img_size=4, num_classes=4, global_pool="avg", downsampling="mean"
+    ).eval()
     mean, std = (torch.tensor(x).view(3, 1, 1) for x in ([0.5, 0.4, 0.3], [0.5, 0.25, 0.2]))
     model = NormalizedModel(network, SimpleNamespace(mean=mean, std=std)).eval()  # type: ignore[arg-type]
     bounds, inner = (forward_bounds(m, (3, 4, 4)) for m in (model, network))

@@ -87,7 +87,7 @@ def test_a_training_outlives_its_tracker(run: Run, tmp_path: Path, monkeypatch: 
     full, unreached = sorted(result.err.splitlines(), key=lambda line: "mlflow" in line)
     says(full, "tensorboard", "No space left on device")
     says(unreached, "mlflow", "no answer")
-    for name in ("weights.safetensors", "history.csv"):
+    for name in ("model.safetensors", "history.csv"):
         assert (tmp_path / "with" / name).read_bytes() == (tmp_path / "without" / name).read_bytes()
 
 

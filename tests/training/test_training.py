@@ -21,7 +21,7 @@ from torch import Tensor
 
 import stabzoo
 from fixtures.commands import Run
-from fixtures.messages import raises, says
+from fixtures.messages import raises, refuses, says
 from fixtures.processes import KILLED
 from stabzoo.config import validate
 from stabzoo.data.loading import load_images
@@ -75,6 +75,13 @@ def test_a_margin_is_taken_from_the_logit_of_the_class() -> None:
     assert hits == plain.losses(pixels, labels)[2]
 
 
+def test_a_model_that_does_not_exist(tmp_path: Path, run: Run) -> None:
+    """Is told with the names that were meant."""
+    refuses(
+        run(f"train zerosnet20_optt --folder {tmp_path / 'x'}"), "zerosnet20_optt", "did you mean", "zerosnet20_opt"
+    )
+
+
 def test_what_models_bring_is_a_recipe_of_any_data() -> None:
     """Every model's settings go with every shipped recipe, and a user's settings go over them."""
     shipped = [path.stem for path in RECIPES.glob("*.yaml")]
@@ -93,7 +100,10 @@ def test_a_model_is_trained_by_what_it_brings(run: Run, tmp_path: Path) -> None:
     line = "train cpl_resnet11 --arg width=2 --size 8 --set epochs=1 --set batch_size=600 --threads 1 --folder"
     assert run(f"{line} {tmp_path / 'own'}").status == 0
     assert run(f"{line} {tmp_path / 'chosen'} --recipe digits").status == 0
-    own, chosen = (json.loads((tmp_path / name / "job.json").read_text())["training"] for name in ("own", "chosen"))
+    own, chosen = (
+        json.loads((tmp_path / name / "config.json").read_text())["stabzoo"]["job"]["training"]
+        for name in ("own", "chosen")
+    )
     assert (own["optimizer"], own["margin"], own["logit_scale"]) == ("adamw", 0.25, 10)
     assert (chosen["optimizer"], chosen["margin"], chosen["logit_scale"]) == ("momentum", 0, 1)
 
@@ -385,9 +395,7 @@ def test_a_training_from_the_command_line(run: Run, tmp_path: Path) -> None:
     coefficients = [name for name in rows[0] if name.endswith("step.parameter")]
     assert len(coefficients) == 7  # the first two of nine blocks are Euler steps
     assert rows[0][coefficients[0]] != rows[1][coefficients[0]]
-    model = timm.create_model(
-        "zerosnet20_tra", width=4, in_chans=1, checkpoint_path=str(folder / "weights.safetensors")
-    )
+    model = timm.create_model("zerosnet20_tra", width=4, in_chans=1, checkpoint_path=str(folder / "model.safetensors"))
     assert float(model.get_parameter(coefficients[0]).detach()) == float(rows[1][coefficients[0]])
     before = (folder / "history.csv").read_bytes()
     again = run(COMMAND.format(folder=folder))
@@ -474,8 +482,8 @@ def test_another_training_is_not_continued(run: Run, tmp_path: Path) -> None:
         assert other_driver.stdout.readline() == b"locked\n"
         says(run(line).err, tmp_path, "another training", "using it")
         other_driver.communicate(b"end")
-    (tmp_path / "job.json").write_text("{")
-    says(run(line).err, tmp_path / "job.json", "damaged")
+    (tmp_path / "config.json").write_text("{")
+    says(run(line).err, tmp_path / "config.json", "damaged")
 
 
 @pytest.mark.slow
@@ -491,7 +499,7 @@ def test_killed_twenty_times(run: Run, tmp_path: Path) -> None:
     assert done.returncode == 0, done.stderr
     kills = int(done.stdout.split("kills ")[1].split()[0])
     assert kills >= 3, kills  # a fast machine may be done before the twentieth
-    for name in ("weights.safetensors", "history.csv"):
+    for name in ("model.safetensors", "history.csv"):
         assert (tmp_path / "whole" / name).read_bytes() == (tmp_path / "killed" / name).read_bytes()
     assert not list((tmp_path / "killed").glob(".*safetensors*"))
 
@@ -522,13 +530,13 @@ def test_two_processes_train_as_one(run: Run, tmp_path: Path) -> None:
     assert run(f"{TOGETHER} --folder {one}").status == 0
     in_two_processes(two)
     assert losses(two) == pytest.approx(losses(one), rel=1e-5)
-    whole = (two / "weights.safetensors").read_bytes()
+    whole = (two / "model.safetensors").read_bytes()
     newest, earlier = Checkpoints(two).files()
     assert earlier.name.split("-")[1] < newest.name.split("-")[1]
     newest.unlink()  # as if both had been killed before the last save
-    (two / "weights.safetensors").unlink()
+    (two / "model.safetensors").unlink()
     in_two_processes(two)
-    assert (two / "weights.safetensors").read_bytes() == whole
+    assert (two / "model.safetensors").read_bytes() == whole
 
 
 def test_an_evaluation_says_what_diverged(run: Run, tmp_path: Path) -> None:

@@ -261,7 +261,7 @@ def test_the_command_warns(run: Run, tmp_path: Path) -> None:
     assert (result.status, result.err) == (0, "")
     says(result.out, "warning: epoch", "dead", "stages.", "relu", "lower lr or logit_scale")
     assert result.out.count("warning") == 1
-    assert (tmp_path / "weights.safetensors").exists()
+    assert (tmp_path / "model.safetensors").exists()
 
 
 def test_the_command_tells_what_is_proved(run: Run, tmp_path: Path) -> None:

@@ -12,6 +12,9 @@ from stabzoo.errors import ConfigError
 __all__ = ["dataset_of", "recipe_of", "short_name"]
 
 ARCHIVED = ("cifar10", "cifar100", "mnist")
+HELD_OUT = ("val", "test", "validation", "valid")
+"""What a folder of test images beside ``train`` may be called; the first that is there."""
+
 FACTORY = ("torch/", "hfds/", "hfids/", "tfds/", "wds/")
 
 
@@ -24,8 +27,9 @@ def dataset_of(
 ) -> Data:
     """The data set that ``--data`` names: one by its name, a folder, one of timm's factory, or a .yaml file.
 
-    Images that have no size of their own are resized to ``size``, by default to the ``usual`` one of a model.  Where it
-    is ``only_tested`` a folder may also hold the folders of its classes itself, with no training images.
+    Images that have no size of their own are resized to ``size``, by default to the ``usual`` one of a model.  A folder
+    that holds the folders of its classes itself is split, a fifth held out by seed 0; where it is ``only_tested`` all
+    of its images are for tests.
 
     Raises:
         ConfigError: there is none of this name, or an option does not go with it.
@@ -44,12 +48,14 @@ def dataset_of(
         found = {**by_default, **load_yaml(Path(text)), **resized}
     elif Path(text).is_dir():
         found = {"name": "folder", "path": str(Path(text).absolute()), **by_default, **resized}
-        if only_tested and not Path(text, "train").is_dir():
-            found |= {"train": ".", "test": "."}
+        if Path(text, "train").is_dir():
+            found["test"] = next((name for name in HELD_OUT if Path(text, name).is_dir()), HELD_OUT[0])
+        else:
+            found |= {"train": ".", "test": "."} if only_tested else {"train": ".", "test_share": 0.2}
     else:
         raise ConfigError(
-            f"--data: expected digits, {', '.join(ARCHIVED)}, a folder with train/CLASS/* and val/CLASS/*, "
-            f"torch/NAME or hfds/NAME of timm's factory, or a .yaml file; got {text!r}"
+            f"--data: expected digits, {', '.join(ARCHIVED)}, a folder with train/CLASS/* and val/CLASS/*, or with "
+            f"CLASS/*, torch/NAME or hfds/NAME of timm's factory, or a .yaml file; got {text!r}"
         )
     return validate(_Chosen, {"data": found}, text).data
 

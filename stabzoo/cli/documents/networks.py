@@ -4,21 +4,30 @@ from __future__ import annotations
 
 from typing import Literal
 
-from pydantic import ConfigDict, JsonValue
+from pydantic import ConfigDict, Field, JsonValue
 
 from stabzoo.config import Strict
 
-__all__ = ["Diagnosed", "Evaluated", "Examined"]
+__all__ = ["Diagnosed", "Evaluated", "Examined", "Predicted"]
+
+
+class AboutNumber(Strict):
+    """How a number is known, the settings of its evaluation, and the test images' interval for one network."""
+
+    evidence: str
+    evaluation: dict[str, JsonValue]
+    interval: tuple[float, float] | None
 
 
 class Evaluated(Strict):
-    """Of ``stabzoo evaluate --json``: beside what diverged, of all that was measured, one number a network."""
+    """Of ``stabzoo evaluate --json``: of all that was measured one number per network, and what is known of these."""
 
     model_config = ConfigDict(extra="allow", json_schema_extra={"additionalProperties": {"type": "array"}})
     __pydantic_extra__: dict[str, list[float | None]]  # pyright: ignore[reportIncompatibleVariableOverride]
 
     diverged: list[bool]
     failures: tuple[str, ...] = ()
+    about: dict[str, AboutNumber] = Field(default_factory=dict)
 
 
 class Diagnosed(Strict):
@@ -32,10 +41,12 @@ class Diagnosed(Strict):
     images: int
     input_size: tuple[int, int, int]
     failure: dict[str, JsonValue] | None
+    answers_under_noise: dict[str, JsonValue] | None
     layer_norms: dict[str, JsonValue] | None
     forward_bounds: dict[str, JsonValue] | None
     continuous_time: list[dict[str, JsonValue]]
     attack: dict[str, JsonValue] | None
+    robustness: dict[str, JsonValue] | None
     conditioning: list[dict[str, JsonValue]]
     angles: dict[str, dict[str, JsonValue]]
     perturbation_growth: dict[str, JsonValue]
@@ -69,3 +80,18 @@ class Examined(Strict):
     environment: dict[str, str | int | None]
     plugins: list[ExaminedPlugin]
     problems: list[str]
+
+
+class Predicted(Strict):
+    """Of ``stabzoo predict --json``: of every image a class and probabilities, in the order of ``classes``.
+
+    ``labels`` are the classes whose folders the images lie in, and ``confusion`` counts by label and predicted class;
+    both are null where the folders are no classes.
+    """
+
+    classes: list[str]
+    images: list[str]
+    predicted: list[str]
+    probabilities: list[list[float]]
+    labels: list[str] | None
+    confusion: list[list[int]] | None

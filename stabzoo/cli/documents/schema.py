@@ -7,7 +7,7 @@ from typing import Any
 from pydantic import TypeAdapter
 
 from stabzoo.cli.console import output, print_json
-from stabzoo.cli.documents.networks import Diagnosed, Evaluated, Examined
+from stabzoo.cli.documents.networks import Diagnosed, Evaluated, Examined, Predicted
 from stabzoo.cli.documents.schemes import Analyzed, Checked, Listed, OnOscillator, Shown
 from stabzoo.cli.documents.studies import Differing, Results, ShownStudy, Statuses, Studies
 from stabzoo.registry.catalogue import unknown_name
@@ -22,6 +22,7 @@ DOCUMENTS: dict[str, Any] = {
     "evaluate": Evaluated,
     "list": Listed,
     "oscillator": list[OnOscillator],
+    "predict": Predicted,
     "results.json": Results,
     "show": Shown,
     "study diff": Differing,

@@ -205,6 +205,7 @@ class ShownModel(Strict):
     width: int | None
     parameters: dict[str, JsonValue]
     options: dict[str, JsonValue]
+    training: dict[str, JsonValue]
     growth: Exact | None
     growth_curve: list[float | None] | None
 

@@ -28,6 +28,7 @@ class MeasuredOf(Strict):
 
     evaluation: AnyEvaluation
     metric: Metric
+    evidence: str
     mean: float
     std: float | None
     interval: Interval

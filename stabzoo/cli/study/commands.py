@@ -7,7 +7,7 @@ from typing import Annotated, Literal
 
 from cyclopts import App
 
-from stabzoo.cli.arguments.options import Json, Root, option
+from stabzoo.cli.arguments.options import DataSet, Json, Root, Size, option
 
 STUDY_EXAMPLES = """Examples:
   stabzoo study list
@@ -17,6 +17,7 @@ STUDY_EXAMPLES = """Examples:
   stabzoo study report root-scan --scale smoke --keep results/root-scan
   stabzoo study diff root-scan@smoke quickstart@smoke
   stabzoo study export results.csv
+  stabzoo study checkpoint root-scan 'r = 0' --scale smoke
 """
 
 
@@ -180,3 +181,44 @@ def study_export(
     from stabzoo.cli.study.run import export_results
 
     export_results(path, name, folder)
+
+
+@study.command(name="checkpoint", help_epilogue="")
+def study_checkpoint(
+    name: Study,
+    label: Annotated[str, option("The label of one of its networks.")],
+    /,
+    *,
+    scale: Scale = "full",
+    folder: Results = None,
+    to: Annotated[Path | None, option("A new folder; by default NAME-LABEL in runs.")] = None,
+) -> None:
+    """Export a network of a study, of its runs the best: a folder that timm, predict, export and publish open.
+
+    The best is that of the highest top-1 on the test images, which is more than can be expected of other images.
+
+    Example: stabzoo study checkpoint root-scan 'r = 0' --scale smoke --to best
+    """
+    from stabzoo.cli.study.checkpoint import export_checkpoint
+
+    export_checkpoint(name, label, scale, folder=folder, to=to)
+
+
+@study.command(name="new", help_epilogue="")
+def study_new(
+    path: Annotated[Path, option("The .yaml file that is written; it must not be there.")],
+    /,
+    *,
+    data: DataSet = "digits",
+    size: Size = None,
+    root: Root = Path("data"),
+) -> None:
+    """Write a study of one's own, with comments: two networks on these images, to be changed.
+
+    A folder of images is looked at first, as `stabzoo train` does, and size, batch and epochs are chosen for it.
+
+    Example: stabzoo study new own.yaml --data photos
+    """
+    from stabzoo.cli.study.new import write_study
+
+    write_study(path, data, size, root)

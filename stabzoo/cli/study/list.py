@@ -14,7 +14,7 @@ from stabzoo.cli.study.phrases import count_runs, named_text, results_in, settin
 from stabzoo.errors import ConfigError, PluginError
 from stabzoo.registry.catalogue import catalogue
 from stabzoo.study.analysis.phrases import command_text, published_text
-from stabzoo.study.spec import FULL, Published, Study, all_studies, load_study, owner_of
+from stabzoo.study.spec import FULL, Published, Study, all_studies, check_models, load_study, owner_of
 from stabzoo.terminal import say
 
 __all__ = ["list_studies", "show_study"]
@@ -82,6 +82,7 @@ def _finished(counts: dict[str, tuple[int, int]]) -> str:
 def show_study(name: str, scale: str, *, as_json: bool) -> None:
     """Print all that a study says, and the keys of its runs."""
     study, owner = load_study(name, scale), owner_of(name)
+    check_models(study)
     keys = {(network.label, run.seed): run.key for network, run in study.runs()}
     if as_json:
         runs = [{"network": label, "seed": seed, "key": key} for (label, seed), key in keys.items()]

@@ -10,7 +10,7 @@ from rich.text import Text
 
 from stabzoo.cli.console import Cell, output, print_json, table
 from stabzoo.cli.study.phrases import results_in
-from stabzoo.study.spec import FULL, load_study
+from stabzoo.study.spec import FULL, check_models, load_study
 from stabzoo.study.store.run_index import RunIndex, RunState, State, StudyStatus
 from stabzoo.terminal import say
 
@@ -106,7 +106,10 @@ def _state_text(run: RunState) -> str:
 
 def statuses_of(index: RunIndex, name: str, scale: str | None) -> list[StudyStatus]:
     study = index.as_recorded(load_study(name, recorded=True))
-    if scale is not None:
-        return [index.status(study.at(scale))]
     done = [each for each in (FULL, *study.scales) if (study.name, each) in index.asked]
-    return [index.status(study.at(each)) for each in done or [FULL]]
+    scaled = [study.at(each) for each in ([scale] if scale is not None else done or [FULL])]
+    found = [index.status(each) for each in scaled]
+    finished = {run.label for status in found for run in status.runs if run.state == "finished"}
+    for each in scaled:  # what has finished is looked at without the plugin of its model too
+        check_models(each, [network.label for network in each.networks if network.label not in finished])
+    return found

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import shlex
 from collections.abc import Sequence
 from fractions import Fraction
 
@@ -39,7 +40,9 @@ INTERVALS = (
 
 def command_text(study: Study) -> str:
     """The command that does the study."""
-    return f"stabzoo study {study.name}" + ("" if study.scale == FULL else f" --scale {study.scale}")
+    return f"stabzoo study {shlex.quote(study.file or study.name)}" + (
+        "" if study.scale == FULL else f" --scale {study.scale}"
+    )
 
 
 def measured_text(row: Row, evaluation: Evaluation) -> str:

@@ -9,7 +9,7 @@ import torch
 from stabzoo.data.images import ImageDataset
 from stabzoo.errors import ConfigError
 from stabzoo.implicit.report import ConvergenceWarning
-from stabzoo.study.spec import Run, Study
+from stabzoo.study.spec import Run, Study, check_models
 from stabzoo.study.store.records import Coefficients
 from stabzoo.training.loop import optimizer_of
 from stabzoo.training.networks import create
@@ -29,6 +29,7 @@ def check_networks(study: Study, images: ImageDataset) -> None:
     Raises:
         ConfigError: naming the first entry that cannot be built, or what is missing, with the reason.
     """
+    check_models(study)
     for evaluation in study.evaluations:
         if not evaluation.plugin:  # what is wrong with a plugin's costs its own number
             evaluation.perturbation(images)

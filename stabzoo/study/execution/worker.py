@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from stabzoo.errors import PluginError
+from stabzoo.evaluation.spec import Clean
 from stabzoo.metric import Evaluation
 from stabzoo.study.measures import Diagnostic
 from stabzoo.study.spec import Run
@@ -66,8 +67,9 @@ def _execute(run: Run, wanted: EvaluationRequest, folder: RunFolder) -> Record:
     from stabzoo.implicit.report import ConvergenceWarning
     from stabzoo.study.execution.networks import build, coefficients_of
     from stabzoo.study.execution.session import RunSession
+    from stabzoo.training.kept.description import keep
     from stabzoo.training.loop import Trainer
-    from stabzoo.training.networks import keep_job, keep_weights, weights_sha256
+    from stabzoo.training.networks import weights_sha256
     from stabzoo.training.process import Process, processor
 
     if run.software and run.software != software():
@@ -89,11 +91,12 @@ def _execute(run: Run, wanted: EvaluationRequest, folder: RunFolder) -> Record:
     session = RunSession(trainer, observers, wanted.diagnostics, folder)
     session.resume()
     session.run()
-    keep_job(run.job(processor(run.device)), folder.path)
-    keep_weights(trainer.averaged, folder.path)
     started = time.perf_counter()
     network = trainer.averaged.eval()
     found = list(zip(wanted.evaluations, measure(network, images, wanted.evaluations), strict=True))
+    top1 = [float(value) for evaluation, value in found if isinstance(evaluation, Clean) and isinstance(value, float)]
+    measured = {"top1": top1[0], "test_images": images.test_count} if top1 else None
+    keep(network, images, run.job(processor(run.device)), folder.path, measured)
     diagnosed = [
         Diagnosed(diagnostic=diagnostic, result=observer.result(network, trainer.progress))
         for diagnostic, observer in zip(wanted.diagnostics, observers, strict=True)

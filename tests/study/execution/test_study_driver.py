@@ -178,7 +178,7 @@ def test_folder_holds_results_plot_and_page(done: Done):
     assert "plain &lt;b&gt;" in page
     assert "plain <b>" not in page
     assert result.report.sentence.replace("<", "&lt;") in page
-    for text in ("94.00±0.10", "Paper, Table 1", "Too small to mean anything.", "stabzoo study tiny"):
+    for text in ("94.00±0.10", "Paper, Table 1", "Too small to mean anything.", "tiny.yaml"):
         assert text in page
 
 

@@ -19,7 +19,8 @@ from stabzoo.study.measures import Angles, Constraints, Cost, Curve, Diagnostic,
 from stabzoo.study.spec import Run
 from stabzoo.study.store.records import Record
 from stabzoo.study.store.run_folder import Progress, RunFolder
-from stabzoo.training.networks import load_finished, weights_sha256
+from stabzoo.training.kept.loading import load_finished
+from stabzoo.training.networks import weights_sha256
 from stabzoo.training.spec import Training
 
 CLEAN = Clean(kind="clean")

@@ -1,0 +1,1 @@
+"""The commands that put a trained network to use."""
