@@ -379,6 +379,8 @@ class StabilityCard:
         """Henrici's sigma(zeta) / (zeta rho'(zeta)) at the roots of a zero-stable rho on the unit circle."""
         from stabzoo.stability.properties.waves import growth_parameters
 
+        if self.is_zero_stable is NOT_DECIDED:
+            return NOT_DECIDED
         return self._multistep(growth_parameters) if self.is_zero_stable else []
 
     def _multistep(self, decide: Callable[[LinearMultistep], Proved]) -> Proved | NotDecided:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import json
 from fractions import Fraction
 from typing import Any, ClassVar
 
@@ -242,5 +243,6 @@ def test_nothing_is_decided_where_neither_the_step_nor_the_scheme_states_it() ->
     """The network's card is that of an own network."""
     card = DiscretizedResNet(Partitioned(), (1, 1, 1), width=4).stability_card()
     assert isinstance(card.method, OwnNetwork)
+    assert json.loads(json.dumps(card.to_dict(), allow_nan=False))["growth_parameters"] == "not decided"
     assert (card.status, card.is_zero_stable, card.is_convergent) == ("not decided", NOT_DECIDED, NOT_DECIDED)
     assert "method()" in card.reason

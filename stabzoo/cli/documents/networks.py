@@ -67,6 +67,8 @@ class ExaminedPlugin(Strict):
     state: Literal["ok", "broken"]
     schemes: int
     branches: int
+    evaluations: int
+    studies: int
     models: int
     seconds: float
     building: float
