@@ -88,7 +88,7 @@ def test_a_registry_of_escape_sequences(install: Install, run: Run) -> None:
     """In every command that shows it; the text itself can be read."""
     install(registry=json.dumps(REGISTRY))
     stabzoo.refresh()
-    for line in ("show leapfrog", "show leapfrog20", "list leapfrog", "check", "show leapfrog --json"):
+    for line in ("show leapfrog", "show leapfrog20", "list leapfrog", "check leapfrog", "show leapfrog --json"):
         result = run(line)
         harmless(result.out + result.err)
     says(run("show leapfrog").out, r"\x1b]0;owned", r"\u202egnp.exe", "[bold]x[/bold]")
@@ -105,7 +105,7 @@ def test_a_registry_of_escape_sequences(install: Install, run: Run) -> None:
 def test_an_exception_of_escape_sequences(install: Install, run: Run, code: str) -> None:
     """Its text, its type's name, and names that are quoted."""
     install(code=code)
-    for line in ("show leapfrog", "list", "doctor", "check", "show leapfrog --traceback"):
+    for line in ("show leapfrog", "list", "doctor", "check leapfrog", "show leapfrog --traceback"):
         result = run(line)
         harmless(result.out + result.err)
     with pytest.raises(PluginError) as caught:
