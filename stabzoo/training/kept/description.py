@@ -15,7 +15,7 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
 
-from pydantic import BaseModel
+from pydantic import BaseModel, ConfigDict
 from safetensors.torch import save
 from timm.models._hub import save_config_for_hf
 
@@ -50,6 +50,8 @@ class Trained(BaseModel):
 
 class Description(BaseModel):
     """``config.json``: the entries of timm's layout, and those of stabzoo under ``stabzoo``."""
+
+    model_config = ConfigDict(protected_namespaces=())  # of older pydantic, which warns of "model_args"
 
     architecture: str
     num_classes: int
