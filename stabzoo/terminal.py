@@ -73,7 +73,8 @@ class Bar:
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, place: TracebackType | None
     ) -> None:
-        self._bar.stop()
+        if not self._bar.disable:  # older rich ends a bar with an empty line, also one that it has not shown
+            self._bar.stop()
 
 
 def numbers(
