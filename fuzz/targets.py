@@ -171,14 +171,20 @@ def coefficients(content: bytes) -> None:
     assert stabzoo.is_zero_stable(found[0].alpha) == stabzoo.card(found[0]).is_zero_stable
 
 
-def checkpoint(content: bytes) -> None:
-    """A checkpoint of a training, whose name has its digest, and one that is given by hand, in each of the formats."""
+def only_checkpoint(content: bytes) -> Path:
+    """A folder with one checkpoint of a training, under the name that its digest gives it."""
     folder = scratch() / "checkpoints"
     folder.mkdir(exist_ok=True)
     for old in folder.iterdir():
         old.unlink()
     digest = hashlib.sha256(content).hexdigest()[:16]
     (folder / f"checkpoint-000000001-{digest}.safetensors").write_bytes(content)
+    return folder
+
+
+def checkpoint(content: bytes) -> None:
+    """A checkpoint of a training, whose name has its digest, and one that is given by hand, in each of the formats."""
+    folder = only_checkpoint(content)
     state, damaged = Checkpoints(folder).newest()
     assert state is None or not damaged
     name = "model.safetensors" if content[8:9] == b"{" else "weights.pt"
@@ -205,12 +211,7 @@ def state(content: bytes) -> None:
     """A checkpoint with the right digest, whose JSON is anything; a training goes on from it, or says that it cannot."""
     packed = content.decode(errors="replace")
     whole_file = save(whole_state()[1], {"state": packed})
-    folder = scratch() / "checkpoints"
-    folder.mkdir(exist_ok=True)
-    for old in folder.iterdir():
-        old.unlink()
-    digest = hashlib.sha256(whole_file).hexdigest()[:16]
-    (folder / f"checkpoint-000000001-{digest}.safetensors").write_bytes(whole_file)
+    folder = only_checkpoint(whole_file)
 
     def resume() -> None:
         Session(trainer(), folder).resume()

@@ -6,7 +6,6 @@ import os
 import platform
 import time
 import warnings
-from dataclasses import asdict, dataclass
 from importlib import import_module
 from importlib.metadata import PackageNotFoundError, version
 from typing import Any
@@ -15,6 +14,7 @@ from rich.text import Text
 
 from stabzoo.claims import ModelReport, branch_problems, model_problems, on_trial
 from stabzoo.cli.console import complain, output, print_json, show_traceback, table
+from stabzoo.cli.documents.networks import ExaminedPlugin
 from stabzoo.errors import PluginError, PluginWarning
 from stabzoo.registry.catalogue import catalogue
 from stabzoo.registry.discovery import Plugin
@@ -24,30 +24,6 @@ __all__ = ["examine"]
 
 PACKAGES = ("stabzoo", "torch", "torchvision", "timm", "numpy", "scipy", "python-flint", "pydantic", "pluggy")
 IMPORTED = ("torch", "torchvision", "timm")  # the ones that fail at import when they do not fit one another
-
-
-@dataclass(frozen=True)
-class Examined:
-    """A plugin, what it has, and how long its code took: all of it on top of stabzoo, torch and timm.
-
-    Attributes:
-        seconds: Of the import.
-        building: Seconds in which a model of each kind was built, on the meta device.
-        problems: One sentence each.
-    """
-
-    name: str
-    distribution: str
-    module: str
-    state: str  # "ok" or "broken"
-    schemes: int
-    branches: int
-    evaluations: int
-    studies: int
-    models: int
-    seconds: float
-    building: float
-    problems: list[str]
 
 
 def examine(*, as_json: bool) -> int:
@@ -62,7 +38,7 @@ def examine(*, as_json: bool) -> int:
             {
                 "ok": not problems,
                 "environment": environment,
-                "plugins": [asdict(entry) for entry in found],
+                "plugins": [entry.model_dump() for entry in found],
                 "problems": problems,
             }
         )
@@ -132,7 +108,7 @@ def _accelerators() -> dict[str, Any]:
         return {}
 
 
-def _examine(plugin: Plugin) -> Examined:
+def _examine(plugin: Plugin) -> ExaminedPlugin:
     """Import a plugin and build its models; its name is said before, as its code may end the process."""
     complain(f"examining {plugin}")
     problems = [f"{plugin}: {problem}" for problem in plugin.problems]
@@ -156,7 +132,7 @@ def _examine(plugin: Plugin) -> Examined:
             seconds = time.perf_counter() - started
             show_traceback(error)
             problems.append(str(error))
-    return Examined(
+    return ExaminedPlugin(
         name=plugin.name,
         distribution=plugin.distribution,
         module=plugin.module,
