@@ -206,6 +206,7 @@ def _number(radius: Any) -> Any:
 
 FRACTION = re.compile(r"[0-9]{1,9}/[1-9][0-9]{0,8}")
 
+
 def _told_apart(found: tuple[Evaluation, ...]) -> tuple[Evaluation, ...]:
     """Numbers are kept by the titles of their evaluations."""
     first: dict[str, Evaluation] = {}

@@ -223,7 +223,7 @@ def meanings(evaluations: Iterable[Evaluation], shape: Sequence[int] = ()) -> li
         texts[text] = None
     size = f" of {shape[1]}x{shape[2]} pixels" if shape else ""
     where = (
-        f"l2 radii are distances of images{size} in [0, 1] as the network gets them, not normalised: after resizing and "
-        "cropping, so they are no radii of the original images."
+        f"l2 radii are distances of images{size} in [0, 1] as the network gets them, not normalised: after resizing "
+        "and cropping, so they are no radii of the original images."
     )
     return [*texts, where] if texts else []

@@ -75,7 +75,9 @@ def survivors(model: NormalizedModel, found: Tensor, pixels: Tensor, labels: Ten
 
 
 @pytest.mark.parametrize("share", [0.25, 0.75, 1.0])
-def test_no_attack_exceeds_a_certified_radius(case: tuple[NormalizedModel, Tensor, Tensor, Tensor], share: float) -> None:
+def test_no_attack_exceeds_a_certified_radius(
+    case: tuple[NormalizedModel, Tensor, Tensor, Tensor], share: float
+) -> None:
     """At a quantile of the radii: every image whose radius is as large withstands, so fewer are certified than are left."""
     model, pixels, labels, radii = case
     radius = float(radii.quantile(share))
