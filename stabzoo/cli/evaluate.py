@@ -57,7 +57,7 @@ def evaluate_trained(
         "Percent, but for the negative log-likelihood and where another unit stands. Under an attack: an upper bound, "
         f"which stronger ones may lower.{intervals}"
     )
-    for text in meanings(found.evaluations.values()):
+    for text in meanings(found.evaluations.values(), found.shape):
         output().print(text)
     for folder in found.diverged:
         say(output(), f"{folder}: its training diverged, at a loss that was not finite.", style="red")

@@ -12,6 +12,7 @@ from fractions import Fraction
 from typing import Annotated, Any
 
 from pydantic import (
+    AfterValidator,
     BeforeValidator,
     ConfigDict,
     PrivateAttr,
@@ -205,7 +206,26 @@ def _number(radius: Any) -> Any:
 
 FRACTION = re.compile(r"[0-9]{1,9}/[1-9][0-9]{0,8}")
 
-Evaluations = Annotated[tuple[AnyEvaluation, ...], BeforeValidator(_each_radius)]
-"""A pydantic field for a list of evaluations."""
+
+def _told_apart(found: tuple[Evaluation, ...]) -> tuple[Evaluation, ...]:
+    """Numbers are kept by the titles of their evaluations."""
+    first: dict[str, Evaluation] = {}
+    for evaluation in found:
+        other = first.setdefault(evaluation.title, evaluation)
+        if other is evaluation:
+            continue
+        here, there = (x.model_dump(mode="json") for x in (evaluation, other))
+        differing = [name for name in sorted({*here, *there}) if here.get(name) != there.get(name)]
+        if not differing:
+            raise ValueError(f"the evaluation {evaluation.title!r} is written twice")
+        values = "; ".join(f"{name}: {there.get(name)} and {here.get(name)}" for name in differing)
+        raise ValueError(
+            f"two evaluations are called {evaluation.title!r}, which says nothing of {values}; leave out one of them"
+        )
+    return found
+
+
+Evaluations = Annotated[tuple[AnyEvaluation, ...], BeforeValidator(_each_radius), AfterValidator(_told_apart)]
+"""A pydantic field for a list of evaluations, no two of one title."""
 
 evaluation_adapter: TypeAdapter[Evaluation] = TypeAdapter(AnyEvaluation)

@@ -7,7 +7,7 @@ normalisation.
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from fractions import Fraction
 from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Literal
 
@@ -102,7 +102,8 @@ class Smoothing(Certificate):
     def classifier(self) -> str:
         """The smoothed classifier and its certificate in a few words, without settings that are as by default."""
         fields = type(self).model_fields
-        others = [f"{x} = {getattr(self, x):g}" for x in ("n", "alpha") if getattr(self, x) != fields[x].default]
+        named = ("n0", "n", "alpha", "images")
+        others = [f"{x} = {getattr(self, x):g}" for x in named if getattr(self, x) != fields[x].default]
         return ", ".join([f"smoothed σ = {self.sigma:g}", *others])
 
     def family(self) -> tuple[Any, ...]:
@@ -201,8 +202,11 @@ def l2_level(evaluation: Evaluation) -> tuple[str, bool, float] | None:
             return None
 
 
-def meanings(evaluations: Iterable[Evaluation]) -> list[str]:
-    """What the numbers of certificates and l2 attacks say, a sentence a kind; nothing about others."""
+def meanings(evaluations: Iterable[Evaluation], shape: Sequence[int] = ()) -> list[str]:
+    """What the numbers of certificates and l2 attacks say, a sentence a kind; nothing about others.
+
+    ``shape``, (channels, height, width), is that of the images that the network gets, where it is known.
+    """
     texts: dict[str, None] = {}
     for evaluation in evaluations:
         if (place := l2_level(evaluation)) is None:
@@ -217,5 +221,9 @@ def meanings(evaluations: Iterable[Evaluation]) -> list[str]:
         else:
             text = "Attacked within an l2 radius: an upper bound of what the worst change leaves."
         texts[text] = None
-    where = "l2 radii are distances of pixels in [0, 1], as the network gets them: resized and cropped, not normalised."
+    size = f" of {shape[1]}x{shape[2]} pixels" if shape else ""
+    where = (
+        f"l2 radii are distances of images{size} in [0, 1] as the network gets them, not normalised: after resizing "
+        "and cropping, so they are no radii of the original images."
+    )
     return [*texts, where] if texts else []

@@ -244,7 +244,6 @@ class Study(Strict):
         named: dict[str, list[Any]] = {
             "network label": labels,
             "seed": list(self.seeds),
-            "evaluation": [evaluation.title for evaluation in self.evaluations],
             "diagnostic": [diagnostic.kind for diagnostic in self.diagnostics],
         }
         for what, values in named.items():

@@ -93,10 +93,10 @@ def attacks(radii: Sequence[Fraction]) -> list[Evaluation]:
 class Evaluated:
     """Numbers of several networks trained alike, one each: percentages where no unit stands beside the name.
 
-    The negative log-likelihood has none.  ``evaluations`` are those that numbers are of, by the same names, and
-    ``test_images`` what the shares among them are counted on.  ``failures`` are what plugins' evaluations raised
-    instead.  ``diverged`` are the folders of those whose training diverged: what is measured of them is not what they
-    were trained for.
+    The negative log-likelihood has none.  ``evaluations`` are those that numbers are of, by the same names,
+    ``test_images`` what the shares among them are counted on, and ``shape`` that of an image as a network gets it.
+    ``failures`` are what plugins' evaluations raised instead.  ``diverged`` are the folders of those whose training
+    diverged: what is measured of them is not what they were trained for.
     """
 
     numbers: dict[str, list[float]]
@@ -104,6 +104,7 @@ class Evaluated:
     failures: tuple[str, ...] = ()
     evaluations: dict[str, Evaluation] = field(default_factory=dict)
     test_images: int = 0
+    shape: tuple[int, int, int] = (0, 0, 0)
 
     def rows(self) -> list[tuple[str, str]]:
         """What was measured, with mean and standard deviation over the networks; of one, the test images' interval."""
@@ -176,7 +177,7 @@ def evaluate(
     numbers: dict[str, list[float]] = {}
     diverged: list[Path] = []
     failures: list[str] = []
-    test_images = 0
+    test_images, shape = 0, (0, 0, 0)
     first: Job | None = None
     evaluations: dict[str, Evaluation] = {}
     levels = sorted({*RADII, *radii}) if asked is None or radii or sigma is not None else []
@@ -192,13 +193,14 @@ def evaluate(
                     "is another"
                 )
         network, images = trained.network.to(device), trained.images
-        test_images = images.test_count
+        test_images, shape = images.test_count, images.shape
         found = _measure(network, images)
-        wanted = [*conditions(asked, job.data), *certificates(levels, sigma)]
+        titled = {each.title: each for each in (*certificates(levels, sigma), *conditions(asked, job.data))}
+        wanted = list(titled.values())  # of two that are called alike the one in the file
         values = measure(network, images, wanted)
         if beside is None:
             certified = any(v for e, v in zip(wanted, values, strict=True) if isinstance(e, Certified))
-            beside = attacks(levels) if radii or certified else []
+            beside = [each for each in attacks(levels) if (radii or certified) and each.title not in titled]
         values += measure(network, images, beside)
         for evaluation, value in zip([*wanted, *beside], values, strict=True):
             if isinstance(value, PluginError):
@@ -209,7 +211,7 @@ def evaluate(
             diverged.append(folder)
         for name, value in found.items():
             numbers.setdefault(name, []).append(value)
-    return Evaluated(numbers, tuple(diverged), tuple(failures), evaluations, test_images)
+    return Evaluated(numbers, tuple(diverged), tuple(failures), evaluations, test_images, shape)
 
 
 def _diverged(folder: Path) -> bool:

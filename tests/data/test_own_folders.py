@@ -9,7 +9,7 @@ import torch
 from PIL import Image
 
 from fixtures.commands import Run
-from fixtures.messages import raises, says
+from fixtures.messages import raises, refuses, says
 from stabzoo.cli.arguments.datasets import dataset_of
 from stabzoo.cli.arguments.folders import look
 from stabzoo.data.from_disk import DiskDataset
@@ -136,6 +136,8 @@ def test_a_training_says_what_it_chose(tmp_path: Path, run: Run) -> None:
     again = run(f"{line} --folder {folder}")
     assert again.status == 2
     says(again.err, folder, "another training", "data")
+    for command in ("diagnose", "evaluate"):
+        refuses(run(f"{command} {folder}"), folder, "data have changed", "--root")
 
 
 def test_what_cannot_be_looked_at(tmp_path: Path) -> None:

@@ -170,6 +170,8 @@ def test_a_summary_says_what_the_numbers_mean(narrow: Diagnosis) -> None:
     text = "\n".join(summary(narrow))
     says(text, f"{narrow.bounds.sensitivity.value:.3g}", f"{narrow.attack.sensitivity.value:.3g}", "Proved")
     says(text, f"{100 * (narrow.steadiness.right or 0) / 24:.3g} % of 24 images")
+    assert narrow.robustness is not None
+    says(text, "36/255", f"{narrow.robustness.certified[0]:.3g} %", f"{narrow.robustness.attacked[0]:.3g} %")
     assert "random" not in text
     unproved = replace(narrow, checkpoint=None, bounds=ForwardBounds((StepBound.unknown("fc: why"),), (1, 8, 8)))
     text = "\n".join(summary(unproved))

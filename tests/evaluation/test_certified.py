@@ -242,6 +242,24 @@ def test_one_entry_has_several_radii() -> None:
             validate(Conditions, {"evaluations": [wrong]}, "here")
 
 
+def test_no_two_evaluations_are_called_alike() -> None:
+    """Smoothed networks are told apart by their title; what a title does not say is refused, and named."""
+    smoothed = {"kind": "smoothed", "radius": 0.5, "seed": 1}
+    apart = [{"sigma": 0.25}, {"sigma": 0.5}, {"sigma": 0.25, "n": 20}, {"sigma": 0.25, "n0": 9}]
+    apart += [{"sigma": 0.25, "images": 7}, {"sigma": 0.25, "alpha": 0.01}]
+    entries = [{"kind": "clean"}, *({**smoothed, **one} for one in apart)]
+    found = validate(Conditions, {"evaluations": entries}, "here").evaluations
+    assert len({entry.title for entry in found}) == len({*map(l2_level, found[1:])}) + 1 == 7
+    pgd, near = {"kind": "pgd", "norm": "l2", "epsilon": 0.5, "seed": 1}, {**smoothed, "sigma": 0.25}
+    for first, second, facts in (
+        (pgd, {**pgd, "seed": 2}, ("PGD-10", "seed: 1 and 2")),
+        (near, {**near, "sigma": 0.25000001}, ("0.25", "sigma: 0.25 and 0.25000001")),
+        (pgd, pgd, ("PGD-10", "twice")),
+    ):
+        with raises(ConfigError, "here", "evaluations", *facts):
+            validate(Conditions, {"evaluations": [first, second]}, "here")
+
+
 def test_a_diagnosis_has_the_accuracies(trained: NormalizedModel, images: InMemoryDataset) -> None:
     """The same as the evaluations give, though its network takes normalised images."""
     data = LabelledImages(

@@ -10,6 +10,7 @@ from flint import arb, ctx
 from scipy.stats import binomtest
 from torch import Tensor, nn
 
+from fixtures.messages import says
 from stabzoo.data.images import InMemoryDataset
 from stabzoo.evaluation import smoothing
 from stabzoo.evaluation.accuracy import measure
@@ -141,3 +142,4 @@ def test_evaluations_share_the_samples(monkeypatch: pytest.MonkeyPatch) -> None:
     assert few.counted(5) == 2
     assert "0.999" in few.evidence
     assert any("0.001" in text for text in meanings(asked))
+    says(meanings(asked, (3, 32, 48))[-1], "32x48 pixels")

@@ -117,6 +117,7 @@ def _bounds(found: Diagnosis) -> Section | None:
 def _robustness(found: Diagnosis) -> Section | None:
     if (robust := found.robustness) is None:
         return None
+    _, height, width = found.input_size
     rows = [("0", percent := _percent(robust, robust.clean), percent)]
     for radius, certified, attacked in zip(robust.radii, robust.certified, robust.attacked, strict=True):
         rows.append((radius_text(radius), _percent(robust, certified), _percent(robust, attacked)))
@@ -126,10 +127,10 @@ def _robustness(found: Diagnosis) -> Section | None:
     )
     return Section(
         "Accuracy within an l2 distance",
-        "Certified: no change of the pixels, in [0, 1] and as the network gets them, up to this distance takes these "
-        f"answers away, by the margins and forward bounds ({proof}). Attacked: what PGD and the margin's own direction "
-        f"leave, an upper bound. What is left under the worst change lies between. In percent of {robust.images} "
-        f"images; in brackets {100 * LEVEL:.0f} % intervals over them.",
+        f"Certified: no change of the pixels, in [0, 1] and as the network gets them, which is {height}x{width}, up to "
+        f"this distance takes these answers away, by the margins and forward bounds ({proof}). Attacked: what PGD and "
+        "the margin's own direction leave, an upper bound. What is left under the worst change lies between. In "
+        f"percent of {robust.images} images; in brackets {100 * LEVEL:.0f} % intervals over them.",
         ("radius", "certified", "attacked"),
         tuple(rows),
         lambda: _robustness_figure(robust),

@@ -8,6 +8,7 @@ from itertools import pairwise
 
 from stabzoo.diagnostics.growth import StateGrowth
 from stabzoo.diagnostics.report.diagnosis import Diagnosis
+from stabzoo.evaluation.spec import radius_text
 
 __all__ = ["summary"]
 
@@ -19,7 +20,7 @@ def summary(found: Diagnosis) -> list[str]:
     """What a reader should know who reads nothing else, a sentence or two each; the numbers are those of the tables."""
     if found.failure is not None:
         return [f"This network answers nothing: {found.failure.cause}. Nothing was measured."]
-    parts = (_weights, _answers, _sensitivity, _growth, _layers, _dead, _equations)
+    parts = (_weights, _answers, _robustness, _sensitivity, _growth, _layers, _dead, _equations)
     return [sentence for part in parts for sentence in part(found)]
 
 
@@ -43,6 +44,16 @@ def _answers(found: Diagnosis) -> Iterator[str]:
         return
     right, noisy = (_percent(n, steady.images) for n in (steady.right, steady.right_under_noise))
     yield f"It is right on {right} of {steady.images} images and on {noisy} of them under noise; {changed}."
+
+
+def _robustness(found: Diagnosis) -> Iterator[str]:
+    if (robust := found.robustness) is None or found.checkpoint is None:
+        return
+    radius, certified, attacked = robust.radii[0], robust.certified[0], robust.attacked[0]
+    yield (
+        f"Proved: no change of the pixels up to {radius_text(radius)} in the l2 norm takes the right answer from "
+        f"{certified:.3g} % of the images; attacks leave it to {attacked:.3g} %."
+    )
 
 
 def _sensitivity(found: Diagnosis) -> Iterator[str]:

@@ -10,6 +10,7 @@ from safetensors.torch import load
 
 from stabzoo.data.images import ImageDataset
 from stabzoo.data.loading import load_images
+from stabzoo.data.manifest import manifest
 from stabzoo.errors import ConfigError
 from stabzoo.files import open_regular
 from stabzoo.networks.checkpoints import fit_weights
@@ -37,7 +38,8 @@ def load_finished(folder: Path, root: Path, workers: int = 0) -> FinishedTrainin
     lie below ``root``; ``workers`` processes decode images that are not in memory.
 
     Raises:
-        ConfigError: it has left nothing, or its files are damaged, do not fit, or name data that are not here.
+        ConfigError: it has left nothing, or its files are damaged, do not fit, or name data that are not here, or are
+            others than it was trained on.
     """
     job = read_description(folder).stabzoo.job
     try:
@@ -53,6 +55,12 @@ def load_finished(folder: Path, root: Path, workers: int = 0) -> FinishedTrainin
     except (SafetensorError, KeyError, ValueError) as error:
         raise ConfigError(f"{folder}: a file of this training is damaged ({error}); train it again") from None
     images = load_images(job.data, root, workers)
+    there, here = job.sources.get("data"), manifest(job.data, root)
+    if there is not None and there != here:
+        raise ConfigError(
+            f"{folder}: its data have changed since the training, whose files had the digest {there}, and have {here} "
+            "now; restore them, or give a --root where they are as they were"
+        )
     network = network_of(job, images)
     fit_weights(network.network, weights, str(folder / WEIGHTS), job.model)
     return FinishedTraining(job, images, network.eval())
