@@ -13,7 +13,6 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Literal, TypeAlias, get_args
 
 import torch
-import torch.nn.functional as F
 from timm.layers import DropPath, LayerNorm2d, create_act_layer, get_act_layer
 from torch import Tensor, nn
 
@@ -130,15 +129,6 @@ class BranchSite:
         return DropPath(self.drop_path) if self.drop_path else nn.Identity()
 
 
-class ScaledConv2d(nn.Conv2d):
-    """A convolution whose result is wanted times a scalar: scaling its kernel saves a pass over the result."""
-
-    def forward(self, input: Tensor, scale: float = 1.0) -> Tensor:
-        """(B, C, H, W) -> scale * conv(input), (B, C', H', W')."""
-        kernel = self.weight if scale == 1.0 else self.weight * scale
-        return F.conv2d(input, kernel, None, self.stride, self.padding)
-
-
 class Branch(nn.Module):
     """The usual branch: two norm-act-conv triplets, three if the site is a bottleneck; the first norm-act may be done.
 
@@ -166,16 +156,15 @@ class Branch(nn.Module):
         layers[f"act{last}"] = style.make_act(inplace=True)
         self.body = nn.Sequential(layers)
         kernel = 1 if site.bottleneck else 3
-        self.conv = ScaledConv2d(width, site.cout, kernel, padding=kernel // 2, bias=False, **dd)
+        self.conv = nn.Conv2d(width, site.cout, kernel, padding=kernel // 2, bias=False, **dd)
         self.relu_last = site.relu_last
         self.act = style.make_act(inplace=True) if site.relu_last else nn.Identity()
         self.drop_path = site.make_drop_path()
 
     def forward(self, y: Tensor, scale: float = 1.0) -> Tensor:
         """(B, C, H, W) -> scale * f(y), (B, C', H', W')."""
-        if self.relu_last:
-            return self.drop_path(self.act(self.conv(self.body(y))) * scale)  # a scale may be negative
-        return self.drop_path(self.conv(self.body(y), scale))
+        f = self.drop_path(self.act(self.conv(self.body(y))))
+        return f if scale == 1.0 else f * scale
 
     def init_scale(self, factor: float, variance: float) -> None:
         """Multiply the last kernel, and have the norm that sees states expect their variance."""

@@ -51,24 +51,6 @@ FORMS = {
 }
 
 
-class Shortcut1x1(nn.Conv2d):
-    """A 1x1 convolution with a stride, computed as a matrix product on the subsampled grid.
-
-    The same numbers as ``nn.Conv2d``, faster on a CPU, and safe there: the backward of a narrow strided 1x1
-    convolution in channels-last layout crashes on some processors.
-    """
-
-    def __init__(self, in_channels: int, out_channels: int, stride: int, **dd: Any) -> None:
-        super().__init__(in_channels, out_channels, 1, stride, bias=False, **dd)
-        self.step = stride
-
-    def forward(self, input: Tensor) -> Tensor:
-        """(B, C, H, W) -> (B, C', ceil(H / stride), ceil(W / stride))."""
-        x = input[:, :, :: self.step, :: self.step]
-        kernel = self.weight.flatten(1).expand(x.shape[0], -1, -1)  # bmm, for matmul would leave a transposed result
-        return torch.bmm(kernel, x.flatten(2)).unflatten(2, (x.shape[2], x.shape[3]))
-
-
 class Unread(nn.Module):
     """What stands for a state that no step reads any more where shapes change: zeros of the new shape."""
 
@@ -184,7 +166,8 @@ class BlockBuilder:
         """What brings an entry of shape ``here`` to ``there``: nothing, a bare 1x1 convolution, or norm-act-conv1x1."""
         if here == there:
             return nn.Identity()
-        conv = Shortcut1x1(here.channels, there.channels, there.reduction // here.reduction, **self.style.dd)
+        stride = there.reduction // here.reduction
+        conv = nn.Conv2d(here.channels, there.channels, 1, stride, bias=False, **self.style.dd)
         if bare:
             return conv
         layers = self.style.preactivation(here.channels)
