@@ -49,6 +49,7 @@ if TYPE_CHECKING:
     from stabzoo.networks.branch import BranchSite
     from stabzoo.networks.checkpoints import checkpoint_filter_fn
     from stabzoo.networks.staged import StagedNetwork
+    from stabzoo.networks.past import Past
     from stabzoo.networks.steps import MultistepStep, PartitionedStep
     from stabzoo.registry.catalogue import list_branches, list_models, list_schemes
     from stabzoo.registry.loading import get_branch, get_scheme
@@ -91,6 +92,7 @@ _PUBLIC = {
     "OneLeg": "methods",
     "PartitionedRungeKutta": "methods",
     "PartitionedStep": "networks.steps",
+    "Past": "networks.past",
     "Place": "discretization",
     "Rational": "config",
     "ReluStep": "diagnostics.bounds.joint",
@@ -164,6 +166,7 @@ __all__ = [  # a literal, for type checkers
     "OneLeg",
     "PartitionedRungeKutta",
     "PartitionedStep",
+    "Past",
     "Place",
     "Rational",
     "ReluStep",

@@ -134,8 +134,8 @@ class Discretization(Protocol):
 
         The module is called with ``(y, history)``: ``y`` the newest state, the argument of ``f``; ``history`` the
         newest states y_n, y_{n-1}, ..., each already in the shape of ``f(y)``, followed by the past slopes f_{n-1},
-        f_{n-2}, ... where the scheme uses them.  It returns ``[y_{n+1}]``, or ``[y_{n+1}, f_n]`` where the scheme uses
-        past slopes.
+        f_{n-2}, ... where the scheme uses them.  It returns y_{n+1} (or ``[y_{n+1}]``), or ``[y_{n+1}, f_n]`` where the
+        scheme uses past slopes.
         """
         ...
 

@@ -24,6 +24,7 @@ from stabzoo.errors import ConfigError, PluginError
 from stabzoo.methods.multistep import EULER, MAX_STEPS, LinearMultistep
 from stabzoo.networks.branch import BranchSite, NormName, Style, Usual, build_branch
 from stabzoo.networks.checkpoints import checkpoint_filter_fn
+from stabzoo.networks.past import Past
 from stabzoo.networks.places import scheme_block, scheme_starting_block
 from stabzoo.networks.reversible import is_invertible
 from stabzoo.networks.staged import StagedNetwork
@@ -106,21 +107,26 @@ class Block(nn.Module):
         multistep = self.invertible and loses and type(step) is MultistepStep
         self.weight_of_lost: float | None = cast(MultistepStep, step).alpha[-1] if multistep else None
 
-    def forward(self, history: list[Tensor]) -> list[Tensor]:
-        """States (then slopes), newest first -> the same one step later."""
-        history = history[: self.found_entries]
-        y = self.preact(history[0])
+    def forward(self, y: Tensor, past: Past) -> Tensor:
+        """The newest state -> the next one; ``past`` is left one step later."""
+        history = ([y] + past.entries)[: self.found_entries]
+        y = self.preact(y)
         used = []
         for i, shortcut in enumerate(self.shortcuts):
             used.append(shortcut(y if i == 0 else history[i]))
-        new = self.step(y, used)
+        result = self.step(y, used)
+        if isinstance(result, Tensor):
+            new = [result]
+        else:
+            new = result
         handed = history if self.hands_on_raw else used + history[len(used) :]
         states, slopes = handed[: self.found_states], handed[self.found_states :]
-        return (new[:1] + states)[: self.states] + (new[1:] + slopes)[: self.slopes]
+        past.entries = states[: self.states - 1] + (new[1:] + slopes)[: self.slopes]
+        return new[0]
 
     @torch.jit.unused
     def inverse(self, history: list[Tensor]) -> list[Tensor]:
-        """What `forward` was given, from what it returned; for a block that is ``invertible``."""
+        """The history that `forward` was given, newest first, from the one it left; for an ``invertible`` block."""
         new, kept = history[0], history[1:]
         if self.states > self.found_states:  # one of the first steps, which loses no state
             return kept

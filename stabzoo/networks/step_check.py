@@ -56,7 +56,8 @@ def check_step(
     try:
         with torch.no_grad(), torch.random.fork_rng(devices=()):
             y = _state(weight, (2, before, SIZE * stride, SIZE * stride))
-            new = step.eval()(y, [_state(weight, shape) for _ in range(entries)])
+            result = step.eval()(y, [_state(weight, shape) for _ in range(entries)])
+            new = [result] if isinstance(result, Tensor) and returned == 1 else result
     except Exception as error:
         raise PluginError(f"{where}: its step fails: {failure_text(error)}") from error
     finally:

@@ -6,7 +6,7 @@ import math
 from collections.abc import Callable, Sequence
 from fractions import Fraction
 from itertools import accumulate
-from typing import Any
+from typing import Any, cast
 
 import torch
 from torch import Tensor, nn
@@ -58,11 +58,11 @@ class MultistepStep(nn.Module):
     @torch.jit.unused
     def inverse(self, new: Tensor, history: list[Tensor]) -> Tensor:
         """The oldest state y_{n-d+1} of a step of two or more, from y_{n+1} and y_n, ..., y_{n-d+2}."""
-        rest = self.forward(history[0], [*history, torch.zeros_like(new)])[0]
+        rest = cast(Tensor, self.forward(history[0], [*history, torch.zeros_like(new)]))
         return (new - rest) / self.alpha[-1]
 
-    def forward(self, y: Tensor, history: list[Tensor]) -> list[Tensor]:
-        """``y`` (B, C, H, W), ``history`` of (B, C', H', W') -> ``[y_next]`` or ``[y_next, f]``, of that shape."""
+    def forward(self, y: Tensor, history: list[Tensor]) -> Tensor | list[Tensor]:
+        """``y`` (B, C, H, W), ``history`` of (B, C', H', W') -> y_next or ``[y_next, f]``, of that shape."""
         f = self.f(y)
         if self.is_mean:
             mean = history[self.order[0]].type_as(f)  # under autocast they may differ
@@ -79,7 +79,9 @@ class MultistepStep(nn.Module):
                 y_next = y_next.add_(history[j], alpha=self.alpha[j])  # reassigned: torch.fx drops what is not used
         for j in range(self.slopes):
             y_next = y_next.add_(history[self.states + j], alpha=self.beta[j + 1])
-        return [y_next, f] if self.returns_slope else [y_next]
+        if self.returns_slope:
+            return [y_next, f]
+        return y_next
 
 
 class LearnableStep(nn.Module):
@@ -111,7 +113,7 @@ class LearnableStep(nn.Module):
     @torch.jit.unused
     def inverse(self, new: Tensor, history: list[Tensor]) -> Tensor:
         """The oldest state, as `MultistepStep.inverse`."""
-        rest = self.forward(history[0], [*history, torch.zeros_like(new)])[0]
+        rest = cast(Tensor, self.forward(history[0], [*history, torch.zeros_like(new)]))
         alphas, _ = self.formula(self.parameter if self.is_one else self.parameter.unsqueeze(1))
         return (new - rest) / alphas[-1]
 
@@ -143,7 +145,7 @@ class LearnableStep(nn.Module):
         except ZeroDivisionError:
             raise ValueError(f"its trained parameter is {shown}, where the formula divides by 0") from None
 
-    def forward(self, y: Tensor, history: list[Tensor]) -> list[Tensor]:
+    def forward(self, y: Tensor, history: list[Tensor]) -> Tensor | list[Tensor]:
         """Advance, as `MultistepStep.forward`."""
         alphas, betas = self.formula(self.parameter if self.is_one else self.parameter.unsqueeze(1))
         f = self.f(y)
@@ -152,7 +154,9 @@ class LearnableStep(nn.Module):
             y_next = torch.addcmul(y_next, history[j], alpha)
         for j in range(self.slopes):
             y_next = torch.addcmul(y_next, history[len(alphas) + j], betas[j + 1])
-        return [y_next, f] if self.slopes > 0 else [y_next]
+        if self.slopes > 0:
+            return [y_next, f]
+        return y_next
 
 
 class RungeKuttaStep(nn.Module):
@@ -178,8 +182,8 @@ class RungeKuttaStep(nn.Module):
         """What is left of the step when f is small."""
         return self.tableau.coefficients()
 
-    def forward(self, y: Tensor, history: list[Tensor]) -> list[Tensor]:
-        """``y`` (B, C, H, W), which is also the newest state of ``history`` -> ``[y_next]``, of that shape."""
+    def forward(self, y: Tensor, history: list[Tensor]) -> Tensor:
+        """``y`` (B, C, H, W), which is also the newest state of ``history`` -> y_next, of that shape."""
         k: list[Tensor] = []
         for row in self.a:
             z = y
@@ -189,7 +193,7 @@ class RungeKuttaStep(nn.Module):
             k.append(self.f(z))
         for i, b in enumerate(self.b):
             y = torch.add(y, k[i], alpha=b)
-        return [y]
+        return y
 
 
 class PartitionedStep(nn.Module):
@@ -223,15 +227,15 @@ class PartitionedStep(nn.Module):
         first, second = y.chunk(2, 1)
         return torch.cat((self.f(second), self.g(first)), 1)
 
-    def forward(self, y: Tensor, history: list[Tensor]) -> list[Tensor]:
-        """``y`` (B, C, H, W), which is also the newest state of ``history`` -> ``[y_next]``, of that shape."""
+    def forward(self, y: Tensor, history: list[Tensor]) -> Tensor:
+        """``y`` (B, C, H, W), which is also the newest state of ``history`` -> y_next, of that shape."""
         first, second = y.chunk(2, 1)
         for to_z, to_y in self.weights:
             if to_z != 0:
                 second = torch.add(second, self.g(first), alpha=to_z)
             if to_y != 0:
                 first = torch.add(first, self.f(second), alpha=to_y)
-        return [torch.cat((first, second), 1)]
+        return torch.cat((first, second), 1)
 
     @torch.jit.unused
     def inverse(self, new: Tensor, history: list[Tensor]) -> Tensor:
