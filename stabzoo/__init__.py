@@ -48,8 +48,8 @@ if TYPE_CHECKING:
     from stabzoo.metric import Evaluation, Metric
     from stabzoo.networks.branch import BranchSite
     from stabzoo.networks.checkpoints import checkpoint_filter_fn
-    from stabzoo.networks.staged import StagedNetwork
     from stabzoo.networks.past import Past
+    from stabzoo.networks.staged import StagedNetwork
     from stabzoo.networks.steps import MultistepStep, PartitionedStep
     from stabzoo.registry.catalogue import list_branches, list_models, list_schemes
     from stabzoo.registry.loading import get_branch, get_scheme

@@ -38,7 +38,7 @@ def advanced(block: nn.Module, history: list[Tensor]) -> list[Tensor]:
 
 def returned(result: Tensor | list[Tensor]) -> list[Tensor]:
     """What a step returns, as a list: the new state, and the slope where it returns one."""
-    return [result] if isinstance(result, Tensor) else result
+    return result if isinstance(result, list) else [result]
 
 
 def given(arguments: tuple[Any, ...]) -> list[Tensor]:

@@ -11,8 +11,10 @@ them) as a list of tensors.  The first d-1 steps of a d-step scheme are Euler st
 states than its coefficients need, or all of the stage (see ``memory`` of `stabzoo.Discretization`).
 """
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
+from itertools import accumulate
+from operator import mul
 from typing import Any, NamedTuple, cast
 
 import torch
@@ -115,10 +117,10 @@ class Block(nn.Module):
         for i, shortcut in enumerate(self.shortcuts):
             used.append(shortcut(y if i == 0 else history[i]))
         result = self.step(y, used)
-        if isinstance(result, Tensor):
-            new = [result]
-        else:
+        if isinstance(result, list):
             new = result
+        else:
+            new = [result]
         handed = history if self.hands_on_raw else used + history[len(used) :]
         states, slopes = handed[: self.found_states], handed[self.found_states :]
         past.entries = states[: self.states - 1] + (new[1:] + slopes)[: self.slopes]
@@ -222,17 +224,27 @@ class BlockBuilder:
         )
 
     def branch(
-        self, cin: int, width: int, cout: int, stride: int, *, preactivated: bool, drop_path: float
+        self,
+        cin: int,
+        width: int,
+        cout: int,
+        stride: int,
+        *,
+        preactivated: bool,
+        drop_path: float,
+        dilation: tuple[int, int],
     ) -> nn.Module:
         """A residual branch of the network's kind, from ``cin`` to ``cout`` channels."""
         site = BranchSite(
-            cin, width, cout, stride, self.style, self.bottleneck, preactivated, self.relu_last, drop_path
+            cin, width, cout, stride, self.style, self.bottleneck, preactivated, self.relu_last, drop_path, dilation
         )
         first = replace(site, drop_path=0.0) not in self.tried
         self.tried.add(replace(site, drop_path=0.0))
         return build_branch(self.kind, site, tried=first)
 
-    def block(self, width: int, stride: int, drop_path: float, *, stage: int, number_in_stage: int) -> Block:
+    def block(
+        self, width: int, stride: int, drop_path: float, *, stage: int, number_in_stage: int, dilation: tuple[int, int]
+    ) -> Block:
         """The next block, of ``width`` channels (four times that for a bottleneck block)."""
         newest = self.history.states[0]
         out = Shape(width * 4 if self.bottleneck else width, newest.reduction * stride)
@@ -253,7 +265,15 @@ class BlockBuilder:
         def branch(cin: int | None = None, cout: int | None = None) -> nn.Module:
             made = cout or out.channels
             inner = max(made // 4, 1) if self.bottleneck else made
-            return self.branch(cin or newest.channels, inner, made, stride, preactivated=shared, drop_path=drop_path)
+            return self.branch(
+                cin or newest.channels,
+                inner,
+                made,
+                stride,
+                preactivated=shared,
+                drop_path=drop_path,
+                dilation=dilation,
+            )
 
         f = branch()
         place = Place(
@@ -311,6 +331,25 @@ def expect_variance(readers: Iterable[nn.Module], variance: float) -> None:
                 module.running_var.fill_(variance)
 
 
+def dilated(
+    strides: Sequence[int], reduction: int, output_stride: int | None, layers: Sequence[int]
+) -> Iterator[tuple[int, int, int]]:
+    """Blocks, stride and dilation of each stage, the first of which finds ``reduction`` pixels of an image to one.
+
+    Raises:
+        ConfigError: no stage has the ``output_stride``.
+    """
+    possible = [reduction * stride for stride in accumulate(strides, mul)]
+    if output_stride not in (None, *possible):
+        expected = ", ".join(map(str, dict.fromkeys(possible)))
+        raise ConfigError(f"output_stride: expected one of {expected}, got {output_stride!r:.80}")
+    dilation = 1
+    for count, stride, reached in zip(layers, strides, possible, strict=True):
+        beyond = output_stride is not None and reached > output_stride
+        dilation *= stride if beyond else 1
+        yield count, 1 if beyond else stride, dilation
+
+
 class DiscretizedResNet(StagedNetwork):
     """A residual network whose every block is one step of ``scheme``.
 
@@ -326,7 +365,7 @@ class DiscretizedResNet(StagedNetwork):
         norm: ``"batch"``, ``"group"`` (32 groups, or as many as divide the channels), ``"layer"`` (over the channels of
             each pixel), or ``"none"`` for a network without any.  No convolution gains a bias in its place (the paper's
             blocks have none), and the branches start smaller: see `init_weights`.
-        act: The activation, as timm names it: ``"relu"``, ``"gelu"``, ``"tanh"``, ...
+        act: The activation, as timm names it: ``"relu"``, ``"gelu"``, ``"tanh"``, ...; or its class.
         branch: The kind of the residual branches: a registered name, or a mapping of ``name`` and the kind's own
             fields, or a `stabzoo.BranchKind`; None: the usual one, ``"plain"``.
         relu: ``"first"``, before every convolution of a branch: W2 relu(W1 relu(y)), pre-activation; or ``"last"``,
@@ -338,6 +377,14 @@ class DiscretizedResNet(StagedNetwork):
         drop_path_rate: Stochastic depth: the rate of the last block; it grows linearly from 0.
         device: Where parameters are created.
         dtype: Their type.
+        output_stride: Pixels of an image to one of the last state, as timm's networks have it; by default all strides
+            (4 or 32).  Stages that would go beyond keep the resolution and dilate their 3x3 convolutions instead.
+        norm_layer: What makes the norms instead of ``norm``, as timm has it: a name or a class, e.g.
+            ``FrozenBatchNorm2d``.
+        act_layer: timm's name of ``act``.
+
+    Raises:
+        ConfigError: an option is not known, or does not go with another.
     """
 
     def __init__(
@@ -356,10 +403,13 @@ class DiscretizedResNet(StagedNetwork):
         drop_path_rate: float = 0.0,
         device: Any = None,
         dtype: Any = None,
-        act: str = "relu",
+        act: str | Callable[..., nn.Module] = "relu",
         branch: str | Mapping[str, Any] | BranchKind | None = None,
+        output_stride: int | None = None,
+        norm_layer: str | Callable[..., nn.Module] | None = None,
+        act_layer: str | Callable[..., nn.Module] | None = None,
     ) -> None:
-        style = Style(norm, act, device, dtype)
+        style = Style(norm, act_layer or act, device, dtype, norm_layer)
         kind = Usual() if branch is None else get_branch(branch)
         if relu not in ("first", "last"):
             raise ConfigError(f"relu: expected 'first' or 'last', got {relu!r}")
@@ -386,13 +436,22 @@ class DiscretizedResNet(StagedNetwork):
         )
         drop_paths = iter(cast(list[float], calculate_drop_path_rates(drop_path_rate, sum(layers))))
         stages = []
-        for i, (count, stride) in enumerate(zip(layers, shape.strides, strict=True)):
+        before = 1
+        for i, (count, stride, dilation) in enumerate(dilated(shape.strides, first.reduction, output_stride, layers)):
             stages.append(
                 [
-                    builder.block(width << i, 1 if j else stride, next(drop_paths), stage=i, number_in_stage=j)
+                    builder.block(
+                        width << i,
+                        1 if j else stride,
+                        next(drop_paths),
+                        stage=i,
+                        number_in_stage=j,
+                        dilation=(dilation if j else before, dilation),
+                    )
                     for j in range(count)
                 ]
             )
+            before = dilation
             shapes.append(builder.history.states[0])
         super().__init__(
             scheme,

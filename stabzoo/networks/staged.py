@@ -29,7 +29,13 @@ if TYPE_CHECKING:
     from stabzoo.stability import StabilityCard
     from stabzoo.stability.growth import ProductGrowth
 
-__all__ = ["ListStage", "Shape", "Stage", "StagedNetwork", "checkpoint_filter_fn"]  # timm looks for the filter beside the class
+__all__ = [
+    "ListStage",
+    "Shape",
+    "Stage",
+    "StagedNetwork",
+    "checkpoint_filter_fn",
+]  # timm looks for the filter beside the class
 
 FLAT = "flat"
 """The pooling that is none: the classifier reads every pixel of the last state."""
@@ -72,7 +78,7 @@ class ListStage(Stage):
         """As that of a `Stage`."""
         if not torch.jit.is_scripting() and (self.reversible or self.grad_checkpointing) and torch.is_grad_enabled():
             return self.saving(y, past)
-        history = [y] + past.entries
+        history = [y, *past.entries]
         for block in self.blocks:
             history = block(history)
         past.entries = history[1:]
@@ -347,3 +353,11 @@ class FeatureGetter(FeatureGetterNet):
     ) -> None:
         """Keep no activations of the blocks (see `StagedNetwork.set_grad_checkpointing`)."""
         cast(StagedNetwork, self.model).set_grad_checkpointing(enable, mode)
+
+
+class FeatureDict(FeatureGetter):
+    """The same with a dict as its result, by the indices of the features, as timm's ``feature_cls="dict"`` has it."""
+
+    def forward(self, x: Tensor) -> dict[int, Tensor]:
+        """(B, C, H, W) -> features by their indices."""
+        return dict(zip(self.out_indices, super().forward(x), strict=True))
