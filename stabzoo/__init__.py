@@ -46,7 +46,7 @@ if TYPE_CHECKING:
     )
     from stabzoo.methods.multistep import NOT_DECIDED, LinearMultistep
     from stabzoo.metric import Evaluation, Metric
-    from stabzoo.networks.branch import BranchSite
+    from stabzoo.networks.branch import BranchSite, pulled_back, tells_kernel
     from stabzoo.networks.checkpoints import checkpoint_filter_fn
     from stabzoo.networks.past import Past
     from stabzoo.networks.staged import StagedNetwork
@@ -93,6 +93,8 @@ _PUBLIC = {
     "PartitionedRungeKutta": "methods",
     "PartitionedStep": "networks.steps",
     "Past": "networks.past",
+    "pulled_back": "networks.branch",
+    "tells_kernel": "networks.branch",
     "Place": "discretization",
     "Rational": "config",
     "ReluStep": "diagnostics.bounds.joint",
@@ -204,12 +206,14 @@ __all__ = [  # a literal, for type checkers
     "operator_norm",
     "periodic_norms",
     "perturbation_penalty",
+    "pulled_back",
     "refresh",
     "residual_penalty",
     "solver_report",
     "ssp",
     "stable_set",
     "sweep",
+    "tells_kernel",
     "validate",
     "verify_certificate",
 ]

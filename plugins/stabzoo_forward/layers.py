@@ -14,7 +14,7 @@ import torch.nn.functional as F
 from timm.layers import DropPath
 from torch import Tensor, nn
 
-from stabzoo import Past, StepBound
+from stabzoo import Past, StepBound, pulled_back, tells_kernel
 from stabzoo_forward.bounds import d_bound, patch_bound, pooling_bound, post_bound, s_bound
 from stabzoo_forward.caps import Bounds
 from stabzoo_forward.constraints import Constraint, NonNegative, NormBound
@@ -114,7 +114,7 @@ class DLayer(nn.Module):
         self.norm2 = nn.BatchNorm2d(channels, affine=False, **dd)
         self.drop_path = dropping(drop_path)
 
-    def forward(self, y: Tensor, past: Past) -> Tensor:
+    def forward(self, y: Tensor, past: Past | None = None) -> Tensor:
         """(B, C, H, W) -> the same one step later."""
         return F.relu(y + self.branch(y))
 
@@ -150,14 +150,18 @@ class SLayer(nn.Module):
         self.bias2 = None if normed else nn.Parameter(torch.zeros(channels, **dd))
         self.drop_path = dropping(drop_path)
 
-    def forward(self, y: Tensor, past: Past) -> Tensor:
+    def forward(self, y: Tensor, past: Past | None = None) -> Tensor:
         """(B, C, H, W) -> the same one step later."""
         return F.relu(y + self.branch(y))
 
     def branch(self, y: Tensor) -> Tensor:
         """f(y): the layer is the forward-backward step relu(y + f(y))."""
         slope = F.relu(self.norm1(self.conv(y)))
-        f = -self.drop_path(self.norm2(adjoint(slope, self.conv.weight)))
+        if not torch.jit.is_scripting() and not tells_kernel(self.conv):  # an adapter's A has its own A^T
+            slope = pulled_back(self.conv, slope)
+        else:
+            slope = adjoint(slope, self.conv.weight)
+        f = -self.drop_path(self.norm2(slope))
         return f if self.bias2 is None else f + self.bias2[:, None, None]
 
     @torch.jit.ignore()
@@ -185,7 +189,7 @@ class PoolingLayer(nn.Module):
         self.norm = nn.BatchNorm2d(out, **dd) if normed else nn.Identity()
         self.out = out
 
-    def forward(self, y: Tensor, past: Past) -> Tensor:
+    def forward(self, y: Tensor, past: Past | None = None) -> Tensor:
         """(B, C, H, W) -> (B, C', ceil(H/2), ceil(W/2))."""
         return F.relu(centred(halved(y), self.out) - F.relu(self.norm(self.conv(y))))
 
@@ -224,7 +228,7 @@ class PatchLayer(nn.Module):
             index = torch.arange(channels)
             weight[row * weight.shape[1] + index, index, row] = 2**-0.5
 
-    def forward(self, y: Tensor, past: Past) -> Tensor:
+    def forward(self, y: Tensor, past: Past | None = None) -> Tensor:
         """(B, C, H, W) -> (B, C', ceil(H/2), ceil(W/2))."""
         y = self.conv(F.pad(y, [0, y.shape[3] % 2, 0, y.shape[2] % 2]))
         return F.relu(y) if self.rectified else y
@@ -257,7 +261,7 @@ class PostLayer(nn.Module):
         self.drop_path = dropping(drop_path)
         self.stride, self.out = stride, out
 
-    def forward(self, y: Tensor, past: Past) -> Tensor:
+    def forward(self, y: Tensor, past: Past | None = None) -> Tensor:
         """(B, C, H, W) -> (B, C', ceil(H/stride), ceil(W/stride))."""
         return F.relu(centred(y[:, :, :: self.stride, :: self.stride], self.out) + self.branch(y))
 

@@ -46,7 +46,7 @@ class GradientLayer(nn.Module):
         """A's, (C, C, 3, 3)."""
         raise NotImplementedError
 
-    def forward(self, y: Tensor, past: Past) -> Tensor:
+    def forward(self, y: Tensor, past: Past | None = None) -> Tensor:
         """(B, C, H, W) -> the same one step later."""
         return y + self.branch(y)
 
@@ -127,7 +127,7 @@ class FeedForwardLayer(nn.Module):
         """f(y)."""
         raise NotImplementedError
 
-    def forward(self, y: Tensor, past: Past) -> Tensor:
+    def forward(self, y: Tensor, past: Past | None = None) -> Tensor:
         """(B, C, H, W) -> the same one step later."""
         new = self.branch(y)
         return y + self.drop_path(new - y) if self.drops else new

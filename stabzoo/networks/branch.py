@@ -24,7 +24,7 @@ from stabzoo.registry.guard import failure_text
 if TYPE_CHECKING:
     from stabzoo.discretization import BranchKind
 
-__all__ = ["Branch", "BranchSite", "NormName", "Style", "Usual", "build_branch"]
+__all__ = ["Branch", "BranchSite", "NormName", "Style", "Usual", "build_branch", "pulled_back", "tells_kernel"]
 
 NormName: TypeAlias = Literal["batch", "group", "layer", "none"]
 NORMS: tuple[str, ...] = get_args(NormName)
@@ -139,6 +139,20 @@ class BranchSite:
     def make_drop_path(self) -> nn.Module:
         """Stochastic depth, the last layer of a branch."""
         return DropPath(self.drop_path) if self.drop_path else nn.Identity()
+
+
+def tells_kernel(conv: nn.Module) -> bool:
+    """Whether a convolution is one by its ``weight``, which a parametrization may compute, and nothing more.
+
+    Not so what takes its place: an adapter around it, a quantized layer.
+    """
+    return getattr(type(conv), "forward", None) is nn.Conv2d.forward
+
+
+def pulled_back(conv: nn.Module, z: Tensor) -> Tensor:
+    """A^T z, where A is the linear part of whatever ``conv`` computes, of states of the shape of z."""
+    _, pull = torch.func.vjp(conv, torch.zeros_like(z))
+    return pull(z)[0]
 
 
 class Branch(nn.Module):

@@ -111,13 +111,13 @@ class Block(nn.Module):
 
     def forward(self, y: Tensor, past: Past) -> Tensor:
         """The newest state -> the next one; ``past`` is left one step later."""
-        history = ([y] + past.entries)[: self.found_entries]
+        history = ([y] + past.entries)[: self.found_entries]  # noqa: RUF005 -- TorchScript has no other
         y = self.preact(y)
         used = []
         for i, shortcut in enumerate(self.shortcuts):
             used.append(shortcut(y if i == 0 else history[i]))
         result = self.step(y, used)
-        if isinstance(result, list):
+        if isinstance(result, list):  # noqa: SIM108 -- nor a choice of types
             new = result
         else:
             new = [result]

@@ -78,7 +78,7 @@ class ListStage(Stage):
         """As that of a `Stage`."""
         if not torch.jit.is_scripting() and (self.reversible or self.grad_checkpointing) and torch.is_grad_enabled():
             return self.saving(y, past)
-        history = [y, *past.entries]
+        history = [y] + past.entries  # noqa: RUF005 -- TorchScript has no other
         for block in self.blocks:
             history = block(history)
         past.entries = history[1:]
