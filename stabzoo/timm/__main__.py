@@ -1,4 +1,4 @@
-"""Running scripts of timm's, or any others, with our models in them: ``python -m stabzoo.timm validate.py ARGUMENTS``."""
+"""``python -m stabzoo.timm SCRIPT.py ARGUMENTS``."""
 
 import os
 import runpy
