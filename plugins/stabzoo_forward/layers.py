@@ -157,12 +157,14 @@ class SLayer(nn.Module):
     def branch(self, y: Tensor) -> Tensor:
         """f(y): the layer is the forward-backward step relu(y + f(y))."""
         slope = F.relu(self.norm1(self.conv(y)))
-        if not torch.jit.is_scripting() and not tells_kernel(self.conv):  # an adapter's A has its own A^T
-            slope = pulled_back(self.conv, slope)
-        else:
-            slope = adjoint(slope, self.conv.weight)
-        f = -self.drop_path(self.norm2(slope))
+        back = adjoint(slope, self.conv.weight) if torch.jit.is_scripting() else self.transposed(slope)
+        f = -self.drop_path(self.norm2(back))
         return f if self.bias2 is None else f + self.bias2[:, None, None]
+
+    @torch.jit.unused
+    def transposed(self, y: Tensor) -> Tensor:
+        """A^T y; where an adapter or a quantized layer has taken the place of A, that of what it computes."""
+        return adjoint(y, self.conv.weight) if tells_kernel(self.conv) else pulled_back(self.conv, y)
 
     @torch.jit.ignore()
     def constraints(self, bounds: Bounds, grid: Grid) -> dict[str, Constraint]:

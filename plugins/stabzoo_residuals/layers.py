@@ -39,9 +39,14 @@ class KernelTwice(nn.Module):
 
     def transposed(self, z: Tensor) -> Tensor:
         """K^T z: <K y, z> = <y, K^T z>."""
-        if not torch.jit.is_scripting() and not tells_kernel(self.conv):  # an adapter's K has its own K^T
-            return pulled_back(self.conv, z)
-        return F.conv_transpose2d(z, self.conv.weight, None, 1, 1)
+        return self.adapted(z) if not torch.jit.is_scripting() else F.conv_transpose2d(z, self.conv.weight, None, 1, 1)
+
+    @torch.jit.unused
+    def adapted(self, z: Tensor) -> Tensor:
+        """The same; where an adapter or a quantized layer has taken the place of K, of what it computes."""
+        if tells_kernel(self.conv):
+            return F.conv_transpose2d(z, self.conv.weight, None, 1, 1)
+        return pulled_back(self.conv, z)
 
     def reset_parameters(self) -> None:
         """No shift."""

@@ -313,12 +313,12 @@ def check_dtype_and_device(subject: Subject) -> None:
         with torch.random.fork_rng(devices=()):
             torch.manual_seed(0)  # of a trained step, which starts at random
             step = block_at(scheme, LinearField(0.1 * torch.eye(2))).to(dtype).eval()
-        result = step(*_arguments(subject, dtype, "cpu"))
+        result = returned(step(*_arguments(subject, dtype, "cpu")))
         for new, expected in zip(result, exact := exact or result, strict=True):
             assert new.dtype == dtype, f"given {dtype}, expected {dtype}, got {new.dtype}"
             _close(new.double(), expected.double(), tolerance, f"in {dtype} expected what float64 gives")
     step = block_at(subject.scheme, LinearField(torch.eye(2))).to("meta").eval()
-    for new in step(*_arguments(subject, torch.float32, "meta")):
+    for new in returned(step(*_arguments(subject, torch.float32, "meta"))):
         assert new.device.type == "meta", f"given tensors on meta, expected one there, got {new.device}"
 
 
