@@ -3,11 +3,12 @@
     python benchmarks/certificates.py [--evaluations 1000000] [--seed 0]
     python benchmarks/certificates.py --tightness [--epochs 60] [--pool-cap 0.5] [--iterations 100]
 
-The first attacks random networks of tiny width (ResNet-D, ResNet-S with and without batch norms, multistep networks, plain stacks of
-convolutions, timm's ResNet, stacks of activations, paddings of every kind and resamplings; images of 1, 2, 4, 7 and 8 pixels a side; random batch norm statistics, signs included; kernels from random, rotation and
-Laplacian ones) until that many evaluations are spent, and prints by kind the largest quotient found / certified bound. Each whole
-network and each of its blocks alone is attacked. An evaluation is one image through the network (or block) once, forward, or once
-through a product with its Jacobian or the transpose.
+The first attacks random networks of tiny width (ResNet-D, ResNet-S with patches and flat heads, with means, and with batch norms, the
+1-Lipschitz families, multistep networks, plain stacks of convolutions, timm's ResNet and mobile blocks, stacks of activations, paddings of
+every kind and resamplings, normalising wrappers; images of 1, 2, 4, 7 and 8 pixels a side; random batch norm statistics, signs included;
+kernels from random, rotation and Laplacian ones) until that many evaluations are spent, and prints by kind the largest quotient found /
+certified bound. Each whole network and each of its blocks alone is attacked. An evaluation is one image through the network (or block)
+once, forward, or once through a product with its Jacobian or the transpose.
 
 The second trains one stable_resnet_s11_cert, with the paper's poolings, on digits at 16x16, projected after every step, and prints certified, attacked, and their
 quotient. It exits with 1 if a bound is exceeded.
@@ -24,27 +25,49 @@ from collections.abc import Iterator
 import timm
 import torch
 import torch.nn.functional as F
+from timm.layers import BatchNormAct2d
 from timm.layers.conv2d_same import Conv2dSame
+from timm.layers.pool2d_same import AvgPool2dSame, MaxPool2dSame
+from timm.models import _efficientnet_blocks as blocks
 from timm.models.resnet import BasicBlock, Bottleneck, ResNet
 from torch import Tensor, nn
+from torchvision.transforms import Normalize
 
 import stabzoo  # noqa: F401  (registers the models)
 from stabzoo.diagnostics.attack import sensitivity_attack
 from stabzoo.diagnostics.bounds.network import forward_bounds
+from stabzoo.networks.staged import StagedNetwork
 
-KINDS = {
-    "ResNet-S, certified form": ("stable_resnet_s11_cert", 3, (8, 4)),
-    "ResNet-S, batch norms": ("stable_resnet_s11", 3, (8, 4)),
-    "ResNet-D": ("stable_resnet_d18", 3, (8, 4)),
-    "ResNet, post-activation": ("postresnet20", 3, (8, 7, 4, 2, 1)),
-    "ZeroSNet": ("zerosnet20_opt", 2, (8, 4)),
-    "ZeroSNet, trained lambda": ("zerosnet20_tra", 2, (8, 4)),
-    "LM-ResNet": ("lmresnet20", 2, (8, 4)),
-    "plain stack": ("", 3, (8, 7, 4, 2, 1)),
-    "timm's ResNet, basic blocks and bottlenecks": ("", 2, (8, 7)),
-    "activations": ("", 3, (8, 5, 2)),
-    "paddings and resamplings": ("", 2, (8, 4)),
+KINDS: dict[str, tuple[str, dict[str, str], int, tuple[int, ...]]] = {
+    "ResNet-S, certified form": ("stable_resnet_s11_cert", {}, 3, (8, 4)),
+    "ResNet-S, certified form with means": (
+        "stable_resnet_s11_cert",
+        {"downsampling": "mean", "global_pool": "avg"},
+        3,
+        (8, 4),
+    ),
+    "CPL": ("cpl_resnet11", {}, 3, (8, 4)),
+    "SLL": ("sll_resnet11", {}, 3, (8, 4)),
+    "AOL": ("aol_net11", {}, 4, (8, 4)),
+    "Sandwich": ("sandwich_net11", {}, 3, (8, 4)),
+    "ResNet-S, batch norms": ("stable_resnet_s11", {}, 3, (8, 4)),
+    "ResNet-D": ("stable_resnet_d18", {}, 3, (8, 4)),
+    "ResNet, post-activation": ("postresnet20", {}, 3, (8, 7, 4, 2, 1)),
+    "ZeroSNet": ("zerosnet20_opt", {}, 2, (8, 4)),
+    "ZeroSNet, trained lambda": ("zerosnet20_tra", {}, 2, (8, 4)),
+    "LM-ResNet": ("lmresnet20", {}, 2, (8, 4)),
+    "plain stack": ("", {}, 3, (8, 7, 4, 2, 1)),
+    "timm's ResNet, basic blocks and bottlenecks": ("", {}, 2, (8, 7)),
+    "timm's mobile blocks": ("", {}, 2, (8, 5)),
+    "activations": ("", {}, 3, (8, 5, 2)),
+    "paddings and resamplings": ("", {}, 2, (8, 4)),
+    "normalisation around ResNet-S": ("", {}, 2, (4,)),
 }
+"""Registered name, its options, width and sides of the images; or one of `STACKS`."""
+
+
+SIZED = ("stable", "cpl", "sll", "aol", "sandwich")
+"""What the names of models begin with that are built for one size of images."""
 
 
 class Alone(nn.Module):
@@ -78,9 +101,9 @@ def plain(width: int, generator: torch.Generator) -> nn.Module:
 
 def residual(width: int, generator: torch.Generator) -> nn.Module:
     """Timm's ResNet, narrow, of all its plain blocks."""
-    blocks = [BasicBlock, Bottleneck, Bottleneck, BasicBlock]
+    kinds = [BasicBlock, Bottleneck, Bottleneck, BasicBlock]
     order = torch.randperm(4, generator=generator).tolist()
-    chosen = [blocks[i] for i in order]
+    chosen = [kinds[i] for i in order]
     return ResNet(chosen, (1, 1, 1, 1), num_classes=4, channels=(width,) * 4, stem_width=width)  # type: ignore[arg-type]
 
 
@@ -107,11 +130,39 @@ def padded(width: int, generator: torch.Generator) -> nn.Module:
     )
 
 
+def mobile(width: int, generator: torch.Generator) -> nn.Module:
+    """Timm's blocks of depthwise and pointwise convolutions, with poolings that pad as they do."""
+    act = (nn.ReLU6, nn.SiLU, nn.Hardswish)[int(torch.randint(3, (), generator=generator))]
+    return nn.Sequential(
+        blocks.ConvBnAct(3, width, 3, act_layer=act),
+        blocks.DepthwiseSeparableConv(width, width, act_layer=act),
+        (AvgPool2dSame if torch.rand((), generator=generator) < 0.5 else MaxPool2dSame)(3, 2),
+        blocks.InvertedResidual(width, width, exp_ratio=2.0, pad_type="same", act_layer=act),
+        blocks.EdgeResidual(width, width, exp_ratio=2.0, act_layer=act),
+        blocks.UniversalInvertedResidual(
+            width, width, dw_kernel_size_start=3, exp_ratio=2.0, act_layer=act, layer_scale_init_value=0.5
+        ),
+        BatchNormAct2d(width, act_layer=act),
+        nn.Flatten(),
+    )
+
+
+def wrapped(width: int, generator: torch.Generator) -> nn.Module:
+    """A certified network behind the normalisation of its pixels."""
+    std = (0.2 + torch.rand(3, generator=generator)).tolist()
+    return nn.Sequential(
+        Normalize([0.5, 0.4, 0.3], std),
+        timm.create_model("stable_resnet_s11_cert", width=width, num_classes=4, img_size=4),
+    )
+
+
 STACKS = {
     "plain stack": plain,
     "timm's ResNet, basic blocks and bottlenecks": residual,
+    "timm's mobile blocks": mobile,
     "activations": activated,
     "paddings and resamplings": padded,
+    "normalisation around ResNet-S": wrapped,
 }
 
 
@@ -143,17 +194,22 @@ def scramble(model: nn.Module, generator: torch.Generator) -> None:
                 module.bias.copy_(uniform(-1, 1, module.bias))
         if getattr(module, "bias2", None) is not None:
             module.bias2.copy_(uniform(-1, 1, module.bias2))
-    if hasattr(model, "post_step"):
-        model.post_step()
+        if type(module).__module__.startswith("stabzoo_lipschitz"):  # 1-Lipschitz whatever the weights are
+            for parameter in module.parameters():
+                size = 10 ** (2 * float(torch.rand((), generator=generator)) - 1)
+                parameter.copy_(size * torch.randn(parameter.shape, generator=generator))
+    for module in model.modules():
+        if hasattr(module, "post_step"):
+            module.post_step()
 
 
 def pairs(kind: str, generator: torch.Generator) -> Iterator[tuple[nn.Module, tuple[int, ...], float]]:
     """A random network of a kind and its blocks, each with the shape of its input and its bound."""
-    name, width, sides = KINDS[kind]
+    name, options, width, sides = KINDS[kind]
     side = sides[int(torch.randint(len(sides), (), generator=generator))]
     if name:
-        sized = {"img_size": side} if name.startswith("stable") else {}
-        model = timm.create_model(name, width=width, num_classes=4, **sized)
+        sized = {"img_size": side} if name.startswith(SIZED) else {}
+        model = timm.create_model(name, width=width, num_classes=4, **sized, **options)
     else:
         model = STACKS[kind](width, generator).eval()
         model(torch.zeros(1, 3, side, side))  # lazy layers learn their sizes
@@ -161,14 +217,16 @@ def pairs(kind: str, generator: torch.Generator) -> Iterator[tuple[nn.Module, tu
     model = model.double().eval()
     bounds = forward_bounds(model, (3, side, side), iterations=3)
     yield model, (3, side, side), bounds.sensitivity.value
-    grid = (side, side)
+    if not isinstance(model, StagedNetwork):
+        return
+    with torch.no_grad():
+        state = model.stem_pool(model.stem(torch.zeros(1, 3, side, side, dtype=torch.float64)))
     for block in bounds.blocks:
-        if block.name.startswith("stages"):
-            module = model.get_submodule(block.name)
-            if hasattr(module, "bound"):
-                weight = next(p for p in module.parameters() if p.ndim == 4)
-                yield Alone(module), (weight.shape[1], *grid), block.sensitivity
-            grid = block.grid
+        module = model.get_submodule(block.name)
+        if block.name.startswith("stages") and hasattr(module, "bound"):
+            yield Alone(module), tuple(state.shape[1:]), block.sensitivity
+            with torch.no_grad():
+                state = Alone(module)(state)
 
 
 def violations(evaluations: int, seed: int) -> bool:

@@ -43,7 +43,7 @@ from torch.profiler import ProfilerActivity, profile
 from stabzoo import LinearMultistep, SolverSettings
 from stabzoo.data.loading import load_images
 from stabzoo.data.spec import Digits
-from stabzoo.evaluation.accuracy import accuracies
+from stabzoo.evaluation.accuracy import measure
 from stabzoo.evaluation.spec import Clean
 from stabzoo.implicit.solve import METHODS, solve
 from stabzoo.implicit.solvers import anderson, gmres
@@ -477,7 +477,7 @@ def training() -> None:
         solves = sum(r.solves for r in reports) or 1
         counts = f"{sum(r.evaluations for r in reports) / solves:.1f}, {sum(r.products for r in reports) / solves:.1f}"
         failed = sum(r.failures.total() + r.backward_failures.total() for r in reports)  # type: ignore[attr-defined]
-        (accuracy,) = accuracies(network.eval(), images, [Clean(kind="clean")])
+        (accuracy,) = measure(network.eval(), images, [Clean(kind="clean")])
         tolerance = "-" if model == "preresnet20" else "1e-5" if args else "of trainings"
         update = f"{1e3 * seconds:.0f} ms" if model == "preresnet20" else f"{seconds / explicit:.1f}x"
         print(f"| {model} | {lr:g} | {tolerance} | {accuracy:.1f} | {counts} | {failed} | {update} |", flush=True)

@@ -2,7 +2,7 @@
 
     python fuzz/run.py                          all targets, by the numbers of inputs in `INPUTS`
     python fuzz/run.py yaml cli --inputs 5000   some
-    python fuzz/run.py --write                  all, and docs/reliability.md says what came of it; of some, their rows
+    python fuzz/run.py --write                  all, and the results into docs/reliability.md; of some, their rows
     python fuzz/run.py --keep                   and some of the inputs that reached something new are kept
 
 Every target is a process of its own, which starts from `seeds` and from what is kept in fuzz/corpus.  An input that

@@ -48,6 +48,7 @@ if TYPE_CHECKING:
     from stabzoo.metric import Evaluation, Metric
     from stabzoo.networks.branch import BranchSite, pulled_back, tells_kernel
     from stabzoo.networks.checkpoints import checkpoint_filter_fn
+    from stabzoo.networks.fusion import fuse
     from stabzoo.networks.past import Past
     from stabzoo.networks.staged import StagedNetwork
     from stabzoo.networks.steps import MultistepStep, PartitionedStep
@@ -114,6 +115,7 @@ _PUBLIC = {
     "checkpoint_filter_fn": "networks.checkpoints",
     "conv_norm": "diagnostics.layers",
     "fold_batch_norm": "diagnostics.bounds.rules.normalization",
+    "fuse": "networks.fusion",
     "forward_bounds": "diagnostics.bounds.network",
     "get_branch": "registry.loading",
     "get_scheme": "registry.loading",
@@ -191,6 +193,7 @@ __all__ = [  # a literal, for type checkers
     "conv_norm",
     "fold_batch_norm",
     "forward_bounds",
+    "fuse",
     "get_branch",
     "get_scheme",
     "hookimpl",

@@ -134,7 +134,7 @@ class Evaluation(Strict):
         return lambda network, pixels, labels: pixels
 
     def score(self, logits: Tensor, labels: Tensor) -> Tensor:
-        """One number an image, (B,), of its logits (B, classes): their mean is the result.
+        """One number per image, (B,), of its logits (B, classes): their mean is the result.
 
         Of booleans it is the share that is true, in percent, as here: whether the network puts the image in its class.
         """

@@ -365,7 +365,7 @@ def diagnose(
 ) -> None:
     """Measure norms, bounds, condition numbers, angles, noise growth.
 
-    On test images, normalised as a training on them does; --data may also be a folder with a folder of images a class.
+    On test images, normalised as in training; --data also takes a folder with one folder of images per class.
     Of a training's folder nothing is said again: model, arguments, weights and data are read from it.
 
     Example: stabzoo diagnose stable_resnet_s11_cert --folder runs/diagnosis

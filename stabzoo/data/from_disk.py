@@ -270,13 +270,13 @@ def _classes(folder: Path, path: Path) -> list[str]:
         found = sorted(entry.name for entry in folder.iterdir() if entry.is_dir())
     except OSError as error:
         raise ConfigError(
-            f"{folder}: cannot be read ({error.strerror or error}); expected a folder of images a class, "
+            f"{folder}: cannot be read ({error.strerror or error}); expected one folder of images per class, "
             f"{folder.name}/CLASS/*.jpg; name it in the data, or put the data set into {path}"
         ) from None
     if not found:
         raise ConfigError(
-            f"{folder}: expected a folder of images a class, found none; ImageNet's validation images, which come in "
-            "one folder, are put into those of their classes first"
+            f"{folder}: expected one folder of images per class, found none; ImageNet's validation images, which come "
+            "in one folder, are put into those of their classes first"
         )
     return found
 

@@ -96,7 +96,7 @@ class ReadFromDisk(Strict):
 
 
 class Folder(ReadFromDisk):
-    """ImageNet, or any folder with a folder of images a class: PATH/``train``/CLASS/* and PATH/``test``/CLASS/*.
+    """ImageNet, or any folder with one folder of images per class: PATH/``train``/CLASS/* and PATH/``test``/CLASS/*.
 
     ``path`` is below the folder that holds all data sets, unless it is absolute.  With ``test_share`` there is one
     folder, PATH/``train``/CLASS/*: that share of its images, of each class as many as of the others and drawn with

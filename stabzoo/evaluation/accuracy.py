@@ -109,7 +109,7 @@ class _Test:
                     self.network.eval()
                 scores = self.evaluation.score(logits_of(self.network, changed), labels)
                 if not isinstance(scores, Tensor) or scores.shape != labels.shape:
-                    raise TypeError(f"score() must return one number an image, {len(labels)}, got {_shape(scores)}")
+                    raise TypeError(f"score() must return one number per image, {len(labels)}, got {_shape(scores)}")
                 self.is_share = scores.dtype == torch.bool
                 self.total += int(scores.sum()) if self.is_share else float(scores.double().sum())
                 self.images += len(labels)

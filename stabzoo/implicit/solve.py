@@ -79,6 +79,9 @@ def solve(
 PATIENCE = 12
 """Evaluations over which a residual must halve at first, while there is another method to turn to."""
 
+TURNING = 5
+"""Newton's patience is this many times as large where the slope mostly turns the state, and Anderson is no help."""
+
 SEARCH = 60
 """Evaluations spent on the samples that every method has given up, to tell whether a solution is near."""
 
@@ -87,14 +90,16 @@ def in_turn(problem: Problem, y: Tensor) -> tuple[str, int]:
     """The chain ``"auto"``: (the method that ended it, iterations).
 
     Anderson acceleration and Newton-Krylov take turns, each for the samples that the other has given up and from their
-    best iterates, with twice the patience in every round, for as long as a round takes a tenth off a residual.
+    best iterates, with twice the patience in every round, for as long as a round takes a tenth off a residual. Samples
+    whose slope mostly turns the state leave Anderson after two evaluations.
     """
     iterations, patience, before = anderson(problem, y, patience=PATIENCE), PATIENCE, np.inf
     while True:
         problem.reopen()
         if problem.finished:
             return "anderson", iterations
-        iterations += newton_krylov(problem, problem.best.clone(), patience=patience)
+        slow = np.where(problem.turned, TURNING * patience, patience)
+        iterations += newton_krylov(problem, problem.best.clone(), patience=slow)
         problem.name_floor()
         if problem.exhausted or not (problem.given_up & (problem.best_norm < 0.9 * before)).any():
             return "newton_krylov", iterations + search_for_a_minimum(problem)

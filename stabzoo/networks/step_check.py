@@ -5,6 +5,8 @@ Nothing is left of it in the network: a forward pass, traced, scripted or compil
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Any
 
 import torch
@@ -52,17 +54,10 @@ def check_step(
         return
     before, after = channels
     shape = (2, after, SIZE, SIZE)
-    modes = [(module, module.training) for module in step.modules()]
-    try:
-        with torch.no_grad(), torch.random.fork_rng(devices=()):
-            y = _state(weight, (2, before, SIZE * stride, SIZE * stride))
-            result = step.eval()(y, [_state(weight, shape) for _ in range(entries)])
-            new = [result] if isinstance(result, Tensor) and returned == 1 else result
-    except Exception as error:
-        raise PluginError(f"{where}: its step fails: {failure_text(error)}") from error
-    finally:
-        for module, training in modes:
-            module.training = training
+    with _trial(step, f"{where}: its step fails"):
+        y = _state(weight, (2, before, SIZE * stride, SIZE * stride))
+        result = step(y, [_state(weight, shape) for _ in range(entries)])
+    new = [result] if isinstance(result, Tensor) and returned == 1 else result
     expected = f"{returned} tensor{'s' if returned > 1 else ''} of shape {shape}"
     if not isinstance(new, list) or len(new) < returned:
         got = f"{len(new)} of them" if isinstance(new, list) else f"a {type(new).__name__}"
@@ -89,15 +84,8 @@ def check_branch_step(f: nn.Module, where: str, like: Tensor, channels: tuple[in
     """
     if like.dtype not in (torch.float32, torch.float64):
         return
-    modes = [(module, module.training) for module in f.modules()]
-    try:
-        with torch.no_grad(), torch.random.fork_rng(devices=()):
-            value = f.eval()(_state(like, (2, channels[0], SIZE * stride, SIZE * stride)))
-    except Exception as error:
-        raise PluginError(f"{where} fails: {failure_text(error)}") from error
-    finally:
-        for module, training in modes:
-            module.training = training
+    with _trial(f, f"{where} fails"):
+        value = f(_state(like, (2, channels[0], SIZE * stride, SIZE * stride)))
     shape = (2, channels[1], SIZE, SIZE)
     if not isinstance(value, Tensor):
         raise PluginError(f"{where}: expected a tensor of shape {shape}, got {value!r:.80}")
@@ -106,6 +94,25 @@ def check_branch_step(f: nn.Module, where: str, like: Tensor, channels: tuple[in
         raise PluginError(f"{where}: expected {shape} of {like.dtype}, got {got}")
     if not value.is_meta and not value.isfinite().all():
         raise PluginError(f"{where}: expected finite values for states in [-1, 1]")
+
+
+@contextmanager
+def _trial(module: nn.Module, what: str) -> Iterator[None]:
+    """Evaluation mode, without gradients; modes and random numbers are as before afterwards.
+
+    Raises:
+        PluginError: ``what``, with the reason, where anything fails within.
+    """
+    modes = [(part, part.training) for part in module.modules()]
+    try:
+        with torch.no_grad(), torch.random.fork_rng(devices=()):
+            module.eval()
+            yield
+    except Exception as error:
+        raise PluginError(f"{what}: {failure_text(error)}") from error
+    finally:
+        for part, training in modes:
+            part.training = training
 
 
 def _state(like: Tensor, shape: tuple[int, ...]) -> Tensor:

@@ -48,7 +48,7 @@ def train_job(
 ) -> Trained:
     """Train, or go on with, the network of ``job``; ``folder`` then has
 
-    ``config.json``, the ``checkpoint-*`` files, ``history.csv`` with a row an epoch, and ``model.safetensors``, the
+    ``config.json``, the ``checkpoint-*`` files, ``history.csv`` with a row per epoch, and ``model.safetensors``, the
     weights to be used (averaged, if the training averages them), once it is finished.
 
     A checkpoint is written after every epoch, and every ``checkpoint_steps`` updates.  ``workers`` processes decode

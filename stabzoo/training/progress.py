@@ -1,4 +1,4 @@
-"""What a training shows while it runs: a bar on a terminal, one plain line an epoch anywhere else."""
+"""What a training shows while it runs: a bar on a terminal, one plain line per epoch anywhere else."""
 
 from __future__ import annotations
 

@@ -2,6 +2,7 @@
 
 import json
 import math
+from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 
@@ -14,7 +15,9 @@ from torch import Tensor, nn
 
 from fixtures.messages import says
 from stabzoo.diagnostics.layers import _all_values, conv_norm, layer_norms, operator_norm, singular_values
+from stabzoo.diagnostics.measurement import Measurement
 from stabzoo.diagnostics.report.figures import layer_norms_figure
+from stabzoo.diagnostics.spectra import zero_padding
 from stabzoo.diagnostics.spectra.operators import ConvOperator
 from stabzoo.diagnostics.spectra.periodic import periodic_norms
 from stabzoo.diagnostics.spectra.smallest import _by_block_qr, _by_half_fft, smallest_singular_value
@@ -435,3 +438,26 @@ def test_a_linear_layer_takes_a_batch_norm_in() -> None:
     refused = layer_norms(nn.Sequential(alone, nn.Flatten(), nn.Linear(4, 3)).eval(), (1, 2, 2), folded=True)[0]
     assert math.isinf(refused.upper.value)
     says(refused.upper.note, "batch's statistics")
+
+
+def test_a_convolution_that_is_met_again_is_bounded_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Within `remembered` alone; another grid, other weights and other padding have bounds of their own."""
+    torch.manual_seed(0)
+    plain = conv(kernel(3, 2, 3, 3), padding=1)
+    others = [conv(kernel(3, 2, 3, 3), padding=2), conv(2 * kernel(3, 2, 3, 3), padding=1)]
+    asked = [(plain, (8, 8)), (plain, (7, 8)), *((other, (8, 8)) for other in others)]
+    expected = [conv_norm(module, grid) for module, grid in asked]
+    assert len({norm.value for norm in expected}) == len(asked)
+    bounded: list[ConvOperator] = []
+    compute = zero_padding._torus_bounds
+
+    def counted(operators: Sequence[ConvOperator], twists: bool | None) -> list[Measurement]:
+        bounded.extend(operators)
+        return compute(operators, twists)
+
+    monkeypatch.setattr(zero_padding, "_torus_bounds", counted)
+    with zero_padding.remembered():
+        assert [conv_norm(module, grid) for module, grid in asked * 2] == expected * 2
+        assert len(bounded) == len(asked)
+    assert conv_norm(plain, (8, 8)) == expected[0]
+    assert len(bounded) == len(asked) + 1

@@ -2,7 +2,7 @@
 
 python tests/faults                            every kind once
 python tests/faults --rounds 3 training        some, more often; the round's number is the seed
-python tests/faults --rounds 2 --write         and docs/reliability.md says what came of it
+python tests/faults --rounds 2 --write         and write the results into docs/reliability.md
 """
 
 from __future__ import annotations

@@ -188,6 +188,21 @@ def test_the_chain_needs_no_more_than_its_newton(norm: float) -> None:
     assert chain.evaluations <= 1.1 * newton.evaluations
 
 
+@pytest.mark.parametrize(("states", "scale"), [(20, 0.3), (20, 1.0), (20, 3.0), (60, 1.0), (60, 3.0), (200, 1.0)])
+def test_the_chain_needs_no_more_than_its_newton_for_oscillators(states: int, scale: float) -> None:
+    """An imaginary spectrum shows in the first difference: two evaluations are lost, and of each sample on its own."""
+    torch.manual_seed(0)
+    draw = torch.randn(states, states, dtype=DOUBLE)
+    oscillators = nn.Linear(states, states, bias=False, dtype=DOUBLE)
+    oscillators.weight.data = scale * (draw - draw.T) / 2
+    b = torch.randn(2, states, dtype=DOUBLE)
+    y, chain = run(oscillators, b, max_evaluations=1000)
+    _, newton = run(oscillators, b, "newton_krylov", max_evaluations=1000)
+    assert chain.converged
+    assert chain.evaluations <= 1.1 * newton.evaluations
+    torch.testing.assert_close(run(oscillators, b[:1], max_evaluations=1000)[0], y[:1], rtol=1e-5, atol=1e-6)
+
+
 def test_tolerances() -> None:
     """What is given holds always; what is not is tied to the noise of a batch's gradient in training."""
     assert SolverSettings().resolved(batch=64) == (1e-5, 1e-5)

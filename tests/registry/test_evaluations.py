@@ -304,7 +304,7 @@ def test_measured_together(install: Install) -> None:
     [
         ("return functional", "raise ValueError('no')  #", ["ValueError: no"]),
         ("return functional", "raise SystemExit(3)  #", ["SystemExit"]),
-        ("return functional", "return 1.0  #", ["one number an image", "1.0"]),
+        ("return functional", "return 1.0  #", ["one number per image", "1.0"]),
         ("return functional", "return labels * float('nan')  #", ["finite"]),
         ("return pixels *", "return pixels[:, :, 1:]  #", ["images of shape"]),
         ("return pixels *", "return None  #", ["NoneType"]),

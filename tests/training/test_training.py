@@ -313,7 +313,7 @@ def test_gradients_are_clipped() -> None:
 
 
 def test_the_running_accuracy_is_of_the_network_that_learns() -> None:
-    """Of one batch an epoch: what the weights before it make of it in training mode."""
+    """Of one batch per epoch: what the weights before it make of it in training mode."""
     training = trainer({"epochs": 2, "batch_size": 100}, "preresnet20")
     found: list[float] = []
     images = training.images
@@ -385,7 +385,7 @@ COMMAND = "train zerosnet20_tra --arg width=4 --set epochs=2 --set batch_size=40
 
 
 def test_a_training_from_the_command_line(run: Run, tmp_path: Path) -> None:
-    """A line an epoch, the history with every trained coefficient, weights that timm and the diagnosis load."""
+    """A line per epoch, the history with every trained coefficient, weights that timm and the diagnosis load."""
     folder = tmp_path / "run"
     result = run(COMMAND.format(folder=folder))
     assert (result.status, result.err) == (0, "")

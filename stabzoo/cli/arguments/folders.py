@@ -46,7 +46,7 @@ class Looked:
     settings: dict[str, Any]
 
     def chosen(self, training: Training, name: str) -> str:
-        """What was found and chosen, in words; ``training`` by the recipe ``name`` is what came of it."""
+        """What was found and chosen, in words; ``training`` by the recipe ``name`` is the result."""
         held = "" if self.data.test_share is None else f", {self.data.test_share:.0%} of them held out for tests"
         values = {key: getattr(training, key) for key in self.settings}
         settings = ", ".join(f"{k}={v:.4g}" if isinstance(v, float) else f"{k}={v}" for k, v in values.items())
@@ -62,7 +62,7 @@ def look(data: Folder, root: Path, device: str, *, sized: bool) -> Looked:
 
     Unless ``sized``, the size is that of the images where all are squares of one size, up to 224, and then nothing is
     cropped; otherwise their shorter side, in the middle, down to a multiple of 8.  Batch and epochs are those of the
-    recipe, or as many as make 32 batches of at least 16 images an epoch, and 3000 updates; the learning rate is in
+    recipe, or as many as make 32 batches of at least 16 images per epoch, and 3000 updates; the learning rate is in
     proportion to the batch.
 
     Raises:
@@ -75,7 +75,7 @@ def look(data: Folder, root: Path, device: str, *, sized: bool) -> Looked:
         raise ConfigError(f"{place}: cannot be read ({error.strerror or error})") from None
     files = [path for path, _ in files_of_classes(place, classes)]
     if not files:
-        raise ConfigError(f"{place}: expected a folder of images a class, found no image")
+        raise ConfigError(f"{place}: expected one folder of images per class, found no image")
     pixels = [_pixels(Path(path)) for path in files[:: max(1, -(-len(files) // MOST))]]
     (width, height), _ = Counter(pixels).most_common(1)[0]
     same = len(set(pixels)) == 1

@@ -24,7 +24,7 @@ STUDY_EXAMPLES = """Examples:
 study = App(
     name="study",
     help=(
-        "Train and compare networks, and look at what came of it.\n\n"
+        "Train and compare networks, and look at the results.\n\n"
         "`stabzoo study NAME` is `stabzoo study run NAME`.\n\nExample: stabzoo study list"
     ),
     help_epilogue=STUDY_EXAMPLES,

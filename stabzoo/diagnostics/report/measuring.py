@@ -27,6 +27,7 @@ from stabzoo.diagnostics.growth import perturbation_growth
 from stabzoo.diagnostics.layers import layer_norms
 from stabzoo.diagnostics.report.diagnosis import Diagnosis
 from stabzoo.diagnostics.robustness import robustness
+from stabzoo.diagnostics.spectra.zero_padding import remembered
 from stabzoo.diagnostics.wellposed import well_posedness
 from stabzoo.errors import CertificateError
 from stabzoo.implicit.step import solver_report
@@ -101,13 +102,14 @@ def diagnose(
         skipped["condition numbers"] = "not asked for"
     total, done = sum(part.seconds for part in parts), 0.0
     measured: dict[str, Any] = {}
-    for part in parts:
-        tell(part.name, done / total)
-        try:
-            measured |= part.measure()
-        except (ValueError, RuntimeError, CertificateError) as error:  # a foreign network does not allow everything
-            skipped[part.name] = str(error).split("\n", 1)[0]
-        done += part.seconds
+    with remembered():  # the same convolutions are bounded for the network, its margins and its layers
+        for part in parts:
+            tell(part.name, done / total)
+            try:
+                measured |= part.measure()
+            except (ValueError, RuntimeError, CertificateError) as error:  # a foreign network does not allow everything
+                skipped[part.name] = str(error).split("\n", 1)[0]
+            done += part.seconds
     tell("done", 1.0)
     return replace(found, **measured, skipped=skipped)
 

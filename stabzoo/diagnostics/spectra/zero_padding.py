@@ -17,11 +17,15 @@ Source: compression to a circulant: Gray, 2006; Araujo et al., AAAI 2021. Roundi
 
 from __future__ import annotations
 
+import hashlib
 import itertools
 import math
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from contextvars import ContextVar
 from dataclasses import replace
+from typing import TypeAlias
 
 import numpy as np
 import torch
@@ -39,6 +43,7 @@ __all__ = [
     "lanczos_lower",
     "padded_bound",
     "quickly_enclosed",
+    "remembered",
     "row_matrix",
     "torus_bound",
     "torus_bounds",
@@ -69,13 +74,45 @@ def torus_bound(operator: ConvOperator, twists: bool | None = None) -> Measureme
     return torus_bounds([operator], twists)[0]
 
 
-@torch.no_grad()
+_Known: TypeAlias = dict[tuple[object, ...], Measurement]
+_known: ContextVar[_Known | None] = ContextVar("known torus bounds", default=None)
+
+
+@contextmanager
+def remembered() -> Iterator[None]:
+    """Bound a convolution that is met again, on the same grid and with the same weights, once only within."""
+    token = _known.set({})
+    try:
+        yield
+    finally:
+        _known.reset(token)
+
+
 def torus_bounds(operators: Sequence[ConvOperator], twists: bool | None = None) -> list[Measurement]:
     """Return the `torus_bound` of each of several operators that differ in the values of their weights only.
 
     Raises:
         ValueError: The padding is not with zeros.
     """
+    known = _known.get()
+    if known is None:
+        return _torus_bounds(operators, twists)
+    keys = [_key(operator, twists) for operator in operators]
+    new = {key: operator for key, operator in zip(keys, operators, strict=True) if key not in known}
+    if new:
+        known.update(zip(new, _torus_bounds(list(new.values()), twists), strict=True))
+    return [known[key] for key in keys]
+
+
+def _key(operator: ConvOperator, twists: bool | None) -> tuple[object, ...]:
+    """All that a bound depends on."""
+    weight = operator.weight.contiguous()
+    settings = (operator.grid, operator.stride, operator.dilation, operator.groups, operator.padding, operator.mode)
+    return (hashlib.sha256(weight.numpy().tobytes()).digest(), tuple(weight.shape), *settings, twists)
+
+
+@torch.no_grad()
+def _torus_bounds(operators: Sequence[ConvOperator], twists: bool | None) -> list[Measurement]:
     operators, scales = zip(*[unit_scaled(touching(operator)) for operator in operators], strict=True)
     first = operators[0]
     stacked = torch.cat([_groups_of(operator) for operator in operators])

@@ -22,6 +22,9 @@ A full step spans the same Krylov space, but goes further from where f is nearly
 to five evaluations more (64 channels, norm 10, theta 1: 37 instead of 32).
 """
 
+TURNED = 0.25
+"""Cosine of the angle between dy and dr below which I - weight J turns more than it stretches: 1/L for oscillators."""
+
 REGULARIZATION = {torch.float32: 1e-7, torch.float64: 1e-14}
 """Added to the Gram matrix of unit vectors: an absolute constant would average the history near the end."""
 
@@ -35,13 +38,17 @@ def anderson(problem: Problem, y: Tensor | None = None, *, patience: int | None 
     stiff f (symmetric J < 0) m is the best step of the damped iteration, without which the iterates of a step with
     weight ||J|| = 10 leave the region where f is nearly linear.
 
-    A sample whose residual has not halved over ``patience`` evaluations has stagnated.
+    A sample whose residual has not halved over ``patience`` evaluations has stagnated; with a ``y``, so has one whose
+    first difference dr is nearly at right angles to dy.  There the spectrum of weight J is close to an imaginary
+    interval, on which no mixing contracts, and with more unknowns than a window holds the differences do not span it.
 
     Sources: Walker, Ni, Anderson acceleration for fixed-point iterations, SIAM J. Numer. Anal. 49 (2011); the mixing is
     that of Richardson's iteration on a spectrum in [1, L].
     """
+    turns = patience is not None and y is not None
     y = problem.best.clone() if y is None else y
     batch, size = y.flatten(1).shape
+    turns = turns and size > WINDOW
     window = workspace(y, batch, WINDOW, 2, size)  # dy and dr, in turn
     slopes = window[:, :, 1]
     regular = REGULARIZATION[y.dtype] * np.eye(WINDOW)
@@ -67,6 +74,12 @@ def anderson(problem: Problem, y: Tensor | None = None, *, patience: int | None 
             torch.sub(flat_y, before_y, out=window[:, slot, 0])
             torch.sub(flat_r, before_r, out=window[:, slot, 1])
             moved, scale[:, slot] = host(torch.linalg.vector_norm(window[:, slot], dim=2)).T
+            if turns and iteration == 1:
+                cosine = -host((window[:, 0, 0] * window[:, 0, 1]).sum(1)) / (moved * scale[:, 0])
+                problem.turned = problem.running & (np.abs(cosine) < TURNED)
+                problem.end(problem.turned, Status.STAGNATED)
+                if problem.finished:
+                    return iteration
             stiffness[:, slot] = np.divide(scale[:, slot], moved, out=np.zeros(batch), where=moved > 0)
             # DR r before and after: their difference is the row DR dr of the Gram matrix, and costs no second product
             previous, overlap = overlap, host(inner_products(slopes[:, :kept], flat_r))

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor
 
 from stabzoo.implicit.report import Status
@@ -17,14 +20,15 @@ HALVINGS = 6
 """Step lengths tried before a sample is given up: 1, 1/2, ..., 1/64."""
 
 
-def newton_krylov(problem: Problem, y: Tensor, *, patience: int | None = None) -> int:
+def newton_krylov(problem: Problem, y: Tensor, *, patience: int | NDArray[Any] | None = None) -> int:
     """Solve from ``y``; returns the number of Newton steps.
 
         (I - weight J) s ~ r by GMRES to ||r - (I - weight J) s|| <= eta ||r||,    y+ = y + t s
 
     J v is a difference of two values of f, one evaluation per Krylov vector; eta follows Eisenstat and Walker's second
     choice, no smaller than the last step needs.  t is halved, for each sample, until ||r|| decreases; a sample that no
-    t helps has stagnated, and so has one whose residual halves more slowly than once in ``patience`` evaluations.
+    t helps has stagnated, and so has one whose residual halves more slowly than once in ``patience`` evaluations
+    (of each sample its own, where it is an array).
 
     Source: Eisenstat, Walker, Choosing the forcing terms in an inexact Newton method, SIAM J. Sci. Comput. 17 (1996).
     """
@@ -45,8 +49,8 @@ def newton_krylov(problem: Problem, y: Tensor, *, patience: int | None = None) -
         y, r = search(problem, y, r, size, step.view_as(y))
         del step
         size = problem.judge(y, r)
-        least = 0.5 ** ((problem.evaluations - spent) / patience) if patience else 1.0
-        problem.end(~(size < least * before), Status.STAGNATED)
+        least = 1.0 if patience is None else 0.5 ** ((problem.evaluations - spent) / np.asarray(patience))
+        problem.end(~(host(size) < least * host(before)), Status.STAGNATED)
         forcing = (0.9 * (size / before) ** 2).clamp(1e-3, 0.5)
     return iteration
 

@@ -55,6 +55,7 @@ class Problem:
         best: The iterate of least residual of every sample, (B, ...).
         status: `Status` of every sample, (B,), like all that is decided sample by sample in numpy.
         evaluations: How often f was evaluated.
+        turned: Which samples have shown that the slope mostly turns the state, (B,): Krylov spaces suit them.
     """
 
     def __init__(self, function: Callable[[Tensor], Tensor], b: Tensor, weight: float, rtol: float, limit: int) -> None:
@@ -65,6 +66,7 @@ class Problem:
         self.best_norm = np.full_like(self.scale, np.inf)
         self.first_norm: NDArray[Any] | None = None
         self.waited = np.zeros_like(self.status)
+        self.turned = np.zeros_like(self.scale, dtype=bool)
         self.evaluations = 0
         self.noise = np.zeros_like(self.scale)
         self.eps = unit_roundoff(b)

@@ -25,7 +25,7 @@ class Change:
 
 @dataclass(frozen=True)
 class Contrast:
-    """A network of two studies under one evaluation: what was found of the finished runs, one number a seed."""
+    """A network of two studies under one evaluation: what was found of the finished runs, one number per seed."""
 
     label: str
     evaluation: str

@@ -24,7 +24,7 @@ def measured(study: Study, records: Sequence[Record]) -> dict[str, Sample]:
 
 
 def numbers(records: Sequence[Record], evaluation: Evaluation) -> Sample:
-    """What was found under one evaluation, one number a run that has it."""
+    """What was found under one evaluation, one number per run that has it."""
     having = [record for record in records if record.value(evaluation) is not None]
     values = [value for record in having if (value := record.value(evaluation)) is not None]
     if evaluation.metric != ACCURACY:

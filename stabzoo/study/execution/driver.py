@@ -103,7 +103,7 @@ def run_study(
 
 
 class _Driver:
-    """One execution of a study: ``records`` and ``failures`` are what came of its ``runs``, by their keys."""
+    """One execution of a study: ``records`` and ``failures`` are the results of its ``runs``, by their keys."""
 
     def __init__(self, study: Study, store: Store, console: Console, data: Path, device: Device) -> None:
         self.study, self.store, self.console, self.data = study, store, console, data

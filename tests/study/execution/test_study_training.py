@@ -129,7 +129,7 @@ def test_network_gets_normalised_pixels():
 
 
 def test_order_is_a_permutation_of_seed_and_epoch_alone():
-    """Every image once an epoch; another epoch or seed is another order; no state in between."""
+    """Every image once per epoch; another epoch or seed is another order; no state in between."""
     order = torch.cat(batches_of(100, 32, seed=3, epoch=1))
     assert torch.equal(order.sort().values, torch.arange(100))
     assert torch.equal(order, torch.cat(batches_of(100, 32, seed=3, epoch=1)))

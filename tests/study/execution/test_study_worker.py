@@ -43,7 +43,7 @@ with RunFolder(Path(sys.argv[1]), sys.argv[2]).lock() as mine:
 
 
 def make_run(epochs: int = 2, seed: int = 0, **args: object) -> Run:
-    """A run of a tenth of a second an epoch."""
+    """A run of a tenth of a second per epoch."""
     return Run.model_validate(
         {
             "model": "stable_resnet_s11",
