@@ -79,7 +79,7 @@ class Alone(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         """The new state."""
-        return self.block([x])[0]
+        return self.block(x)
 
 
 def plain(width: int, generator: torch.Generator) -> nn.Module:

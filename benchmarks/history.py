@@ -29,7 +29,7 @@ from torch import Tensor, nn
 from torch.profiler import ProfilerActivity, profile
 
 import stabzoo
-from stabzoo.networks.resnet import Block, Shortcut1x1, preactivation
+from stabzoo.networks.resnet import Block, preactivation
 from stabzoo.networks.steps import MultistepStep
 
 ALLOCATOR = {
@@ -204,7 +204,7 @@ def parts(batch: int, device: str) -> None:
         )
         for width in (16, 32):
             states = torch.randn(3, batch, width, 512 // width, 512 // width, device=device)
-            projections = [Shortcut1x1(width, 2 * width, 2, device=device) for _ in states]
+            projections = [nn.Conv2d(width, 2 * width, 1, 2, bias=False, device=device) for _ in states]
             preact = preactivation(width, norm=True, device=device).eval()
             products = median(lambda: [p(y) for p, y in zip(projections, states, strict=True)])  # noqa: B023
             convolutions = median(

@@ -282,7 +282,7 @@ def gradient_of(
     variables = [x, *f.parameters()]
     if solver.startswith("ours"):
         settings = SolverSettings(rtol=rtol, backward_rtol=backward_rtol)
-        y = ImplicitStep(branch, LinearMultistep((1,), (0,), 1), settings)(x, [x])[0]
+        y = ImplicitStep(branch, LinearMultistep((1,), (0,), 1), settings)(x, [x])
     else:
         deq = get_deq(
             f_solver=solver, b_solver=solver, ift=True, f_max_iter=100, f_tol=rtol, f_stop_mode="rel", b_max_iter=40
@@ -365,7 +365,7 @@ def steps(f: nn.Module, x: Tensor, limit: int, rtol: float) -> dict[str, Callabl
             rtol=rtol,
             max_evaluations=limit,
         )
-        found[f"ours, {method}"] = functools.partial(lambda step: step(x, [x])[0], ImplicitStep(f, euler, settings))
+        found[f"ours, {method}"] = functools.partial(lambda step: step(x, [x]), ImplicitStep(f, euler, settings))
     for peer in PEERS if get_deq else ():
         options = {"f_stop_mode": "rel", "b_stop_mode": "rel", "f_tol": rtol, "b_tol": rtol}
         deq = get_deq(f_solver=peer, b_solver=peer, ift=True, f_max_iter=limit, b_max_iter=limit, **options)

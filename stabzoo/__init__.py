@@ -46,9 +46,10 @@ if TYPE_CHECKING:
     )
     from stabzoo.methods.multistep import NOT_DECIDED, LinearMultistep
     from stabzoo.metric import Evaluation, Metric
-    from stabzoo.networks.branch import BranchSite
+    from stabzoo.networks.branch import BranchSite, pulled_back, tells_kernel
     from stabzoo.networks.checkpoints import checkpoint_filter_fn
     from stabzoo.networks.fusion import fuse
+    from stabzoo.networks.past import Past
     from stabzoo.networks.staged import StagedNetwork
     from stabzoo.networks.steps import MultistepStep, PartitionedStep
     from stabzoo.registry.catalogue import list_branches, list_models, list_schemes
@@ -92,6 +93,7 @@ _PUBLIC = {
     "OneLeg": "methods",
     "PartitionedRungeKutta": "methods",
     "PartitionedStep": "networks.steps",
+    "Past": "networks.past",
     "Place": "discretization",
     "Rational": "config",
     "ReluStep": "diagnostics.bounds.joint",
@@ -130,12 +132,14 @@ _PUBLIC = {
     "operator_norm": "diagnostics.layers",
     "periodic_norms": "diagnostics.spectra.periodic",
     "perturbation_penalty": "implicit.regularizers",
+    "pulled_back": "networks.branch",
     "refresh": "zoo",
     "residual_penalty": "implicit.regularizers",
     "solver_report": "implicit.step",
     "ssp": "families",
     "stable_set": "stability",
     "sweep": "stability",
+    "tells_kernel": "networks.branch",
     "validate": "config",
     "verify_certificate": "stability",
 }
@@ -166,6 +170,7 @@ __all__ = [  # a literal, for type checkers
     "OneLeg",
     "PartitionedRungeKutta",
     "PartitionedStep",
+    "Past",
     "Place",
     "Rational",
     "ReluStep",
@@ -204,12 +209,14 @@ __all__ = [  # a literal, for type checkers
     "operator_norm",
     "periodic_norms",
     "perturbation_penalty",
+    "pulled_back",
     "refresh",
     "residual_penalty",
     "solver_report",
     "ssp",
     "stable_set",
     "sweep",
+    "tells_kernel",
     "validate",
     "verify_certificate",
 ]

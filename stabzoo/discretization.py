@@ -130,12 +130,12 @@ class Discretization(Protocol):
 
         A class whose `block` takes ``f`` alone is as good.
 
-        ``f(y)`` is a new tensor, which the step may overwrite; ``f(y, scale)`` is scale * f(y) at no cost.
+        ``f(y)`` is a new tensor, which the step may overwrite; ``f(y, scale)`` is scale * f(y).
 
         The module is called with ``(y, history)``: ``y`` the newest state, the argument of ``f``; ``history`` the
         newest states y_n, y_{n-1}, ..., each already in the shape of ``f(y)``, followed by the past slopes f_{n-1},
-        f_{n-2}, ... where the scheme uses them.  It returns ``[y_{n+1}]``, or ``[y_{n+1}, f_n]`` where the scheme uses
-        past slopes.
+        f_{n-2}, ... where the scheme uses them.  It returns y_{n+1} (or ``[y_{n+1}]``), or ``[y_{n+1}, f_n]`` where the
+        scheme uses past slopes.
         """
         ...
 

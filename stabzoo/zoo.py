@@ -98,7 +98,7 @@ def build_model(name: str, config: ModelConfig, pretrained: bool = False, **kwar
     from timm.models import build_model_with_cfg
 
     from stabzoo.networks.checkpoints import checkpoint_filter_fn, keep_constraints
-    from stabzoo.networks.staged import FeatureGetter
+    from stabzoo.networks.staged import FeatureDict, FeatureGetter
 
     try:
         network, arguments, plugin = _network(name, config)
@@ -128,6 +128,8 @@ def build_model(name: str, config: ModelConfig, pretrained: bool = False, **kwar
         )
     shape = {"form": config.form, "bottleneck": config.block == "bottleneck"}
     given |= {key: value for key, value in shape.items() if key in arguments}
+    if isinstance(kind := given.get("feature_cls"), str):  # timm's for lists and dicts call the parts one by one
+        given["feature_cls"] = {"list": FeatureGetter, "getter": FeatureGetter, "dict": FeatureDict}.get(kind, kind)
     where = f"{plugin}: model {name!r}{' with ' if kwargs else ''}{', '.join(kwargs)}"
     model = build_model_with_cfg(
         _guarded(network, where),

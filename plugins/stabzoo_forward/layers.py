@@ -1,6 +1,6 @@
 """The layers of eqs. (14), (15) and (18): what a block computes, with every convolution and norm under its own name.
 
-Convolutions are 3x3 on a torus (periodic padding). A block maps a list of tensors, the state first, to ``[y_{n+1}]``.
+Convolutions are 3x3 on a torus (periodic padding). A block maps y_n to y_{n+1}, and has no past.
 
 Source: Zhang and Schaeffer, JMIV 2020, section 3.1 and appendix A.
 """
@@ -14,7 +14,7 @@ import torch.nn.functional as F
 from timm.layers import DropPath
 from torch import Tensor, nn
 
-from stabzoo import StepBound
+from stabzoo import Past, StepBound, pulled_back, tells_kernel
 from stabzoo_forward.bounds import d_bound, patch_bound, pooling_bound, post_bound, s_bound
 from stabzoo_forward.caps import Bounds
 from stabzoo_forward.constraints import Constraint, NonNegative, NormBound
@@ -94,9 +94,9 @@ class ForwardBackwardStep(nn.Module):
         super().__init__()
         self.f = f
 
-    def forward(self, y: Tensor, history: list[Tensor]) -> list[Tensor]:
+    def forward(self, y: Tensor, history: list[Tensor]) -> Tensor:
         """State and history -> the new state."""
-        return [F.relu(history[0] + self.f(y))]
+        return F.relu(history[0] + self.f(y))
 
 
 class DLayer(nn.Module):
@@ -114,9 +114,9 @@ class DLayer(nn.Module):
         self.norm2 = nn.BatchNorm2d(channels, affine=False, **dd)
         self.drop_path = dropping(drop_path)
 
-    def forward(self, history: list[Tensor]) -> list[Tensor]:
-        """[(B, C, H, W)] -> the same one step later."""
-        return [F.relu(history[0] + self.branch(history[0]))]
+    def forward(self, y: Tensor, past: Past | None = None) -> Tensor:
+        """(B, C, H, W) -> the same one step later."""
+        return F.relu(y + self.branch(y))
 
     def branch(self, y: Tensor) -> Tensor:
         """f(y): the layer is the forward-backward step relu(y + f(y))."""
@@ -150,15 +150,21 @@ class SLayer(nn.Module):
         self.bias2 = None if normed else nn.Parameter(torch.zeros(channels, **dd))
         self.drop_path = dropping(drop_path)
 
-    def forward(self, history: list[Tensor]) -> list[Tensor]:
-        """[(B, C, H, W)] -> the same one step later."""
-        return [F.relu(history[0] + self.branch(history[0]))]
+    def forward(self, y: Tensor, past: Past | None = None) -> Tensor:
+        """(B, C, H, W) -> the same one step later."""
+        return F.relu(y + self.branch(y))
 
     def branch(self, y: Tensor) -> Tensor:
         """f(y): the layer is the forward-backward step relu(y + f(y))."""
         slope = F.relu(self.norm1(self.conv(y)))
-        f = -self.drop_path(self.norm2(adjoint(slope, self.conv.weight)))
+        back = adjoint(slope, self.conv.weight) if torch.jit.is_scripting() else self.transposed(slope)
+        f = -self.drop_path(self.norm2(back))
         return f if self.bias2 is None else f + self.bias2[:, None, None]
+
+    @torch.jit.unused
+    def transposed(self, y: Tensor) -> Tensor:
+        """A^T y; where an adapter or a quantized layer has taken the place of A, that of what it computes."""
+        return adjoint(y, self.conv.weight) if tells_kernel(self.conv) else pulled_back(self.conv, y)
 
     @torch.jit.ignore()
     def constraints(self, bounds: Bounds, grid: Grid) -> dict[str, Constraint]:
@@ -185,10 +191,9 @@ class PoolingLayer(nn.Module):
         self.norm = nn.BatchNorm2d(out, **dd) if normed else nn.Identity()
         self.out = out
 
-    def forward(self, history: list[Tensor]) -> list[Tensor]:
-        """[(B, C, H, W)] -> [(B, C', ceil(H/2), ceil(W/2))]."""
-        y = history[0]
-        return [F.relu(centred(halved(y), self.out) - F.relu(self.norm(self.conv(y))))]
+    def forward(self, y: Tensor, past: Past | None = None) -> Tensor:
+        """(B, C, H, W) -> (B, C', ceil(H/2), ceil(W/2))."""
+        return F.relu(centred(halved(y), self.out) - F.relu(self.norm(self.conv(y))))
 
     @torch.jit.ignore()
     def constraints(self, bounds: Bounds, grid: Grid) -> dict[str, Constraint]:
@@ -225,11 +230,10 @@ class PatchLayer(nn.Module):
             index = torch.arange(channels)
             weight[row * weight.shape[1] + index, index, row] = 2**-0.5
 
-    def forward(self, history: list[Tensor]) -> list[Tensor]:
-        """[(B, C, H, W)] -> [(B, C', ceil(H/2), ceil(W/2))]."""
-        y = history[0]
+    def forward(self, y: Tensor, past: Past | None = None) -> Tensor:
+        """(B, C, H, W) -> (B, C', ceil(H/2), ceil(W/2))."""
         y = self.conv(F.pad(y, [0, y.shape[3] % 2, 0, y.shape[2] % 2]))
-        return [F.relu(y) if self.rectified else y]
+        return F.relu(y) if self.rectified else y
 
     @torch.jit.ignore()
     def constraints(self, bounds: Bounds, grid: Grid) -> dict[str, Constraint]:
@@ -259,10 +263,9 @@ class PostLayer(nn.Module):
         self.drop_path = dropping(drop_path)
         self.stride, self.out = stride, out
 
-    def forward(self, history: list[Tensor]) -> list[Tensor]:
-        """[(B, C, H, W)] -> [(B, C', ceil(H/stride), ceil(W/stride))]."""
-        y = history[0]
-        return [F.relu(centred(y[:, :, :: self.stride, :: self.stride], self.out) + self.branch(y))]
+    def forward(self, y: Tensor, past: Past | None = None) -> Tensor:
+        """(B, C, H, W) -> (B, C', ceil(H/stride), ceil(W/stride))."""
+        return F.relu(centred(y[:, :, :: self.stride, :: self.stride], self.out) + self.branch(y))
 
     def branch(self, y: Tensor) -> Tensor:
         """f(y): where the shape is kept the layer is the forward-backward step relu(y + f(y))."""

@@ -28,9 +28,9 @@ class IMEXStep(nn.Module):
         with torch.no_grad():
             self.kernel.zero_()[:, 1, 1] = self.start
 
-    def forward(self, y: Tensor, history: list[Tensor]) -> list[Tensor]:
-        """``y`` (B, C, H, W) -> ``[y_next]``, of that shape."""
-        return [y + smoothed(self.f(y), self.kernel)]
+    def forward(self, y: Tensor, history: list[Tensor]) -> Tensor:
+        """``y`` (B, C, H, W) -> y_next, of that shape."""
+        return y + smoothed(self.f(y), self.kernel)
 
 
 def smoothed(x: Tensor, kernel: Tensor) -> Tensor:

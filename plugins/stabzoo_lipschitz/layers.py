@@ -1,8 +1,7 @@
 """The layers: what a block computes, with a kernel that is made anew from its weights in every pass.
 
-Convolutions are 3x3 on a torus. A block maps a list of tensors, the state first, to ``[y_{n+1}]``. Weights may be
-anything; only the grid of the images must be the one that the network is built for, or divide it (CPL), or any (the
-others).
+Convolutions are 3x3 on a torus. A block maps y_n to y_{n+1}, and has no past. Weights may be anything; only the grid of
+the images must be the one that the network is built for, or divide it (CPL), or any (the others).
 """
 
 from __future__ import annotations
@@ -14,7 +13,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from stabzoo import ConfigError, StepBound
+from stabzoo import ConfigError, Past, StepBound
 from stabzoo_forward.caps import Bounds
 from stabzoo_forward.layers import adjoint, dropping, refuse_dropping, wrapped
 from stabzoo_lipschitz.bounds import convolution_bound, gradient_bound, sandwich_bound
@@ -47,9 +46,9 @@ class GradientLayer(nn.Module):
         """A's, (C, C, 3, 3)."""
         raise NotImplementedError
 
-    def forward(self, history: list[Tensor]) -> list[Tensor]:
-        """[(B, C, H, W)] -> the same one step later."""
-        return [history[0] + self.branch(history[0])]
+    def forward(self, y: Tensor, past: Past | None = None) -> Tensor:
+        """(B, C, H, W) -> the same one step later."""
+        return y + self.branch(y)
 
     def branch(self, y: Tensor) -> Tensor:
         """f(y): the layer is Euler's step y + f(y)."""
@@ -128,11 +127,10 @@ class FeedForwardLayer(nn.Module):
         """f(y)."""
         raise NotImplementedError
 
-    def forward(self, history: list[Tensor]) -> list[Tensor]:
-        """[(B, C, H, W)] -> the same one step later."""
-        y = history[0]
+    def forward(self, y: Tensor, past: Past | None = None) -> Tensor:
+        """(B, C, H, W) -> the same one step later."""
         new = self.branch(y)
-        return [y + self.drop_path(new - y) if self.drops else new]
+        return y + self.drop_path(new - y) if self.drops else new
 
     @torch.jit.ignore()
     def constraints(self, bounds: Bounds, grid: Grid) -> dict[str, Any]:

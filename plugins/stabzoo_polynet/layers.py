@@ -28,10 +28,10 @@ class Poly2Step(nn.Module):
         """What is left of the step when f is small."""
         return self.left
 
-    def forward(self, y: Tensor, history: list[Tensor]) -> list[Tensor]:
-        """``y`` (B, C, H, W) -> ``[y_next]``, of that shape."""
+    def forward(self, y: Tensor, history: list[Tensor]) -> Tensor:
+        """``y`` (B, C, H, W) -> y_next, of that shape."""
         slope = self.f(y)
-        return [y + slope + self.f(slope)]
+        return y + slope + self.f(slope)
 
 
 class MPoly2Branch(nn.Module):

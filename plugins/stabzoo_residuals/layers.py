@@ -13,44 +13,15 @@ import torch.nn.functional as F
 from timm.layers import SqueezeExcite
 from torch import Tensor, nn
 
-from stabzoo import BranchSite, ConvOperator, StepBound, fold_batch_norm, operator_norm
+from stabzoo import BranchSite, ConvOperator, StepBound, fold_batch_norm, operator_norm, pulled_back, tells_kernel
 
-__all__ = ["AntisymmetricBranch", "ParabolicBranch", "SqueezeExciteBranch", "TransposableConv2d"]
+__all__ = ["AntisymmetricBranch", "ParabolicBranch", "SqueezeExciteBranch"]
 
 NONDECREASING = ("ReLU", "ReLU6", "Tanh", "Sigmoid", "LeakyReLU", "ELU", "CELU", "SELU", "Softplus")
 """Activations s of torch or timm with s' >= 0, by the names of their classes."""
 
 SLOPES_UP_TO_1 = ("ReLU", "ReLU6", "Tanh", "Sigmoid", "LeakyReLU", "ELU", "CELU", "Softplus")
 """Those with s' <= 1, too, with their default arguments."""
-
-
-class TransposableConv2d(nn.Conv2d):
-    """A 3x3 convolution K with zeros around the image, and its transpose: <K y, z> = <y, K^T z>.
-
-    One module with one weight, so that what is done to it (a parametrization, pruning, an adapter) is done to both.
-    """
-
-    def __init__(self, channels: int, out: int, **dd: object) -> None:
-        super().__init__(channels, out, 3, padding=1, bias=False, **dd)  # type: ignore[arg-type]  # pyright: ignore
-
-    def forward(self, input: Tensor, transposed: bool = False, scale: float = 1.0) -> Tensor:
-        """Scale * K y, (B, C, H, W) -> (B, C', H, W); ``transposed``: scale * K^T z, back again."""
-        kernel = self.weight if scale == 1.0 else self.weight * scale
-        if transposed:
-            return F.conv_transpose2d(input, kernel, None, 1, 1)
-        return F.conv2d(input, kernel, None, 1, 1)
-
-    def operator(self, grid: tuple[int, int], scale: Tensor | None = None) -> ConvOperator:
-        """What `forward` computes of images of one size, its channels times ``scale`` (C',).
-
-        Raises:
-            ValueError: a subclass has a forward of its own; the weights are complex, or not finite.
-        """
-        if type(self).forward is not TransposableConv2d.forward:
-            raise ValueError(f"{type(self).__name__} has a forward of its own: its weight does not tell its operator")
-        plain = nn.Conv2d(self.in_channels, self.out_channels, 3, padding=1, bias=False, device="meta")
-        plain.weight = nn.Parameter(self.weight.detach(), requires_grad=False)
-        return ConvOperator.of(plain, grid, scale)
 
 
 class KernelTwice(nn.Module):
@@ -60,11 +31,22 @@ class KernelTwice(nn.Module):
 
     def __init__(self, site: BranchSite, inner: int) -> None:
         super().__init__()
-        self.conv = TransposableConv2d(site.cin, inner, **site.style.dd)
+        self.conv = nn.Conv2d(site.cin, inner, 3, padding=1, bias=False, **site.style.dd)
         self.norm = site.style.make_norm(inner, affine=False) or nn.Identity()
         self.shift = nn.Parameter(torch.zeros(inner, 1, 1, **site.style.dd))
         self.act = site.style.make_act(inplace=True)
         self.drop_path = site.make_drop_path()
+
+    def transposed(self, z: Tensor) -> Tensor:
+        """K^T z: <K y, z> = <y, K^T z>."""
+        return self.adapted(z) if not torch.jit.is_scripting() else F.conv_transpose2d(z, self.conv.weight, None, 1, 1)
+
+    @torch.jit.unused
+    def adapted(self, z: Tensor) -> Tensor:
+        """The same; where an adapter or a quantized layer has taken the place of K, of what it computes."""
+        if tells_kernel(self.conv):
+            return F.conv_transpose2d(z, self.conv.weight, None, 1, 1)
+        return pulled_back(self.conv, z)
 
     def reset_parameters(self) -> None:
         """No shift."""
@@ -103,7 +85,7 @@ class ParabolicBranch(KernelTwice):
 
     def forward(self, y: Tensor, scale: float = 1.0) -> Tensor:
         """(B, C, H, W) -> scale * f(y), of that shape."""
-        return self.drop_path(self.conv(self.act(self.norm(self.conv(y)) + self.shift), True, -scale))
+        return self.drop_path(self.transposed(self.act(self.norm(self.conv(y)) + self.shift))) * -scale
 
     @torch.no_grad()
     def init_scale(self, factor: float, variance: float) -> None:
@@ -128,9 +110,11 @@ class ParabolicBranch(KernelTwice):
         if type(self.drop_path) is not nn.Identity and self.drop_path.training:
             return StepBound.unknown("stochastic depth draws at random: call model.eval()")
         try:
+            if not tells_kernel(self.conv):
+                raise ValueError(f"{type(self.conv).__name__} has a forward of its own: its weight does not tell K")
             folded = fold_batch_norm(self.norm)
-            inner = operator_norm(self.conv.operator(grid, folded[0] if folded else None)).value
-            outer = operator_norm(self.conv.operator(grid)).value
+            inner = operator_norm(ConvOperator.of(self.conv, grid, folded[0] if folded else None)).value
+            outer = operator_norm(ConvOperator.of(self.conv, grid)).value
         except ValueError as error:
             return StepBound.unknown(str(error))
         return StepBound("||N K|| ||K||", inner * outer * (1 + 1e-10), grid)
@@ -150,7 +134,7 @@ class AntisymmetricBranch(KernelTwice):
 
     def forward(self, y: Tensor, scale: float = 1.0) -> Tensor:
         """(B, C, H, W) -> scale * f(y), of that shape."""
-        z = self.conv(y) - self.conv(y, True) - self.gamma * y
+        z = self.conv(y) - self.transposed(y) - self.gamma * y
         return self.drop_path(self.act(self.norm(z) + self.shift) * scale)
 
     @torch.no_grad()

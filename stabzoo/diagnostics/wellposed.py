@@ -151,8 +151,8 @@ def _abscissas(model: nn.Module, steps: list[ImplicitStep], images: Tensor) -> d
     """The largest real part of an eigenvalue of w f'(z) at the solutions z of ``images``, of each step."""
     solutions: dict[ImplicitStep, Tensor] = {}
 
-    def keep(step: ImplicitStep, args: tuple[Any, ...], result: list[Tensor]) -> None:
-        new = result[0].detach()
+    def keep(step: ImplicitStep, args: tuple[Any, ...], result: Tensor | list[Tensor]) -> None:
+        new = (result if isinstance(result, Tensor) else result[0]).detach()
         if step.one_leg:
             b, a = step.combine([entry.detach() for entry in args[1]], None)
             new = b + (new - a) * (step.weight / step.sigma)

@@ -64,14 +64,15 @@ class Replay(TorchFunctionMode):
         if statistics is None:
             return func(*args, **kwargs)
         given = Normalization(*args, **kwargs)
-        mean, var = statistics.to(given.input.dtype)
+        kind = next((t.dtype for t in (given.weight, given.running_mean) if t is not None), given.input.dtype)
+        mean, var = statistics.to(kind)  # under autocast the argument alone is in half precision
         if not torch.is_grad_enabled():
             return F.batch_norm(given.input, mean, var, given.weight, given.bias, False, 0.0, given.eps)
         scale = (var + given.eps).rsqrt()
         scale = scale if given.weight is None else scale * given.weight.to(scale.dtype)
         shift = -mean * scale if given.bias is None else given.bias.to(scale.dtype) - mean * scale
         shape = [1, -1, *[1] * (given.input.dim() - 2)]
-        return torch.addcmul(shift.view(shape), given.input, scale.view(shape))
+        return torch.addcmul(shift.view(shape), given.input, scale.view(shape)).to(given.input.dtype)
 
 
 class Field:

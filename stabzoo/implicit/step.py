@@ -84,8 +84,8 @@ class ImplicitStep(nn.Module):
         """The exact coefficients of this step."""
         return self.method
 
-    def forward(self, y: Tensor, history: list[Tensor]) -> list[Tensor]:
-        """``y`` (B, ...), ``history`` of the same shape -> ``[y_next]`` or ``[y_next, f]``, of that shape."""
+    def forward(self, y: Tensor, history: list[Tensor]) -> Tensor | list[Tensor]:
+        """``y`` (B, ...), ``history`` of the same shape -> y_next or ``[y_next, f]``, of that shape."""
         if torch.jit.is_scripting():
             return self.iterate(y, history)
         else:  # noqa: RET505 -- TorchScript compiles what follows a return, but not this branch
@@ -117,7 +117,7 @@ class ImplicitStep(nn.Module):
         """The new state from the solution z = b + weight * f(z)."""
         return torch.add(a, z - b, alpha=self.sigma / self.weight) if self.one_leg else z
 
-    def iterate(self, y: Tensor, history: list[Tensor]) -> list[Tensor]:
+    def iterate(self, y: Tensor, history: list[Tensor]) -> Tensor | list[Tensor]:
         """The step as ``iterations`` plain fixed-point iterations from y_n, without a test: what can be traced."""
         f = self.f(y) if self.needs_f else None
         b, a = self.combine(history, f)
@@ -128,10 +128,12 @@ class ImplicitStep(nn.Module):
             for _ in range(self.iterations - 1):
                 z = torch.add(b, self.f(z), alpha=self.weight)
             z = self.finish(z, b, a)
-        return [z, f] if f is not None and self.returns_slope else [z]
+        if f is not None and self.returns_slope:
+            return [z, f]
+        return z
 
     @torch.jit.unused
-    def solve(self, y: Tensor, history: list[Tensor]) -> list[Tensor]:
+    def solve(self, y: Tensor, history: list[Tensor]) -> Tensor | list[Tensor]:
         """The step with its equation solved and judged.
 
         Raises:
@@ -180,7 +182,7 @@ class ImplicitStep(nn.Module):
                 explicit = torch.add(b, slope.to(kind), alpha=self.weight)
                 z = torch.where(per_sample(report.failed, z), explicit, z)
         new = layout.as_given(layout.outward(self.finish(z, b, a).to(taken)))
-        return [new, layout.as_given(layout.outward(f))] if f is not None and self.returns_slope else [new]
+        return [new, layout.as_given(layout.outward(f))] if f is not None and self.returns_slope else new
 
     @torch.jit.unused
     def count(self, y: Tensor) -> None:

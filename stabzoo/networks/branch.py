@@ -8,13 +8,12 @@ from __future__ import annotations
 
 import math
 from collections import OrderedDict
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Literal, TypeAlias, get_args
 
 import torch
-import torch.nn.functional as F
-from timm.layers import DropPath, LayerNorm2d, create_act_layer, get_act_layer
+from timm.layers import DropPath, LayerNorm2d, create_act_layer, get_act_layer, get_norm_layer
 from torch import Tensor, nn
 
 from stabzoo.errors import ConfigError, PluginError
@@ -25,7 +24,7 @@ from stabzoo.registry.guard import failure_text
 if TYPE_CHECKING:
     from stabzoo.discretization import BranchKind
 
-__all__ = ["Branch", "BranchSite", "NormName", "Style", "Usual", "build_branch"]
+__all__ = ["Branch", "BranchSite", "NormName", "Style", "Usual", "build_branch", "pulled_back", "tells_kernel"]
 
 NormName: TypeAlias = Literal["batch", "group", "layer", "none"]
 NORMS: tuple[str, ...] = get_args(NormName)
@@ -38,30 +37,37 @@ class Style:
     Attributes:
         norm: ``"batch"``; ``"group"``, of 32 groups or as many as divide the channels; ``"layer"``, over the channels
             of each pixel; ``"none"``.
-        act: An activation, as timm names it.
+        act: An activation, as timm names it, or its class.
+        norm_layer: What makes a norm of so many channels instead, as timm names it, or a class.
         device: Where parameters are created.
         dtype: Their type.
 
     Raises:
-        ConfigError: there is no such norm or activation.
+        ConfigError: there is no such norm or activation, or a norm where there is to be none.
     """
 
     norm: NormName = "batch"
-    act: str = "relu"
+    act: str | Callable[..., nn.Module] = "relu"
     device: Any = None
     dtype: Any = None
+    norm_layer: str | Callable[..., nn.Module] | None = None
 
     def __post_init__(self) -> None:
         if self.norm not in NORMS:
             raise ConfigError(f"norm: expected {', '.join(map(repr, NORMS))}; got {self.norm!r:.80}")
-        try:
-            known = isinstance(self.act, str) and get_act_layer(self.act) is not None
-        except KeyError:
-            known = False
-        if not known:
-            raise ConfigError(
-                f"act: expected an activation that timm knows, e.g. 'relu', 'gelu', 'tanh'; got {self.act!r:.80}"
-            )
+        if self.norm_layer is not None and self.norm == "none":
+            raise ConfigError(f"norm_layer: expected none beside norm='none', got {self.norm_layer!r:.80}")
+        layers: tuple[tuple[str, Any, Callable[..., Any], str], ...] = (
+            ("act", self.act, get_act_layer, "an activation that timm knows, e.g. 'relu', 'gelu', 'tanh'"),
+            ("norm_layer", self.norm_layer or "batchnorm2d", get_norm_layer, "a norm that timm knows, 'groupnorm'"),
+        )
+        for field, value, layer_of, expected in layers:
+            try:
+                known = isinstance(value, str | Callable) and layer_of(value) is not None
+            except (KeyError, AssertionError):
+                known = False
+            if not known:
+                raise ConfigError(f"{field}: expected {expected}, or its class; got {value!r:.80}")
 
     @property
     def dd(self) -> dict[str, Any]:
@@ -70,6 +76,9 @@ class Style:
 
     def make_norm(self, channels: int, *, affine: bool = True) -> nn.Module | None:
         """A norm of so many channels; None in a network without norms."""
+        if self.norm_layer is not None:
+            layer: Any = get_norm_layer(self.norm_layer)
+            return layer(channels, **({} if affine else {"affine": False})).to(**self.dd)
         if self.norm == "batch":
             return nn.BatchNorm2d(channels, affine=affine, **self.dd)
         if self.norm == "group":
@@ -104,6 +113,7 @@ class BranchSite:
             networks).
         relu_last: Whether activations follow the convolutions instead of going before.
         drop_path: Rate of stochastic depth.
+        dilation: Of the 3x3 convolutions, where a network has stages of one resolution: of the first, and of others.
     """
 
     cin: int
@@ -115,6 +125,7 @@ class BranchSite:
     preactivated: bool = False
     relu_last: bool = False
     drop_path: float = 0.0
+    dilation: tuple[int, int] = (1, 1)
 
     @property
     def keeps_shape(self) -> bool:
@@ -130,13 +141,18 @@ class BranchSite:
         return DropPath(self.drop_path) if self.drop_path else nn.Identity()
 
 
-class ScaledConv2d(nn.Conv2d):
-    """A convolution whose result is wanted times a scalar: scaling its kernel saves a pass over the result."""
+def tells_kernel(conv: nn.Module) -> bool:
+    """Whether a convolution is one by its ``weight``, which a parametrization may compute, and nothing more.
 
-    def forward(self, input: Tensor, scale: float = 1.0) -> Tensor:
-        """(B, C, H, W) -> scale * conv(input), (B, C', H', W')."""
-        kernel = self.weight if scale == 1.0 else self.weight * scale
-        return F.conv2d(input, kernel, None, self.stride, self.padding)
+    Not so what takes its place: an adapter around it, a quantized layer.
+    """
+    return getattr(type(conv), "forward", None) is nn.Conv2d.forward
+
+
+def pulled_back(conv: nn.Module, z: Tensor) -> Tensor:
+    """A^T z, where A is the linear part of whatever ``conv`` computes, of states of the shape of z."""
+    _, pull = torch.func.vjp(conv, torch.zeros_like(z))
+    return pull(z)[0]
 
 
 class Branch(nn.Module):
@@ -150,6 +166,7 @@ class Branch(nn.Module):
         super().__init__()
         style, width, dd = site.style, site.width, site.style.dd
         normed = style.norm != "none"
+        first, others = site.dilation
         plan = [(site.cin, width, 3, site.stride)]
         if site.bottleneck:
             plan = [(site.cin, width, 1, 1), (width, width, 3, site.stride)]
@@ -159,23 +176,25 @@ class Branch(nn.Module):
                 if (norm := style.make_norm(a)) is not None:
                     layers[f"norm{i}"] = norm
                 layers[f"act{i}"] = style.make_act(inplace=normed or i > 1)
-            layers[f"conv{i}"] = nn.Conv2d(a, b, kernel, s, kernel // 2, bias=False, **dd)
+            dilation = first if kernel > 1 else 1
+            layers[f"conv{i}"] = nn.Conv2d(a, b, kernel, s, kernel // 2 * dilation, dilation, bias=False, **dd)
         last = len(plan) + 1
         if (norm := style.make_norm(width)) is not None:
             layers[f"norm{last}"] = norm
         layers[f"act{last}"] = style.make_act(inplace=True)
         self.body = nn.Sequential(layers)
-        kernel = 1 if site.bottleneck else 3
-        self.conv = ScaledConv2d(width, site.cout, kernel, padding=kernel // 2, bias=False, **dd)
+        kernel, dilation = (1, 1) if site.bottleneck else (3, others)
+        self.conv = nn.Conv2d(
+            width, site.cout, kernel, padding=kernel // 2 * dilation, dilation=dilation, bias=False, **dd
+        )
         self.relu_last = site.relu_last
         self.act = style.make_act(inplace=True) if site.relu_last else nn.Identity()
         self.drop_path = site.make_drop_path()
 
     def forward(self, y: Tensor, scale: float = 1.0) -> Tensor:
         """(B, C, H, W) -> scale * f(y), (B, C', H', W')."""
-        if self.relu_last:
-            return self.drop_path(self.act(self.conv(self.body(y))) * scale)  # a scale may be negative
-        return self.drop_path(self.conv(self.body(y), scale))
+        f = self.drop_path(self.act(self.conv(self.body(y))))
+        return f if scale == 1.0 else f * scale
 
     def init_scale(self, factor: float, variance: float) -> None:
         """Multiply the last kernel, and have the norm that sees states expect their variance."""
@@ -219,6 +238,9 @@ def build_branch(kind: BranchKind, site: BranchSite, *, tried: bool) -> nn.Modul
         raise PluginError(f"{where}: build() must return a torch module, got {f!r:.80}")
     if not callable(getattr(f, "init_scale", None)):
         raise PluginError(f"{where}: {type(f).__name__} has no init_scale(factor, variance); see stabzoo.BranchKind")
+    dilations = {conv.dilation[0] for conv in f.modules() if isinstance(conv, nn.Conv2d) and conv.kernel_size[0] > 1}
+    if not dilations <= {*site.dilation}:
+        raise ConfigError(f"output_stride: {where} does not take the dilation {site.dilation[1]} of a later stage")
     if tried and type(f) is not Branch:
         check_branch_step(f, where, torch.empty(0, **site.style.dd), (site.cin, site.cout), site.stride)
     return f

@@ -11,8 +11,10 @@ them) as a list of tensors.  The first d-1 steps of a d-step scheme are Euler st
 states than its coefficients need, or all of the stage (see ``memory`` of `stabzoo.Discretization`).
 """
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
+from itertools import accumulate
+from operator import mul
 from typing import Any, NamedTuple, cast
 
 import torch
@@ -24,6 +26,7 @@ from stabzoo.errors import ConfigError, PluginError
 from stabzoo.methods.multistep import EULER, MAX_STEPS, LinearMultistep
 from stabzoo.networks.branch import BranchSite, NormName, Style, Usual, build_branch
 from stabzoo.networks.checkpoints import checkpoint_filter_fn
+from stabzoo.networks.past import Past
 from stabzoo.networks.places import scheme_block, scheme_starting_block
 from stabzoo.networks.reversible import is_invertible
 from stabzoo.networks.staged import StagedNetwork
@@ -49,24 +52,6 @@ FORMS = {
     "cifar": Form(16, (1, 2, 2), final_norm=True, shared_preactivation=False),
     "imagenet": Form(64, (1, 2, 2, 2), final_norm=False, shared_preactivation=True),
 }
-
-
-class Shortcut1x1(nn.Conv2d):
-    """A 1x1 convolution with a stride, computed as a matrix product on the subsampled grid.
-
-    The same numbers as ``nn.Conv2d``, faster on a CPU, and safe there: the backward of a narrow strided 1x1
-    convolution in channels-last layout crashes on some processors.
-    """
-
-    def __init__(self, in_channels: int, out_channels: int, stride: int, **dd: Any) -> None:
-        super().__init__(in_channels, out_channels, 1, stride, bias=False, **dd)
-        self.step = stride
-
-    def forward(self, input: Tensor) -> Tensor:
-        """(B, C, H, W) -> (B, C', ceil(H / stride), ceil(W / stride))."""
-        x = input[:, :, :: self.step, :: self.step]
-        kernel = self.weight.flatten(1).expand(x.shape[0], -1, -1)  # bmm, for matmul would leave a transposed result
-        return torch.bmm(kernel, x.flatten(2)).unflatten(2, (x.shape[2], x.shape[3]))
 
 
 class Unread(nn.Module):
@@ -124,21 +109,26 @@ class Block(nn.Module):
         multistep = self.invertible and loses and type(step) is MultistepStep
         self.weight_of_lost: float | None = cast(MultistepStep, step).alpha[-1] if multistep else None
 
-    def forward(self, history: list[Tensor]) -> list[Tensor]:
-        """States (then slopes), newest first -> the same one step later."""
-        history = history[: self.found_entries]
-        y = self.preact(history[0])
+    def forward(self, y: Tensor, past: Past) -> Tensor:
+        """The newest state -> the next one; ``past`` is left one step later."""
+        history = ([y] + past.entries)[: self.found_entries]  # noqa: RUF005 -- TorchScript has no other
+        y = self.preact(y)
         used = []
         for i, shortcut in enumerate(self.shortcuts):
             used.append(shortcut(y if i == 0 else history[i]))
-        new = self.step(y, used)
+        result = self.step(y, used)
+        if isinstance(result, list):  # noqa: SIM108 -- nor a choice of types
+            new = result
+        else:
+            new = [result]
         handed = history if self.hands_on_raw else used + history[len(used) :]
         states, slopes = handed[: self.found_states], handed[self.found_states :]
-        return (new[:1] + states)[: self.states] + (new[1:] + slopes)[: self.slopes]
+        past.entries = states[: self.states - 1] + (new[1:] + slopes)[: self.slopes]
+        return new[0]
 
     @torch.jit.unused
     def inverse(self, history: list[Tensor]) -> list[Tensor]:
-        """What `forward` was given, from what it returned; for a block that is ``invertible``."""
+        """The history that `forward` was given, newest first, from the one it left; for an ``invertible`` block."""
         new, kept = history[0], history[1:]
         if self.states > self.found_states:  # one of the first steps, which loses no state
             return kept
@@ -184,7 +174,8 @@ class BlockBuilder:
         """What brings an entry of shape ``here`` to ``there``: nothing, a bare 1x1 convolution, or norm-act-conv1x1."""
         if here == there:
             return nn.Identity()
-        conv = Shortcut1x1(here.channels, there.channels, there.reduction // here.reduction, **self.style.dd)
+        stride = there.reduction // here.reduction
+        conv = nn.Conv2d(here.channels, there.channels, 1, stride, bias=False, **self.style.dd)
         if bare:
             return conv
         layers = self.style.preactivation(here.channels)
@@ -233,17 +224,27 @@ class BlockBuilder:
         )
 
     def branch(
-        self, cin: int, width: int, cout: int, stride: int, *, preactivated: bool, drop_path: float
+        self,
+        cin: int,
+        width: int,
+        cout: int,
+        stride: int,
+        *,
+        preactivated: bool,
+        drop_path: float,
+        dilation: tuple[int, int],
     ) -> nn.Module:
         """A residual branch of the network's kind, from ``cin`` to ``cout`` channels."""
         site = BranchSite(
-            cin, width, cout, stride, self.style, self.bottleneck, preactivated, self.relu_last, drop_path
+            cin, width, cout, stride, self.style, self.bottleneck, preactivated, self.relu_last, drop_path, dilation
         )
         first = replace(site, drop_path=0.0) not in self.tried
         self.tried.add(replace(site, drop_path=0.0))
         return build_branch(self.kind, site, tried=first)
 
-    def block(self, width: int, stride: int, drop_path: float, *, stage: int, number_in_stage: int) -> Block:
+    def block(
+        self, width: int, stride: int, drop_path: float, *, stage: int, number_in_stage: int, dilation: tuple[int, int]
+    ) -> Block:
         """The next block, of ``width`` channels (four times that for a bottleneck block)."""
         newest = self.history.states[0]
         out = Shape(width * 4 if self.bottleneck else width, newest.reduction * stride)
@@ -264,7 +265,15 @@ class BlockBuilder:
         def branch(cin: int | None = None, cout: int | None = None) -> nn.Module:
             made = cout or out.channels
             inner = max(made // 4, 1) if self.bottleneck else made
-            return self.branch(cin or newest.channels, inner, made, stride, preactivated=shared, drop_path=drop_path)
+            return self.branch(
+                cin or newest.channels,
+                inner,
+                made,
+                stride,
+                preactivated=shared,
+                drop_path=drop_path,
+                dilation=dilation,
+            )
 
         f = branch()
         place = Place(
@@ -322,6 +331,25 @@ def expect_variance(readers: Iterable[nn.Module], variance: float) -> None:
                 module.running_var.fill_(variance)
 
 
+def dilated(
+    strides: Sequence[int], reduction: int, output_stride: int | None, layers: Sequence[int]
+) -> Iterator[tuple[int, int, int]]:
+    """Blocks, stride and dilation of each stage, the first of which finds ``reduction`` pixels of an image to one.
+
+    Raises:
+        ConfigError: no stage has the ``output_stride``.
+    """
+    possible = [reduction * stride for stride in accumulate(strides, mul)]
+    if output_stride not in (None, *possible):
+        expected = ", ".join(map(str, dict.fromkeys(possible)))
+        raise ConfigError(f"output_stride: expected one of {expected}, got {output_stride!r:.80}")
+    dilation = 1
+    for count, stride, reached in zip(layers, strides, possible, strict=True):
+        beyond = output_stride is not None and reached > output_stride
+        dilation *= stride if beyond else 1
+        yield count, 1 if beyond else stride, dilation
+
+
 class DiscretizedResNet(StagedNetwork):
     """A residual network whose every block is one step of ``scheme``.
 
@@ -337,7 +365,7 @@ class DiscretizedResNet(StagedNetwork):
         norm: ``"batch"``, ``"group"`` (32 groups, or as many as divide the channels), ``"layer"`` (over the channels of
             each pixel), or ``"none"`` for a network without any.  No convolution gains a bias in its place (the paper's
             blocks have none), and the branches start smaller: see `init_weights`.
-        act: The activation, as timm names it: ``"relu"``, ``"gelu"``, ``"tanh"``, ...
+        act: The activation, as timm names it: ``"relu"``, ``"gelu"``, ``"tanh"``, ...; or its class.
         branch: The kind of the residual branches: a registered name, or a mapping of ``name`` and the kind's own
             fields, or a `stabzoo.BranchKind`; None: the usual one, ``"plain"``.
         relu: ``"first"``, before every convolution of a branch: W2 relu(W1 relu(y)), pre-activation; or ``"last"``,
@@ -349,6 +377,14 @@ class DiscretizedResNet(StagedNetwork):
         drop_path_rate: Stochastic depth: the rate of the last block; it grows linearly from 0.
         device: Where parameters are created.
         dtype: Their type.
+        output_stride: Pixels of an image to one of the last state, as timm's networks have it; by default all strides
+            (4 or 32).  Stages that would go beyond keep the resolution and dilate their 3x3 convolutions instead.
+        norm_layer: What makes the norms instead of ``norm``, as timm has it: a name or a class, e.g.
+            ``FrozenBatchNorm2d``.
+        act_layer: timm's name of ``act``.
+
+    Raises:
+        ConfigError: an option is not known, or does not go with another.
     """
 
     def __init__(
@@ -367,10 +403,13 @@ class DiscretizedResNet(StagedNetwork):
         drop_path_rate: float = 0.0,
         device: Any = None,
         dtype: Any = None,
-        act: str = "relu",
+        act: str | Callable[..., nn.Module] = "relu",
         branch: str | Mapping[str, Any] | BranchKind | None = None,
+        output_stride: int | None = None,
+        norm_layer: str | Callable[..., nn.Module] | None = None,
+        act_layer: str | Callable[..., nn.Module] | None = None,
     ) -> None:
-        style = Style(norm, act, device, dtype)
+        style = Style(norm, act_layer or act, device, dtype, norm_layer)
         kind = Usual() if branch is None else get_branch(branch)
         if relu not in ("first", "last"):
             raise ConfigError(f"relu: expected 'first' or 'last', got {relu!r}")
@@ -397,13 +436,22 @@ class DiscretizedResNet(StagedNetwork):
         )
         drop_paths = iter(cast(list[float], calculate_drop_path_rates(drop_path_rate, sum(layers))))
         stages = []
-        for i, (count, stride) in enumerate(zip(layers, shape.strides, strict=True)):
+        before = 1
+        for i, (count, stride, dilation) in enumerate(dilated(shape.strides, first.reduction, output_stride, layers)):
             stages.append(
                 [
-                    builder.block(width << i, 1 if j else stride, next(drop_paths), stage=i, number_in_stage=j)
+                    builder.block(
+                        width << i,
+                        1 if j else stride,
+                        next(drop_paths),
+                        stage=i,
+                        number_in_stage=j,
+                        dilation=(dilation if j else before, dilation),
+                    )
                     for j in range(count)
                 ]
             )
+            before = dilation
             shapes.append(builder.history.states[0])
         super().__init__(
             scheme,

@@ -1,6 +1,6 @@
 """The backward pass of invertible blocks without stored activations: each block's input is computed from its output.
 
-A block is invertible that has ``inverse(new) -> old``, for lists of tensors as it maps them; one that has
+A block is invertible that has ``inverse(new) -> old``, for histories, lists of tensors, newest first; one that has
 ``invertible = False`` beside it is not.  `InvertedRun` evaluates a run of such blocks and keeps what enters and what
 leaves the run, whatever its depth; the backward pass inverts one block after the other, evaluates it once more with a
 graph, and lets go of that.  Both are one evaluation where the state that a block loses enters the new one times a
@@ -27,6 +27,7 @@ from torch import Tensor, nn
 from torch.autograd.function import once_differentiable
 
 from stabzoo.networks.draws import Draws
+from stabzoo.networks.past import advanced
 
 __all__ = ["advance", "is_invertible", "runs"]
 
@@ -88,7 +89,7 @@ def advance(blocks: Sequence[nn.Module], history: list[Tensor]) -> list[Tensor]:
     """Take the history through the blocks of a stage, keeping for gradients no activation of the invertible ones."""
     if history[0].is_meta:  # has no memory to save
         for block in blocks:
-            history = block(history)
+            history = advanced(block, history)
         return history
     for run in runs(blocks, history[0].dtype):
         parameters = [p for p in dict.fromkeys(p for block in run for p in block.parameters()) if p.requires_grad]
@@ -96,7 +97,7 @@ def advance(blocks: Sequence[nn.Module], history: list[Tensor]) -> list[Tensor]:
             history = list(InvertedRun.apply(run, parameters, len(history), *history, *parameters))  # pyright: ignore[reportArgumentType]
         else:
             for block in run:
-                history = block(history)
+                history = advanced(block, history)
     return history
 
 
@@ -121,7 +122,7 @@ class InvertedRun(torch.autograd.Function):
                 ctx.modes.append([module.training for module in block.modules()])
                 ctx.draws.append(Draws(block, history))
                 with ctx.draws[-1].noted():
-                    history = block(history)
+                    history = advanced(block, history)
         ctx.save_for_backward(*given[:count], *history)
         return tuple(history)
 
@@ -145,7 +146,7 @@ class InvertedRun(torch.autograd.Function):
             with torch.no_grad():
                 for block, modes, draws in zip(ctx.blocks[:-1], ctx.modes, ctx.draws, strict=False):
                     with _as_it_was(block, modes), draws.again(states[-1]), torch.autocast(**ctx.autocast):
-                        states.append(block(list(states[-1])))
+                        states.append(advanced(block, states[-1]))
             _, found = _back(ctx, left, gradients, states)
         return (None, None, None, *found)
 
@@ -174,7 +175,7 @@ def _back(
                     past = block.inverse(history)
             leaves = [state.detach().requires_grad_() for state in past]
             with torch.enable_grad(), draws.again(history), torch.autocast(**ctx.autocast):
-                new = block(leaves)
+                new = advanced(block, leaves)
             if weight is not None:
                 past = [*history[1:], (history[0] - new[0].detach()) / weight]
             history = past

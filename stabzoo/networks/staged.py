@@ -1,7 +1,7 @@
 """A network of a stem, stages of blocks, and a head, as timm wants it: the model contract, whatever the blocks compute.
 
-The blocks hand on a list of tensors, the state y_n first; what else is in it is theirs (past states of a multistep
-scheme, nothing of a one-step scheme).
+A block maps the newest state to the next one.  What else it needs (past states of a multistep scheme, nothing of a
+one-step scheme) is in the `stabzoo.networks.past.Past` that goes with the state.
 """
 
 from collections.abc import Sequence
@@ -20,6 +20,7 @@ from stabzoo.implicit.step import ImplicitStep, solver_report
 from stabzoo.methods import OwnNetwork, OwnStep, method_of
 from stabzoo.networks.arguments import PlainArguments
 from stabzoo.networks.checkpoints import checkpoint_filter_fn
+from stabzoo.networks.past import Past, advanced, takes_lists
 from stabzoo.networks.reversible import advance, is_invertible
 
 if TYPE_CHECKING:
@@ -28,7 +29,13 @@ if TYPE_CHECKING:
     from stabzoo.stability import StabilityCard
     from stabzoo.stability.growth import ProductGrowth
 
-__all__ = ["Shape", "Stage", "StagedNetwork", "checkpoint_filter_fn"]  # timm looks for the filter beside the class
+__all__ = [
+    "ListStage",
+    "Shape",
+    "Stage",
+    "StagedNetwork",
+    "checkpoint_filter_fn",
+]  # timm looks for the filter beside the class
 
 FLAT = "flat"
 """The pooling that is none: the classifier reads every pixel of the last state."""
@@ -43,28 +50,53 @@ class Stage(nn.Module):
         self.grad_checkpointing = False
         self.reversible = False
 
-    def forward(self, history: list[Tensor]) -> list[Tensor]:
-        """Advance the history by as many steps as there are blocks."""
-        if not torch.jit.is_scripting() and self.reversible and torch.is_grad_enabled():
-            return advance(list(self.blocks), history)
+    def forward(self, y: Tensor, past: Past) -> Tensor:
+        """The newest state -> that after as many steps as there are blocks; ``past`` is left as they leave it."""
+        if not torch.jit.is_scripting() and (self.reversible or self.grad_checkpointing) and torch.is_grad_enabled():
+            return self.saving(y, past)
         for block in self.blocks:
-            if self.grad_checkpointing and not torch.jit.is_scripting():
-                history = checkpoint(block, history)
-            else:
-                history = block(history)
-        return history
+            y = block(y, past)
+        return y
+
+    @torch.jit.unused
+    def saving(self, y: Tensor, past: Past) -> Tensor:
+        """The same, keeping no activations of the blocks for gradients."""
+        history = [y, *past.entries]
+        if self.reversible:
+            history = advance(list(self.blocks), history)
+        else:
+            for block in self.blocks:
+                history = checkpoint(lambda *given, block=block: tuple(advanced(block, list(given))), *history)
+        y, *past.entries = history
+        return y
+
+
+class ListStage(Stage):
+    """Blocks that map lists ``[y_n, ...]`` to ``[y_{n+1}, ...]``, as those of own networks may."""
+
+    def forward(self, y: Tensor, past: Past) -> Tensor:
+        """As that of a `Stage`."""
+        if not torch.jit.is_scripting() and (self.reversible or self.grad_checkpointing) and torch.is_grad_enabled():
+            return self.saving(y, past)
+        history = [y] + past.entries  # noqa: RUF005 -- TorchScript has no other
+        for block in self.blocks:
+            history = block(history)
+        past.entries = history[1:]
+        return history[0]
 
 
 class StagedNetwork(nn.Module):
     """A network whose every block is one step of ``scheme``; subclasses build the parts, this is timm's contract.
 
-    Images go through ``stem`` and ``stem_pool``; every stage maps a list of tensors, the state first, to another;
-    ``norm`` and ``head`` read the last state.
+    Images go through ``stem`` and ``stem_pool``; every stage maps the state to another; ``norm`` and ``head`` read the
+    last state.
 
     Args:
         scheme: The discretization.
         stem: What maps an image to the first state, at ``shapes[0]``.
-        stages: The blocks of each stage: modules that map ``[y_n, ...]`` to ``[y_{n+1}, ...]``.
+        stages: The blocks of each stage: modules that map a list ``[y_n, ...]`` to ``[y_{n+1}, ...]``; or, which lets
+            hooks have the feature map, y_n and a ``past`` (`stabzoo.Past`), which they leave one step later, to
+            y_{n+1}; all of a stage the same.
         shapes: Shapes of the state after the stem and after each stage.
         norm: What the last state goes through before it is pooled.
         stem_pool: What lies between the stem's feature and the first state.
@@ -102,7 +134,9 @@ class StagedNetwork(nn.Module):
         self.num_classes, self.in_chans, self.drop_rate = num_classes, in_chans, drop_rate
         self.stem = stem
         self.stem_pool = stem_pool or nn.Identity()
-        self.stages = nn.ModuleList(Stage(list(blocks)) for blocks in stages)
+        self.stages = nn.ModuleList(
+            (ListStage if any(map(takes_lists, blocks)) else Stage)(list(blocks)) for blocks in stages
+        )
         modules = ["stem", *(f"stages.{i}" for i in range(len(stages)))]
         self.feature_info = [
             {"num_chs": shape.channels, "reduction": shape.reduction, "module": module}
@@ -260,16 +294,16 @@ class StagedNetwork(nn.Module):
         if 0 in take:
             taken.append(x)
         end = len(self.stages)
-        history = [self.stem_pool(x)]
+        x, past = self.stem_pool(x), Past([])
         for i, stage in enumerate(self.stages, start=1):
             if stop_early and i > last:
                 break
-            history = stage(history)
+            x = stage(x, past)
             if i in take:
-                taken.append(self.norm(history[0]) if norm and i == end else history[0])
+                taken.append(self.norm(x) if norm and i == end else x)
         if intermediates_only:
             return taken
-        return self.norm(history[0]), taken
+        return self.norm(x), taken
 
     def prune_intermediate_layers(
         self, indices: int | list[int] = 1, prune_norm: bool = False, prune_head: bool = True
@@ -291,10 +325,10 @@ class StagedNetwork(nn.Module):
 
     def forward_features(self, x: Tensor) -> Tensor:
         """(B, C, H, W) -> unpooled features (B, num_features, H', W')."""
-        history = [self.stem_pool(self.stem(x))]
+        x, past = self.stem_pool(self.stem(x)), Past([])
         for stage in self.stages:
-            history = stage(history)
-        return self.norm(history[0])
+            x = stage(x, past)
+        return self.norm(x)
 
     def forward_head(self, x: Tensor, pre_logits: bool = False) -> Tensor:
         """Features -> logits (B, num_classes), or the pooled features (B, head_hidden_size)."""
@@ -319,3 +353,11 @@ class FeatureGetter(FeatureGetterNet):
     ) -> None:
         """Keep no activations of the blocks (see `StagedNetwork.set_grad_checkpointing`)."""
         cast(StagedNetwork, self.model).set_grad_checkpointing(enable, mode)
+
+
+class FeatureDict(FeatureGetter):
+    """The same with a dict as its result, by the indices of the features, as timm's ``feature_cls="dict"`` has it."""
+
+    def forward(self, x: Tensor) -> dict[int, Tensor]:
+        """(B, C, H, W) -> features by their indices."""
+        return dict(zip(self.out_indices, super().forward(x), strict=True))

@@ -56,7 +56,8 @@ def check_step(
     shape = (2, after, SIZE, SIZE)
     with _trial(step, f"{where}: its step fails"):
         y = _state(weight, (2, before, SIZE * stride, SIZE * stride))
-        new = step(y, [_state(weight, shape) for _ in range(entries)])
+        result = step(y, [_state(weight, shape) for _ in range(entries)])
+    new = [result] if isinstance(result, Tensor) and returned == 1 else result
     expected = f"{returned} tensor{'s' if returned > 1 else ''} of shape {shape}"
     if not isinstance(new, list) or len(new) < returned:
         got = f"{len(new)} of them" if isinstance(new, list) else f"a {type(new).__name__}"

@@ -5,7 +5,8 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Sequence
 from fractions import Fraction
-from typing import Any
+from itertools import accumulate
+from typing import Any, cast
 
 import torch
 from torch import Tensor, nn
@@ -26,8 +27,8 @@ def trained_coefficients(step: Any) -> dict[str, nn.Parameter]:
 class MultistepStep(nn.Module):
     """One step with fixed coefficients (see `stabzoo.Discretization.block` for its arguments).
 
-    The sum is accumulated in place into beta_0 f(y): a history of three states costs two passes more than a plain
-    residual connection, and no memory.
+    The sum is accumulated in place: into f(y), or, where that is scaled, into the mean of the states that alphas which
+    sum to 1 make.  A history of three states costs two passes more than a plain residual connection, and no memory.
     """
 
     def __init__(self, f: nn.Module, method: LinearMultistep, *, returns_slope: bool = False) -> None:
@@ -40,6 +41,12 @@ class MultistepStep(nn.Module):
         self.alpha = [float(alpha) for alpha in used] or [0.0]  # no entry at all has no type for TorchScript
         self.beta = [float(beta) for beta in method.beta[: self.slopes + 1]]
         self.returns_slope = returns_slope or self.slopes > 0
+        self.overwrites = self.beta[0] == 1 and not self.returns_slope
+        self.is_mean = sum(used) == 1 and not self.overwrites
+        # the largest first, so that the sums which divide are at least 1 / steps: digits are kept
+        self.order = sorted(range(len(self.alpha)), key=lambda j: -self.alpha[j])
+        sums = accumulate(used[j] for j in self.order) if self.is_mean else ()
+        self.shares = [float(used[j] / total) for j, total in zip(self.order, sums, strict=False)] or [1.0]
         self.method = method
         self.invertible = not self.returns_slope and len(self.alpha) > 1 and self.alpha[-1] != 0
 
@@ -51,23 +58,30 @@ class MultistepStep(nn.Module):
     @torch.jit.unused
     def inverse(self, new: Tensor, history: list[Tensor]) -> Tensor:
         """The oldest state y_{n-d+1} of a step of two or more, from y_{n+1} and y_n, ..., y_{n-d+2}."""
-        rest = self.forward(history[0], [*history, torch.zeros_like(new)])[0]
+        rest = cast(Tensor, self.forward(history[0], [*history, torch.zeros_like(new)]))
         return (new - rest) / self.alpha[-1]
 
-    def forward(self, y: Tensor, history: list[Tensor]) -> list[Tensor]:
-        """``y`` (B, C, H, W), ``history`` of (B, C', H', W') -> ``[y_next]`` or ``[y_next, f]``, of that shape."""
-        if self.returns_slope:
-            f = self.f(y)
-            y_next = f * self.beta[0]
+    def forward(self, y: Tensor, history: list[Tensor]) -> Tensor | list[Tensor]:
+        """``y`` (B, C, H, W), ``history`` of (B, C', H', W') -> y_next or ``[y_next, f]``, of that shape."""
+        f = self.f(y)
+        if self.is_mean:
+            mean = history[self.order[0]].type_as(f)  # under autocast they may differ
+            if self.states == 1:
+                y_next = torch.add(mean, f, alpha=self.beta[0])
+            else:
+                mean = torch.lerp(mean, history[self.order[1]].type_as(f), self.shares[1])
+                for i in range(2, self.states):
+                    mean = mean.lerp_(history[self.order[i]].type_as(f), self.shares[i])
+                y_next = mean.add_(f, alpha=self.beta[0])
         else:
-            f = y_next = self.f(y, self.beta[0])
-        for j in range(self.states):
-            y_next = y_next.add_(
-                history[j], alpha=self.alpha[j]
-            )  # reassigned: torch.fx drops calls whose result is not used
+            y_next = f if self.overwrites else f * self.beta[0]
+            for j in range(self.states):
+                y_next = y_next.add_(history[j], alpha=self.alpha[j])  # reassigned: torch.fx drops what is not used
         for j in range(self.slopes):
             y_next = y_next.add_(history[self.states + j], alpha=self.beta[j + 1])
-        return [y_next, f] if self.returns_slope else [y_next]
+        if self.returns_slope:
+            return [y_next, f]
+        return y_next
 
 
 class LearnableStep(nn.Module):
@@ -99,7 +113,7 @@ class LearnableStep(nn.Module):
     @torch.jit.unused
     def inverse(self, new: Tensor, history: list[Tensor]) -> Tensor:
         """The oldest state, as `MultistepStep.inverse`."""
-        rest = self.forward(history[0], [*history, torch.zeros_like(new)])[0]
+        rest = cast(Tensor, self.forward(history[0], [*history, torch.zeros_like(new)]))
         alphas, _ = self.formula(self.parameter if self.is_one else self.parameter.unsqueeze(1))
         return (new - rest) / alphas[-1]
 
@@ -131,7 +145,7 @@ class LearnableStep(nn.Module):
         except ZeroDivisionError:
             raise ValueError(f"its trained parameter is {shown}, where the formula divides by 0") from None
 
-    def forward(self, y: Tensor, history: list[Tensor]) -> list[Tensor]:
+    def forward(self, y: Tensor, history: list[Tensor]) -> Tensor | list[Tensor]:
         """Advance, as `MultistepStep.forward`."""
         alphas, betas = self.formula(self.parameter if self.is_one else self.parameter.unsqueeze(1))
         f = self.f(y)
@@ -140,7 +154,9 @@ class LearnableStep(nn.Module):
             y_next = torch.addcmul(y_next, history[j], alpha)
         for j in range(self.slopes):
             y_next = torch.addcmul(y_next, history[len(alphas) + j], betas[j + 1])
-        return [y_next, f] if self.slopes > 0 else [y_next]
+        if self.slopes > 0:
+            return [y_next, f]
+        return y_next
 
 
 class RungeKuttaStep(nn.Module):
@@ -166,8 +182,8 @@ class RungeKuttaStep(nn.Module):
         """What is left of the step when f is small."""
         return self.tableau.coefficients()
 
-    def forward(self, y: Tensor, history: list[Tensor]) -> list[Tensor]:
-        """``y`` (B, C, H, W), which is also the newest state of ``history`` -> ``[y_next]``, of that shape."""
+    def forward(self, y: Tensor, history: list[Tensor]) -> Tensor:
+        """``y`` (B, C, H, W), which is also the newest state of ``history`` -> y_next, of that shape."""
         k: list[Tensor] = []
         for row in self.a:
             z = y
@@ -177,7 +193,7 @@ class RungeKuttaStep(nn.Module):
             k.append(self.f(z))
         for i, b in enumerate(self.b):
             y = torch.add(y, k[i], alpha=b)
-        return [y]
+        return y
 
 
 class PartitionedStep(nn.Module):
@@ -187,7 +203,7 @@ class PartitionedStep(nn.Module):
     """
 
     def __init__(self, f: nn.Module, g: nn.Module, method: PartitionedRungeKutta) -> None:
-        """Wrap ``f`` and ``g``, called as every f is: f(z, scale) is scale * f(z).
+        """Wrap ``f`` and ``g``.
 
         Raises:
             ValueError: ``method`` is no `PartitionedRungeKutta.splitting`.
@@ -211,15 +227,15 @@ class PartitionedStep(nn.Module):
         first, second = y.chunk(2, 1)
         return torch.cat((self.f(second), self.g(first)), 1)
 
-    def forward(self, y: Tensor, history: list[Tensor]) -> list[Tensor]:
-        """``y`` (B, C, H, W), which is also the newest state of ``history`` -> ``[y_next]``, of that shape."""
+    def forward(self, y: Tensor, history: list[Tensor]) -> Tensor:
+        """``y`` (B, C, H, W), which is also the newest state of ``history`` -> y_next, of that shape."""
         first, second = y.chunk(2, 1)
         for to_z, to_y in self.weights:
             if to_z != 0:
-                second = second + self.g(first, to_z)
+                second = torch.add(second, self.g(first), alpha=to_z)
             if to_y != 0:
-                first = first + self.f(second, to_y)
-        return [torch.cat((first, second), 1)]
+                first = torch.add(first, self.f(second), alpha=to_y)
+        return torch.cat((first, second), 1)
 
     @torch.jit.unused
     def inverse(self, new: Tensor, history: list[Tensor]) -> Tensor:
@@ -227,7 +243,7 @@ class PartitionedStep(nn.Module):
         first, second = new.chunk(2, 1)
         for to_z, to_y in self.weights[::-1]:
             if to_y != 0:
-                first = first - self.f(second, to_y)
+                first = torch.sub(first, self.f(second), alpha=to_y)
             if to_z != 0:
-                second = second - self.g(first, to_z)
+                second = torch.sub(second, self.g(first), alpha=to_z)
         return torch.cat((first, second), 1)

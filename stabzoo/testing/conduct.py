@@ -19,6 +19,7 @@ from torch import Tensor, nn
 from torch.autograd.gradcheck import GradcheckError, gradcheck
 from torch.overrides import TorchFunctionMode
 
+from stabzoo.networks.past import returned
 from stabzoo.networks.reversible import is_invertible
 from stabzoo.testing.checks import NotApplicable, Subject
 from stabzoo.testing.places import block_at
@@ -78,7 +79,9 @@ def _with_argument(trial: Trial, given: list[Tensor], i: int, x: Tensor) -> Tens
 
 
 def _with_parameter(trial: Trial, given: list[Tensor], name: str, x: Tensor) -> Tensor:
-    return _joined(torch.func.functional_call(trial.module, {name: x}, trial.packed(given)))
+    packed = trial.packed(given)
+    new = torch.func.functional_call(trial.module, {name: x}, packed)
+    return _joined(returned(new) if trial.is_step or isinstance(new, list) else [new, *packed[1].entries])
 
 
 def _joined(tensors: list[Tensor]) -> Tensor:
@@ -140,10 +143,11 @@ def check_arguments(subject: Subject) -> None:
                 packed = trial.packed(given)
                 with torch.set_grad_enabled(grad):
                     trial.module(*packed)
-                history, handed = packed[-1], given if len(packed) == 1 else given[1:]
-                assert [id(tensor) for tensor in history] == [id(tensor) for tensor in handed], (
-                    f"{trial.what} changes the list `history`, which is its network's; make a list of its own"
-                )
+                if isinstance(packed[-1], list):  # a `Past` is there to be changed
+                    history, handed = packed[-1], given if len(packed) == 1 else given[1:]
+                    assert [id(tensor) for tensor in history] == [id(tensor) for tensor in handed], (
+                        f"{trial.what} changes the list `history`, which is its network's; make a list of its own"
+                    )
                 for name, tensor, old, version in zip(trial.names, given, before, versions, strict=True):
                     is_same = torch.equal(tensor, old) and tensor._version == version
                     assert is_same, (

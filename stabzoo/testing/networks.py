@@ -10,6 +10,7 @@ from torch import Tensor, nn
 from stabzoo.discretization import Discretization, Place
 from stabzoo.methods import Method, OwnStep, method_of
 from stabzoo.methods.multistep import BACKWARD_EULER, EULER, LinearMultistep
+from stabzoo.networks.past import given, returned
 from stabzoo.networks.places import scheme_block, scheme_starting_block
 from stabzoo.networks.steps import trained_coefficients
 from stabzoo.testing.checks import PIXELS, STAGES, WIDTH, NotApplicable, Subject
@@ -117,7 +118,7 @@ def _check_steps(subject: Subject) -> None:
     network = subject.network(blocks=4, scheme=observed, dtype=torch.float64)
     calls: list[tuple[Any, Tensor, list[Tensor], list[Tensor]]] = []
     for step in observed.built:
-        step.register_forward_hook(lambda step, given, new: calls.append((step, given[0], list(given[1]), new)))
+        step.register_forward_hook(lambda step, args, new: calls.append((step, args[0], list(args[1]), returned(new))))
     with torch.no_grad():
         network(images(pixels=8).double())
         for number, (step, y, history, new) in enumerate(calls):
@@ -179,14 +180,18 @@ def _check_own_blocks(subject: Subject) -> None:
     if isinstance(method, OwnStep):
         raise NotApplicable("its network is its own, and no method() is stated beside it")
     network: Any = subject.network(blocks=max(2, method.steps), dtype=torch.float64)
-    taken: list[tuple[Any, list[Tensor], Tensor]] = []
+    pasts: list[list[Tensor]] = []
+    taken: list[tuple[Any, Tensor]] = []
     for block in network.blocks():
-        block.register_forward_hook(lambda block, given, new: taken.append((block, given[0], new[0])))
+        block.register_forward_pre_hook(lambda block, args: pasts.append(given(args)))
+        block.register_forward_hook(
+            lambda block, _, new: taken.append((block, new[0] if isinstance(new, list) else new))
+        )
     with torch.no_grad():
         network(images().double())
     compared = [
         (i, new, Reference.step(method, past, block.branch))
-        for i, (block, past, new) in enumerate(taken)
+        for i, (past, (block, new)) in enumerate(zip(pasts, taken, strict=True))
         if hasattr(block, "branch") and past[0].shape == new.shape
     ]
     assert compared, "method() is stated, but no block of the network has a branch(y), the f that it is a step around"

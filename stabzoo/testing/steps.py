@@ -15,6 +15,7 @@ from stabzoo.discretization import Discretization
 from stabzoo.implicit.settings import SolverSettings
 from stabzoo.methods import NOT_DECIDED, Method, OwnStep, SecondOrderMultistep, method_of
 from stabzoo.methods.multistep import LinearMultistep
+from stabzoo.networks.past import returned
 from stabzoo.registry.loading import parameter_names
 from stabzoo.testing.checks import NotApplicable, Subject
 from stabzoo.testing.places import block_at, channels_of, kept_states, place_of, places
@@ -137,7 +138,7 @@ class Step:
         """The new state after copies of y_n, y_{n-1}, ... and f_n, f_{n-1}, ..."""
         kept = slopes[1 : 1 + self.method.past_slopes]
         with torch.no_grad():
-            return self.module(past[0].clone(), [tensor.clone() for tensor in [*past, *kept]])[0]
+            return returned(self.module(past[0].clone(), [tensor.clone() for tensor in [*past, *kept]]))[0]
 
 
 def scaled(factor: float, channels: int = 2) -> Tensor:
@@ -265,7 +266,7 @@ def check_computes(scheme: Discretization) -> None:
             f = module.branch
         slopes = [field(y) for y in past[1 : 1 + scheme.coefficients().past_slopes]]
         with torch.no_grad():
-            new = module(past[0].clone(), [tensor.clone() for tensor in [*past, *slopes]])[0]
+            new = returned(module(past[0].clone(), [tensor.clone() for tensor in [*past, *slopes]]))[0]
         where = f", at step {at['number']} with {len(past)} states" if at else ""
         text = f"expected the step of the stated {method.kind} method, {method!s:.200}{where}"
         _close(new, Reference.step(method, past, f), 1e-9, text)
@@ -312,12 +313,12 @@ def check_dtype_and_device(subject: Subject) -> None:
         with torch.random.fork_rng(devices=()):
             torch.manual_seed(0)  # of a trained step, which starts at random
             step = block_at(scheme, LinearField(0.1 * torch.eye(2))).to(dtype).eval()
-        result = step(*_arguments(subject, dtype, "cpu"))
+        result = returned(step(*_arguments(subject, dtype, "cpu")))
         for new, expected in zip(result, exact := exact or result, strict=True):
             assert new.dtype == dtype, f"given {dtype}, expected {dtype}, got {new.dtype}"
             _close(new.double(), expected.double(), tolerance, f"in {dtype} expected what float64 gives")
     step = block_at(subject.scheme, LinearField(torch.eye(2))).to("meta").eval()
-    for new in step(*_arguments(subject, torch.float32, "meta")):
+    for new in returned(step(*_arguments(subject, torch.float32, "meta"))):
         assert new.device.type == "meta", f"given tensors on meta, expected one there, got {new.device}"
 
 

@@ -11,6 +11,7 @@ import torch
 from torch import Tensor, nn
 
 from stabzoo.discretization import Discretization, Place, memory_of
+from stabzoo.networks.past import Past, advanced, given, returned, takes_lists
 from stabzoo.testing.checks import Subject
 from stabzoo.testing.places import block_at, channels_of, kept_states, place_of, places, starting_block_at
 from stabzoo.testing.steps import TIGHT
@@ -40,7 +41,7 @@ class Trial:
 
     Attributes:
         what: The module, for messages.
-        module: A step, called with (y, history), or a block of an own network, called with its list; in float64.
+        module: A step, called with (y, history), or a block of an own network, called as its stage does; in float64.
         names: Of the tensors that it is given.
         shapes: Theirs, without the batch.
         field: The f of a step, which is given.
@@ -72,11 +73,13 @@ class Trial:
 
     def __call__(self, given: list[Tensor]) -> list[Tensor]:
         """What the module returns, given these tensors and a list of its own."""
-        return self.module(*self.packed(given))
+        return returned(self.module(*self.packed(given))) if self.is_step else advanced(self.module, given)
 
     def packed(self, given: list[Tensor]) -> tuple[Any, ...]:
         """These tensors as the arguments of the module."""
-        return (given[0], list(given[1:])) if self.is_step else (list(given),)
+        if self.is_step:
+            return given[0], list(given[1:])
+        return (list(given),) if takes_lists(self.module) else (given[0], Past(list(given[1:])))
 
 
 def set_mode(module: nn.Module, *, training: bool) -> nn.Module:
@@ -132,10 +135,10 @@ def _step(
 
 def _blocks(subject: Subject) -> Iterator[Trial]:
     network: Any = subject.network(blocks=2, dtype=torch.float64)
-    given: list[Any] = []
+    called: list[Any] = []
     blocks: list[nn.Module] = network.blocks()
     hooks = [
-        block.register_forward_pre_hook(lambda block, args, i=i: given.append((i, block, args[0])))
+        block.register_forward_pre_hook(lambda block, args, i=i: called.append((i, block, given(args))))
         for i, block in enumerate(blocks)
     ]
     with torch.no_grad():
@@ -143,7 +146,7 @@ def _blocks(subject: Subject) -> Iterator[Trial]:
     for hook in hooks:
         hook.remove()
     kinds: set[Any] = set()
-    for i, block, history in given:
+    for i, block, history in called:
         kind = type(block), block.training, len(history), history[0].shape[1] == 4
         if kind not in kinds:
             kinds.add(kind)

@@ -22,8 +22,6 @@ from stabzoo.diagnostics.spectra.operators import ConvOperator
 from stabzoo.diagnostics.spectra.periodic import periodic_norms
 from stabzoo.diagnostics.spectra.smallest import _by_block_qr, _by_half_fft, smallest_singular_value
 from stabzoo.diagnostics.spectra.zero_padding import certified_below, enclose_norm, torus_bound, touching
-from stabzoo.networks.branch import ScaledConv2d
-from stabzoo.networks.resnet import Shortcut1x1
 
 GOLDEN = json.loads((Path(__file__).parent / "spectra.json").read_text())["cases"]
 ONES = torch.tensor([[1.0, 1, 1], [1, 1, 1], [1, 1, 1]], dtype=torch.float64)
@@ -317,13 +315,13 @@ class House(nn.Module):
 
     def __init__(self) -> None:
         super().__init__()
-        self.scaled = ScaledConv2d(3, 6, 3, padding=1, bias=False)
-        self.project = Shortcut1x1(6, 8, 2)
+        self.scaled = nn.Conv2d(3, 6, 3, padding=1, bias=False)
+        self.project = nn.Conv2d(6, 8, 1, 2, bias=False)
         self.normed = nn.utils.parametrizations.weight_norm(nn.Conv2d(8, 8, 3, padding=1))
 
     def forward(self, x: Tensor) -> Tensor:
         """(B, 3, H, W) -> (B, 8, H / 2, W / 2)."""
-        return self.normed(self.project(self.scaled(x, 0.5)))
+        return self.normed(self.project(0.5 * self.scaled(x)))
 
 
 @pytest.mark.parametrize("tight", [True, False])

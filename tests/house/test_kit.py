@@ -193,10 +193,10 @@ def test_an_expected_failure_has_a_reason_and_must_fail(install: Install) -> Non
 
 def test_a_network_of_its_own_is_compared_with_what_is_stated(monkeypatch: pytest.MonkeyPatch) -> None:
     """Block by block around its branch; where no block has one the statement cannot be checked, and is refused."""
-    monkeypatch.setattr(DLayer, "forward", lambda self, history: [history[0] + self.branch(history[0])])
+    monkeypatch.setattr(DLayer, "forward", lambda self, y, past: y + self.branch(y))
     with raises(AssertionError, "block 0", "splitting", "max(0, y[n] + h f[n])", "off by"):
         check_network_steps(Subject("resnet_d"))
-    monkeypatch.setattr(DLayer, "forward", lambda self, history: [history[0].relu()])
+    monkeypatch.setattr(DLayer, "forward", lambda self, y, past: y.relu())
     monkeypatch.delattr(DLayer, "branch")
     with raises(AssertionError, "method() is stated", "branch(y)"):
         check_network_steps(Subject("resnet_d"))

@@ -29,7 +29,7 @@ def peak(settings: SolverSettings) -> int:
     def run() -> None:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore", ConvergenceWarning)
-            step(x, [x])[0].square().sum().backward()
+            step(x, [x]).square().sum().backward()
 
     run()
     with profile(activities=[ProfilerActivity.CPU], profile_memory=True) as record:

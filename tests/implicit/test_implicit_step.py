@@ -14,6 +14,7 @@ from fixtures.messages import raises, warns
 from stabzoo import ImplicitMultistep, LinearMultistep, SolverSettings
 from stabzoo.implicit.report import ConvergenceWarning, SolverError, Status
 from stabzoo.implicit.step import ImplicitStep, off_the_record, solver_report
+from stabzoo.networks.past import returned
 from stabzoo.networks.resnet import DiscretizedResNet
 from stabzoo.networks.steps import MultistepStep
 
@@ -81,7 +82,7 @@ def test_the_stability_function_through_the_layer(theta: str, one_leg: bool) -> 
     for q in (0.01, 0.1, 0.5, 1.0, 2.1, 3.0, 10.0, 100.0):
         step = ImplicitStep(Linear([[0, -q], [q, 0]]), theta_method(theta), TIGHT, one_leg=one_leg)
         y = torch.tensor([[1.0, 0.0], [0.3, -2.0]], dtype=DOUBLE)
-        (new,) = step(y, [y])
+        new = step(y, [y])
         factor = stability_function(1j * q, float(Fraction(theta)))
         expected = torch.view_as_real(torch.view_as_complex(y) * factor)
         assert (new - expected).norm() <= 1e-11 * expected.norm()
@@ -93,9 +94,9 @@ def test_one_leg_differs_on_a_nonlinear_f() -> None:
     f, x = smooth().eval(), torch.randn(2, 3, 4, 4, dtype=DOUBLE)
     for theta in ("1/4", "1/2", "1"):
         weight = float(Fraction(theta))
-        (leg,) = ImplicitStep(f, theta_method(theta), TIGHT, one_leg=True)(x, [x])
+        leg = ImplicitStep(f, theta_method(theta), TIGHT, one_leg=True)(x, [x])
         torch.testing.assert_close(leg, x + f((1 - weight) * x + weight * leg), rtol=1e-9, atol=1e-9)
-        (mean,) = ImplicitStep(f, theta_method(theta), TIGHT)(x, [x])
+        mean = ImplicitStep(f, theta_method(theta), TIGHT)(x, [x])
         torch.testing.assert_close(mean, x + (1 - weight) * f(x) + weight * f(mean), rtol=1e-9, atol=1e-9)
         assert torch.allclose(leg, mean, rtol=1e-9) == (theta == "1")
     assert ImplicitStep(f, TRAPEZOIDAL, one_leg=True).report.solves == 0
@@ -113,7 +114,7 @@ def test_theta_zero_is_the_explicit_step() -> None:
     assert type(explicit) is MultistepStep
     for one_leg in (False, True):
         f.eval()
-        (new,) = ImplicitStep(f, theta_method(0), one_leg=one_leg)(x, [x])
+        new = ImplicitStep(f, theta_method(0), one_leg=one_leg)(x, [x])
         assert torch.equal(new, x + f(x))
 
 
@@ -133,7 +134,7 @@ def test_schemes_converge_with_their_order(method: LinearMultistep, order: int) 
         states = [exact(h * (method.steps - 1 - j)) for j in range(method.steps)]
         slopes = [h * state @ matrix.T for state in states[1:]][: step.slopes]
         for _ in range(n - method.steps + 1):
-            new, *f = step(states[0], states + slopes)
+            new, *f = returned(step(states[0], states + slopes))
             states, slopes = [new, *states[:-1]], [*f, *slopes][: step.slopes]
         errors.append((states[0] - exact(1.0)).norm().item())
     assert abs(errors[0] / errors[1] - 2**order) < 0.15 * 2**order
@@ -148,7 +149,7 @@ def test_truncation_makes_the_stability_function_a_polynomial(theta: str, steps:
     for z in (-0.5, -3.0, -100.0):
         step = ImplicitStep(Linear([[z]]), theta_method(theta), settings)
         y = torch.ones(1, 1, dtype=DOUBLE)
-        (new,) = step(y, [y])
+        new = step(y, [y])
         expected = (1 + (1 - w) * z) * (1 - (w * z) ** steps) / (1 - w * z) + (w * z) ** steps
         assert new.item() == pytest.approx(expected, rel=1e-12)
     assert abs(new.item()) > 1  # at z = -100
@@ -183,7 +184,7 @@ def test_gradients_against_the_dense_jacobian(
     x, g = torch.randn(2, 4, 6, 6, dtype=DOUBLE, requires_grad=True), torch.randn(2, 4, 6, 6, dtype=DOUBLE)
     settings = SolverSettings(rtol=1e-10, backward_rtol=1e-6, backward=backward)  # type: ignore[arg-type]
     step = ImplicitStep(f, method, settings)
-    (y,) = step(x, [x])
+    y = step(x, [x])
     with warnings.catch_warnings(record=True) as said:
         warnings.simplefilter("always", ConvergenceWarning)
         found = torch.autograd.grad(y, [x, *f.parameters()], g)
@@ -205,7 +206,7 @@ def test_gradients_do_not_depend_on_the_scale_of_the_loss(scale: float) -> None:
     torch.manual_seed(1)
     x, g = torch.randn(2, 4, 6, 6, requires_grad=True), torch.randn(2, 4, 6, 6)
     g[1] *= 1e-6
-    (y,) = ImplicitStep(f, BACKWARD_EULER)(x, [x])
+    y = ImplicitStep(f, BACKWARD_EULER)(x, [x])
     plain = torch.autograd.grad(y, [x, *f.parameters()], g, retain_graph=True)
     scaled = torch.autograd.grad(y, [x, *f.parameters()], scale * g)
     for a, b in zip(plain, scaled, strict=True):
@@ -225,7 +226,7 @@ def test_first_and_second_derivatives_against_differences(method: LinearMultiste
 
     def loss() -> Tensor:
         torch.manual_seed(5)  # the same masks
-        return (step(x, [x])[0] ** 3).sum()
+        return (step(x, [x]) ** 3).sum()
 
     def at(t: float) -> tuple[Tensor, tuple[Tensor, ...]]:
         with torch.no_grad():
@@ -255,7 +256,7 @@ def test_gradients_reach_the_whole_history() -> None:
     step = ImplicitStep(f, ADAMS_MOULTON_3, TIGHT)
     entries = [torch.randn(2, 3, 4, 4, dtype=DOUBLE, requires_grad=True) for _ in range(3)]
     assert torch.autograd.gradcheck(lambda *h: step(h[0], list(h)), entries, atol=1e-7, rtol=1e-5)
-    gradient = torch.autograd.grad(step(entries[0], entries)[0].square().sum(), entries)
+    gradient = torch.autograd.grad(returned(step(entries[0], entries))[0].square().sum(), entries)
     assert all(g.abs().sum() > 0 for g in (gradient[0], gradient[2]))
 
 
@@ -266,7 +267,7 @@ def test_batch_statistics_are_measured_and_counted_once() -> None:
     for method in (BACKWARD_EULER, TRAPEZOIDAL):
         f, reference = smooth(), smooth()
         step = ImplicitStep(f, method, TIGHT)
-        step(x, [x])[0].sum().backward()
+        step(x, [x]).sum().backward()
         reference(x.contiguous(memory_format=torch.channels_last))  # a sum in the order that f sees
         assert f.calls > 5
         for (name, ours), theirs in zip(f.named_buffers(), reference.buffers(), strict=True):
@@ -278,7 +279,7 @@ def test_batch_statistics_are_measured_and_counted_once() -> None:
 def test_the_solved_equation_is_the_one_with_the_statistics_of_x() -> None:
     """It is y = x + F(y), where F normalises by the statistics of f(x)."""
     f, x = smooth(), torch.randn(4, 3, 6, 6, dtype=DOUBLE)
-    (y,) = ImplicitStep(f, BACKWARD_EULER, TIGHT)(x, [x])
+    y = ImplicitStep(f, BACKWARD_EULER, TIGHT)(x, [x])
     frozen = smooth()
     for norm in (frozen.norm1, frozen.norm2):
         norm.momentum = 1.0
@@ -295,7 +296,7 @@ def test_masks_are_drawn_once() -> None:
     f, x = smooth(dropout=0.5), torch.randn(4, 3, 6, 6, dtype=DOUBLE, requires_grad=True)
     step = ImplicitStep(f, BACKWARD_EULER, TIGHT)
     torch.manual_seed(3)
-    (y,) = step(x, [x])
+    y = step(x, [x])
     after = torch.get_rng_state()
     y.sum().backward()
     assert torch.equal(torch.get_rng_state(), after)
@@ -309,7 +310,7 @@ def test_masks_are_drawn_once() -> None:
 def test_a_change_of_mode_before_the_backward_is_an_error() -> None:
     """The function that was solved is no longer there."""
     f, x = smooth(), torch.randn(4, 3, 6, 6, dtype=DOUBLE, requires_grad=True)
-    (y,) = ImplicitStep(f, BACKWARD_EULER)(x, [x])
+    y = ImplicitStep(f, BACKWARD_EULER)(x, [x])
     f.eval()
     with raises(RuntimeError, "mode", "backward()", "train() or eval()"):
         y.sum().backward()
@@ -321,10 +322,10 @@ def transforms(step: nn.Module, x: Tensor) -> dict[str, Callable[[], Any]]:
     two = {name: torch.stack([p, p]) for name, p in weights.items()}
 
     def loss(x: Tensor) -> Tensor:
-        return step(x, [x])[0].square().sum()
+        return step(x, [x]).square().sum()
 
     def of_weights(weights: dict[str, Tensor]) -> Tensor:
-        return torch.func.functional_call(step, weights, (x, [x]))[0].square().sum()
+        return torch.func.functional_call(step, weights, (x, [x])).square().sum()
 
     return {
         "grad": lambda: torch.func.grad(loss)(x),
@@ -367,7 +368,7 @@ def test_dual_numbers_and_several_gradients_at_once_are_refused() -> None:
         dual = torch.autograd.forward_ad.make_dual(x.detach(), x.detach())
         with raises(NotImplementedError, "dual number", "backward()"):
             step(dual, [dual])
-    (y,) = step(x, [x])
+    y = step(x, [x])
     with raises(NotImplementedError, "one gradient", "is_grads_batched"):
         torch.autograd.grad(y, x, torch.randn(3, *y.shape), is_grads_batched=True)
 
@@ -377,11 +378,11 @@ def test_functional_call_has_the_derivatives_of_the_weights_given() -> None:
     x = torch.randn(2, 4, 6, 6)
     step = ImplicitStep(Parabolic(4, 0.6), BACKWARD_EULER, SolverSettings(rtol=1e-6))
     given = {name: (2 * p.detach()).requires_grad_() for name, p in step.named_parameters()}
-    found = torch.autograd.grad(torch.func.functional_call(step, given, (x, [x]))[0].sum(), list(given.values()))
+    found = torch.autograd.grad(torch.func.functional_call(step, given, (x, [x])).sum(), list(given.values()))
     with torch.no_grad():
         for p in step.parameters():
             p.mul_(2)
-    expected = torch.autograd.grad(step(x, [x])[0].sum(), list(step.parameters()))
+    expected = torch.autograd.grad(step(x, [x]).sum(), list(step.parameters()))
     torch.testing.assert_close(found, expected)
 
 
@@ -393,7 +394,7 @@ def test_a_training_solves_as_far_as_its_gradient_is_known() -> None:
     def gradient(settings: SolverSettings, train: bool) -> tuple[Tensor, ImplicitStep]:
         f = smooth(gain=2.0).train(train)
         step = ImplicitStep(f, BACKWARD_EULER, settings)
-        step(x, [x])[0].backward(g)
+        step(x, [x]).backward(g)
         return torch.cat([p.grad.flatten() for p in f.parameters() if p.grad is not None]), step
 
     for train, least, most in ((True, 1e-5, 1e-1), (False, 0.0, 1e-4)):
@@ -409,10 +410,10 @@ def test_training_twice_is_the_same_to_the_last_bit() -> None:
     """No solve remembers another: what is resumed starts every solve from where an uninterrupted training does."""
     x = torch.randn(4, 3, 6, 6, dtype=DOUBLE)
     step = ImplicitStep(smooth(), TRAPEZOIDAL)
-    first = [step(x, [x])[0]]
+    first = [step(x, [x])]
     step(torch.randn_like(x), [x])
-    first.append(ImplicitStep(smooth(), TRAPEZOIDAL)(x, [x])[0])
-    first.append(step(x, [x])[0])
+    first.append(ImplicitStep(smooth(), TRAPEZOIDAL)(x, [x]))
+    first.append(step(x, [x]))
     assert torch.equal(first[0], first[1])
     assert torch.equal(first[0], first[2])
 
@@ -462,7 +463,7 @@ def test_failures_fall_back_to_the_explicit_step() -> None:
     f = Unsolvable()
     step = ImplicitStep(f, BACKWARD_EULER, SolverSettings(on_failure="fallback", rtol=1e-6))
     x = STATES.clone().requires_grad_()
-    (y,) = step(x, [x])
+    y = step(x, [x])
     torch.testing.assert_close(y[0], (x + f(x))[0])
     torch.testing.assert_close(y[1], (x + f(y))[1], rtol=1e-5, atol=1e-5)
     found = torch.autograd.grad(y[0].sum(), [x, f.gain])
@@ -484,7 +485,7 @@ def test_a_failed_adjoint_is_signalled() -> None:
     f, x = Parabolic(4, 4.0), torch.randn(2, 4, 6, 6, requires_grad=True)
     for on_failure, expected in (("raise", pytest.raises(SolverError)), ("warn", pytest.warns(ConvergenceWarning))):
         step = ImplicitStep(f, BACKWARD_EULER, SolverSettings(backward="neumann", on_failure=on_failure))  # type: ignore[arg-type]
-        (y,) = step(x, [x])
+        y = step(x, [x])
         with expected as caught:
             y.sum().backward()
         message = str(caught.value if on_failure == "raise" else caught[0].message)  # type: ignore[index]
@@ -498,11 +499,11 @@ def test_a_failed_adjoint_warns_beside_a_failed_equation() -> None:
     with warnings.catch_warnings(record=True) as said:
         warnings.simplefilter("always", ConvergenceWarning)
         for _ in range(3):
-            step(x, [x])[0].sum().backward()
+            step(x, [x]).sum().backward()
     assert [("adjoint" in str(w.message)) for w in said] == [False, True]
     with warnings.catch_warnings(), off_the_record(step):
         warnings.simplefilter("error")
-        step(x, [x])[0].sum().backward()
+        step(x, [x]).sum().backward()
 
 
 def test_unsolvable_equations_are_told() -> None:
@@ -555,7 +556,7 @@ class Pair(nn.Module):
 
     def forward(self, y: Tensor) -> Tensor:
         """(B, C, H, W) -> the same shape."""
-        return self.step(y, [y])[0]
+        return self.step(y, [y])
 
 
 def test_the_error_bound_is_reported() -> None:
@@ -571,11 +572,11 @@ def test_autocast_solves_in_float32_and_reports_the_floor() -> None:
     """A tolerance that bfloat16 cannot hold is not claimed; a looser one is."""
     x = torch.randn(2, 4, 8, 8, requires_grad=True)
     f = Parabolic(4, 0.6)
-    (exact,) = ImplicitStep(f, BACKWARD_EULER)(x, [x])
+    exact = ImplicitStep(f, BACKWARD_EULER)(x, [x])
     for rtol, ends in ((1e-5, Status.FLOOR_LIMITED), (1e-2, Status.CONVERGED)):
         step = ImplicitStep(f, BACKWARD_EULER, SolverSettings(rtol=rtol, on_failure="fallback"))
         with torch.autocast("cpu", torch.bfloat16):
-            (y,) = step(x, [x])
+            y = step(x, [x])
         report = step.report.forward
         assert report is not None
         assert y.dtype == torch.float32
@@ -592,7 +593,7 @@ def test_half_precision_modules() -> None:
     """The state stays in half precision, the equation is solved in float32."""
     x = torch.randn(2, 4, 8, 8, dtype=torch.bfloat16)
     step = ImplicitStep(Parabolic(4, 0.6).bfloat16(), BACKWARD_EULER, SolverSettings(rtol=1e-2))
-    (y,) = step(x, [x])
+    y = step(x, [x])
     assert y.dtype == torch.bfloat16
     assert step.report.failures == {}
 
@@ -690,7 +691,7 @@ def test_a_compiled_step_trains_as_the_fixed_form_does() -> None:
         f = smooth()
         step = ImplicitStep(f, TRAPEZOIDAL, SolverSettings(fixed_iterations=6))
         run = torch.compile(step, backend="aot_eager", fullgraph=True) if compiled else step
-        (y,) = run(x, [x])
+        y = run(x, [x])
         y.square().sum().backward()
         assert f.norm1.num_batches_tracked == 1
         results.append([y.detach(), f.norm1.running_var, *(p.grad for p in f.parameters())])

@@ -14,6 +14,7 @@ from torch import Tensor, nn
 from fixtures.messages import raises
 from stabzoo import ExplicitMultistep, ExplicitRungeKutta, ImplicitMultistep, RungeKutta, card, get_scheme
 from stabzoo.methods import StabilityFunction, method_of
+from stabzoo.networks.past import returned
 from stabzoo.networks.steps import RungeKuttaStep
 from stabzoo.testing.checks import NotApplicable
 from stabzoo.testing.steps import TIGHT, CurvedRotation, Reference, check_computes, states
@@ -56,7 +57,7 @@ def test_implicit_blocks(scheme: Any, training: bool) -> None:
     block = scheme.block(field).double().train(training)
     past = states(2)
     with torch.no_grad():
-        new = block(past[0].clone(), [*past, field(past[1])])[0]
+        new = returned(block(past[0].clone(), [*past, field(past[1])]))[0]
     assert new == pytest.approx(Reference.step(method_of(scheme), past, field), abs=1e-10)
 
 
@@ -69,7 +70,7 @@ def test_a_runge_kutta_block() -> None:
     y = torch.linspace(-1, 1, 8).view(1, 2, 2, 2)
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", FutureWarning)  # TorchScript is deprecated
-        assert torch.equal(torch.jit.script(step)(y, [y])[0], step(y, [y])[0])
+        assert torch.equal(torch.jit.script(step)(y, [y]), step(y, [y]))
     with raises(ValueError, "explicit tableau"):
         RungeKuttaStep(nn.Tanh(), RungeKutta((("1/2",),), (1,)))
 
@@ -93,7 +94,7 @@ def test_the_order_is_measured(scheme: Any) -> None:
         field = CurvedRotation(h)
         past = [field.solution(-j * h) for j in range(method_of(scheme).steps)]
         with torch.no_grad():
-            new = scheme.block(field).double().eval()(past[0], [*past, *(field(y) for y in past[1:])])[0]
+            new = returned(scheme.block(field).double().eval()(past[0], [*past, *(field(y) for y in past[1:])]))[0]
         errors.append((new - field.solution(h)).norm().item())
     assert math.log2(errors[0] / errors[1]) == pytest.approx(card(scheme).order + 1, abs=0.2)
 
@@ -102,7 +103,7 @@ def test_a_block_of_one_iteration_of_backward_euler() -> None:
     """f(y) = -5 y takes 1 to -4, not to 1/6: R(z) = 1 + z, as the card says."""
     scheme = get_scheme("theta", theta="1", solver={"fixed_iterations": 1})
     y = torch.ones(1, 1, 1, 1, dtype=torch.float64)
-    assert scheme.block(Times(-5)).eval()(y, [y])[0].item() == -4 == 1 - 5
+    assert scheme.block(Times(-5)).eval()(y, [y]).item() == -4 == 1 - 5
     assert card(scheme).stability_function == "1 + z"
 
 
@@ -132,7 +133,7 @@ def test_r_is_what_a_block_multiplies_by(theta: str, iterations: int | None, one
             expected = linear(z)
         else:
             expected = float((linear.alpha[0] + linear.beta[0] * Fraction(z)) / (1 - linear.beta_next * Fraction(z)))
-        assert scheme.block(Times(z)).eval()(y, [y])[0].item() == pytest.approx(expected, abs=1e-11)
+        assert scheme.block(Times(z)).eval()(y, [y]).item() == pytest.approx(expected, abs=1e-11)
 
 
 class Wrong(ExplicitMultistep):

@@ -9,6 +9,7 @@ from torch import nn
 from fixtures.messages import raises
 from stabzoo.diagnostics.conditioning.blocks import module_conditioning
 from stabzoo.errors import ConfigError
+from stabzoo.networks.past import Past, advanced
 
 NAMES = ("basicnet20", "basicnet56", "basicnet18", "basicnet34")
 
@@ -55,7 +56,7 @@ def test_a_network_without_norms(name: str, size: int) -> None:
     history = [model.stem_pool(model.stem(x))]
     for block in model.blocks():
         before = [state.detach().clone() for state in history]
-        after = block(history)
+        after = advanced(block, history)
         assert all(torch.equal(old, state) for old, state in zip(before, history, strict=True))
         history = after
     logits.square().sum().backward()
@@ -78,7 +79,7 @@ def test_blocks_with_the_relu_last(name: str, size: int) -> None:
         torch.testing.assert_close(f(y, -2.0), -2 * expected)
         if name == "preresnet18":
             (shortcut,) = block.shortcuts
-            torch.testing.assert_close(block([y])[0], shortcut(y) + expected)
+            torch.testing.assert_close(block(y, Past([])), shortcut(y) + expected)
             assert block.preact(y) is y
     assert model(torch.randn(2, 3, size, size)).isfinite().all()
     first = timm.create_model(name, norm="none", width=4)

@@ -11,6 +11,7 @@ import stabzoo
 from fixtures.messages import raises
 from stabzoo import Discretization, ImplicitStep, LinearMultistep
 from stabzoo.errors import ConfigError
+from stabzoo.networks.past import Past, advanced, returned
 from stabzoo.networks.resnet import DiscretizedResNet
 from stabzoo.networks.steps import LearnableStep, MultistepStep
 from stabzoo.registry.catalogue import catalogue
@@ -61,7 +62,7 @@ def test_a_block_reproduces_the_method(scheme, factor: float) -> None:
     step = scheme.block(Scaled(factor))
     states, slopes = random_history(method, step)
     kept = [t.clone() for t in states + slopes]
-    new = step(states[0], states + slopes)
+    new = returned(step(states[0], states + slopes))
     expected = float(method.beta[0]) * factor * states[0]
     for alpha, state in zip(method.alpha, states, strict=True):
         expected = expected + float(alpha) * state
@@ -86,7 +87,7 @@ def test_a_learnable_block_reproduces_its_own_coefficients(name: str) -> None:
     expected = float(method.beta[0]) * states[0]
     for alpha, state in zip(method.alpha, states, strict=True):
         expected = expected + float(alpha) * state
-    torch.testing.assert_close(step(states[0], states + slopes)[0], expected, rtol=1e-14, atol=1e-14)
+    torch.testing.assert_close(returned(step(states[0], states + slopes))[0], expected, rtol=1e-14, atol=1e-14)
 
 
 def integrate(scheme, matrix: Tensor, start: Tensor, exact: list[Tensor], h: float, count: int) -> Tensor:
@@ -100,7 +101,7 @@ def integrate(scheme, matrix: Tensor, start: Tensor, exact: list[Tensor], h: flo
     states = list(exact)
     slopes = [h * (y @ matrix.T) for y in exact[1 : step.slopes + 1]]
     for _ in range(count):
-        new = step(states[0], states + slopes)
+        new = returned(step(states[0], states + slopes))
         states = [new[0], *states[:-1]]
         slopes = (new[1:] + slopes)[: step.slopes]
     return states[0]
@@ -193,15 +194,16 @@ def test_adams_bashforth_hands_slopes_through_the_stages() -> None:
     assert model.stages[1].blocks[0].shortcuts[2].weight.shape == (8, 4, 1, 1)  # y_n, y_{n-1}, f_{n-1}
     x = torch.randn(2, 3, 8, 8, dtype=torch.float64)
     with torch.no_grad():
-        history = model.stages[0]([model.stem(x)])
+        past = Past([])
+        model.stages[0](model.stem(x), past)
         y0 = model.stem(x)
         blocks = model.stages[0].blocks
         f0 = blocks[0].step.f(y0)
         y1 = y0 + f0
         f1 = blocks[1].step.f(y1)
         y2 = y1 + 1.5 * f1 - 0.5 * f0
-    torch.testing.assert_close(blocks[1](blocks[0]([y0]))[0], y2)
-    assert len(history) == 3
+    torch.testing.assert_close(advanced(blocks[1], advanced(blocks[0], [y0]))[0], y2)
+    assert len(past.entries) == 2
 
 
 @pytest.mark.parametrize("depth", [8, 14])
@@ -227,7 +229,7 @@ def test_drop_path_drops_the_branch_and_keeps_the_history() -> None:
     for drop in drops:
         drop.drop_prob = 1.0
     history = [torch.randn(2, 8, 8, 8) for _ in range(3)]
-    new = model.stages[1].blocks[1](list(history))
+    new = advanced(model.stages[1].blocks[1], history)
     alpha = [float(a) for a in model.scheme.coefficients().alpha]
     torch.testing.assert_close(new[0], sum(a * y for a, y in zip(alpha, history, strict=True)))
     assert all(a is b for a, b in zip(new[1:], history, strict=False))  # y_n, y_{n-1} are handed on as they are

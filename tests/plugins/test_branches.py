@@ -68,7 +68,7 @@ def test_the_transpose_is_the_adjoint() -> None:
     torch.nn.utils.parametrizations.spectral_norm(f.conv)
     f.eval()
     y, z = torch.randn(2, 1, 3, 5, 4, dtype=torch.float64)
-    torch.testing.assert_close((f.conv(y) * z).sum(), (y * f.conv(z, True)).sum())
+    torch.testing.assert_close((f.conv(y) * z).sum(), (y * f.transposed(z)).sum())
     assert [n for n, p in f.named_parameters() if p.dim() == 4] == ["conv.parametrizations.weight.original"]
 
 

@@ -38,7 +38,7 @@ def matrix(kernel: torch.Tensor) -> torch.Tensor:
 
 def at(layer: nn.Module, x: torch.Tensor) -> torch.Tensor:
     """The layer at one flat state."""
-    return layer([x.view(1, CHANNELS, *GRID)])[0].flatten()
+    return layer(x.view(1, CHANNELS, *GRID)).flatten()
 
 
 def spread(bias: torch.Tensor) -> torch.Tensor:
@@ -157,7 +157,7 @@ def test_weights_of_any_size_are_scaled(name: str, size: float) -> None:
     with torch.no_grad():
         for parameter in layer.parameters():
             parameter.normal_().mul_(size if parameter.ndim > 1 and name != "sandwich" else min(size, 1.0))
-    (state,) = layer([torch.randn(2, CHANNELS, 2, 2)])
+    state = layer(torch.randn(2, CHANNELS, 2, 2))
     state.square().sum().backward()
     assert state.isfinite().all()
     assert all(parameter.grad.isfinite().all() for parameter in layer.parameters())
@@ -207,9 +207,9 @@ def test_stochastic_depth_leaves_the_state(name: str) -> None:
     layer.reset_parameters()
     x = torch.randn(32, CHANNELS, *GRID)
     with torch.no_grad():
-        still = [torch.equal(a, b) for a, b in zip(layer([x])[0], x, strict=True)]
+        still = [torch.equal(a, b) for a, b in zip(layer(x), x, strict=True)]
         assert 4 < sum(still) < 28
         with raises(ValueError, "stochastic depth"):
             layer.bound(GRID)
-        moved = layer.eval()([x])[0]
+        moved = layer.eval()(x)
     torch.testing.assert_close(moved, x + layer.branch(x) if name in ("cpl", "sll") else layer.branch(x))

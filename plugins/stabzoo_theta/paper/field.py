@@ -115,7 +115,7 @@ class VectorFieldNet(nn.Module):
         y = torch.cat((x, x), dim=1)
         states = [y]
         for step in self.steps:
-            y = step(y, [y])[0]
+            y = step(y, [y])
             states.append(y)
         return states
 

@@ -25,8 +25,8 @@ from torch import nn
 from stabzoo.diagnostics.bounds.genuine import altered
 from stabzoo.diagnostics.bounds.parts import preactivated_chain, refuse_drawing
 from stabzoo.diagnostics.bounds.step_bound import HasBound, StepBound, rounded_up
-from stabzoo.networks.branch import Branch, ScaledConv2d
-from stabzoo.networks.resnet import Block, Shortcut1x1, Unread
+from stabzoo.networks.branch import Branch
+from stabzoo.networks.resnet import Block, Unread
 from stabzoo.networks.steps import LearnableStep, MultistepStep
 
 __all__ = ["branch_constant", "history_bounds"]
@@ -149,7 +149,7 @@ def _branch_modules(branch: nn.Module) -> list[nn.Module]:
     if reason := altered(branch):
         raise ValueError(reason)
     refuse_drawing(branch.drop_path)
-    if type(branch.conv) is not ScaledConv2d or type(branch.act) not in (nn.ReLU, nn.Identity):
+    if type(branch.conv) is not nn.Conv2d or type(branch.act) not in (nn.ReLU, nn.Identity):
         kinds = f"{type(branch.conv).__name__} and {type(branch.act).__name__}"
         raise ValueError(f"{kinds}: nothing is known about how the residual branch ends")
     return [*_members(branch.body), branch.conv]
@@ -176,7 +176,7 @@ def _shortcut(shortcut: nn.Module, shared: list[nn.Module], entry: _Entry, histo
         height, width = entry.grid
         return _Entry({}, (-(-height // shortcut.stride), -(-width // shortcut.stride)))
     modules = [*shared, *_members(shortcut)]
-    if any(type(m) not in (nn.BatchNorm2d, nn.ReLU, Shortcut1x1) for m in modules):
+    if any(type(m) not in (nn.BatchNorm2d, nn.ReLU, nn.Conv2d) for m in modules):
         raise ValueError(f"{type(shortcut).__name__}: nothing is known about the shortcut")
     norm, grid = preactivated_chain(modules, entry.grid)
     return history.source(rounded_up(norm * history.constant(entry)), grid)

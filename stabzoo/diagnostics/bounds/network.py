@@ -33,7 +33,7 @@ from stabzoo.diagnostics.bounds.rules.normalization import fold_batch_norm
 from stabzoo.diagnostics.bounds.step_bound import Shape, StepBound, rounded_up
 from stabzoo.diagnostics.measurement import Measurement
 from stabzoo.networks.resnet import Block
-from stabzoo.networks.staged import Stage, StagedNetwork
+from stabzoo.networks.staged import ListStage, Stage, StagedNetwork
 
 if TYPE_CHECKING:
     from rich.table import Table
@@ -287,7 +287,7 @@ def _blocks(model: StagedNetwork) -> list[tuple[str, nn.Module]]:
         raise ValueError(f"stages is a {type(model.stages).__name__}: nothing is known about what it lists")
     named = []
     for i, stage in enumerate(model.stages):
-        kind = type(stage) if type(stage) is not Stage else type(stage.blocks)
+        kind = type(stage.blocks) if type(stage) in (Stage, ListStage) else type(stage)  # pyright: ignore
         if kind is not nn.ModuleList:
             raise ValueError(
                 f"stages.{i} is a {kind.__name__}, or made of one: nothing is known about what it computes"

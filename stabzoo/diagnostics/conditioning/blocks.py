@@ -37,6 +37,8 @@ from stabzoo.diagnostics.capture import named_modules_of, residual_blocks, run_h
 from stabzoo.diagnostics.conditioning.condition_number import Condition, _ratio, condition_number
 from stabzoo.diagnostics.measurement import Kind, Measurement
 from stabzoo.networks.branch import Branch
+from stabzoo.networks.past import advanced, given
+from stabzoo.networks.resnet import Block
 
 __all__ = ["BlockConditioning", "block_conditioning", "module_conditioning"]
 
@@ -95,9 +97,9 @@ def block_conditioning(
     history = [entry.detach().double() for entry in history]
     y = history[0]
     factors, skip, scale = _factors(block)
-    jacobian = condition_number(_newest(block, inputs, history), y, **options)
+    jacobian = condition_number(_newest(block, history), y, **options)
     _remove_activations(block)
-    step = _newest(block, inputs, history)
+    step = _newest(block, history)
     _require_affine(step, y, name or type(block).__name__)
     linear = condition_number(step, y, **options)
     amplified = _amplified(step, y)
@@ -149,23 +151,23 @@ def module_conditioning(
     modules = named_modules_of(model, residual_blocks(model) if blocks is None else blocks)
     found: dict[str, Any] = {}
 
-    def keep(name: str, argument: Any) -> None:
+    def keep(name: str, arguments: tuple[Any, ...]) -> None:
         # A copy: a block may work on its input in place.
-        found[name] = argument.clone() if isinstance(argument, Tensor) else [entry.clone() for entry in argument]
+        found[name] = [entry.clone() for entry in given(arguments)]
 
     handles = [
-        module.register_forward_pre_hook(lambda _m, args, name=name: keep(str(name), args[0]))
+        module.register_forward_pre_hook(lambda _m, args, name=name: keep(str(name), args))
         for name, module in modules.items()
     ]
     run_hooked(model, image, handles)
     return [block_conditioning(modules[name], found[name], name, **options) for name in found]
 
 
-def _newest(block: nn.Module, inputs: Tensor | Sequence[Tensor], history: list[Tensor]) -> Callable[[Tensor], Tensor]:
+def _newest(block: nn.Module, history: list[Tensor]) -> Callable[[Tensor], Tensor]:
     """The map from the newest state to the next."""
-    if isinstance(inputs, Tensor):
-        return lambda y: block(y.clone())  # a clone: the block may add in place
-    return lambda y: block([y.clone(), *history[1:]])[0]
+    if isinstance(block, Block):
+        return lambda y: advanced(block, [y, *history[1:]])[0]
+    return lambda y: block(y.clone())  # a clone: the block may add in place
 
 
 def _remove_activations(block: nn.Module) -> None:

@@ -15,12 +15,10 @@ from stabzoo.diagnostics.bounds.rules.normalization import fold_batch_norm
 from stabzoo.diagnostics.bounds.step_bound import Shape, StepBound, rounded_up
 from stabzoo.diagnostics.layers import operator_norm
 from stabzoo.diagnostics.spectra.operators import ConvOperator, transposed_operator
-from stabzoo.networks.branch import ScaledConv2d
-from stabzoo.networks.resnet import Shortcut1x1
 
 __all__ = ["CONVOLUTIONS", "convolution", "grid_of", "linear", "operator_of", "positions", "transposed"]
 
-CONVOLUTIONS = (nn.Conv2d, nn.Conv1d, Conv2dSame, Shortcut1x1, ScaledConv2d)
+CONVOLUTIONS = (nn.Conv2d, nn.Conv1d, Conv2dSame)
 """Exact types whose operator `operator_of` reads."""
 
 
@@ -52,22 +50,12 @@ def operator_of(conv: nn.Module, grid: tuple[int, int], scale: Tensor | None = N
     """Read a convolution whose class is known.
 
     Raises:
-        ValueError: Another class, or one of ours whose forward does not read what was set after its construction.
+        ValueError: Another class.
     """
-    kind = type(conv)
-    if kind not in CONVOLUTIONS:
-        raise ValueError(f"{kind.__name__}: nothing is known about what it computes")
+    if type(conv) not in CONVOLUTIONS:
+        raise ValueError(f"{type(conv).__name__}: nothing is known about what it computes")
     assert isinstance(conv, nn.Conv2d | nn.Conv1d)
-    operator = ConvOperator.of(conv, grid, scale)
-    if kind is Shortcut1x1:
-        as_built = operator.pointwise and operator.stride == (conv.step, conv.step)  # pyright: ignore
-    else:
-        as_built = kind is not ScaledConv2d or (operator.dilation == (1, 1) and conv.padding_mode == "zeros")
-    if kind in (Shortcut1x1, ScaledConv2d) and not (as_built and operator.groups == 1 and conv.bias is None):
-        raise ValueError(
-            f"{kind.__name__}: its attributes were changed after it was built, and its forward ignores them"
-        )
-    return operator
+    return ConvOperator.of(conv, grid, scale)
 
 
 def convolution(conv: nn.Conv2d | nn.Conv1d, shape: Shape, norm: nn.Module | None) -> StepBound:

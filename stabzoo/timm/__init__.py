@@ -1,0 +1,1 @@
+"""Scripts of timm's, or any others, with our models known to it: ``python -m stabzoo.timm validate.py ...``."""
