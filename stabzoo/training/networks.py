@@ -69,8 +69,8 @@ def fastest_layout(network: nn.Module, pixels: int, device: str, amp: str = "non
     """The memory format in which a network is fastest on images of ``pixels`` a side, where that is known; a rule.
 
     On a CPU channels_last for networks of zero-padded convolutions, a fifth faster, unless their last feature map has
-    many channels and few pixels (``benchmarks/speed.md``); a state that an equation is solved for has a layout of its
-    own already.  On a GPU channels_last for convolutions in half precision.  Otherwise contiguous.
+    many channels and few pixels (``benchmarks/speed.md``), or it crashes; a state that an equation is solved for has a
+    layout of its own already.  On a GPU channels_last for convolutions in half precision.  Otherwise contiguous.
     """
     info = getattr(network, "feature_info", None)
     if device != "cpu":
@@ -80,10 +80,13 @@ def fastest_layout(network: nn.Module, pixels: int, device: str, amp: str = "non
     else:
         last = info[-1]
         gains = last["num_chs"] <= MANY_CHANNELS or pixels // last["reduction"] >= FEW_PIXELS
-    kernels = {id(m.weight) for m in network.modules() if type(m) is nn.Conv2d and m.padding_mode == "zeros"}
+    convolutions = [m for m in network.modules() if type(m) is nn.Conv2d]
+    kernels = {id(m.weight) for m in convolutions if m.padding_mode == "zeros"}
     plain = all(id(parameter) in kernels for parameter in network.parameters() if parameter.dim() == 4)
     solves = any(isinstance(module, ImplicitStep) for module in network.modules())
-    return torch.channels_last if gains and kernels and plain and not solves else torch.contiguous_format
+    # oneDNN writes past the end of such gradients: torch 2.13 to 2.15 crash at fewer than 16 channels
+    safe = not any(m.kernel_size == (1, 1) and m.stride != (1, 1) and m.in_channels % 16 for m in convolutions)
+    return torch.channels_last if gains and kernels and plain and safe and not solves else torch.contiguous_format
 
 
 def laid_out(network: NormalizedModel, images: ImageDataset, training: Training) -> torch.memory_format:
