@@ -49,7 +49,19 @@ def all_is_well() -> None:
 
 @pytest.mark.parametrize(
     "name",
-    ["card", "refresh", "get_scheme", "list_models", "hookimpl", "study", "zoo", "timm", "default_cfgs", "class", "lambda"],
+    [
+        "card",
+        "refresh",
+        "get_scheme",
+        "list_models",
+        "hookimpl",
+        "study",
+        "zoo",
+        "timm",
+        "default_cfgs",
+        "class",
+        "lambda",
+    ],
 )
 def test_a_reserved_name_costs_that_model(install: Install, name: str) -> None:
     """Public names, submodules, keywords, and what timm reads beside the models."""
