@@ -50,7 +50,7 @@ class BareConvolutions(nn.Module):
         super().__init__()
         convs = [m for name, m in model.named_modules() if isinstance(m, nn.Conv2d) and "shortcuts" not in name]
         self.convs = nn.Sequential(*convs)
-        self.head = model.head
+        self.head = cast(nn.Module, model.head)
 
     def forward(self, x: Tensor) -> Tensor:
         """Images -> logits."""
@@ -81,7 +81,7 @@ class Timed:
         self, make: Callable[[], nn.Module], layout: str, batch: int, device: str, precision: str, mode: str
     ) -> None:
         torch.manual_seed(0)
-        self.model = make().to(device, memory_format=LAYOUTS[layout])
+        self.model = make().to(device).to(memory_format=LAYOUTS[layout])
         if mode == "CUDA graphs":
             self.model.compile(mode="reduce-overhead")
         elif mode == "compiled":

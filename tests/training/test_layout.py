@@ -54,9 +54,8 @@ def test_every_layer_hands_the_layout_on(model: str) -> None:
     left = []
 
     def look(name: str, result: object) -> None:
-        is_map = isinstance(result, Tensor) and result.dim() == 4 and min(result.shape[1:]) > 1
-        if is_map and not result.is_contiguous(memory_format=torch.channels_last):
-            left.append(name)
+        if isinstance(result, Tensor) and result.dim() == 4 and min(result.shape[1:]) > 1:
+            left.extend([] if result.is_contiguous(memory_format=torch.channels_last) else [name])
 
     for name, module in network.named_modules():
         module.register_forward_hook(lambda m, args, result, name=name: look(name, result))
