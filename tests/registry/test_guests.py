@@ -28,6 +28,7 @@ from stabzoo.registry.loading import forget, one_command
 from stabzoo.zoo import ENTRIES
 
 Install = Callable[..., Path]
+pytestmark = pytest.mark.usefixtures("only_guests_are_tried")
 PLUGIN = "plugin 'leapfrog' (stabzoo-leapfrog 9.0)"
 
 
