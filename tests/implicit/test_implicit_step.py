@@ -708,7 +708,7 @@ def test_f_sees_channels_last_and_the_state_keeps_its_layout(
     f, seen = smooth().eval(), []
     f.register_forward_pre_hook(lambda _, args: seen.append(args[0].is_contiguous(memory_format=torch.channels_last)))
     entries = [torch.randn(2, 3, 4, 5, dtype=DOUBLE).contiguous(memory_format=given) for _ in range(3)]
-    found = ImplicitStep(f, method, TIGHT)(entries[0], entries)
+    found = returned(ImplicitStep(f, method, TIGHT)(entries[0], entries))
     assert seen
     assert all(seen)
     assert all(entry.is_contiguous(memory_format=given) for entry in found)
