@@ -43,7 +43,7 @@ torch.manual_seed(0)
 detector = FasterRCNN(Backbone("zerosnet18_opt"), num_classes=2, min_size=128, max_size=128)
 optimizer = torch.optim.AdamW(detector.parameters(), lr=2e-3)
 losses = []
-for _ in range(12):
+for _ in range(8):
     loss = sum(detector(*scenes(4)).values())
     optimizer.zero_grad()
     loss.backward()
@@ -51,5 +51,5 @@ for _ in range(12):
     losses.append(loss.item())
 found = detector.eval()(scenes(1)[0])[0]
 print(f"loss {losses[0]:.2f} -> {losses[-1]:.2f}, boxes {tuple(found['boxes'].shape)}")
-assert sum(losses[-3:]) < 0.7 * sum(losses[:3])
+assert sum(losses[-2:]) < 0.7 * sum(losses[:2])
 assert all(p.grad is not None for p in detector.backbone.body.model.stages.parameters())

@@ -31,7 +31,7 @@ def scenes(count: int) -> tuple[Tensor, Tensor]:
 torch.manual_seed(0)
 segmenter = Segmenter("zerosnet18_opt")
 optimizer = torch.optim.AdamW(segmenter.parameters(), lr=3e-3)
-for _ in range(25):
+for _ in range(40):
     images, inside = scenes(8)
     loss = nn.functional.cross_entropy(segmenter(images), inside)
     optimizer.zero_grad()
