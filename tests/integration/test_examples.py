@@ -36,5 +36,7 @@ def test_an_example(name: str, tmp_path: Path) -> None:
     for package in EXAMPLES[name]:
         pytest.importorskip(package, reason=f"needs pip install 'stabzoo[friends]' ({package})", exc_type=ImportError)
     command = [sys.executable, "-W", "ignore", str(ROOT / "docs" / "friends" / f"{name}.py")]
-    run = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, env=os.environ | {"TMPDIR": str(tmp_path)})
+    run = subprocess.run(
+        command, cwd=tmp_path, capture_output=True, text=True, env=os.environ | {"TMPDIR": str(tmp_path)}
+    )
     assert run.returncode == 0, run.stdout + run.stderr
