@@ -36,7 +36,12 @@ images = load_images(DIGITS)
 loader = DataLoader(TensorDataset(images.train - 0.3, images.train_labels), batch_size=64, shuffle=True)
 digits = Digits()
 trainer = lightning.Trainer(
-    max_epochs=3, accelerator="cpu", logger=False, enable_checkpointing=False, enable_progress_bar=False
+    max_epochs=3,
+    accelerator="cpu",
+    logger=False,
+    enable_checkpointing=False,
+    enable_model_summary=False,
+    enable_progress_bar=False,
 )
 trainer.fit(digits, loader)
 with torch.inference_mode():
