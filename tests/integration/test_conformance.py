@@ -1,6 +1,7 @@
-"""What timm's own tests ask of its models: briefly of every model, without numbers, and of one of each family whole.
+"""What timm's own tests ask of its models: of every model, without numbers, and TorchScript of one of each family.
 
-Forward and backward passes, features and heads of the families are in tests/networks/test_timm.py.
+Forward and backward passes, features and heads of the families are in tests/networks/test_timm.py, and among the checks
+of every scheme (`stabzoo.testing`).
 """
 
 from __future__ import annotations
@@ -13,16 +14,18 @@ import torch
 
 import stabzoo
 
-NAMES = stabzoo.list_models()
+DEPTHS = {name: max(map(int, re.findall(r"\d+", name))) for name in stabzoo.list_models()}
+SHALLOW = [name for name, depth in DEPTHS.items() if depth < 300]
+DEEP = [name for name, depth in DEPTHS.items() if depth >= 300]
 
 
-def family(name: str) -> str:
-    """A name without its depth."""
-    return re.sub(r"\d+", "", name)
+def small(name: str) -> bool:
+    """Whether it is of CIFAR's form."""
+    return timm.get_pretrained_cfg(name).input_size[-1] == 32
 
 
-SMALLEST = {family(name): name for name in sorted(NAMES, key=lambda n: -max(map(int, re.findall(r"\d+", n))))}
-"""Of each family the shallowest."""
+SMALLEST = {re.sub(r"\d+", "", name): name for name in sorted(filter(small, DEPTHS), key=lambda n: -DEPTHS[n])}
+"""Of each family, a name without its depth, the shallowest model."""
 
 
 def images(model: torch.nn.Module, device: str = "cpu") -> torch.Tensor:
@@ -30,10 +33,14 @@ def images(model: torch.nn.Module, device: str = "cpu") -> torch.Tensor:
     return torch.randn(2, *model.pretrained_cfg["input_size"], device=device)
 
 
-@pytest.mark.parametrize("part", range(4))
-def test_default_configurations(part: int) -> None:
+@pytest.mark.parametrize(
+    "names",
+    [SHALLOW[0::3], SHALLOW[1::3], SHALLOW[2::3], pytest.param(DEEP, marks=pytest.mark.slow)],
+    ids=["shallow 1", "shallow 2", "shallow 3", "deep"],
+)
+def test_default_configurations(names: list[str]) -> None:
     """Of every model: names of the first convolution and the classifier, the last grid, heads, and reductions."""
-    for name in NAMES[part::4]:
+    for name in names:
         model = timm.create_model(name, device="meta").eval()
         cfg, weights = model.pretrained_cfg, model.state_dict()
         x = images(model, "meta")
@@ -45,7 +52,7 @@ def test_default_configurations(part: int) -> None:
         assert model.forward_head(features).shape == (2, cfg["num_classes"]), name
         assert model.forward_head(features, pre_logits=True).shape == (2, model.head_hidden_size), name
         model.reset_classifier(0)
-        assert model.forward_head(features).shape == (2, model.num_features), name
+        assert model.forward_head(features).shape == (2, model.head_hidden_size), name
         model.reset_classifier(0, "")
         assert model.forward_head(features).shape == features.shape, name
         assert not any(key.startswith(cfg["classifier"]) for key in model.state_dict()), name
@@ -54,6 +61,7 @@ def test_default_configurations(part: int) -> None:
             assert model.get_submodule(info["module"]) is not None, name
 
 
+@pytest.mark.filterwarnings("ignore:.*torch.jit:FutureWarning", "ignore:.*torch.jit:DeprecationWarning")
 @pytest.mark.parametrize(
     "name",
     [name if name in ("basicnet20", "lmresnet20") else pytest.param(name, marks=pytest.mark.slow) for name in SMALLEST.values()],
