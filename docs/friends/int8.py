@@ -11,7 +11,7 @@ from stabzoo.data.loading import load_images
 from stabzoo.data.spec import DIGITS
 
 images = load_images(DIGITS)
-model = timm.create_model("zerosnet20_opt.digits", pretrained=True).eval()
+model = timm.create_model("preresnet20.digits", pretrained=True).eval()
 mean, std = model.pretrained_cfg["mean"][0], model.pretrained_cfg["std"][0]
 test, calibration = (images.test - mean) / std, (images.train[:128] - mean) / std
 

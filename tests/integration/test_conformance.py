@@ -61,7 +61,7 @@ def test_default_configurations(names: list[str]) -> None:
             assert model.get_submodule(info["module"]) is not None, name
 
 
-@pytest.mark.filterwarnings("ignore:.*torch.jit:FutureWarning", "ignore:.*torch.jit:DeprecationWarning")
+@pytest.mark.filterwarnings("ignore:.*torch.jit:FutureWarning", "ignore::DeprecationWarning")
 @pytest.mark.parametrize(
     "name",
     [name if name in ("basicnet20", "lmresnet20") else pytest.param(name, marks=pytest.mark.slow) for name in SMALLEST.values()],
