@@ -28,6 +28,7 @@ from stabzoo.registry.loading import forget, one_command
 from stabzoo.zoo import ENTRIES
 
 Install = Callable[..., Path]
+pytestmark = pytest.mark.usefixtures("only_guests_are_tried")
 PLUGIN = "plugin 'leapfrog' (stabzoo-leapfrog 9.0)"
 
 
@@ -49,7 +50,19 @@ def all_is_well() -> None:
 
 @pytest.mark.parametrize(
     "name",
-    ["card", "refresh", "get_scheme", "list_models", "hookimpl", "study", "zoo", "timm", "default_cfgs", "class", "lambda"],
+    [
+        "card",
+        "refresh",
+        "get_scheme",
+        "list_models",
+        "hookimpl",
+        "study",
+        "zoo",
+        "timm",
+        "default_cfgs",
+        "class",
+        "lambda",
+    ],
 )
 def test_a_reserved_name_costs_that_model(install: Install, name: str) -> None:
     """Public names, submodules, keywords, and what timm reads beside the models."""
