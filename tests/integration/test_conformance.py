@@ -15,8 +15,6 @@ import torch
 import stabzoo
 
 DEPTHS = {name: max(map(int, re.findall(r"\d+", name))) for name in stabzoo.list_models()}
-SHALLOW = [name for name, depth in DEPTHS.items() if depth < 300]
-DEEP = [name for name, depth in DEPTHS.items() if depth >= 300]
 
 
 def small(name: str) -> bool:
@@ -35,8 +33,8 @@ def images(model: torch.nn.Module, device: str = "cpu") -> torch.Tensor:
 
 @pytest.mark.parametrize(
     "names",
-    [SHALLOW[0::3], SHALLOW[1::3], SHALLOW[2::3], pytest.param(DEEP, marks=pytest.mark.slow)],
-    ids=["shallow 1", "shallow 2", "shallow 3", "deep"],
+    [[*SMALLEST.values()], pytest.param(sorted(DEPTHS.keys() - SMALLEST.values()), marks=pytest.mark.slow)],
+    ids=["smallest", "others"],
 )
 def test_default_configurations(names: list[str]) -> None:
     """Of every model: names of the first convolution and the classifier, the last grid, heads, and reductions."""
