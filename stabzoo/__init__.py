@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from stabzoo.config import Rational, Strict, load_yaml, validate
+    from stabzoo.designing import Design, design, feasibility, load_design, pareto_front
     from stabzoo.diagnostics.bounds.joint import Kernel, ReluStep, joint_sensitivity
     from stabzoo.diagnostics.bounds.network import forward_bounds
     from stabzoo.diagnostics.bounds.rules.normalization import fold_batch_norm
@@ -73,11 +74,14 @@ _PUBLIC = {
     "ConfigError": "errors",
     "ConvOperator": "diagnostics.spectra.operators",
     "ConvergenceWarning": "implicit.report",
+    "Design": "designing",
+    "design": "designing",
     "Discretization": "discretization",
     "Evaluation": "metric",
     "ExplicitFamily": "schemes",
     "ExplicitMultistep": "schemes",
     "ExplicitRungeKutta": "schemes",
+    "feasibility": "designing",
     "ImplicitFamily": "schemes",
     "ImplicitMultistep": "schemes",
     "ImplicitStep": "implicit.step",
@@ -85,12 +89,14 @@ _PUBLIC = {
     "Kernel": "diagnostics.bounds.joint",
     "LearnableMultistep": "schemes",
     "LinearMultistep": "methods",
+    "load_design": "designing",
     "Measurement": "diagnostics.measurement",
     "Method": "methods",
     "Metric": "metric",
     "MultistepStep": "networks.steps",
     "NOT_DECIDED": "methods",
     "OneLeg": "methods",
+    "pareto_front": "designing",
     "PartitionedRungeKutta": "methods",
     "PartitionedStep": "networks.steps",
     "Past": "networks.past",
@@ -151,6 +157,7 @@ __all__ = [  # a literal, for type checkers
     "ConfigError",
     "ConvOperator",
     "ConvergenceWarning",
+    "Design",
     "Discretization",
     "Evaluation",
     "ExplicitFamily",
@@ -191,6 +198,8 @@ __all__ = [  # a literal, for type checkers
     "card",
     "checkpoint_filter_fn",
     "conv_norm",
+    "design",
+    "feasibility",
     "fold_batch_norm",
     "forward_bounds",
     "fuse",
@@ -202,11 +211,13 @@ __all__ = [  # a literal, for type checkers
     "list_branches",
     "list_models",
     "list_schemes",
+    "load_design",
     "load_yaml",
     "milne_simpson",
     "named_method",
     "nystrom",
     "operator_norm",
+    "pareto_front",
     "periodic_norms",
     "perturbation_penalty",
     "pulled_back",
