@@ -133,14 +133,11 @@ def _real_interval(rho: Any, sigma: Any, problem: Problem) -> float:
 @objective("imaginary_interval", "most", lambda card, problem: card.imaginary_interval)
 def _imaginary_interval(rho: Any, sigma: Any, problem: Problem) -> float:
     import numpy as np
-    from numpy.polynomial import chebyshev
 
     real, sine, norm = _locus(rho, sigma)
-    x = _real_roots(real)
-    y = np.abs(_ratio(sine, norm, x)) * np.sqrt(np.maximum(0, 1 - x * x))
-    if np.abs(real).max() < 1e-12:  # the locus is the imaginary axis
-        y = np.abs(_ratio(chebyshev.chebmul(sine, sine), chebyshev.chebmul(norm, norm), np.linspace(-1, 1, 65)))
-    length = _reach(rho, sigma, y, 1j)
+    is_imaginary = np.abs(real).max() < 1e-12  # then it can only turn back
+    x = _real_roots(_stationary(sine, norm) if is_imaginary else real)
+    length = _reach(rho, sigma, np.abs(_ratio(sine, norm, x)) * np.sqrt(np.maximum(0, 1 - x * x)), 1j)
     if length >= 0.05:  # near 0 growth is too small to be told from none
         return length
     return 1 - float(np.abs(np.roots(rho - 0.2j * sigma)).max())
@@ -178,16 +175,22 @@ def _sector_angle(rho: Any, sigma: Any, problem: Problem) -> float:
     if math.isfinite(length):
         return -90 / (1 + length)
     real, sine, _ = _locus(rho, sigma)
-    square = np.array([0.5, 0, -0.5])  # 1 - x^2
-    slope = chebyshev.chebsub(chebyshev.chebmul(square, chebyshev.chebder(sine)), chebyshev.chebmulx(sine))
-    stationary = chebyshev.chebsub(
-        chebyshev.chebmul(slope, real), chebyshev.chebmul(chebyshev.chebmul(square, sine), chebyshev.chebder(real))
-    )
-    x = _real_roots(stationary)
+    x = _real_roots(_stationary(sine, real))
     n, u = chebyshev.chebval(x, real), chebyshev.chebval(x, sine)
     left = n < -1e-9
     height = np.abs(u[left]) * np.sqrt(np.maximum(0, 1 - x[left] ** 2))
     return float(np.degrees(np.arctan2(height, -n[left]).min())) if left.any() else 90.0
+
+
+def _stationary(sine: Any, other: Any) -> Any:
+    """Where sin(theta) U / other is stationary, as a series in x = cos(theta)."""
+    import numpy as np
+    from numpy.polynomial import chebyshev
+
+    square = np.array([0.5, 0, -0.5])  # 1 - x^2
+    slope = chebyshev.chebsub(chebyshev.chebmul(square, chebyshev.chebder(sine)), chebyshev.chebmulx(sine))
+    turned = chebyshev.chebmul(chebyshev.chebmul(square, sine), chebyshev.chebder(other))
+    return chebyshev.chebsub(chebyshev.chebmul(slope, other), turned)
 
 
 def _growth(rho: Any, count: int) -> float:
