@@ -26,7 +26,7 @@ from math import comb, factorial
 from typing import Any
 
 from stabzoo.designing.conditions import Space
-from stabzoo.designing.damping import damped
+from stabzoo.designing.damping import damped, product
 from stabzoo.designing.farkas import Refutation, decide
 from stabzoo.designing.spec import Problem
 from stabzoo.methods.multistep import NOT_DECIDED, LinearMultistep, NotDecided
@@ -170,8 +170,24 @@ def _witness(space: Space) -> LinearMultistep | None:
     linear = decide(space, [*space.signs, *space.hurwitz])
     if isinstance(linear, list) and is_zero_stable(method := space.method(linear)):
         return method
+    if (x := _symmetric(space)) is not None and all(row.at(x) >= 0 for row in space.signs):
+        return space.method(x)
     found = damped(space, least=0.9)
     for x in found[1] if found else []:
         if all(row.at(x) >= 0 for row in space.signs) and is_zero_stable(method := space.method(x)):
             return method
     return None
+
+
+def _symmetric(space: Space) -> list[Fraction] | None:
+    """The scheme whose rho = (z^2 - 1) prod_i (z^2 + a_i z + 1) has its roots on the circle, all simple.
+
+    Given all slopes its order is d + 2, which only schemes with such roots have.  None for odd d.
+    """
+    d = space.problem.steps
+    if d % 2:
+        return None
+    rho, pairs = [Fraction(c) for c in (1, 0, -1)], d // 2 - 1
+    for i in range(pairs):
+        rho = product(rho, [Fraction(1), Fraction(4 * (i + 1), pairs + 1) - 2, Fraction(1)])
+    return space.completed([-c for c in rho[1:]])

@@ -128,6 +128,25 @@ class Space:
             for i, base in enumerate(self.particular)
         ]
 
+    def completed(self, alpha: Row) -> list[Fraction] | None:
+        """The point with these alphas that has the order; betas that may be chosen are 0.  None where there is none."""
+        rows, right = self.equations
+        names = self.problem.coefficients
+        chosen = {f"alpha_{j}": a for j, a in enumerate(alpha)}
+        if any(a and name not in names for name, a in chosen.items()):
+            return None
+        slopes = [i for i, name in enumerate(names) if name not in chosen]
+        system: list[list[Fraction]] = []
+        for row, b in zip(rows, right, strict=True):
+            known = sum((c * chosen[name] for c, name in zip(row, names, strict=True) if name in chosen), Fraction(0))
+            system.append([*(row[i] for i in slopes), b - known])
+        reduced, pivots = row_reduced(system)
+        if len(slopes) in pivots:
+            return None
+        values = {**dict.fromkeys(names, Fraction(0)), **chosen}
+        values |= {names[slopes[pivot]]: row[-1] for row, pivot in zip(reduced, pivots, strict=True)}
+        return [values[name] for name in names]
+
     def free_of(self, x: Sequence[Fraction]) -> list[Fraction]:
         """The free ones among all coefficients."""
         values = dict(zip(self.problem.coefficients, x, strict=True))

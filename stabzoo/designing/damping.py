@@ -19,9 +19,9 @@ from fractions import Fraction
 from functools import cached_property
 from typing import Any
 
-from stabzoo.designing.conditions import Space, exact_matrix, row_reduced
+from stabzoo.designing.conditions import Space, exact_matrix
 
-__all__ = ["damped"]
+__all__ = ["damped", "product"]
 
 _DIGITS = 60  # of factors after Newton's method
 _WIDE = 4.0  # the largest parasitic radius that is looked at
@@ -65,7 +65,7 @@ class _Factored:
         """The alphas and betas."""
         rho: list[Any] = [1, -1]
         for factor in self.factors(v):
-            rho = _product(rho, factor)
+            rho = product(rho, factor)
         return [*(-c for c in rho[1:]), *v[self.space.problem.steps - 1 : self.size]]
 
     def slopes(self, v: Sequence[Any]) -> list[list[Any]]:
@@ -75,7 +75,7 @@ class _Factored:
         for i, factor in enumerate(factors):
             others: list[Any] = [1, -1]
             for j, other in enumerate(factors):
-                others = _product(others, other) if j != i else others
+                others = product(others, other) if j != i else others
             for k in range(1, len(factor)):  # of the power len(factor) - 1 - k of z in this factor
                 padded = [0] * k + others + [0] * (len(factor) - 1 - k)
                 found.append([*(-c for c in padded[1:]), *[0] * len(self.betas)])
@@ -200,34 +200,16 @@ def _exact(form: _Factored, v: Sequence[float]) -> Iterator[list[Fraction]]:
     rows, right = form.equations()
     for bound in (12, 50, 200, 1000):
         near = [Fraction(float(c)).limit_denominator(bound) for c in v[: form.space.problem.steps - 1]]
-        state = form.state([*near, *(Fraction(float(c)) for c in v[len(near) :])])
-        betas = _betas(form, state[: form.space.problem.steps], rows, right)
-        if betas is not None:
-            yield _point(form, [*state[: form.space.problem.steps], *betas])
-            return
+        state = form.state([*near, *(Fraction(0) for _ in form.betas)])
+        x = form.space.completed(state[: form.space.problem.steps])
+        if x is not None:
+            yield x
+            break
     polished = _newton(form, [Fraction(float(c)) for c in v], rows, right)
     if polished is not None:
         free = form.space.free_of(_point(form, form.state(polished)))
         for digits in (1, 2, 3, 4, 6, 8, 10, 12, 15, 18, 24, 30, 40):
             yield form.space.point([t.limit_denominator(10**digits) for t in free])
-
-
-def _betas(
-    form: _Factored, alpha: Sequence[Fraction], rows: Sequence[Sequence[Fraction]], right: Sequence[Fraction]
-) -> list[Fraction] | None:
-    """The betas that give these alphas the order; None where none do, or many: then the free ones are not of rho."""
-    d = len(alpha)
-    known = [
-        e - sum((c * a for c, a in zip(row, alpha, strict=False)), Fraction(0))
-        for row, e in zip(rows, right, strict=True)
-    ]
-    reduced, pivots = row_reduced([[*row[d:], e] for row, e in zip(rows, known, strict=True)])
-    if len(form.betas) in pivots:
-        return None
-    values = [Fraction(0)] * len(form.betas)
-    for row, pivot in zip(reduced, pivots, strict=True):
-        values[pivot] = row[-1]
-    return values
 
 
 def _newton(
@@ -257,7 +239,8 @@ def _point(form: _Factored, state: Sequence[Fraction]) -> list[Fraction]:
     return [values[name] for name in form.space.problem.coefficients]
 
 
-def _product(p: Sequence[Any], q: Sequence[Any]) -> list[Any]:
+def product(p: Sequence[Any], q: Sequence[Any]) -> list[Any]:
+    """The coefficients of the product of two polynomials."""
     found: list[Any] = [0] * (len(p) + len(q) - 1)
     for i, a in enumerate(p):
         for j, b in enumerate(q):

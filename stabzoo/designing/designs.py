@@ -196,7 +196,8 @@ def solve(problem: Problem, seeds: Sequence[LinearMultistep] = ()) -> Design:
     if space.dimension == 0:
         found, limit = judged(space, space.particular), None
         if found is not None and alone is not None:
-            limit = Limit(find(alone).exactly(found.card, problem) or Fraction(0), "it is the only one", {})
+            value = find(alone).exactly(found.card, problem)
+            limit = Limit(value, "it is the only one", {}) if isinstance(value, Fraction | Enclosure | float) else None
         return _designed(space, found, limit)
     if alone == "ssp_coefficient":
         return _of_threshold(space)
@@ -235,6 +236,10 @@ def _of_threshold(space: Space) -> Design:
 def _designed(space: Space, found: Judged | None, limit: Limit | None) -> Design:
     if found is None:
         raise _none_found(space.problem, "no zero-stable one that meets the bounds and signs")
+    if limit is None and len(space.problem.objective) == 1:
+        goal = find(*space.problem.objective)
+        if goal.ideal is not None and goal.exactly(found.card, space.problem) == goal.ideal:
+            limit = Limit(Fraction(goal.ideal), f"{goal.ideal} is the {goal.best} that there is", {})
     return Design(space.problem, found.card, tuple(_active(space, found.card)), limit)
 
 

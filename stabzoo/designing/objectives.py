@@ -45,12 +45,14 @@ class Objective:
         best: The ``"least"`` or the ``"most"``.
         exactly: The number, exact or enclosed; None where there is none.
         estimate: The same in floats, fast; where there is none, something that improves towards it.
+        ideal: What no scheme is better than, whatever it is: 0 of a modulus, 90 degrees of a sector.
     """
 
     name: str
     best: Literal["least", "most"]
     exactly: Exactly
     estimate: Estimate
+    ideal: int | None = None
 
     @property
     def sign(self) -> int:
@@ -75,11 +77,13 @@ OBJECTIVES: dict[str, Objective] = {}
 """By name."""
 
 
-def objective(name: str, best: Literal["least", "most"], exactly: Exactly) -> Callable[[Estimate], Estimate]:
+def objective(
+    name: str, best: Literal["least", "most"], exactly: Exactly, ideal: int | None = None
+) -> Callable[[Estimate], Estimate]:
     """Register an objective by its estimate."""
 
     def registered(estimate: Estimate) -> Estimate:
-        OBJECTIVES[name] = Objective(name, best, exactly, estimate)
+        OBJECTIVES[name] = Objective(name, best, exactly, estimate, ideal)
         return estimate
 
     return registered
@@ -96,7 +100,7 @@ def find(name: str) -> Objective:
     return OBJECTIVES[name]
 
 
-@objective("parasitic_radius", "least", lambda card, problem: card.parasitic_radius)
+@objective("parasitic_radius", "least", lambda card, problem: card.parasitic_radius, 0)
 def parasitic_radius(rho: Any, sigma: Any, problem: Problem) -> float:
     """The largest modulus of the roots but 1, of a rho with rho(1) = 0."""
     import numpy as np
@@ -105,7 +109,7 @@ def parasitic_radius(rho: Any, sigma: Any, problem: Problem) -> float:
     return float(np.abs(others).max()) if len(others) else 0.0
 
 
-@objective("error_constant", "least", lambda card, problem: _error(card, problem))
+@objective("error_constant", "least", lambda card, problem: _error(card, problem), 0)
 def _error_constant(rho: Any, sigma: Any, problem: Problem) -> float:
     import numpy as np
 
@@ -156,17 +160,17 @@ def _ssp_coefficient(rho: Any, sigma: Any, problem: Problem) -> float:
     return float((alpha[used] / beta[used]).min()) if used.any() else math.inf
 
 
-@objective("stability_constant", "least", lambda card, problem: card.stability_constant)
+@objective("stability_constant", "least", lambda card, problem: card.stability_constant, 1)
 def _stability_constant(rho: Any, sigma: Any, problem: Problem) -> float:
     return _growth(rho, 400)
 
 
-@objective("growth", "least", lambda card, problem: card.growth(problem.depth or 1))
+@objective("growth", "least", lambda card, problem: card.growth(problem.depth or 1), 1)
 def _growth_over_depth(rho: Any, sigma: Any, problem: Problem) -> float:
     return _growth(rho, problem.depth or 1)
 
 
-@objective("sector_angle", "most", lambda card, problem: card.sector_angle)
+@objective("sector_angle", "most", lambda card, problem: card.sector_angle, 90)
 def _sector_angle(rho: Any, sigma: Any, problem: Problem) -> float:
     import numpy as np
     from numpy.polynomial import chebyshev

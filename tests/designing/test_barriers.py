@@ -34,7 +34,8 @@ def test_the_barriers(kind: str, steps: int, most: int) -> None:
 
 
 @pytest.mark.parametrize(
-    ("kind", "steps", "order"), [("explicit", 3, 3), ("single-beta", 4, 3), ("bdf-like", 6, 6), ("implicit", 2, 4)]
+    ("kind", "steps", "order"),
+    [("explicit", 3, 3), ("single-beta", 4, 3), ("bdf-like", 6, 6), ("implicit", 2, 4), ("implicit", 6, 8)],
 )
 def test_the_highest_orders_have_a_scheme(kind: str, steps: int, order: int) -> None:
     """It is zero-stable, of the order, and has the slopes it may have."""
