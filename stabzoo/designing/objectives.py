@@ -15,22 +15,34 @@ import math
 from collections.abc import Callable
 from dataclasses import dataclass
 from fractions import Fraction
-from typing import TYPE_CHECKING, Any, Literal, TypeAlias
+from typing import Any, Literal, Protocol, TypeAlias
 
 from stabzoo.errors import quoted
 from stabzoo.methods.multistep import NOT_DECIDED, NotDecided
 from stabzoo.stability import StabilityCard
 from stabzoo.stability.enclosure import Enclosure, Real
 
-if TYPE_CHECKING:
-    from stabzoo.designing.spec import Problem
+__all__ = ["OBJECTIVES", "Asked", "Estimate", "Exactly", "Objective", "find", "objective", "parasitic_radius"]
 
-__all__ = ["OBJECTIVES", "Estimate", "Exactly", "Objective", "find", "objective", "parasitic_radius"]
 
-Estimate: TypeAlias = Callable[[Any, Any, "Problem"], float]
+class Asked(Protocol):
+    """What an objective may look at of a problem."""
+
+    @property
+    def order(self) -> int:
+        """The order that is asked for."""
+        ...
+
+    @property
+    def depth(self) -> int | None:
+        """How many blocks."""
+        ...
+
+
+Estimate: TypeAlias = Callable[[Any, Any, Asked], float]
 """Of rho and sigma as arrays, and the problem (its order, its depth)."""
 
-Exactly: TypeAlias = Callable[[StabilityCard, "Problem"], "Real | NotDecided | None"]
+Exactly: TypeAlias = Callable[[StabilityCard, Asked], Real | NotDecided | None]
 """Of the card and the problem."""
 
 _INSIDE = 1 + 1e-9  # moduli of roots that satisfy the root condition, as far as floats tell
@@ -59,7 +71,7 @@ class Objective:
         """By which values are multiplied to be minimised."""
         return 1 if self.best == "least" else -1
 
-    def cost(self, card: StabilityCard, problem: Problem) -> float:
+    def cost(self, card: StabilityCard, problem: Asked) -> float:
         """What is minimised, as a float; infinite where there is no number."""
         value = self.exactly(card, problem)
         return math.inf if value is None or value is NOT_DECIDED else self.sign * float(value)
@@ -101,7 +113,7 @@ def find(name: str) -> Objective:
 
 
 @objective("parasitic_radius", "least", lambda card, problem: card.parasitic_radius, 0)
-def parasitic_radius(rho: Any, sigma: Any, problem: Problem) -> float:
+def parasitic_radius(rho: Any, sigma: Any, problem: Asked) -> float:
     """The largest modulus of the roots but 1, of a rho with rho(1) = 0."""
     import numpy as np
 
@@ -110,7 +122,7 @@ def parasitic_radius(rho: Any, sigma: Any, problem: Problem) -> float:
 
 
 @objective("error_constant", "least", lambda card, problem: _error(card, problem), 0)
-def _error_constant(rho: Any, sigma: Any, problem: Problem) -> float:
+def _error_constant(rho: Any, sigma: Any, problem: Asked) -> float:
     import numpy as np
 
     q, times = problem.order + 1, np.arange(len(rho))[::-1] - len(rho) + 2.0  # 1 at n+1, 0 at n
@@ -118,7 +130,7 @@ def _error_constant(rho: Any, sigma: Any, problem: Problem) -> float:
     return float(abs(total) / math.factorial(q) / scale) if scale > 1e-12 else math.inf
 
 
-def _error(card: StabilityCard, problem: Problem) -> Fraction | NotDecided | None:
+def _error(card: StabilityCard, problem: Asked) -> Fraction | NotDecided | None:
     """|C_{p+1} / sigma(1)|, p the order that is asked for: 0 of a scheme of a higher one."""
     if isinstance(card.order, int) and card.order > problem.order:
         return Fraction(0)
@@ -126,7 +138,7 @@ def _error(card: StabilityCard, problem: Problem) -> Fraction | NotDecided | Non
 
 
 @objective("real_interval", "most", lambda card, problem: card.real_interval)
-def _real_interval(rho: Any, sigma: Any, problem: Problem) -> float:
+def _real_interval(rho: Any, sigma: Any, problem: Asked) -> float:
     import numpy as np
 
     real, sine, norm = _locus(rho, sigma)
@@ -135,7 +147,7 @@ def _real_interval(rho: Any, sigma: Any, problem: Problem) -> float:
 
 
 @objective("imaginary_interval", "most", lambda card, problem: card.imaginary_interval)
-def _imaginary_interval(rho: Any, sigma: Any, problem: Problem) -> float:
+def _imaginary_interval(rho: Any, sigma: Any, problem: Asked) -> float:
     import numpy as np
 
     real, sine, norm = _locus(rho, sigma)
@@ -148,7 +160,7 @@ def _imaginary_interval(rho: Any, sigma: Any, problem: Problem) -> float:
 
 
 @objective("ssp_coefficient", "most", lambda card, problem: card.ssp_coefficient)
-def _ssp_coefficient(rho: Any, sigma: Any, problem: Problem) -> float:
+def _ssp_coefficient(rho: Any, sigma: Any, problem: Asked) -> float:
     import numpy as np
 
     alpha = np.append(-rho[1:], np.inf)
@@ -161,17 +173,17 @@ def _ssp_coefficient(rho: Any, sigma: Any, problem: Problem) -> float:
 
 
 @objective("stability_constant", "least", lambda card, problem: card.stability_constant, 1)
-def _stability_constant(rho: Any, sigma: Any, problem: Problem) -> float:
+def _stability_constant(rho: Any, sigma: Any, problem: Asked) -> float:
     return _growth(rho, 400)
 
 
 @objective("growth", "least", lambda card, problem: card.growth(problem.depth or 1), 1)
-def _growth_over_depth(rho: Any, sigma: Any, problem: Problem) -> float:
+def _growth_over_depth(rho: Any, sigma: Any, problem: Asked) -> float:
     return _growth(rho, problem.depth or 1)
 
 
 @objective("sector_angle", "most", lambda card, problem: card.sector_angle, 90)
-def _sector_angle(rho: Any, sigma: Any, problem: Problem) -> float:
+def _sector_angle(rho: Any, sigma: Any, problem: Asked) -> float:
     import numpy as np
     from numpy.polynomial import chebyshev
 
