@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from stabzoo.config import Rational, Strict, load_yaml, validate
-    from stabzoo.designing import Design, design, feasibility, load_design, pareto_front
+    from stabzoo.designing import Design, design, load_design
     from stabzoo.diagnostics.bounds.joint import Kernel, ReluStep, joint_sensitivity
     from stabzoo.diagnostics.bounds.network import forward_bounds
     from stabzoo.diagnostics.bounds.rules.normalization import fold_batch_norm
@@ -81,7 +81,6 @@ _PUBLIC = {
     "ExplicitFamily": "schemes",
     "ExplicitMultistep": "schemes",
     "ExplicitRungeKutta": "schemes",
-    "feasibility": "designing",
     "ImplicitFamily": "schemes",
     "ImplicitMultistep": "schemes",
     "ImplicitStep": "implicit.step",
@@ -96,7 +95,6 @@ _PUBLIC = {
     "MultistepStep": "networks.steps",
     "NOT_DECIDED": "methods",
     "OneLeg": "methods",
-    "pareto_front": "designing",
     "PartitionedRungeKutta": "methods",
     "PartitionedStep": "networks.steps",
     "Past": "networks.past",
@@ -199,7 +197,6 @@ __all__ = [  # a literal, for type checkers
     "checkpoint_filter_fn",
     "conv_norm",
     "design",
-    "feasibility",
     "fold_batch_norm",
     "forward_bounds",
     "fuse",
@@ -217,7 +214,6 @@ __all__ = [  # a literal, for type checkers
     "named_method",
     "nystrom",
     "operator_norm",
-    "pareto_front",
     "periodic_norms",
     "perturbation_penalty",
     "pulled_back",
