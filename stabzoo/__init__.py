@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from stabzoo.config import Rational, Strict, load_yaml, validate
+    from stabzoo.designing import Design, design, load_design
     from stabzoo.diagnostics.bounds.joint import Kernel, ReluStep, joint_sensitivity
     from stabzoo.diagnostics.bounds.network import forward_bounds
     from stabzoo.diagnostics.bounds.rules.normalization import fold_batch_norm
@@ -73,6 +74,8 @@ _PUBLIC = {
     "ConfigError": "errors",
     "ConvOperator": "diagnostics.spectra.operators",
     "ConvergenceWarning": "implicit.report",
+    "Design": "designing",
+    "design": "designing",
     "Discretization": "discretization",
     "Evaluation": "metric",
     "ExplicitFamily": "schemes",
@@ -85,6 +88,7 @@ _PUBLIC = {
     "Kernel": "diagnostics.bounds.joint",
     "LearnableMultistep": "schemes",
     "LinearMultistep": "methods",
+    "load_design": "designing",
     "Measurement": "diagnostics.measurement",
     "Method": "methods",
     "Metric": "metric",
@@ -151,6 +155,7 @@ __all__ = [  # a literal, for type checkers
     "ConfigError",
     "ConvOperator",
     "ConvergenceWarning",
+    "Design",
     "Discretization",
     "Evaluation",
     "ExplicitFamily",
@@ -191,6 +196,7 @@ __all__ = [  # a literal, for type checkers
     "card",
     "checkpoint_filter_fn",
     "conv_norm",
+    "design",
     "fold_batch_norm",
     "forward_bounds",
     "fuse",
@@ -202,6 +208,7 @@ __all__ = [  # a literal, for type checkers
     "list_branches",
     "list_models",
     "list_schemes",
+    "load_design",
     "load_yaml",
     "milne_simpson",
     "named_method",

@@ -36,6 +36,8 @@ Examples:
   stabzoo analyze 'bdf(3)'
   stabzoo check
   stabzoo doctor
+  stabzoo design 5 3 --kind single-beta
+  stabzoo barriers --kind single-beta
   stabzoo new-plugin leapfrog --alpha 0 1 --beta 2 0
   stabzoo oscillator --omega 50 --step 1/100 1/20
   stabzoo study list
@@ -136,6 +138,84 @@ def analyze(
 
 
 @app.command(help_epilogue="")
+def design(
+    steps: Annotated[int, option("How many past states it weighs.")],
+    order: Annotated[int, option("Of accuracy, at least.")],
+    /,
+    *,
+    kind: Annotated[
+        Literal["explicit", "single-beta", "implicit", "bdf-like"],
+        option("Which slopes it takes: all past ones (by default), f[n] alone, the new one too, or that alone."),
+    ] = "explicit",
+    objective: Annotated[
+        tuple[str, ...],
+        option(
+            "What is best: parasitic_radius (by default), error_constant, real_interval, imaginary_interval, "
+            "ssp_coefficient, stability_constant, growth or sector_angle; several with weights, NAME=WEIGHT."
+        ),
+    ] = (),
+    bounds: Annotated[
+        tuple[str, ...], option("No worse than this: real_interval=1; may be repeated.", name="--bound")
+    ] = (),
+    signs: Annotated[
+        tuple[str, ...], option("alpha=+, beta_1=-, alpha_2=0; + and - allow 0; may be repeated.", name="--sign")
+    ] = (),
+    depth: Annotated[int | None, option("Blocks that the growth is taken over.")] = None,
+    starts: Annotated[int, option("Of the search; by default 24.")] = 24,
+    seed: Annotated[int, option("By default 0.")] = 0,
+    front: Annotated[str | None, option("Also the designs between the objective and this other one.")] = None,
+    points: Annotated[int, option("How many these are; by default 9.")] = 9,
+    save: Annotated[Path | None, option("Keep it in a file, for stabzoo new-plugin --design.")] = None,
+    as_json: Json = False,
+    plot: Annotated[
+        Path | None, option("Also draw roots and stability region, or the front: .png, .svg or .pdf.")
+    ] = None,
+) -> None:
+    """Design a zero-stable scheme: exact coefficients, what is proved of them, and of all others.
+
+    Example: stabzoo design 3 2 --kind single-beta --front real_interval --plot front.png
+    """
+    from stabzoo.cli.designing.design import design_scheme
+
+    design_scheme(
+        steps,
+        order,
+        kind=kind,
+        objective=objective,
+        bounds=bounds,
+        signs=signs,
+        depth=depth,
+        starts=starts,
+        seed=seed,
+        front=front,
+        points=points,
+        save=save,
+        as_json=as_json,
+        plot=plot,
+    )
+
+
+@app.command(help_epilogue="")
+def barriers(
+    *,
+    kind: Annotated[
+        Literal["explicit", "single-beta", "implicit", "bdf-like"],
+        option("Which slopes they take: all past ones (by default), f[n] alone, the new one too, or that alone."),
+    ] = "explicit",
+    steps: Annotated[int, option("Up to how many; by default 6.")] = 6,
+    starts: Annotated[int, option("Of the search for one; by default 24.")] = 24,
+    as_json: Json = False,
+) -> None:
+    """Show which orders zero-stable schemes can have, each with one that has it, and prove why not the next.
+
+    Example: stabzoo barriers --kind single-beta --steps 9
+    """
+    from stabzoo.cli.designing.barriers import show_barriers
+
+    show_barriers(kind, steps, starts, as_json=as_json)
+
+
+@app.command(help_epilogue="")
 def check(
     *patterns: Annotated[str, option("Schemes to check, e.g. 'zerosnet*'; by default all.")], as_json: Json = False
 ) -> int:
@@ -197,6 +277,7 @@ def new_plugin(
         tuple[str, ...], numbers("Rows of a tableau below its diagonal, from the second on, e.g. 1/2 0,1/2 0,0,1.")
     ] = (),
     b: Annotated[tuple[str, ...], numbers("Weights of its stages, e.g. 1/6 1/3 1/3 1/6.")] = (),
+    design: Annotated[Path | None, option("A designed scheme, the file of stabzoo design --save.")] = None,
     folder: Annotated[Path, option("Where its folder is made; by default here.")] = Path(),
 ) -> None:
     """Write a plugin: a distribution with a scheme, a branch, an evaluation or models, and its tests.
@@ -214,6 +295,7 @@ def new_plugin(
         beta_next=beta_next,
         a=a,
         b=b,
+        design=design,
         folder=folder,
     )
 

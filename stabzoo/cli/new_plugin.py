@@ -11,6 +11,7 @@ from stabzoo.errors import ConfigError
 from stabzoo.methods import RungeKutta
 from stabzoo.methods.multistep import LinearMultistep
 from stabzoo.scaffold import Kind, NewPlugin, write_plugin
+from stabzoo.stability import rational_text
 
 __all__ = ["write_new_plugin"]
 
@@ -25,6 +26,7 @@ def write_new_plugin(
     beta_next: str | None,
     a: Sequence[str],
     b: Sequence[str],
+    design: Path | None,
     folder: Path,
 ) -> None:
     """Write the plugin ``name``, and print its files, what its registry claims, and what to do next.
@@ -32,6 +34,12 @@ def write_new_plugin(
     Raises:
         ConfigError: Coefficients that are none or not of the kind, a name or folder that is taken.
     """
+    if design is not None:
+        if alpha or beta or beta_next is not None or a or b:
+            raise ConfigError("expected --design, or coefficients; got both")
+        from stabzoo.designing import load_design
+
+        alpha, beta, beta_next = _coefficients(load_design(design).method)
     multistep, runge_kutta = bool(alpha or beta or beta_next is not None), bool(a or b)
     if multistep and runge_kutta:
         raise ConfigError("expected --alpha and --beta of a multistep method, or --a and --b of a tableau; got both")
@@ -53,3 +61,8 @@ def write_new_plugin(
     if card := plugin.card:
         console.print(f"{card.method}: {order_text(card.order)}, {card.status}")
     console.print(f"next: cd {written} && pip install -e '.[test]' && pytest")
+
+
+def _coefficients(method: LinearMultistep) -> tuple[list[str], list[str], str | None]:
+    new = None if method.is_explicit else rational_text(method.beta_next)
+    return [rational_text(c) for c in method.alpha], [rational_text(c) for c in method.beta], new

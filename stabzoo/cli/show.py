@@ -32,7 +32,7 @@ from stabzoo.schemes import LearnableMultistep
 from stabzoo.stability import StabilityCard, as_float, card, growth_curve, verify_certificate
 from stabzoo.stability.root_condition import rational_text
 
-__all__ = ["coefficients_of", "show_method", "show_named"]
+__all__ = ["coefficients_of", "print_method", "show_method", "show_named"]
 
 
 def show_named(name: str, settings: Iterable[str], *, as_json: bool, plot: Path | None) -> None:
@@ -129,8 +129,13 @@ def show_method(method: LinearMultistep, *, as_json: bool, plot: Path | None) ->
     if as_json:
         print_json(_card_json(proved))
         return
-    console = output()
-    console.print(f"linear multistep method, {method.steps} step{'s' if method.steps > 1 else ''}", style="bold")
+    print_method(proved)
+
+
+def print_method(proved: StabilityCard) -> None:
+    """Print the card of a linear multistep method, for people."""
+    console, steps = output(), proved.method.steps
+    console.print(f"linear multistep method, {steps} step{'s' if steps > 1 else ''}", style="bold")
     _print_card(console, proved)
 
 

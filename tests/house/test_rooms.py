@@ -22,7 +22,7 @@ PACKAGE = ROOT / "stabzoo"
 LINTED = tomllib.loads((ROOT / "pyproject.toml").read_text())["tool"]["importlinter"]
 FLOORS = [floor.split(" | ") for floor in LINTED["contracts"][0]["layers"]]
 TORCH_FREE = [
-    "methods", "errors", "terminal", "files", "stability", "discretization", "config", "families", "hookspecs", "metric", "registry",
+    "methods", "errors", "terminal", "files", "stability", "designing", "discretization", "config", "families", "hookspecs", "metric", "registry",
     "scaffold", "schemes", "claims",
 ]  # fmt: skip
 """Rooms that import no torch, whichever of their modules is imported; functions that build blocks import it."""

@@ -7,6 +7,7 @@ from typing import Any
 from pydantic import TypeAdapter
 
 from stabzoo.cli.console import output, print_json
+from stabzoo.cli.documents.designs import Barrier, Designed
 from stabzoo.cli.documents.networks import Diagnosed, Evaluated, Examined, Predicted
 from stabzoo.cli.documents.schemes import Analyzed, Checked, Listed, OnOscillator, Shown
 from stabzoo.cli.documents.studies import Differing, Results, ShownStudy, Statuses, Studies
@@ -16,7 +17,9 @@ __all__ = ["DOCUMENTS", "show_schema"]
 
 DOCUMENTS: dict[str, Any] = {
     "analyze": Analyzed,
+    "barriers": list[Barrier],
     "check": Checked,
+    "design": Designed,
     "diagnose": Diagnosed,
     "doctor": Examined,
     "evaluate": Evaluated,

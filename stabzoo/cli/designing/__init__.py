@@ -1,0 +1,1 @@
+"""The commands that design schemes, and say which there are."""
