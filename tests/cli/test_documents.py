@@ -39,6 +39,7 @@ LINES = (
     "check zerosnet",
     "oscillator --step 1/100 1/50",
     "study list",
+    "study correlate zerosnet-table-1 --published",
     "study show quickstart",
     "study status quickstart",
     "study status --folder runs",
