@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from matplotlib.figure import Figure
+from matplotlib.ticker import LogLocator, NullFormatter, StrMethodFormatter
 
 from stabzoo.files import write_atomically
 from stabzoo.plotting.style import COLORS, literal, new_figure, plain, saved
@@ -39,6 +40,9 @@ def draw_prediction(observations: Sequence[Observation], title: str) -> Figure:
         axis.set_xlabel("largest parasitic root" if name == PANELS[0] else name)
         if name != PANELS[0]:
             axis.set_xscale("log")
+            axis.xaxis.set_major_locator(LogLocator(subs=(1, 2, 5)))
+            axis.xaxis.set_major_formatter(StrMethodFormatter("{x:g}"))
+            axis.xaxis.set_minor_formatter(NullFormatter())
         plain(axis)
     axes[0].set_ylabel(literal(f"accuracy (%), {title}"))
     handles = {label: handle for handle, label in zip(*axes[0].get_legend_handles_labels(), strict=True)}
