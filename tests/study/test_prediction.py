@@ -12,6 +12,7 @@ from fixtures import ROOT
 from fixtures.commands import Run
 from fixtures.messages import refuses
 from fixtures.random_schemes import networks
+from stabzoo.study.analysis import prediction
 from stabzoo.study.analysis.prediction import (
     QUANTITIES,
     Observation,
@@ -25,6 +26,13 @@ from stabzoo.study.figures.prediction import write_prediction
 from stabzoo.study.spec import load_study
 
 TABLES = ("zerosnet-table-1", "zerosnet-table-2", "zerosnet-table-3")
+
+
+@pytest.fixture(autouse=True)
+def fewer(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Resamples enough for a test."""
+    monkeypatch.setattr(prediction, "RESAMPLES", 200)
+    monkeypatch.setattr(prediction, "SPLITS", 50)
 
 
 @pytest.fixture(scope="module")
