@@ -3,7 +3,7 @@
 import os
 import shlex
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from textwrap import dedent
 
@@ -16,7 +16,8 @@ import torch
 import stabzoo
 from fixtures.commands import Result, Run
 from fixtures.plugins import GOOD_CODE, GOOD_REGISTRY
-from stabzoo.cli import main
+from stabzoo import claims
+from stabzoo.cli import doctor, main
 from stabzoo.registry.loading import forget
 
 
@@ -70,6 +71,23 @@ def run(capsys: pytest.CaptureFixture[str]) -> Run:
         return Result(status, captured.out, captured.err)
 
     return call
+
+
+@pytest.fixture
+def only_guests_are_tried(monkeypatch: pytest.MonkeyPatch) -> None:
+    """`check` and `doctor` list our schemes and models, and prove and build those of others; all in their own tests."""
+    on_trial, check_scheme = claims.on_trial, claims.check_scheme
+
+    def guests_on_trial(reports: Sequence[claims.ModelReport]) -> list[claims.ModelReport]:
+        built = {r.name: r for r in on_trial([report for report in reports if not report.plugin.is_ours])}
+        return [built.get(report.name, report) for report in reports]
+
+    def guests_checked(report: claims.SchemeReport) -> claims.SchemeCheck:
+        return claims.SchemeCheck(report, 0, (), ()) if report.plugin.is_ours else check_scheme(report)
+
+    monkeypatch.setattr(claims, "on_trial", guests_on_trial)
+    monkeypatch.setattr(doctor, "on_trial", guests_on_trial)
+    monkeypatch.setattr(claims, "check_scheme", guests_checked)
 
 
 @pytest.fixture

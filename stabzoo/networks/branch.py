@@ -151,7 +151,7 @@ def tells_kernel(conv: nn.Module) -> bool:
 
 def pulled_back(conv: nn.Module, z: Tensor) -> Tensor:
     """A^T z, where A is the linear part of whatever ``conv`` computes, of states of the shape of z."""
-    _, pull = torch.func.vjp(conv, torch.zeros_like(z))
+    pull: Callable[[Tensor], tuple[Tensor]] = torch.func.vjp(conv, torch.zeros_like(z))[1]
     return pull(z)[0]
 
 

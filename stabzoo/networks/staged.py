@@ -360,4 +360,4 @@ class FeatureDict(FeatureGetter):
 
     def forward(self, x: Tensor) -> dict[int, Tensor]:
         """(B, C, H, W) -> features by their indices."""
-        return dict(zip(self.out_indices, super().forward(x), strict=True))
+        return dict(zip(cast("list[int]", self.out_indices), super().forward(x), strict=True))

@@ -58,13 +58,15 @@ def check_step(
         y = _state(weight, (2, before, SIZE * stride, SIZE * stride))
         result = step(y, [_state(weight, shape) for _ in range(entries)])
     new = [result] if isinstance(result, Tensor) and returned == 1 else result
-    expected = f"{returned} tensor{'s' if returned > 1 else ''} of shape {shape}"
+    expected = (
+        f"a tensor of shape {shape}, or a list of it" if returned == 1 else f"a list of 2 tensors of shape {shape}"
+    )
     if not isinstance(new, list) or len(new) < returned:
         got = f"{len(new)} of them" if isinstance(new, list) else f"a {type(new).__name__}"
-        raise PluginError(f"{where}: its step must return a list of {expected}, got {got}")
+        raise PluginError(f"{where}: its step must return {expected}, got {got}")
     for name, tensor in zip(("y_{n+1}", "f_n"), new[:returned], strict=False):
         if not isinstance(tensor, Tensor):
-            raise PluginError(f"{where}: its step must return a list of {expected}, got {tensor!r:.80} for {name}")
+            raise PluginError(f"{where}: its step must return {expected}, got {tensor!r:.80} for {name}")
         if tensor.shape != shape or tensor.dtype != weight.dtype:
             got = f"{tuple(tensor.shape)} of {tensor.dtype}"
             raise PluginError(f"{where}: {name} of its step must be {shape} of {weight.dtype}, got {got}")

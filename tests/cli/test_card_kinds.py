@@ -12,6 +12,7 @@ from fixtures.commands import Run
 from fixtures.messages import refuses, says
 
 Install = Callable[..., Path]
+pytestmark = pytest.mark.usefixtures("only_guests_are_tried")
 
 HEUN = """
     from stabzoo import ExplicitRungeKutta, ExplicitMultistep, hookimpl

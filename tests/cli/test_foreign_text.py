@@ -22,6 +22,7 @@ from stabzoo.registry.loading import forget
 from stabzoo.terminal import new_console
 
 Install = Callable[..., Path]
+pytestmark = pytest.mark.usefixtures("only_guests_are_tried")
 EVIL = "\x1b]0;owned\a\x1b[2J\x9b31m \u202egnp.exe\u2066 \u200b \u2028 \x00\x7f\ud800 \r over"
 
 

@@ -38,7 +38,7 @@ class OneStep(nn.Module):
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
         """The new state."""
-        return self.block([x])[0]
+        return self.block(x)
 
 
 def attacked(model: nn.Module, *shape: int, starts: int = 12) -> float:

@@ -547,7 +547,7 @@ def test_a_certified_network_whose_class_was_changed_is_found_out(monkeypatch: p
     model = network("stable_resnet_s11_cert")
     kind = type(model.stages[0].blocks[0])  # type: ignore[index, union-attr]
     forward = kind.forward
-    monkeypatch.setattr(kind, "forward", lambda self, h: [100 * y for y in forward(self, h)])
+    monkeypatch.setattr(kind, "forward", lambda self, y, past: 100 * forward(self, y, past))
     with raises(CertificateError, "stages.0.blocks.0"):
         bounded(model)
 

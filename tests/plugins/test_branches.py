@@ -24,6 +24,7 @@ from stabzoo.networks.branch import Style
 from stabzoo.testing import CheckFailedError, check_branch
 
 Install = Callable[..., Path]
+pytestmark = pytest.mark.usefixtures("only_guests_are_tried")
 OURS = ["mpoly2", "two_way", "plain", "se", "parabolic", "antisymmetric"]
 
 

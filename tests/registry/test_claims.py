@@ -238,6 +238,7 @@ def test_a_certificate_that_does_not_verify_is_a_false_claim(monkeypatch: pytest
         )
 
     monkeypatch.setattr(claims, "card", forged)
+    monkeypatch.setattr(claims, "on_trial", list)  # no model need be built
     problems = claims.check_claims().problems
     for name in list_schemes():
         says("\n".join(text for text in problems if f"scheme {name!r}" in text), "certificate", "does not verify")
@@ -265,6 +266,7 @@ REGISTRY = """
 """
 
 
+@pytest.mark.usefixtures("only_guests_are_tried")
 def test_a_model_with_parameters_that_its_scheme_refuses(install: Install) -> None:
     """The model is named, its siblings are well."""
     body = "return LinearMultistep((self.weight,), (1,))"
@@ -284,6 +286,7 @@ def test_a_model_with_parameters_that_its_scheme_refuses(install: Install) -> No
         ("return (1,), (1,)", ("scheme 'inverse'", "TypeError", "coefficients()", "LinearMultistep")),
     ],
 )
+@pytest.mark.usefixtures("only_guests_are_tried")
 def test_code_that_fails_is_told_with_its_plugin(install: Install, body: str, facts: tuple[str, ...]) -> None:
     """Whatever a plugin's code raises, the others are checked."""
     registry = REGISTRY.replace("weight <= -1 or weight >= 1", "weight <= -1 or 0 < weight and weight >= 1")
@@ -294,6 +297,7 @@ def test_code_that_fails_is_told_with_its_plugin(install: Install, body: str, fa
     assert len(found.schemes) == len(list_schemes())
 
 
+@pytest.mark.usefixtures("only_guests_are_tried")
 def test_a_scheme_without_defaults_cannot_be_claimed(install: Install) -> None:
     """Its claim is about default parameters, which it has not."""
     code = PARAMETER.format(body="return LinearMultistep((self.weight,), (1,))").replace(" = Fraction(1)", "")
@@ -302,6 +306,7 @@ def test_a_scheme_without_defaults_cannot_be_claimed(install: Install) -> None:
     says(problem, "plugin 'inverse' (stabzoo-inverse 9.0)", "scheme 'inverse'", "weight", "required")
 
 
+@pytest.mark.usefixtures("only_guests_are_tried")
 def test_many_models_of_a_broken_plugin_are_one_sentence(install: Install) -> None:
     """Three are named, the others are counted."""
     registry = (
@@ -313,6 +318,7 @@ def test_many_models_of_a_broken_plugin_are_one_sentence(install: Install) -> No
     assert "inverse38" not in problem
 
 
+@pytest.mark.usefixtures("only_guests_are_tried")
 def test_a_registry_that_cannot_be_read_is_a_problem_and_no_warning(install: Install) -> None:
     """A result of the check, in the plugin's name."""
     install("inverse", "x = 1", "inverse: {schemes: {inverse: {order: two}}}")
@@ -346,6 +352,7 @@ OWN = """
         ("pass", "order: not decided", ["claims order not decided; proved: order 1"]),
     ],
 )  # fmt: skip
+@pytest.mark.usefixtures("only_guests_are_tried")
 def test_what_is_not_decided_cannot_be_claimed(install: Install, body: str, claim: str, facts: list[str]) -> None:
     """The reason is told, and that it is not decided can be said."""
     install("own", OWN.format(body=body), f"own: {{schemes: {{own: {{{claim}, stability: strong}}}}}}")
@@ -355,6 +362,7 @@ def test_what_is_not_decided_cannot_be_claimed(install: Install, body: str, clai
         says(problem, "plugin 'own' (stabzoo-own 9.0)", "scheme 'own'", *facts)
 
 
+@pytest.mark.usefixtures("only_guests_are_tried")
 def test_a_condition_of_a_stability_that_is_not_decided(install: Install) -> None:
     """At every value it is said."""
     code = PARAMETER.format(body="return LinearMultistep((1,), (1,))\n\n        def block(self, f): ...")

@@ -25,8 +25,6 @@ import stabzoo.networks.resnet
 from fixtures.commands import Run
 from fixtures.messages import raises, says
 from fixtures.plugins import GOOD_CODE, GOOD_REGISTRY
-from stabzoo.claims import on_trial
-from stabzoo.cli import doctor
 from stabzoo.errors import ConfigError, PluginError, PluginWarning
 from stabzoo.registry.catalogue import catalogue
 from stabzoo.registry.guard import failure_text, plugin_code
@@ -34,6 +32,7 @@ from stabzoo.registry.loading import load_plugin
 from stabzoo.zoo import ENTRIES
 
 Install = Callable[..., Path]
+pytestmark = pytest.mark.usefixtures("only_guests_are_tried")
 
 HOOK = "from stabzoo import ExplicitMultistep, hookimpl\n@hookimpl\ndef stabzoo_discretizations():\n    "
 OURS = ["euler", "forward", "multistep", "theta", "zerosnet"]
@@ -150,14 +149,6 @@ def test_no_case_is_unused() -> None:
         for entry in ([group] if "says" in group or "begins" in group else group.values())
     ]
     assert all(Case(**entry).says or Case(**entry).begins for entry in said if "requires" not in entry)
-
-
-@pytest.fixture(autouse=True)
-def only_guests_are_built(monkeypatch: pytest.MonkeyPatch) -> None:
-    """By the doctor, who is asked in most of these tests; ours are built in his own."""
-    monkeypatch.setattr(
-        doctor, "on_trial", lambda reports: on_trial([report for report in reports if not report.plugin.is_ours])
-    )
 
 
 def everything_else_works(run: Run) -> list[str]:

@@ -28,6 +28,7 @@ from stabzoo.registry.loading import forget, one_command
 from stabzoo.zoo import ENTRIES
 
 Install = Callable[..., Path]
+pytestmark = pytest.mark.usefixtures("only_guests_are_tried")
 PLUGIN = "plugin 'leapfrog' (stabzoo-leapfrog 9.0)"
 
 
@@ -49,7 +50,19 @@ def all_is_well() -> None:
 
 @pytest.mark.parametrize(
     "name",
-    ["card", "refresh", "get_scheme", "list_models", "hookimpl", "study", "zoo", "default_cfgs", "class", "lambda"],
+    [
+        "card",
+        "refresh",
+        "get_scheme",
+        "list_models",
+        "hookimpl",
+        "study",
+        "zoo",
+        "timm",
+        "default_cfgs",
+        "class",
+        "lambda",
+    ],
 )
 def test_a_reserved_name_costs_that_model(install: Install, name: str) -> None:
     """Public names, submodules, keywords, and what timm reads beside the models."""
@@ -61,7 +74,7 @@ def test_a_reserved_name_costs_that_model(install: Install, name: str) -> None:
     all_is_well()
 
 
-@pytest.mark.parametrize("name", ["timm", "torch", "match", "create_model", "stabzoo", "sys"])
+@pytest.mark.parametrize("name", ["torch", "match", "create_model", "stabzoo", "sys"])
 def test_a_name_that_meets_no_other_is_a_models(install: Install, name: str) -> None:
     """The entry functions have a module of their own."""
     install(registry=named(name))
