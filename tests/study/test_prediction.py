@@ -11,7 +11,7 @@ import pytest
 from fixtures import ROOT
 from fixtures.commands import Run
 from fixtures.messages import refuses
-from fixtures.random_schemes import networks
+from fixtures.generated.random_schemes import networks
 from stabzoo.study.analysis import prediction
 from stabzoo.study.analysis.prediction import (
     QUANTITIES,
