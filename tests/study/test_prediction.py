@@ -10,8 +10,8 @@ import pytest
 
 from fixtures import ROOT
 from fixtures.commands import Run
-from fixtures.messages import refuses
 from fixtures.generated.random_schemes import networks
+from fixtures.messages import refuses
 from stabzoo.study.analysis import prediction
 from stabzoo.study.analysis.prediction import (
     QUANTITIES,
