@@ -333,7 +333,8 @@ def train(
     download: Annotated[bool, option("First fetch the data set, if it is not there.")] = False,
     unverified: Unverified = False,
     recipe: Annotated[
-        str | None, option("cifar, digits, digits-stable, imagenet, mnist, or a .yaml; by default the data's.")
+        str | None,
+        option("cifar, digits, digits-stable, imagenet, mnist, percolation, or a .yaml; by default the data's."),
     ] = None,
     settings: Annotated[
         tuple[str, ...], option("A setting of the recipe: epochs=20, lr=0.05; may be repeated.", "--set")

@@ -17,10 +17,11 @@ from rich.console import Console
 from stabzoo.claims import SchemeReport, condition_claims, prove
 from stabzoo.cli.arguments.settings import parse_settings
 from stabzoo.cli.card_text import LABEL_WIDTH, card_rows, certificate_sentences, coefficients_text
-from stabzoo.cli.console import STYLES, brief, full, output, print_json
+from stabzoo.cli.console import STYLES, brief, decimal, full, output, print_json
 from stabzoo.discretization import Discretization
 from stabzoo.errors import ConfigError, PluginError
 from stabzoo.families import named_method
+from stabzoo.methods import NOT_DECIDED, NotDecided, method_of
 from stabzoo.methods.multistep import HasCoefficients, LinearMultistep
 from stabzoo.registry.catalogue import catalogue, unknown_name
 from stabzoo.registry.discovery import Plugin
@@ -30,6 +31,7 @@ from stabzoo.registry.proofs import ConditionCheck, check_condition
 from stabzoo.registry.schema import SchemeClaim
 from stabzoo.schemes import LearnableMultistep
 from stabzoo.stability import StabilityCard, as_float, card, growth_curve, verify_certificate
+from stabzoo.stability.properties.effective_depth import EffectiveDepth, effective_depth, network_methods
 from stabzoo.stability.root_condition import rational_text
 
 __all__ = ["coefficients_of", "print_method", "show_method", "show_named"]
@@ -53,7 +55,9 @@ def show_named(name: str, settings: Iterable[str], *, as_json: bool, plot: Path 
     plugin, claim = known.schemes[scheme_name]
     parameters = _parameters(scheme, given)
     called = _called(scheme_name, parameters)
-    grown = cache(lambda: _growth(name, model[0], given, scheme) if model else "no network")
+    blocks = cache(lambda: _blocks(name, model[0], given, scheme) if model else "no network")
+    grown = cache(lambda: growth_curve(found) if not isinstance(found := blocks(), str) else found)
+    deep = cache(lambda: _depth_of_model(blocks()) if model else _depth_of_scheme(scheme))
     if plot is not None:
         curve = grown()
         _draw(proved, plot, called, () if isinstance(curve, str) else [as_float(size) for size in curve])
@@ -69,6 +73,7 @@ def show_named(name: str, settings: Iterable[str], *, as_json: bool, plot: Path 
                 "parameters": parameters,
                 "trained_parameter": trained,
                 **_card_json(proved),
+                "effective_depth": _depth_json(deep()),
                 "model": model
                 and {
                     "plugin": model[0].name,
@@ -88,7 +93,7 @@ def show_named(name: str, settings: Iterable[str], *, as_json: bool, plot: Path 
     console.print(f"scheme {called}, {plugin}", style="bold")
     if trained:
         console.print(f"coefficients at initialisation; every block trains a {trained} of its own", style="yellow")
-    _print_card(console, proved, _growth_rows(grown) if model else ())
+    _print_card(console, proved, chain(_growth_rows(grown) if model else (), _depth_rows(deep)))
     if not model and not given:
         for sentence in SchemeReport(name, plugin, claim, scheme, proved).false_claims:
             _print_wrapped(console, "registry.yaml ", sentence, STYLES["broken"])
@@ -127,7 +132,7 @@ def show_method(method: LinearMultistep, *, as_json: bool, plot: Path | None) ->
     if plot is not None:
         _draw(proved, plot, coefficients_text(method))
     if as_json:
-        print_json(_card_json(proved))
+        print_json({**_card_json(proved), "effective_depth": _depth_json(_depth_of_scheme(method))})
         return
     print_method(proved)
 
@@ -136,7 +141,7 @@ def print_method(proved: StabilityCard) -> None:
     """Print the card of a linear multistep method, for people."""
     console, steps = output(), proved.method.steps
     console.print(f"linear multistep method, {steps} step{'s' if steps > 1 else ''}", style="bold")
-    _print_card(console, proved)
+    _print_card(console, proved, _depth_rows(lambda: _depth_of_scheme(proved.method)))
 
 
 def _numbers(given: Sequence[str]) -> list[str]:
@@ -231,8 +236,39 @@ def _growth_rows(grown: Callable[[], tuple[Fraction, ...] | str]) -> Iterator[tu
         yield "along the depth", ", ".join(f"{brief(curve[n])} at block {n}" for n in marks)
 
 
-def _growth(model: str, plugin: Plugin, given: dict[str, Any], scheme: Discretization) -> tuple[Fraction, ...] | str:
-    """The growth along the depth over the model's own blocks: the first, and those that change shape, are others.
+def _depth_of_scheme(scheme: Discretization | LinearMultistep) -> EffectiveDepth | NotDecided:
+    """That of the network of `REFERENCE_STAGES`; coefficients alone restart nowhere."""
+    computed = method_of(scheme)
+    restarts = getattr(scheme, "at_downsampling", "project") == "restart"
+    return effective_depth(
+        network_methods(computed, restarts=restarts, equal_shapes=getattr(scheme, "needs_equal_shapes", False))
+    )
+
+
+def _depth_of_model(blocks: Sequence[HasCoefficients] | str) -> EffectiveDepth | NotDecided:
+    return NOT_DECIDED if isinstance(blocks, str) else effective_depth([method_of(block) for block in blocks])
+
+
+def _depth_rows(deep: Callable[[], EffectiveDepth | NotDecided]) -> Iterator[tuple[str, str]]:
+    found = deep()
+    if found is NOT_DECIDED:
+        yield "effective depth", str(found)
+        return
+    ahead, back = found.forward, found.backward
+    yield (
+        "effective depth",
+        f"{decimal(ahead.product, 5)} of {found.blocks} blocks: {decimal(ahead.participation, 5)} take part, "
+        f"{decimal(ahead.composition, 5)} deep; backwards {decimal(back.product, 5)}: "
+        f"{decimal(back.participation, 5)}, {decimal(back.composition, 5)}",
+    )
+
+
+def _depth_json(found: EffectiveDepth | NotDecided) -> object:
+    return str(found) if found is NOT_DECIDED else found.to_dict()
+
+
+def _blocks(model: str, plugin: Plugin, given: dict[str, Any], scheme: Discretization) -> list[HasCoefficients] | str:
+    """The methods of the model's own blocks: the first, and those that change shape, are others than the scheme's.
 
     Blocks that train their coefficients have the scheme's, which are those at initialisation.  Where the plugin's
     blocks fail, or state no coefficients, it is said why there is none: the card stands without it.
@@ -244,13 +280,19 @@ def _growth(model: str, plugin: Plugin, given: dict[str, Any], scheme: Discretiz
     try:
         with plugin_code(f"{plugin}: model {model!r}"):
             network: Any = timm.create_model(model, device="meta", **given)
-            steps = [getattr(block, "step", None) for block in network.blocks()]
+            found = [(getattr(block, "step", None), getattr(block, "starting", False)) for block in network.blocks()]
     except PluginError as error:
         return str(error)
-    methods = [scheme if trained_coefficients(step) else step for step in steps]
+    multistep = isinstance(method_of(scheme), LinearMultistep)
+    methods = [
+        scheme
+        if trained_coefficients(step) or (hasattr(step, "coefficients") and not (starting or multistep))
+        else step
+        for step, starting in found
+    ]
     if not all(isinstance(method, HasCoefficients) for method in methods):
         return "its blocks state no coefficients"
-    return growth_curve(cast(list[HasCoefficients], methods))
+    return cast(list[HasCoefficients], methods)
 
 
 def _called(name: str, parameters: dict[str, Any]) -> str:

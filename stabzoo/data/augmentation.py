@@ -20,7 +20,7 @@ PADDING = 4
 _STREAM = 1  # of an epoch's random numbers; the order of the images is drawn from another
 
 
-Kind: TypeAlias = Literal["none", "crop", "crop-flip", "resized-crop-flip"]
+Kind: TypeAlias = Literal["none", "crop", "crop-flip", "turn-flip", "resized-crop-flip"]
 
 ATTEMPTS = 10
 
@@ -40,8 +40,9 @@ class Augmentation:
 
     Args:
         kind: ``"none"``; ``"crop"``, a random crop of the image padded with 4 black pixels on each side;
-            ``"crop-flip"``, also a horizontal flip of every other image; or ``"resized-crop-flip"``, a random window of
-            random size of the image as it is on disk, resized, and flipped every other time.
+            ``"crop-flip"``, also a horizontal flip of every other image; ``"turn-flip"``, one of the eight symmetries
+            of a square; or ``"resized-crop-flip"``, a random window of random size of the image as it is on disk,
+            resized, and flipped every other time.
         count: Number of training images.
         seed: Of the run.
         epoch: From 0.
@@ -65,9 +66,12 @@ class Augmentation:
         moves = kind in ("crop", "crop-flip")
         self.shifts = torch.from_numpy(draws.integers(0, 2 * PADDING + 1, (count, 2))) if moves else None
         self.flips = torch.from_numpy(draws.random(count) < 0.5) if kind == "crop-flip" else None
+        self.symmetries = torch.from_numpy(draws.integers(0, 8, count)) if kind == "turn-flip" else None
 
     def __call__(self, images: Tensor, indices: Tensor) -> Tensor:
         """Change ``images`` (B, C, H, W), the training images numbered ``indices`` (B,)."""
+        if self.symmetries is not None:
+            return _turned(images, self.symmetries[indices])
         if self.shifts is None:
             return images
         height, width = images.shape[2:]
@@ -98,3 +102,13 @@ class Augmentation:
                 return Window(int(top), int(left), h, w, flipped)
         w, h = min(width, round(height * self.aspect[1])), min(height, round(width / self.aspect[0]))
         return Window((height - h) // 2, (width - w) // 2, h, w, flipped)
+
+
+def _turned(images: Tensor, symmetries: Tensor) -> Tensor:
+    """Square images, each turned by a quarter ``symmetry % 4`` times, and flipped before where it is 4 or more."""
+    turned = images.clone()
+    for symmetry in range(8):
+        chosen = symmetries == symmetry
+        part = images[chosen].flip(3) if symmetry >= 4 else images[chosen]
+        turned[chosen] = torch.rot90(part, symmetry % 4, (2, 3))
+    return turned

@@ -15,9 +15,11 @@ from torch.nn import functional
 from stabzoo.data.archives import download
 from stabzoo.data.cifar import load_cifar
 from stabzoo.data.from_disk import fetch_timm, open_folder, open_timm
+from stabzoo.data.generated.percolation import CLASSES, percolation_images
 from stabzoo.data.images import ImageDataset, InMemoryDataset, to_unit_interval
 from stabzoo.data.mnist import load_mnist
-from stabzoo.data.spec import Archived, Constants, Data, Digits, Folder, Timm
+from stabzoo.data.spec import Archived, Constants, Data, Digits, Folder, Percolation, Timm
+from stabzoo.errors import ConfigError
 
 __all__ = ["DATA_FOLDER", "ImageDataset", "fetch", "load_images"]
 
@@ -44,14 +46,15 @@ def fetch(data: Data, root: Path = DATA_FOLDER) -> None:
 
 
 @overload
-def load_images(data: Digits | Archived, root: Path = ..., workers: int = ...) -> InMemoryDataset: ...
+def load_images(data: Digits | Percolation | Archived, root: Path = ..., workers: int = ...) -> InMemoryDataset: ...
 @overload
 def load_images(data: Data, root: Path = ..., workers: int = ...) -> ImageDataset: ...
 @cache
 def load_images(data: Data, root: Path = DATA_FOLDER, workers: int = 0) -> ImageDataset:
     """Open a data set, once a process.
 
-    Digits are resized and split, as ``data`` says; all others have a test set of their own, and lie below ``root``.
+    Digits are resized and split, and grids of percolation drawn, as ``data`` says; all others have a test set of their
+    own, and lie below ``root``.
     Images that do not fit in memory are decoded by ``workers`` processes, by this one with 0.
 
     Raises:
@@ -60,6 +63,8 @@ def load_images(data: Data, root: Path = DATA_FOLDER, workers: int = 0) -> Image
     match data:
         case Digits():
             return _digits(data.size, data.test_images, data.split_seed)
+        case Percolation():
+            return _percolation(data)
         case Archived():
             return _archived(data, root)
         case Folder():
@@ -85,6 +90,17 @@ def _digits(size: int, test_images: int, split_seed: int) -> InMemoryDataset:
         mean=pixels[train].mean().view(1, 1, 1),
         std=pixels[train].std().view(1, 1, 1),
         names=tuple("0123456789"),
+    )
+
+
+def _percolation(data: Percolation) -> InMemoryDataset:
+    try:
+        (train, train_labels), (test, test_labels) = (percolation_images(data, train=part) for part in (True, False))
+    except ValueError as error:
+        raise ConfigError(f"percolation: {error}") from None
+    mean, std = _moments(train)
+    return InMemoryDataset(
+        train, train_labels, to_unit_interval(test), test_labels, len(CLASSES), mean, std, names=CLASSES
     )
 
 

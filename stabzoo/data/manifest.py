@@ -21,8 +21,8 @@ def manifest(data: Data, root: Path) -> str | None:
 
     Of a folder of images only the images count that are read: no notes, no hidden files of a desktop.
 
-    None for data that cannot be others without another name: scikit-learn's digits, published files whose checksums
-    are compared when they are read, and the data sets that timm has others download.
+    None for data that cannot be others without another name: scikit-learn's digits, what is generated, published files
+    whose checksums are compared when they are read, and the data sets that timm has others download.
     """
     files: Callable[[Path], Iterator[Path]]
     match data:

@@ -9,7 +9,19 @@ from pydantic import Field, FiniteFloat, PositiveFloat, PositiveInt, model_valid
 
 from stabzoo.config import Seed, Strict
 
-__all__ = ["DIGITS", "FOLDERS", "Archived", "Data", "Digits", "Folder", "ReadFromDisk", "Timm", "check_augmentation"]
+__all__ = [
+    "DIGITS",
+    "FOLDERS",
+    "PERCOLATION",
+    "Archived",
+    "Data",
+    "Digits",
+    "Folder",
+    "Percolation",
+    "ReadFromDisk",
+    "Timm",
+    "check_augmentation",
+]
 
 
 class Digits(Strict):
@@ -31,6 +43,31 @@ class Digits(Strict):
 
 DIGITS = Digits(name="digits", size=16, test_images=540, split_seed=0)
 """The digits that commands take."""
+
+
+class Percolation(Strict):
+    """Random grids of ``size`` x ``size`` cells with two marked ones: are they connected? Generated, without files.
+
+    A cell is open with probability ``density``, and connected with its four neighbours; half of the images of each part
+    are connected.  The numbers are drawn from ``seed``, in the way of this ``version``; labels are exact.
+    """
+
+    name: Literal["percolation"]
+    size: Annotated[int, Field(ge=4, le=256)] = 12
+    density: Annotated[float, Field(gt=0, lt=1)] = 0.6
+    train_images: Annotated[int, Field(ge=10, le=1_000_000)] = 12_000
+    test_images: Annotated[int, Field(ge=10, le=1_000_000)] = 2_000
+    seed: Seed = 0
+    version: Literal[1] = 1
+
+    @property
+    def title(self) -> str:
+        """Its name in messages."""
+        return self.name
+
+
+PERCOLATION = Percolation(name="percolation")
+"""The grids that commands take."""
 
 
 Channels: TypeAlias = tuple[FiniteFloat, FiniteFloat, FiniteFloat]
@@ -137,18 +174,28 @@ class Timm(ReadFromDisk):
         return self.dataset or "a folder of images"
 
 
-Data = Annotated[Digits | Archived | Folder | Timm, Field(discriminator="name")]
+Data = Annotated[Digits | Percolation | Archived | Folder | Timm, Field(discriminator="name")]
 """Images for training and for tests."""
 
 
-def check_augmentation(data: Digits | Archived | Folder | Timm, augmentation: str) -> None:
+def check_augmentation(data: Digits | Percolation | Archived | Folder | Timm, augmentation: str) -> None:
     """Refuse an augmentation that the data cannot have.
 
     Raises:
         ValueError: saying which it can.
     """
-    if augmentation == "resized-crop-flip" and not isinstance(data, ReadFromDisk):
+    if isinstance(data, Percolation):
+        expected = ("none", "turn-flip")  # a crop may cut off a marked cell, or the path
+    elif isinstance(data, ReadFromDisk):
+        expected = ("none", "crop", "crop-flip", "resized-crop-flip")
+    else:
+        expected = ("none", "crop", "crop-flip")
+    if augmentation not in expected:
+        of = {
+            "resized-crop-flip": "of images larger than they are needed, as folder and timm have them",
+            "turn-flip": "of percolation, whose labels do not depend on directions",
+        }
+        reason = f"{augmentation} is {of.get(augmentation, 'of photographs and scans, and may cut off what matters')}"
         raise ValueError(
-            f"training.augmentation: resized-crop-flip is of images larger than they are needed, as folder and timm "
-            f"have them; expected none, crop or crop-flip with {data.name}"
+            f"training.augmentation: {reason}; expected {', '.join(expected[:-1])} or {expected[-1]} with {data.name}"
         )

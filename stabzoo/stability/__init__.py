@@ -17,10 +17,13 @@ from stabzoo.stability.zero_stability import SecondOrderCertificate, certify, ve
 if TYPE_CHECKING:
     from stabzoo.stability.growth import ProductGrowth, growth_curve, product_growth
     from stabzoo.stability.parameters.stable_set import StableSet, stable_set
+    from stabzoo.stability.properties.effective_depth import EffectiveDepth, effective_depth
     from stabzoo.stability.region import boundary_locus, stability_region
     from stabzoo.stability.sweeps import SweepResult, sweep
 
 _LAZY = {
+    "EffectiveDepth": "properties.effective_depth",
+    "effective_depth": "properties.effective_depth",
     "ProductGrowth": "growth",
     "growth_curve": "growth",
     "product_growth": "growth",
@@ -34,6 +37,7 @@ _LAZY = {
 
 __all__ = [
     "Certificate",
+    "EffectiveDepth",
     "Enclosure",
     "ProductGrowth",
     "Real",
@@ -46,6 +50,7 @@ __all__ = [
     "boundary_locus",
     "card",
     "certify",
+    "effective_depth",
     "growth_curve",
     "is_zero_stable",
     "product_growth",

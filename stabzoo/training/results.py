@@ -17,7 +17,7 @@ from torch.nn import functional
 
 from stabzoo.config import Strict, load_yaml, validate
 from stabzoo.data.images import ImageDataset
-from stabzoo.data.spec import Archived, Data, Digits
+from stabzoo.data.spec import Archived, Data, Digits, Percolation
 from stabzoo.errors import ConfigError, PluginError
 from stabzoo.evaluation.accuracy import iter_logits, measure, num_correct, training_accuracy
 from stabzoo.evaluation.interval import wilson
@@ -70,7 +70,11 @@ def conditions(path: Path | None, data: Data) -> tuple[Evaluation, ...]:
         ConfigError: the file cannot be read, or is not valid.
     """
     if path is None:
-        return SCANS if isinstance(data, Digits) or (isinstance(data, Archived) and data.name == "mnist") else CIFAR
+        return (
+            SCANS
+            if isinstance(data, Digits | Percolation) or (isinstance(data, Archived) and data.name == "mnist")
+            else CIFAR
+        )
     found = validate(Conditions, load_yaml(path), str(path)).evaluations
     return tuple(evaluation for evaluation in found if not isinstance(evaluation, Clean))
 

@@ -69,6 +69,7 @@ class Training(Strict):
     Lampert, ECCV 2022, section 4).
     ``augmentation`` is of the training images only; ``crop-flip``: a random crop of the image padded with 4 black
     pixels on each side, and a random horizontal flip (``crop``: without the flip, which digits do not survive);
+    ``turn-flip``, for percolation: a random quarter turn, and a random flip;
     ``resized-crop-flip``, for images read from disk: a random window, resized, and a random flip; the window's area is
     a share of the image's in ``crop_area`` and its aspect ratio in ``crop_aspect``.
 
@@ -105,7 +106,7 @@ class Training(Strict):
     perturbation: PerturbationTerm | None = None
     logit_scale: PositiveFloat = 1.0
     margin: NonNegativeFloat = 0.0
-    augmentation: Literal["none", "crop", "crop-flip", "resized-crop-flip"] = "none"
+    augmentation: Literal["none", "crop", "crop-flip", "turn-flip", "resized-crop-flip"] = "none"
     crop_area: tuple[Share, Share] = (0.08, 1.0)
     crop_aspect: tuple[PositiveFloat, PositiveFloat] = (3 / 4, 4 / 3)
     warmup_epochs: NonNegativeFloat = 0.0

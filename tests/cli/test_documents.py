@@ -43,6 +43,7 @@ LINES = (
     "barriers --kind single-beta --steps 3",
     "oscillator --step 1/100 1/50",
     "study list",
+    "study correlate zerosnet-table-1 --published",
     "study show quickstart",
     "study status quickstart",
     "study status --folder runs",

@@ -6,7 +6,7 @@ import re
 from pathlib import Path
 
 from stabzoo.config import Strict, load_yaml, validate
-from stabzoo.data.spec import DIGITS, Archived, Data, Digits
+from stabzoo.data.spec import DIGITS, PERCOLATION, Archived, Data, Digits, Percolation
 from stabzoo.errors import ConfigError
 
 __all__ = ["dataset_of", "recipe_of", "short_name"]
@@ -37,11 +37,13 @@ def dataset_of(
     resized = {} if size is None else {"size": size}
     if text in ARCHIVED:
         if resized:
-            raise ConfigError(f"--size: {text} has images of one size; expected digits or images on disk")
+            raise ConfigError(f"--size: {text} has images of one size; expected digits, percolation or images on disk")
         return Archived.model_validate({"name": text, "verified": verified})
     by_default = {} if usual is None else {"size": usual}
     if text == "digits":
         found = {**DIGITS.model_dump(), **by_default, **resized}
+    elif text == "percolation":
+        found = {**PERCOLATION.model_dump(), **resized}
     elif text.lower().startswith(FACTORY):
         found = {"name": "timm", "dataset": text, **by_default, **resized}
     elif Path(text).suffix in (".yaml", ".yml"):
@@ -54,8 +56,8 @@ def dataset_of(
             found |= {"train": ".", "test": "."} if only_tested else {"train": ".", "test_share": 0.2}
     else:
         raise ConfigError(
-            f"--data: expected digits, {', '.join(ARCHIVED)}, a folder with train/CLASS/* and val/CLASS/*, or with "
-            f"CLASS/*, torch/NAME or hfds/NAME of timm's factory, or a .yaml file; got {text!r}"
+            f"--data: expected digits, percolation, {', '.join(ARCHIVED)}, a folder with train/CLASS/* and "
+            f"val/CLASS/*, or with CLASS/*, torch/NAME or hfds/NAME of timm's factory, or a .yaml file; got {text!r}"
         )
     return validate(_Chosen, {"data": found}, text).data
 
@@ -65,6 +67,8 @@ def recipe_of(data: Data) -> str:
     match data:
         case Digits():
             return "digits"
+        case Percolation():
+            return "percolation"
         case Archived(name=name):
             return "mnist" if name == "mnist" else "cifar"
         case _:

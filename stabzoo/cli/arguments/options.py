@@ -23,8 +23,8 @@ Workers = Annotated[
     int | None, option("Processes that decode images from disk; by default the processors but one, shared by all.")
 ]
 DATA = option(
-    "digits, cifar10, cifar100, mnist, a folder with train/CLASS/* and val/CLASS/* or with CLASS/* alone, torch/NAME "
-    "or hfds/NAME of timm's factory, or a .yaml file with what a study has as its data; by default digits.",
+    "digits, percolation, cifar10, cifar100, mnist, a folder with train/CLASS/* and val/CLASS/* or with CLASS/* alone, "
+    "torch/NAME or hfds/NAME of timm's factory, or a .yaml file with what a study has as its data; by default digits.",
     name="--data",
 )
 DataSet = Annotated[str, DATA]
@@ -33,7 +33,8 @@ Arguments = Annotated[
 ]
 Device = Annotated[str, option("cpu or cuda; by default cpu.")]
 Size = Annotated[
-    int | None, option("Pixels a side; by default 16 for digits, for a folder what its images have, else 224.")
+    int | None,
+    option("Pixels a side; by default 16 for digits, 12 for percolation, of a folder its images', else 224."),
 ]
 Root = Annotated[Path, option("Where data sets lie; by default data.")]
 Unverified = Annotated[bool, option("Take files that are not the published ones.")]

@@ -10,7 +10,7 @@ from stabzoo.cli.console import output, print_json
 from stabzoo.cli.documents.designs import Barrier, Designed
 from stabzoo.cli.documents.networks import Diagnosed, Evaluated, Examined, Predicted
 from stabzoo.cli.documents.schemes import Analyzed, Checked, Listed, OnOscillator, Shown
-from stabzoo.cli.documents.studies import Differing, Results, ShownStudy, Statuses, Studies
+from stabzoo.cli.documents.studies import Correlated, Differing, Results, ShownStudy, Statuses, Studies
 from stabzoo.registry.catalogue import unknown_name
 
 __all__ = ["DOCUMENTS", "show_schema"]
@@ -28,6 +28,7 @@ DOCUMENTS: dict[str, Any] = {
     "predict": Predicted,
     "results.json": Results,
     "show": Shown,
+    "study correlate": Correlated,
     "study diff": Differing,
     "study list": Studies,
     "study show": ShownStudy,

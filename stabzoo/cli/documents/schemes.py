@@ -174,12 +174,29 @@ class Card(Strict):
     certificate: Certified | CertifiedTwice | None
 
 
+class PathDepthOf(Strict):
+    """Blocks that take part, how many deep they are composed, and the product of both."""
+
+    participation: Real
+    composition_depth: Real
+    effective_depth: Real
+
+
+class EffectiveDepthOf(Strict):
+    """Of the model's own blocks, or of the scheme's in a network of 27 (three stages): see `EffectiveDepth`."""
+
+    blocks: int
+    forward: PathDepthOf
+    backward: PathDepthOf
+
+
 class Analyzed(Strict):
     """Of ``stabzoo analyze --json``."""
 
     formula: str
     card: Card
     certificate_verified: bool | None
+    effective_depth: EffectiveDepthOf | Literal["not decided"]
 
 
 class Condition(Strict):

@@ -13,7 +13,7 @@ from stabzoo.study.spec import Study
 from stabzoo.study.store.records import Record
 from stabzoo.study.store.run_index import State
 
-__all__ = ["Differing", "Results", "ShownStudy", "Statuses", "Studies"]
+__all__ = ["Correlated", "Differing", "Results", "ShownStudy", "Statuses", "Studies"]
 
 
 class RunOf(Record):
@@ -216,3 +216,36 @@ class Differing(Strict):
     studies: list[Side]
     settings: list[Setting]
     accuracies: list[Contrasted]
+
+
+class PredictionOf(Strict):
+    """How a quantity of the schemes orders the networks (`stabzoo.study.analysis.prediction.Prediction`)."""
+
+    quantity: str
+    correlation: float | None
+    low: float | None
+    high: float | None
+    partial: float | None
+    stable: float | None
+    unstable: float | None
+    held_out: float | None
+
+
+class SelectionOf(Strict):
+    """How often each quantity is the best in half of the schemes, and how the best one does in the other half."""
+
+    chosen: dict[str, float]
+    held_out: float | None
+
+
+class Correlated(Strict):
+    """Of ``stabzoo study correlate --json``."""
+
+    studies: list[str]
+    scale: str
+    published: bool
+    evaluation: str
+    networks: int
+    schemes: int
+    predictions: list[PredictionOf]
+    selection: SelectionOf

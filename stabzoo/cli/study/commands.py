@@ -16,6 +16,7 @@ STUDY_EXAMPLES = """Examples:
   stabzoo study status root-scan
   stabzoo study report root-scan --scale smoke --keep results/root-scan
   stabzoo study diff root-scan@smoke quickstart@smoke
+  stabzoo study correlate zerosnet-table-3 --published
   stabzoo study export results.csv
   stabzoo study checkpoint root-scan 'r = 0' --scale smoke
 """
@@ -164,6 +165,25 @@ def study_diff(
     from stabzoo.cli.study.diff import compare_studies
 
     compare_studies(first, second, folder, other, as_json=as_json)
+
+
+@study.command(name="correlate", help_epilogue="")
+def study_correlate(
+    *names: Study,
+    scale: Scale = "full",
+    evaluation: Annotated[str, option("Its title, or of published numbers their column; by default clean.")] = "clean",
+    published: Annotated[bool, option("Of the numbers that papers print, instead of those measured here.")] = False,
+    folder: Results = None,
+    plot: Annotated[Path | None, option("Also draw them against three quantities: .png, .svg or .pdf.")] = None,
+    as_json: Json = False,
+) -> None:
+    """Tell which exact quantity of the schemes orders what was measured of their networks, by rank correlations.
+
+    Example: stabzoo study correlate zerosnet-table-1 zerosnet-table-2 zerosnet-table-3 --published
+    """
+    from stabzoo.cli.study.correlate import correlate
+
+    correlate(names, scale, evaluation, folder, of_paper=published, plot=plot, as_json=as_json)
 
 
 @study.command(name="export", help_epilogue="")

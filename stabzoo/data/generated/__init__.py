@@ -1,0 +1,1 @@
+"""Data sets that are computed from a seed: there are no files, and every label is exact."""
