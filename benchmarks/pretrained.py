@@ -2,7 +2,7 @@
 
     python benchmarks/pretrained.py
 
-A few minutes on one core.  Each is `stabzoo train NAME` on one thread; on the same kind of processor, with the software
+A few minutes on one core.  Each is `stabzoo train NAME --set layout=contiguous` on one thread; on the same kind of processor, with the software
 that its config.json names, the weights are the same to the last bit.
 """
 
@@ -24,7 +24,7 @@ NAMES = ("preresnet20", "stable_resnet_s11_cert", "zerosnet20_opt")
 def train(name: str) -> None:
     """Train one and put it in its place."""
     with TemporaryDirectory() as scratch:
-        if main(["train", name, "--threads", "1", "--folder", f"{scratch}/run"]):
+        if main(["train", name, "--threads", "1", "--set", "layout=contiguous", "--folder", f"{scratch}/run"]):
             sys.exit(f"{name} was not trained")
         tagged = f"{name}.digits"
         shutil.rmtree(PRETRAINED / tagged, ignore_errors=True)

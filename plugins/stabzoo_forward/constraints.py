@@ -137,7 +137,7 @@ class Projector:
             self._project(bound, shape, weights)
 
     def _project(self, bound: NormBound, shape: torch.Size, weights: list[Tensor]) -> None:
-        kernels = torch.stack(weights)
+        kernels = torch.stack([whole(weight) for weight in weights])
         kept, norms = self.proved.get((bound, shape), (None, None))
         if kept is None or norms is None or kept.shape != kernels.shape or kept.dtype != kernels.dtype:
             kept, norms = torch.zeros_like(kernels), kernels.new_zeros(len(kernels), dtype=torch.float64)
@@ -158,13 +158,19 @@ class Projector:
             scales = bound.scales(some, bounds).where(proved > bound.cap, 1)
             for i, scale in zip(chosen.tolist(), scales.tolist(), strict=True):
                 if scale < 1:
-                    kernels[i] = weights[i].mul_(scale)
+                    kernels[i] = whole(weights[i].mul_(scale))
             norms[chosen] = bounds.where(scales == 1, (1 - SLACK) * bound.cap)
             kept[chosen] = kernels[chosen]
             self.proved[bound, shape] = kept, norms
             self.decided[1] += len(chosen) - int(far.sum())
             self.decided[2] += int(far.sum())
         self.decided[0] += len(weights) - len(chosen)
+
+
+def whole(weight: Tensor) -> Tensor:
+    """All of a weight, also of one that `torch.distributed.fsdp.fully_shard` has divided among processes."""
+    gathered = getattr(weight, "full_tensor", None)  # of a DTensor, asked in all processes alike
+    return weight if gathered is None else gathered()
 
 
 class StraightThrough(torch.autograd.Function):

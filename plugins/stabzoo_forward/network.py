@@ -3,7 +3,7 @@
     stem                 3x3 convolution to 16 channels
     stages.0             m residual layers, 16 channels
     stages.1, stages.2   a pooling layer (half the resolution, twice the channels) and m - 1 residual layers
-    norm, head           relu, global average pooling, a classifier without bias
+    norm, head           relu, global average pooling, a classifier without bias unless ``head_bias``
 
 Depth counts the distinct filters and weights: 6m for ResNet-D, 3m + 2 for ResNet-S. What the theorems assume of the
 weights holds from the start, and after every `StableResNet.post_step`.
@@ -46,6 +46,8 @@ class StableResNet(StagedNetwork):
         img_size: Side of the images, or height and width.
         parametrize: Keep the constraints by parametrizations (`torch.nn.utils.parametrize`) instead of projections
             after every step: for training loops that call no `post_step`.
+        head_bias: Whether the classifier has a bias; None: as the papers' do, ResNet's alone. It starts at 0, and
+            bounds on differences of logits are the same with it.
         num_classes: Classes; 0 leaves the classifier out.
         in_chans: Channels of the input image.
         global_pool: Pooling before the classifier, as timm names it; ``"flat"``: none, the classifier reads every
@@ -66,6 +68,7 @@ class StableResNet(StagedNetwork):
         width: int | None = None,
         img_size: int | tuple[int, int] = 32,
         parametrize: bool = False,
+        head_bias: bool | None = None,
         num_classes: int = 10,
         in_chans: int = 3,
         global_pool: str = "avg",
@@ -111,7 +114,7 @@ class StableResNet(StagedNetwork):
             drop_rate=drop_rate,
             **dd,
         )
-        self.layer = scheme.layer
+        self.layer, self.head_bias = scheme.layer, is_post if head_bias is None else head_bias
         self.grids, self.parametrize, self.projector = grids, False, Projector()
         self.bare_classifier()
         self.init_weights()
@@ -122,8 +125,8 @@ class StableResNet(StagedNetwork):
 
     @torch.jit.ignore()
     def bare_classifier(self) -> None:
-        """Leave out the classifier's bias, as the paper's parameter counts do; ResNet's classifier has one."""
-        if self.layer != "post" and isinstance(self.head.fc, nn.Linear):
+        """Leave out the classifier's bias, as the paper's parameter counts do, unless ``head_bias``."""
+        if not self.head_bias and isinstance(self.head.fc, nn.Linear):
             self.head.fc.register_parameter("bias", None)
 
     @torch.jit.ignore()
@@ -215,6 +218,8 @@ class StableResNet(StagedNetwork):
         if isinstance(fc, nn.Linear) and not is_post:
             deviation = 1 / fc.weight.numel()
             nn.init.trunc_normal_(fc.weight, std=deviation, a=-2 * deviation, b=2 * deviation)
+            if self.head_bias:
+                nn.init.zeros_(fc.bias)
         if not cast(ForwardScheme, self.scheme).is_normed:
             self._spread_out()
         for block in self.blocks():

@@ -17,7 +17,7 @@ from stabzoo.data.manifest import manifest
 from stabzoo.data.spec import Folder
 from stabzoo.errors import ConfigError
 from stabzoo.terminal import say
-from stabzoo.training.job import train_job
+from stabzoo.training.job import job_in, train_job
 from stabzoo.training.process import processor, this_process, workers_of
 from stabzoo.training.spec import Job, Training, recipe, settings_of, software, sources
 from stabzoo.training.tracking import TrackerName, open_tracker
@@ -63,6 +63,10 @@ def train_model(
         training = recipe(looked.recipe, looked.settings | settings_of(name) | given)
     else:
         training = recipe(recipe_of(images), settings_of(name) | given)
+    folder = folder or _folder_of(f"{name}-{short_name(images)}-{seed}")
+    if "layout" not in training.model_fields_set:
+        begun = job_in(folder)
+        training = training.model_copy(update={"layout": begun.training.layout if begun else "fastest"})
     args = parse_arguments(arguments)
     if download:
         fetch(images, root)
@@ -86,7 +90,6 @@ def train_model(
         "software": software(),
         "sources": sources(name, args, manifest(images, root)),
     }
-    folder = folder or _folder_of(f"{name}-{short_name(images)}-{seed}")
     decoders = workers_of(workers, int(os.environ.get("LOCAL_WORLD_SIZE", "1")))
     trackers = [open_tracker(tracker, folder) for tracker in dict.fromkeys(log)] if process.rank == 0 else []
     try:

@@ -79,12 +79,12 @@ class FusedStep(nn.Module):
         """The exact coefficients of the step, with those of f that it was made of."""
         return self.method
 
-    def forward(self, y: Tensor, history: list[Tensor]) -> list[Tensor]:
+    def forward(self, y: Tensor, history: list[Tensor]) -> Tensor:
         """As `MultistepStep.forward`."""
         y_next = self.f(y)
         for j, alpha in self.terms:
             y_next = y_next.add_(history[j], alpha=alpha)
-        return [y_next]
+        return y_next
 
 
 def fuse(model: nn.Module, images: Tensor | None = None) -> Fusion:

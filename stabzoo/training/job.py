@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import torch
+from pydantic import ValidationError
 from rich.console import Console
 
 from stabzoo.config import load_json
@@ -33,7 +34,7 @@ from stabzoo.training.tracking import Tracker
 if TYPE_CHECKING:
     from stabzoo.diagnostics.wellposed import WellPosedness
 
-__all__ = ["train_job"]
+__all__ = ["job_in", "train_job"]
 
 
 def train_job(
@@ -94,7 +95,7 @@ def _train(
         )
     with TrainingProgress(console, job, session.reports, images.train_count, steps, enabled=first) as shown:
         session.shown = shown
-        shown.start(trainer.progress.steps, damaged)
+        shown.start(trainer.progress.steps, damaged, trainer.layout)
         for tracker in trackers:
             tracker.settings(job.model_dump(mode="json"))
         trained = session.run()
@@ -201,19 +202,35 @@ def _locked(folder: Path, process: Process) -> Iterator[None]:
         yield
 
 
-def _same_job(job: Job, folder: Path) -> bool:
-    """Whether the folder already has this training; False where it has none."""
+def job_in(folder: Path) -> Job | None:
+    """The training that a folder already has; None where it has none.
+
+    Raises:
+        ConfigError: its description is damaged, or cannot be read.
+    """
     path = folder / CONFIG
-    mine = job.model_dump(mode="json")
-    if not path.exists():
-        return False
-    theirs = load_json(path)
+    try:
+        if not path.exists():
+            return None
+        theirs = load_json(path)
+    except OSError as error:
+        raise ConfigError(f"{path}: cannot be read ({error.strerror or error})") from None
     for key in ("stabzoo", "job"):
         theirs = theirs.get(key) if isinstance(theirs, dict) else None
-    if not isinstance(theirs, dict):
-        raise ConfigError(f"{path}: is damaged; use another --folder, or remove this one")
+    try:
+        return Job.model_validate(theirs)
+    except ValidationError:
+        raise ConfigError(f"{path}: is damaged; use another --folder, or remove this one") from None
+
+
+def _same_job(job: Job, folder: Path) -> bool:
+    """Whether the folder already has this training; False where it has none."""
+    found = job_in(folder)
+    if found is None:
+        return False
+    mine, theirs = job.model_dump(mode="json"), found.model_dump(mode="json")
     for key in mine:
-        there, here = theirs.get(key), mine[key]
+        there, here = theirs[key], mine[key]
         if there == here:
             continue
         if isinstance(there, dict) and isinstance(here, dict) and (differing := difference(there, here)):

@@ -23,6 +23,7 @@ from stabzoo.data.augmentation import Augmentation
 from stabzoo.data.images import Batch, ImageDataset
 from stabzoo.errors import ConfigError
 from stabzoo.evaluation.accuracy import accuracy, num_correct
+from stabzoo.training.networks import laid_out
 from stabzoo.training.normalized import NormalizedModel
 from stabzoo.training.penalties import forward
 from stabzoo.training.process import ALONE, Process
@@ -127,6 +128,7 @@ class Trainer:
             raise ConfigError("training.fixed_point and training.perturbation: expected one process, got several")
         self.network, self.images, self.training = network.to(process.device), images, training
         self.seed, self.process = seed, process
+        self.layout = laid_out(self.network, images, training)
         self.optimizer = optimizer_of(network, training)
         self.parts = process.world * training.accumulation
         epoch = len(self.batches(0))
@@ -301,6 +303,7 @@ class Trainer:
         self.network.network.load_state_dict(state["network"])
         self.network.load_training_state(state["scheme"])
         self.optimizer.load_state_dict(state["optimizer"])
+        _lay_out(self.optimizer)
         _restore(self.schedule, state["schedule"])
         self.scaler.load_state_dict(state["scaler"])
         if self.ema:
@@ -356,6 +359,14 @@ def _same_optimizer(found: dict[str, Any], own: dict[str, Any], optimizer: torch
                 raise ValueError(f"optimizer.{number}.{name}: expected shape {tuple(shapes[number])}")
             if not isinstance(value, Tensor | int | float | None):
                 raise ValueError(f"optimizer.{number}.{name}: expected a tensor, got {type(value).__name__}")
+
+
+def _lay_out(optimizer: torch.optim.Optimizer) -> None:
+    """Give the state of each parameter its layout, as in a training that was never stopped; files have none."""
+    for parameter, values in optimizer.state.items():
+        for name, value in values.items():
+            if isinstance(value, Tensor) and value.shape == parameter.shape:
+                values[name] = torch.empty_like(parameter, dtype=value.dtype).copy_(value)
 
 
 def _numbers_of(schedule: LRScheduler) -> dict[str, Any]:

@@ -13,15 +13,18 @@ from torch import nn
 
 from stabzoo.data.images import ImageDataset
 from stabzoo.errors import ConfigError
+from stabzoo.implicit.step import ImplicitStep
 from stabzoo.networks.checkpoints import checkpoint_filter_fn, fit_weights, read_weights
 from stabzoo.networks.staged import StagedNetwork
 from stabzoo.registry.catalogue import catalogue, unknown_name
 from stabzoo.training.normalized import NormalizedModel
-from stabzoo.training.spec import OF_TIMM, Job
+from stabzoo.training.spec import OF_TIMM, Job, Training
 
 __all__ = [
     "arguments_for",
     "create",
+    "fastest_layout",
+    "laid_out",
     "load_model",
     "network_of",
     "own_size",
@@ -56,6 +59,47 @@ def network_of(job: Job, images: ImageDataset) -> NormalizedModel:
         return create(job.model, job.args, job.seed, images)
     except Exception as error:  # whatever a model of anyone raises about its arguments
         raise ConfigError(f"{job.model} cannot be built: {error or type(error).__name__}") from error
+
+
+MANY_CHANNELS, FEW_PIXELS = 128, 6
+"""Of the last feature map, more than so many and fewer than so many a side: channels_last trains slower then."""
+
+
+def fastest_layout(network: nn.Module, pixels: int, device: str, amp: str = "none") -> torch.memory_format:
+    """The memory format in which a network is fastest on images of ``pixels`` a side, where that is known; a rule.
+
+    On a CPU channels_last for networks of zero-padded convolutions, a fifth faster, unless their last feature map has
+    many channels and few pixels (``benchmarks/speed.md``), or it crashes; a state that an equation is solved for has a
+    layout of its own already.  On a GPU channels_last for convolutions in half precision.  Otherwise contiguous.
+    """
+    info = getattr(network, "feature_info", None)
+    if device != "cpu":
+        gains = amp != "none"
+    elif not torch.backends.mkldnn.is_available() or not isinstance(info, list) or not info:
+        gains = False
+    else:
+        last = info[-1]
+        gains = last["num_chs"] <= MANY_CHANNELS or pixels // last["reduction"] >= FEW_PIXELS
+    convolutions = [m for m in network.modules() if type(m) is nn.Conv2d]
+    kernels = {id(m.weight) for m in convolutions if m.padding_mode == "zeros"}
+    plain = all(id(parameter) in kernels for parameter in network.parameters() if parameter.dim() == 4)
+    solves = any(isinstance(module, ImplicitStep) for module in network.modules())
+    # oneDNN writes past the end of such gradients: torch 2.13 to 2.15 crash at fewer than 16 channels
+    safe = not any(m.kernel_size == (1, 1) and m.stride != (1, 1) and m.in_channels % 16 for m in convolutions)
+    return torch.channels_last if gains and kernels and plain and safe and not solves else torch.contiguous_format
+
+
+def laid_out(network: NormalizedModel, images: ImageDataset, training: Training) -> torch.memory_format:
+    """Give the network, where it is, the layout that ``training`` says, and return it.
+
+    Convolutions hand on the layout of their kernels, so that images need none.
+    """
+    device = next(network.parameters()).device.type
+    found = torch.contiguous_format
+    if training.layout == "fastest":
+        found = fastest_layout(network.network, images.shape[-1], device, training.amp)
+        network.to(memory_format=found)
+    return found
 
 
 def weights_sha256(network: NormalizedModel) -> str:

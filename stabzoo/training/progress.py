@@ -6,6 +6,7 @@ import time
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+import torch
 from rich.console import Console
 
 from stabzoo.implicit.report import BlockReport
@@ -29,7 +30,7 @@ class TrainingProgress(Bar):
         self._started, self._done, self._solves = time.perf_counter(), 0, ""
         self._task = self._bar.add_task("", total=self._epochs * steps, where="", what="")
 
-    def start(self, done: int, damaged: list[Path]) -> None:
+    def start(self, done: int, damaged: list[Path], layout: torch.memory_format) -> None:
         """``done`` steps are done already; ``damaged`` checkpoints were passed over."""
         self._started, self._done = time.perf_counter(), done
         if not self._enabled:
@@ -39,7 +40,8 @@ class TrainingProgress(Bar):
         job = self._job
         epochs = f"{self._epochs} epoch{'s' if self._epochs > 1 else ''}"
         where = f", from step {done} of {self._epochs * self._steps}" if done else ""
-        say(self._console, f"{job.model} on {job.data.title}, {epochs}, seed {job.seed}, {job.device}{where}")
+        how = ", channels_last" if layout == torch.channels_last else ""
+        say(self._console, f"{job.model} on {job.data.title}, {epochs}, seed {job.seed}, {job.device}{how}{where}")
 
     def step(self, done: int) -> None:
         """``done`` steps are done."""

@@ -27,6 +27,7 @@ from stabzoo.evaluation.spec import RADII, Clean, Constant, Fgsm, Gaussian, Marg
 from stabzoo.metric import ACCURACY, Evaluation
 from stabzoo.training.checkpoint import Checkpoints
 from stabzoo.training.kept.loading import load_finished
+from stabzoo.training.networks import laid_out
 from stabzoo.training.normalized import NormalizedModel
 from stabzoo.training.spec import Job
 
@@ -197,6 +198,7 @@ def evaluate(
                     "is another"
                 )
         network, images = trained.network.to(device), trained.images
+        laid_out(network, images, job.training)
         test_images, shape = images.test_count, images.shape
         found = _measure(network, images)
         titled = {each.title: each for each in (*certificates(levels, sigma), *conditions(asked, job.data))}

@@ -84,6 +84,11 @@ class Training(Strict):
     A batch is computed in ``accumulation`` parts, one after the other.  ``ema`` is the decay, each step, of an average
     of the weights, which is what is evaluated then.  ``amp`` is the type of automatic mixed precision.  With 0
     ``epochs`` nothing is trained.
+
+    ``layout`` is the order of numbers in memory: ``contiguous``, image by image and channel by channel, or the
+    ``fastest`` for the network, its images and the device (`stabzoo.training.networks.fastest_layout`), which may have
+    the channels of a pixel side by side.  Sums are rounded differently then: a training keeps the layout it has begun
+    with.
     """
 
     epochs: NonNegativeInt
@@ -111,6 +116,7 @@ class Training(Strict):
     selection: Literal["last", "best-epoch"] = "last"
     amp: Literal["none", "bfloat16", "float16"] = "none"
     compile: bool = False
+    layout: Literal["contiguous", "fastest"] = "contiguous"
 
     @model_validator(mode="after")
     def _ordered(self) -> Training:

@@ -106,13 +106,15 @@ def test_the_readmes_plugin_works(install: Callable[..., Path]) -> None:
     assert catalogue().models["leapfrog20"][1].depth == 20
 
 
-def test_the_readmes_python_runs(capsys: pytest.CaptureFixture[str]) -> None:
+@pytest.mark.parametrize("page", ["README.md", "docs/analyse.md"])
+def test_the_python_of_a_page_runs(page: str, capsys: pytest.CaptureFixture[str]) -> None:
     """The examples, one after the other, give what their comments say."""
-    examples = [code for code in re.findall(r"```python\n(.*?)```", README, flags=re.S) if "# ->" in code]
+    blocks = re.findall(r"```python\n(.*?)```", (ROOT / page).read_text(), flags=re.S)
+    examples = [code for code in blocks if "# ->" in code]
     assert len(examples) >= 2
     namespace: dict[str, object] = {}
     for code in examples:
-        exec(compile(code, "README.md", "exec"), namespace)
+        exec(compile(code, page, "exec"), namespace)
     shown = re.findall(r"#\s*->\s*(.+)", "".join(examples))
     printed = capsys.readouterr().out.splitlines()
     assert [s.strip() for s in shown] == [p.strip() for p in printed]

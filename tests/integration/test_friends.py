@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import io
 import subprocess
 import sys
 from pathlib import Path
@@ -255,6 +256,24 @@ def test_an_implicit_network_trains_under_autocast(branch: str) -> None:
         gradients.append(model.head.fc.weight.grad.clone())
     assert gradients[1].isfinite().all()
     assert (gradients[1] - gradients[0]).norm() < 0.1 * gradients[0].norm()
+
+
+@pytest.mark.filterwarnings(
+    "ignore::DeprecationWarning", "ignore::torch.jit.TracerWarning", "ignore:.*legacy TorchScript"
+)
+@pytest.mark.parametrize("name", ["multistep20", "zerosnet18_opt"])
+def test_the_older_onnx_exporter_takes_any_batch(name: str) -> None:
+    """Also where the same state is projected twice, and on the way to a smaller grid."""
+    runtime = pytest.importorskip("onnxruntime", reason="needs pip install 'stabzoo[onnx]'")
+    pytest.importorskip("onnx", reason="needs pip install 'stabzoo[onnx]'")
+    model, file = timm.create_model(name, width=4, exportable=True).eval(), io.BytesIO()
+    axes = {"x": {0: "batch"}, "y": {0: "batch"}}
+    torch.onnx.export(model, (images(),), file, dynamo=False, input_names=["x"], output_names=["y"], dynamic_axes=axes)
+    session = runtime.InferenceSession(file.getvalue(), providers=["CPUExecutionProvider"])
+    for count in (1, 3):
+        x = images(count)
+        found = torch.from_numpy(session.run(None, {"x": x.numpy()})[0])
+        torch.testing.assert_close(found, model(x), rtol=1e-3, atol=1e-4)
 
 
 def test_a_script_that_imports_timm_alone_has_our_models(tmp_path: Path) -> None:

@@ -11,7 +11,7 @@ from stabzoo.methods.multistep import LinearMultistep
 
 FAMILIES = ["preresnet20", "lmresnet20", "lmresnet20_shared", "multistep20", "zerosnet20", "zerosnet20_opt", "zerosnet20_tra", "zerosnet164_opt",
             "preresnet18", "zerosnet50_opt", "stable_resnet_d18", "stable_resnet_s11", "stable_resnet_s11_cert", "cpl_resnet11", "postresnet20",
-            "implicit_resnet20", "implicit_resnet20_be"]  # fmt: skip
+            "implicit_resnet20", "implicit_resnet20_be", "basicnet20"]  # fmt: skip
 NARROW = {"width": 4}
 
 

@@ -212,6 +212,7 @@ class StopError(Exception):
         ({"regularization": 1e-3}, "stable_resnet_s11_cert", {"img_size": 8, "head_cap": 50}),
         ({"perturbation": {"weight": 0.1, "sigma": 0.1}}, "preresnet20", {}),
         ({"selection": "best-epoch", "decay": "all", "clip_norm": 0.5, "lr": 1}, "zerosnet20_tra", {}),
+        ({"layout": "fastest", "optimizer": "adamw", "ema": 0.9, "clip_norm": 0.5}, "zerosnet20_opt", {}),
     ],
 )
 def test_what_is_resumed_repeats_to_the_last_bit(

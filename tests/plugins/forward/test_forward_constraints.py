@@ -9,6 +9,8 @@ import timm
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from torch.distributed.device_mesh import init_device_mesh
+from torch.distributed.fsdp import fully_shard
 from torch.nn.functional import cross_entropy
 
 import stabzoo
@@ -177,6 +179,31 @@ def test_constraints_hold_after_every_step(name: str, way: str) -> None:
         handle.remove()
         optimizer.step()
         assert not holds(model)
+
+
+@pytest.mark.parametrize("name", ["stable_resnet_s11_cert", "stable_resnet_d18"])
+def test_weights_in_shards_are_projected(name: str) -> None:
+    """As `fully_shard` divides them among processes, of which there is one here: what the whole network would have."""
+    torch.manual_seed(0)
+    model = timm.create_model(name, width=4, img_size=8)
+    with torch.no_grad():
+        for parameter in model.parameters():
+            parameter.normal_()
+    sharded = copy.deepcopy(model)
+    model.post_step()
+    torch.distributed.init_process_group("gloo", store=torch.distributed.HashStore(), rank=0, world_size=1)
+    try:
+        mesh = init_device_mesh("cpu", (1,))
+        for block in sharded.blocks():
+            fully_shard(block, mesh=mesh)
+        fully_shard(sharded, mesh=mesh)
+        sharded.post_step()
+        for key, constraint in model.constraints().items():
+            weight = sharded.get_parameter(key).full_tensor()
+            assert torch.equal(weight, model.get_parameter(key)), key
+            assert torch.equal(constraint.project(weight), weight), key
+    finally:
+        torch.distributed.destroy_process_group()
 
 
 def test_what_is_constrained() -> None:

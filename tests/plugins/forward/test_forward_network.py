@@ -40,6 +40,23 @@ def test_parameters_and_depths_are_the_papers(name: str, depth: int, count: int)
         assert blocks == [[layer] * m, [PoolingLayer] + [layer] * (m - 1), [PoolingLayer] + [layer] * (m - 1)]
 
 
+@pytest.mark.parametrize("name", ["stable_resnet_d18", "stable_resnet_s11_cert", "postresnet20"])
+def test_a_classifier_may_have_a_bias(name: str) -> None:
+    """As timm's scripts set one: it starts at 0, stays with other classes, and moves the logits alone."""
+    bare, model = (timm.create_model(name, width=4, head_bias=given).eval() for given in (False, True))
+    assert model.load_state_dict(bare.state_dict(), strict=False).missing_keys == ["head.fc.bias"]
+    assert bare.get_classifier().bias is None
+    x = torch.randn(2, 3, 32, 32)
+    before = bare(x)
+    if not name.startswith("post"):
+        assert torch.equal(model(x), before)
+        nn.init.constant_(model.get_classifier().bias, -2.0)
+        torch.testing.assert_close(model(x), before - 2)
+    for network, biased in ((model, True), (bare, False)):
+        network.reset_classifier(7)
+        assert (network.get_classifier().bias is not None) == biased
+
+
 def test_the_second_batch_norms_are_fixed() -> None:
     """Gamma = 1 and beta = 0 (Remark 2); the pooling layers' are trained; the certified form has none."""
     for name in ("stable_resnet_d18", "stable_resnet_s11"):

@@ -1,0 +1,81 @@
+"""The documentation as a site: ``sphinx-build -c docs . site``, with the extra ``docs``; pages are MyST Markdown."""
+
+import inspect
+import re
+from importlib import import_module
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from sphinx.application import Sphinx
+
+import stabzoo
+
+project = "stabzoo"
+release = version = stabzoo.__version__
+copyright = "the stabzoo developers"
+extensions = [
+    "myst_parser",
+    "sphinx.ext.autodoc",
+    "sphinx.ext.napoleon",
+    "sphinx.ext.viewcode",
+    "sphinx-mathjax-offline",
+]
+root_doc = "docs/index"
+include_patterns = ["docs/**", "benchmarks/*.md", "CHANGELOG.md", "SECURITY.md", "CONTRIBUTING.md"]  # as they link
+html_theme = "furo"
+html_title = "stabzoo"
+html_show_sourcelink = False
+default_role = "py:obj"  # `name` in a docstring refers to what is called so
+autodoc_typehints = "description"
+autodoc_typehints_description_target = "documented_params"
+autodoc_member_order = "bysource"
+python_use_unqualified_type_names = True
+myst_enable_extensions = ["dollarmath", "deflist"]
+myst_heading_anchors = 3
+
+API = Path(__file__).parent / "api"
+ROOMS = {
+    "stabzoo": "What stabzoo exports: schemes, methods, exact verdicts, networks, hooks.",
+    "stabzoo.stability": "The exact core: verdicts on rational coefficients, with certificates.",
+    "stabzoo.diagnostics": "Norms, certified bounds, attacks, angles, of any timm model.",
+    "stabzoo.testing": "The checks that a plugin passes.",
+}
+
+
+def directive(module: str, name: str) -> str:
+    """The one that documents a public name; of what `stabzoo` exports itself, a reference to it."""
+    if module != "stabzoo" and name in stabzoo.__all__:
+        return f"`stabzoo.{name}`\n"
+    value = getattr(import_module(module), name)
+    if inspect.isclass(value):
+        return f".. autoclass:: {module}.{name}\n   :members:\n"
+    return f".. {'autofunction' if inspect.isroutine(value) else 'autodata'}:: {module}.{name}\n"
+
+
+def write_reference(app: "Sphinx") -> None:
+    """A page per public module, of its ``__all__``, and their index: nothing public can be left out."""
+    API.mkdir(exist_ok=True)
+    for module, text in ROOMS.items():
+        names = sorted(import_module(module).__all__, key=str.lower)
+        parts = [module, "=" * len(module), "", text, "", f".. currentmodule:: {module}", ""]
+        parts += [directive(module, name) for name in names]
+        (API / f"{module}.rst").write_text("\n".join(parts), encoding="utf-8")
+    pages = "".join(f"   {module}\n" for module in ROOMS)
+    (API / "index.rst").write_text(f"API reference\n=============\n\n.. toctree::\n\n{pages}", encoding="utf-8")
+
+
+def plain(app: "Sphinx", what: str, name: str, obj: Any, options: Any, lines: list[str]) -> None:
+    """Formulas of docstrings are text: the bars of a norm, a star and the prime of a transpose are no markup."""
+    for i, line in enumerate(lines):
+        if not line.lstrip().startswith((">>>", "...")):
+            pieces = re.split(r"(``.*?``|`.*?`)", line)
+            pieces[::2] = [re.sub(r"([|*])", r"\\\1", piece) for piece in pieces[::2]]
+            pieces[::2] = [re.sub(r"(?<=\w)_(?!\w)", r"\\_", piece) for piece in pieces[::2]]
+            lines[i] = "".join(pieces)
+
+
+def setup(app: "Sphinx") -> None:
+    """What Sphinx calls."""
+    app.connect("builder-inited", write_reference)
+    app.connect("autodoc-process-docstring", plain, priority=100)  # before napoleon

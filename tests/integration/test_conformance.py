@@ -1,0 +1,77 @@
+"""What timm's own tests ask of its models: of every model, without numbers, and TorchScript of one of each family.
+
+Forward and backward passes, features and heads of the families are in tests/networks/test_timm.py, and among the checks
+of every scheme (`stabzoo.testing`).
+"""
+
+from __future__ import annotations
+
+import re
+
+import pytest
+import timm
+import torch
+
+import stabzoo
+
+DEPTHS = {name: max(map(int, re.findall(r"\d+", name))) for name in stabzoo.list_models()}
+
+
+def small(name: str) -> bool:
+    """Whether it is of CIFAR's form."""
+    return timm.get_pretrained_cfg(name).input_size[-1] == 32
+
+
+SMALLEST = {re.sub(r"\d+", "", name): name for name in sorted(filter(small, DEPTHS), key=lambda n: -DEPTHS[n])}
+"""Of each family, a name without its depth, the shallowest model."""
+
+
+def images(model: torch.nn.Module, device: str = "cpu") -> torch.Tensor:
+    """Two of the size that the model's configuration has."""
+    return torch.randn(2, *model.pretrained_cfg["input_size"], device=device)
+
+
+@pytest.mark.parametrize(
+    "names",
+    [[*SMALLEST.values()], pytest.param(sorted(DEPTHS.keys() - SMALLEST.values()), marks=pytest.mark.slow)],
+    ids=["smallest", "others"],
+)
+def test_default_configurations(names: list[str]) -> None:
+    """Of every model: names of the first convolution and the classifier, the last grid, heads, and reductions."""
+    for name in names:
+        model = timm.create_model(name, device="meta").eval()
+        cfg, weights = model.pretrained_cfg, model.state_dict()
+        x = images(model, "meta")
+        assert weights[cfg["first_conv"] + ".weight"].shape[1] == cfg["input_size"][0], name
+        assert weights[cfg["classifier"] + ".weight"].shape[0] == cfg["num_classes"], name
+        assert model.get_classifier() is model.get_submodule(cfg["classifier"]), name
+        features = model.forward_features(x)
+        assert features.shape == (2, model.num_features, *cfg["pool_size"]), name
+        assert model.forward_head(features).shape == (2, cfg["num_classes"]), name
+        assert model.forward_head(features, pre_logits=True).shape == (2, model.head_hidden_size), name
+        model.reset_classifier(0)
+        assert model.forward_head(features).shape == (2, model.head_hidden_size), name
+        model.reset_classifier(0, "")
+        assert model.forward_head(features).shape == features.shape, name
+        assert not any(key.startswith(cfg["classifier"]) for key in model.state_dict()), name
+        for info in model.feature_info:
+            assert {"num_chs", "reduction", "module"} <= set(info), name
+            assert model.get_submodule(info["module"]) is not None, name
+
+
+@pytest.mark.filterwarnings("ignore:.*torch.jit:FutureWarning", "ignore::DeprecationWarning")
+@pytest.mark.parametrize(
+    "name",
+    [name if name in ("basicnet20", "lmresnet20") else pytest.param(name, marks=pytest.mark.slow) for name in SMALLEST.values()],
+)  # fmt: skip
+def test_torchscript(name: str) -> None:
+    """A scripted network computes what the network does, with fixed iterations where it solves."""
+    torch.manual_seed(0)
+    model = timm.create_model(name, width=4).eval()
+    x = images(model)[:, :, :16, :16]
+    with torch.no_grad():
+        found = torch.jit.script(model)(x)
+        for step in model.modules():
+            if isinstance(step, stabzoo.ImplicitStep):
+                step.settings = step.settings.model_copy(update={"fixed_iterations": step.iterations})
+        torch.testing.assert_close(found, model(x), rtol=1e-4, atol=1e-5)
