@@ -38,6 +38,7 @@ API = Path(__file__).parent / "api"
 ROOMS = {
     "stabzoo": "What stabzoo exports: schemes, methods, exact verdicts, networks, hooks.",
     "stabzoo.stability": "The exact core: verdicts on rational coefficients, with certificates.",
+    "stabzoo.designing": "The best scheme for a stated aim, and why others cannot be.",
     "stabzoo.diagnostics": "Norms, certified bounds, attacks, angles, of any timm model.",
     "stabzoo.testing": "The checks that a plugin passes.",
 }

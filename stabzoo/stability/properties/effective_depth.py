@@ -38,6 +38,7 @@ REFERENCE_STAGES = (9, 9, 9)
 """Blocks of each stage of the network that methods are compared in: 56 layers on CIFAR."""
 
 _EXACT = 64  # evaluations up to which D is a fraction; the digits of its denominator grow with their square
+_EXACT_BITS = 1 << 16  # of all shares in a row, beyond which D is enclosed too
 _BITS = 128  # of the enclosures beyond
 
 
@@ -105,7 +106,7 @@ def effective_depth(methods: Sequence[Method]) -> EffectiveDepth | NotDecided:
 
     Decided of explicit multistep, one-leg, Runge-Kutta and general linear methods, of which each evaluation of f
     counts; of the last the first quantity is the state. A block reads the newest states before it. P is exact, D too
-    up to 64 evaluations, an enclosure beyond.
+    up to 64 evaluations with coefficients of few digits, an enclosure beyond.
 
     Raises:
         ValueError: no blocks.
@@ -196,7 +197,7 @@ def _depth(rows: list[list[fmpq]]) -> PathDepth:
     if not any(share != 0 for share in last):
         return PathDepth(Exact(0), Exact(0))
     participation = _exact(_sum(last) ** 2 / _sum(share * share for share in last))
-    if len(last) <= _EXACT:
+    if len(last) <= _EXACT and sum(int(w.p).bit_length() + int(w.q).bit_length() for w in last) <= _EXACT_BITS:
         return PathDepth(participation, _exact(_composition(rows)))
     with ctx.workprec(_BITS):
         return PathDepth(
