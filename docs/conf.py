@@ -51,6 +51,8 @@ def directive(module: str, name: str) -> str:
     value = getattr(import_module(module), name)
     if inspect.isclass(value):
         return f".. autoclass:: {module}.{name}\n   :members:\n"
+    if isinstance(value, dict):  # whose docstring is dict's
+        return f".. data:: {module}.{name}\n\n   {', '.join(map(str, value))}.\n"
     return f".. {'autofunction' if inspect.isroutine(value) else 'autodata'}:: {module}.{name}\n"
 
 
