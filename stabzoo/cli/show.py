@@ -21,7 +21,7 @@ from stabzoo.cli.console import STYLES, brief, decimal, full, output, print_json
 from stabzoo.discretization import Discretization
 from stabzoo.errors import ConfigError, PluginError
 from stabzoo.families import named_method
-from stabzoo.methods import NOT_DECIDED, NotDecided, method_of
+from stabzoo.methods import NOT_DECIDED, Method, NotDecided, method_of
 from stabzoo.methods.multistep import HasCoefficients, LinearMultistep
 from stabzoo.registry.catalogue import catalogue, unknown_name
 from stabzoo.registry.discovery import Plugin
@@ -236,7 +236,7 @@ def _growth_rows(grown: Callable[[], tuple[Fraction, ...] | str]) -> Iterator[tu
         yield "along the depth", ", ".join(f"{brief(curve[n])} at block {n}" for n in marks)
 
 
-def _depth_of_scheme(scheme: Discretization | LinearMultistep) -> EffectiveDepth | NotDecided:
+def _depth_of_scheme(scheme: Discretization | LinearMultistep | Method) -> EffectiveDepth | NotDecided:
     """That of the network of `REFERENCE_STAGES`; coefficients alone restart nowhere."""
     computed = method_of(scheme)
     restarts = getattr(scheme, "at_downsampling", "project") == "restart"
