@@ -116,7 +116,13 @@ class Inside(nn.Module):
 
     def forward(self, u: Tensor) -> Tensor:
         """(k,) -> (k,), each number within its interval."""
-        eps = torch.finfo(u.dtype).eps
+        eps = 2.0**-7  # of bfloat16; TorchScript has no finfo
+        if u.dtype == torch.float64:
+            eps = 2.0**-52
+        elif u.dtype == torch.float32:
+            eps = 2.0**-23
+        elif u.dtype == torch.float16:
+            eps = 2.0**-10
         found: list[Tensor] = []
         for i, low in enumerate(self.low):
             high = self.high[i]
