@@ -219,7 +219,7 @@ def _newton(
     left, target = exact_matrix(rows), exact_matrix([[e] for e in right])
     for _ in range(8):
         missing = target - left * exact_matrix([[c] for c in form.state(v)])
-        if max(abs(float(c)) for c in missing.entries()) < 10.0**-_DIGITS:
+        if max(abs(int(c.p) / int(c.q)) for c in missing.entries()) < 10.0**-_DIGITS:
             return v
         jacobian = left * exact_matrix(form.slopes(v)).transpose()
         try:

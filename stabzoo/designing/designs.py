@@ -91,7 +91,7 @@ class Design:
         if ends[0] == ends[1]:
             return 0.0
         (low, high), (below, above) = ends
-        return max(0.0, float(high - below if find(name).best == "least" else above - low))
+        return max(0.0, float(high - below if find(name).best == "least" else above - low))  # pyright: ignore[reportOperatorIssue]
 
     def as_args(self) -> dict[str, list[str]]:
         """The arguments of a model: ``timm.create_model("multistep56", **design.as_args())``.

@@ -55,7 +55,7 @@ def searched(space: Space, seeds: Sequence[Sequence[Fraction]]) -> tuple[float, 
         maxiter=_TRIALS * min(4, len(reach)) // size,
         tol=1e-8,
         atol=1e-12,
-        seed=generator,  # `rng` from SciPy 1.15 on, which still takes the older name
+        seed=generator,  # pyright: ignore[reportCallIssue] -- `rng` from SciPy 1.15 on, which still takes the older name
         polish=False,
     )
     best, point = float(found.fun), found.x

@@ -110,7 +110,7 @@ class Problem(Strict):
 
     def sign(self, name: str) -> Sign | None:
         """What is asked of the sign of a coefficient."""
-        return self.signs.get(name, self.signs.get(name.partition("_")[0]))
+        return self.signs.get(name) or self.signs.get(name.partition("_")[0])
 
     @property
     def about(self) -> str:

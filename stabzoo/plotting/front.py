@@ -23,8 +23,8 @@ def draw_front(axes: Axes, fronts: Mapping[str, Sequence[tuple[float, float]]], 
     """Draw them into a figure of others."""
     for i, (name, points) in enumerate(fronts.items()):
         across, up = [x for x, _ in points], [y for _, y in points]
-        style = {"marker": MARKERS[i % len(MARKERS)], "color": COLORS[i % len(COLORS)]}
-        axes.plot(across, up, label=literal(name), **style)
+        marker, color = MARKERS[i % len(MARKERS)], COLORS[i % len(COLORS)]
+        axes.plot(across, up, label=literal(name), marker=marker, color=color)
     axes.set_xlabel(literal(first))
     axes.set_ylabel(literal(second))
     axes.legend(frameon=False)
