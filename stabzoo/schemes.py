@@ -307,6 +307,12 @@ class LearnableMultistep(ExplicitFamily):
         return self
 
     @classmethod
+    def within(cls, guarantee: Guarantee) -> Callable[[Sequence[Fraction]], LinearMultistep]:
+        """The exact coefficients at a point of a range, as `stabzoo.stability.check_range` takes them."""
+        formula, is_one = cls.stable_ranges[guarantee].formula or cls.formula, isinstance(cls.parameter, str)
+        return lambda point: LinearMultistep(*formula(point[0] if is_one else tuple(point)))
+
+    @classmethod
     def symbol(cls, place: StableRange) -> str:
         """The coordinate of a range, as messages have it."""
         return place.symbol or (cls.parameter if isinstance(cls.parameter, str) else ", ".join(cls.parameter))
