@@ -31,9 +31,9 @@ __all__ = [
     "ExplicitFamily",
     "ExplicitMultistep",
     "ExplicitRungeKutta",
+    "Guarantee",
     "ImplicitFamily",
     "ImplicitMultistep",
-    "Guarantee",
     "LearnableMultistep",
     "StableRange",
 ]
@@ -308,7 +308,7 @@ class LearnableMultistep(ExplicitFamily):
 
     @classmethod
     def within(cls, guarantee: Guarantee) -> Callable[[Sequence[Fraction]], LinearMultistep]:
-        """The exact coefficients at a point of a range, as `stabzoo.stability.check_range` takes them."""
+        """The exact coefficients at a point of a range, as exact checks of the range take them."""
         formula, is_one = cls.stable_ranges[guarantee].formula or cls.formula, isinstance(cls.parameter, str)
         return lambda point: LinearMultistep(*formula(point[0] if is_one else tuple(point)))
 
@@ -346,9 +346,9 @@ class LearnableMultistep(ExplicitFamily):
 
         formula, within, start = type(self).formula, None, self._coordinate()
         if self.stable is not None:
-            place = self.stable_ranges[self.stable]
-            lows, highs = zip(*place.intervals(), strict=True)
-            formula, within = place.formula or formula, Inside([*map(float, lows)], [*map(float, highs)])
+            chosen = self.stable_ranges[self.stable]
+            lows, highs = zip(*chosen.intervals(), strict=True)
+            formula, within = chosen.formula or formula, Inside([*map(float, lows)], [*map(float, highs)])
         if isinstance(start, tuple):
             low = [float(value - self.spread) for value in start]
             return LearnableStep(f, formula, low, [float(value + self.spread) for value in start], within)

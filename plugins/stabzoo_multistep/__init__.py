@@ -1,7 +1,7 @@
 """Linear multistep networks: LM-ResNet, with a trained or a shared coefficient, and any explicit coefficients."""
 
 from fractions import Fraction
-from typing import Literal
+from typing import ClassVar, Literal
 
 from pydantic import model_validator
 
@@ -57,7 +57,7 @@ class LMResNet(LearnableMultistep):
     parameter = "k_n"
     spread = Fraction(1, 20)
     formula = staticmethod(released_lm)
-    stable_ranges = {
+    stable_ranges: ClassVar = {
         "blocks": StableRange(Fraction(0), Fraction(2)),
         "products": StableRange(Fraction(0), Fraction(1), start=Fraction(9, 10)),
     }

@@ -4,6 +4,7 @@ Reference: Chen, Jin, Shang: Zero stability well predicts performance of convolu
 """
 
 from fractions import Fraction
+from typing import ClassVar
 
 from pydantic import field_validator, model_validator
 
@@ -24,7 +25,7 @@ def square_pattern(lam):  # no annotations: TorchScript takes an argument withou
 
 
 def reciprocal_pattern(mu):  # no annotations, too
-    """Coefficients of eq. (10) by mu = 1/l: alpha = (3(1+mu)/4, -mu, (1+mu)/4), beta = ((3-mu)/2); mu = 0 is SSP(3,2)."""
+    """Coefficients of eq. (10) by mu = 1/l: alpha = (3(1+mu)/4, -mu, (1+mu)/4), beta = ((3-mu)/2); at 0 SSP(3,2)."""
     return [3 * (1 + mu) / 4, -mu, (1 + mu) / 4], [(3 - mu) / 2]
 
 
@@ -93,14 +94,14 @@ class ZeroSNetTra(LearnableMultistep):
 
     By mu = 1/lambda the coefficients are linear, and zero-stable exactly when -1 <= mu < 3: with ``stable="blocks"`` mu
     is trained and stays there, each block zero-stable by itself.  Products of blocks with different mu may grow
-    nevertheless: those of mu near to 3 and to -1, in turn, tripled by every pair.  With ``"products"`` -1 < mu < 0, that
-    is lambda < -1: each state is a mean of three, and no product exceeds 1; blocks start at lambda = -9/5 then.
+    nevertheless: with mu near to 3 and to -1 in turn, three times with every pair.  With ``"products"`` -1 < mu < 0,
+    that is lambda < -1: each state is a mean of three, and no product exceeds 1; blocks start at lambda = -9/5 then.
     """
 
     name = "zerosnet_tra"
     parameter = "lam"
     formula = staticmethod(square_pattern)
-    stable_ranges = {
+    stable_ranges: ClassVar = {
         "blocks": StableRange(Fraction(-1), Fraction(3), _reciprocal, reciprocal_pattern, "1/lam"),
         "products": StableRange(
             Fraction(-1), Fraction(0), _reciprocal, reciprocal_pattern, "1/lam", start=Fraction(-9, 5)

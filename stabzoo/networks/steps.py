@@ -162,9 +162,11 @@ class LearnableStep(nn.Module):
         self.low: list[float] = list(low) if isinstance(low, Sequence) else [low]
         self.high: list[float] = list(high) if isinstance(high, Sequence) else [high]
         weight = next(f.parameters(), torch.empty(0))
-        name = "parameter" if within is None else "free"
         trained = nn.Parameter(torch.empty(len(self.low), device=weight.device, dtype=weight.dtype))
-        self.register_parameter(name, trained)
+        if within is None:
+            self.parameter = trained
+        else:
+            self.free = trained
         self.slopes = self._method(self.low).past_slopes
         self.invertible = self.slopes == 0 and self._method(self.low).steps > 1
         self.reset_parameters()

@@ -341,7 +341,7 @@ EXTREME = (0.0, 1e-30, 1.0, 17.0, 40.0, 800.0, 6e4, 3e38)
 
 
 def check_stable_ranges(subject: Subject) -> None:
-    """With ``stable=`` a block stays in its range for all weights and types, exactly, and has the formula's gradient."""
+    """With ``stable=`` a block stays in its range for all weights and types; its gradient is the exact one."""
     scheme = subject.scheme
     if not isinstance(scheme, LearnableMultistep) or not scheme.stable_ranges:
         raise NotApplicable("it has no stable_ranges, or trains no parameter")
