@@ -6,7 +6,6 @@ history alone: f is left out, and a shortcut that brings a past state to another
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import dataclass
 from fractions import Fraction
 from functools import cached_property, lru_cache
