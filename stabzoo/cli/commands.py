@@ -45,6 +45,7 @@ Examples:
   stabzoo train zerosnet20_opt --data digits
   stabzoo evaluate runs/zerosnet20_opt-digits-0
   stabzoo diagnose stable_resnet_s11_cert --folder runs/diagnosis
+  stabzoo audit zerosnet20_tra --folder runs/audit
   stabzoo predict runs/zerosnet20_opt-digits-0 photos --csv predictions.csv
   stabzoo export runs/zerosnet20_opt-digits-0 --onnx digits.onnx
   stabzoo publish runs/zerosnet20_opt-digits-0 --folder digits

@@ -15,7 +15,7 @@ from stabzoo.diagnostics.audit.scheme import learnt_scheme
 from stabzoo.diagnostics.failure import Failure, failure_of
 from stabzoo.diagnostics.growth import PerturbationGrowth, perturbation_growth
 from stabzoo.diagnostics.layers import LayerNorm, layer_norms
-from stabzoo.stability.properties.learnt import LearntScheme
+from stabzoo.stability.parameters.learnt import LearntScheme
 
 __all__ = ["Audit", "audit"]
 
@@ -106,7 +106,7 @@ def audit(
     parts = {"scheme": ("learnt scheme", scheme)}
     if found["failure"] is None:  # numbers of a network that answers nothing are numbers of nothing
         parts |= {
-            "boundaries": ("stage boundaries", lambda: _boundaries(model, data)),
+            "boundaries": ("stage boundaries", lambda: _boundaries(model, data) if found.get("scheme") else ()),
             "steps": ("steps of Euler's method", lambda: tuple(euler_steps(model, images, noise))),
             "growth": ("perturbation growth", lambda: perturbation_growth(model, images, noise)),
         }

@@ -14,6 +14,7 @@ import copy
 import math
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 import torch
@@ -96,21 +97,20 @@ def _states(model: nn.Module, pairs: Tensor, sites: dict[str, nn.Module]) -> dic
     """The argument of each site the first time that it is called, and what it returns."""
     found: dict[str, tuple[Tensor, Any]] = {}
 
-    def before(name: str, args: tuple[Any, ...]) -> None:
+    arguments: dict[str, Tensor] = {}
+
+    def before(name: str, _: nn.Module, args: Any) -> None:
         if name not in arguments and args and isinstance(args[0], Tensor):
             arguments[name] = args[0].detach().clone()  # the block may work in place
 
-    def after(name: str, result: Any) -> None:
+    def after(name: str, _: nn.Module, args: Any, result: Any) -> None:
         if name in arguments and name not in found:
             found[name] = arguments[name], result
 
-    arguments: dict[str, Tensor] = {}
     handles = []
     for name, site in sites.items():
-        handles += [
-            site.register_forward_pre_hook(lambda _m, args, name=name: before(name, args)),
-            site.register_forward_hook(lambda _m, _a, result, name=name: after(name, result)),
-        ]
+        handles.append(site.register_forward_pre_hook(partial(before, name)))
+        handles.append(site.register_forward_hook(partial(after, name)))
     run_hooked(model, pairs, handles)
     return found
 

@@ -10,7 +10,7 @@ from stabzoo.methods import method_of
 from stabzoo.methods.multistep import HasCoefficients, LinearMultistep
 from stabzoo.networks.staged import StagedNetwork
 from stabzoo.networks.steps import LearnableStep, trained_coefficients
-from stabzoo.stability.properties.learnt import LearntBlock, LearntScheme
+from stabzoo.stability.parameters.learnt import LearntBlock, LearntScheme
 
 __all__ = ["learnt_scheme"]
 

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
+from fractions import Fraction
 from typing import TYPE_CHECKING
 
 from stabzoo.diagnostics.audit.audit import Audit
 from stabzoo.diagnostics.report.sections import Section
 from stabzoo.methods.multistep import NotDecided
 from stabzoo.stability.enclosure import as_float, short
-from stabzoo.stability.properties.learnt import LearntScheme, Sequenced
+from stabzoo.stability.parameters.learnt import LearntScheme, Sequenced
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -48,7 +49,9 @@ def _told(scheme: LearntScheme) -> list[str]:
     each = f"{len(unstable)} are unstable by themselves ({', '.join(unstable[:3])}{', ...' * (len(unstable) > 3)})"
     told = f"{whose}; {each if unstable else 'each is zero-stable by itself'}."
     norm = f"Exactly, past states are amplified {short(now.norm)} times at most, in blocks {now.first} to {now.last}"
-    there = f"; at the start of the training {short(before.norm)} times" if trained else ""
+    if now.norm <= 1:
+        norm = "Exactly, no product of the blocks amplifies past states"
+    there = f"; at the start of the training {short(before.norm)} times" if trained and before.norm > 1 else ""
     return [told, f"{norm}{there}."]
 
 
@@ -87,7 +90,7 @@ def _blocks(scheme: LearntScheme) -> Section:
     )
 
 
-def _trimmed(beta: Sequence[object]) -> list[object]:
+def _trimmed(beta: Sequence[Fraction]) -> list[Fraction]:
     used = list(beta)
     while len(used) > 1 and not used[-1]:
         used.pop()
@@ -114,8 +117,8 @@ def _together(scheme: LearntScheme) -> Section:
     return Section(
         "All blocks together",
         "Exact, in the maximum norm: max over m <= n of ||C_n ... C_m||, with the starting blocks and through the "
-        "stage boundaries, where what brings a past state to the new shape counts as the identity. Zero-stable blocks with "
-        "coefficients of their own may have products that grow; a number of 1 says that nothing is amplified.",
+        "stage boundaries, where what brings a past state to the new shape counts as the identity. Zero-stable blocks "
+        "with coefficients of their own may have products that grow; a number of 1 says that nothing is amplified.",
         ("what", *titles),
         tuple(rows),
     )
@@ -153,8 +156,8 @@ def _steps(found: Audit) -> Section:
     return Section(
         "Each block as a step of Euler's method",
         "y_{n+1} = y_n + f(y_n): f is the block's branch, or else block(y) - y. Gain: ||f(y)|| / ||y|| at the states "
-        "of the images, median and largest. The Lipschitz constant of f lies between the steepest that was found and the "
-        "certified bound.",
+        "of the images, median and largest. The Lipschitz constant of f lies between the steepest that was found and "
+        "the certified bound.",
         ("block", "f", "gain", "largest gain", "steepest found", "certified", "why not"),
         rows,
         lambda: _slopes(found),

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
+from matplotlib.ticker import LogFormatter
 
 from stabzoo.diagnostics.conditioning.blocks import BlockConditioning
 from stabzoo.diagnostics.growth import PerturbationGrowth
@@ -83,6 +84,9 @@ def series_figure(title: str, label: str, names: Sequence[str], series: Mapping[
         drawn = [value if math.isfinite(value) and value > 0 else math.nan for value in values]
         axes.plot(range(len(drawn)), drawn, "o-", color=color, markersize=3.5, linewidth=1.6, label=name)
     axes.set_yscale("log")
+    axes.yaxis.set_major_formatter(LogFormatter())
+    axes.yaxis.set_minor_formatter(LogFormatter(minor_thresholds=(1, 0.4)))
+    axes.tick_params(which="minor", labelsize=8.5)
     axes.set_ylabel(label, fontsize=9)
     if len(names) <= 40:
         axes.set_xticks(range(len(names)), names, rotation=90, fontsize=7)
