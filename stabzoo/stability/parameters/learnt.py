@@ -114,7 +114,7 @@ class LearntScheme:
     >>> [block.card.status for block in found.blocks], found.unstable
     (['strong', 'strong', 'unstable'], ('2',))
     >>> str(found.now.growth.norm), str(found.at_start.growth.norm)
-    ('11/2', '1')
+    ('4', '1')
 
     """
 
