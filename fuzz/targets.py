@@ -323,7 +323,7 @@ def run_line(words: list[str]) -> None:
     def stop(*_: object, **__: object) -> None:
         raise StoppedError("stopped here")
 
-    for module in ("cli.train", "cli.diagnose", "cli.new_plugin", "plotting.scheme", "plotting.oscillator"):
+    for module in ("cli.train", "cli.measuring.diagnose", "cli.new_plugin", "plotting.scheme", "plotting.oscillator"):
         import_module(f"stabzoo.{module}")  # imported first in what follows, they would keep what stands in there
     out, err = io.StringIO(), io.StringIO()
     here = os.getcwd()
@@ -337,7 +337,7 @@ def run_line(words: list[str]) -> None:
         mock.patch("stabzoo.study.run_study", stop),
         mock.patch("stabzoo.data.loading.fetch", stop),
         mock.patch("stabzoo.cli.train.fetch", stop),
-        mock.patch("stabzoo.cli.diagnose.diagnose", stop),
+        mock.patch("stabzoo.cli.measuring.diagnose.diagnose", stop),
         mock.patch("stabzoo.cli.new_plugin.write_new_plugin", stop),
         mock.patch("stabzoo.plotting.style.write_figure", stop),
     ):

@@ -62,6 +62,7 @@ if TYPE_CHECKING:
         ImplicitFamily,
         ImplicitMultistep,
         LearnableMultistep,
+        StableRange,
     )
     from stabzoo.stability import card, is_zero_stable, stable_set, sweep, verify_certificate
     from stabzoo.zoo import refresh
@@ -108,6 +109,7 @@ _PUBLIC = {
     "SolverSettings": "implicit.settings",
     "Splitting": "methods",
     "StabilityFunction": "methods",
+    "StableRange": "schemes",
     "StagedNetwork": "networks.staged",
     "StepBound": "diagnostics.bounds.step_bound",
     "Strict": "config",
@@ -186,6 +188,7 @@ __all__ = [  # a literal, for type checkers
     "SolverSettings",
     "Splitting",
     "StabilityFunction",
+    "StableRange",
     "StagedNetwork",
     "StepBound",
     "Strict",

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import warnings
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from fnmatch import fnmatchcase
 from typing import Any
 
@@ -23,6 +23,7 @@ from stabzoo.registry.proofs import ConditionCheck, check_condition
 from stabzoo.registry.schema import ModelConfig, SchemeClaim
 from stabzoo.schemes import LearnableMultistep
 from stabzoo.stability import StabilityCard, card, verify_certificate
+from stabzoo.stability.parameters.ranges import RangeCheck, check_range
 from stabzoo.stability.parameters.stable_set import Property
 
 __all__ = [
@@ -126,6 +127,7 @@ class SchemeCheck:
         checks: How many claims were recomputed, each value of a condition's parameter counted.
         conditions: How those about all values of a parameter fared.
         false_claims: What is not so, one sentence each.
+        ranges: How the ranges fared that the option ``stable`` of a learnable scheme keeps it in, by their text.
 
     """
 
@@ -133,6 +135,7 @@ class SchemeCheck:
     checks: int
     conditions: tuple[ConditionCheck, ...]
     false_claims: tuple[str, ...]
+    ranges: Mapping[str, RangeCheck] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
@@ -336,7 +339,24 @@ def check_scheme(report: SchemeReport) -> SchemeCheck:
     if report.claim.certified:
         checks += len(report.claim.certified)
         false_claims += _check_certificates(report)
-    return SchemeCheck(report, checks, tuple(conditions), tuple(false_claims))
+    ranges = _stable_ranges(report)
+    checks += len(ranges)
+    false_claims += [f"promises {text}; {fared.problem}" for text, fared in ranges.items() if fared.problem]
+    return SchemeCheck(report, checks, tuple(conditions), tuple(false_claims), ranges)
+
+
+def _stable_ranges(report: SchemeReport) -> dict[str, RangeCheck]:
+    """What the option ``stable`` of a learnable scheme promises, and how that fared."""
+    scheme = report.scheme
+    if not isinstance(scheme, LearnableMultistep):
+        return {}
+    found = dict[str, RangeCheck]()
+    for guarantee, place in scheme.stable_ranges.items():
+        ends = ", ".join(f"{low} to {high}" for low, high in place.intervals())
+        text = f"stable={guarantee} ({scheme.symbol(place)} in {ends})"
+        with plugin_code(f"{report.plugin}: scheme {report.name!r}, stable={guarantee!r}"):
+            found[text] = check_range(scheme.within(guarantee), place.intervals(), products=guarantee == "products")
+    return found
 
 
 def _check_certificates(report: SchemeReport) -> list[str]:

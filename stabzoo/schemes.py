@@ -11,9 +11,12 @@ method that is, or nothing beyond zero stability is claimed of it (see `stabzoo.
 from __future__ import annotations
 
 from abc import abstractmethod
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
 from fractions import Fraction
-from typing import TYPE_CHECKING, Any, ClassVar
+from typing import TYPE_CHECKING, Any, ClassVar, Literal, TypeAlias
+
+from pydantic import model_validator
 
 from stabzoo.config import Strict
 from stabzoo.discretization import AtDownsampling, Place
@@ -28,9 +31,11 @@ __all__ = [
     "ExplicitFamily",
     "ExplicitMultistep",
     "ExplicitRungeKutta",
+    "Guarantee",
     "ImplicitFamily",
     "ImplicitMultistep",
     "LearnableMultistep",
+    "StableRange",
 ]
 
 
@@ -209,6 +214,43 @@ class ImplicitMultistep(ImplicitFamily):
         return LinearMultistep(self.alpha, self.beta, self.beta_next)
 
 
+Formula: TypeAlias = Callable[[Any], tuple[list[Any], list[Any]]]
+"""Maps a number, or several, to ``([alpha_0, alpha_1, ...], [beta_0, ...])`` by arithmetic alone."""
+
+Guarantee: TypeAlias = Literal["blocks", "products"]
+"""What holds of a network whose trained parameters stay in a range: that each block is zero-stable by itself, or that
+sum |alpha_j| <= 1 in each, so that all products of companion matrices have the norm 1 at most."""
+
+
+def _itself(value: Any) -> Any:
+    return value
+
+
+@dataclass(frozen=True)
+class StableRange:
+    """Where a trained parameter may not leave: low < x < high, x a coordinate of the parameter.
+
+    Attributes:
+        low, high: The ends; of a scheme with several parameters one for each.
+        coordinate: x of the parameter: where the good values are in two pieces, 1/parameter may have them in one.
+        formula: The coefficients by x; None: those by the parameter, which is x itself.
+        symbol: x in messages; empty: the parameter's name.
+        start: The parameter at the start, where it is not given; None: that of the scheme.
+    """
+
+    low: Fraction | tuple[Fraction, ...]
+    high: Fraction | tuple[Fraction, ...]
+    coordinate: Callable[[Any], Any] = _itself
+    formula: Formula | None = None
+    symbol: str = ""
+    start: Fraction | tuple[Fraction, ...] | None = None
+
+    def intervals(self) -> list[tuple[Fraction, Fraction]]:
+        """One for each coordinate."""
+        low, high = (end if isinstance(end, tuple) else (end,) for end in (self.low, self.high))
+        return list(zip(low, high, strict=True))
+
+
 class LearnableMultistep(ExplicitFamily):
     """An explicit multistep scheme with one or many parameters that every block trains for itself.
 
@@ -221,6 +263,12 @@ class LearnableMultistep(ExplicitFamily):
         spread: Blocks start uniformly at random within the fields' values +- ``spread``.
         formula: Maps the parameter to ``([alpha_0, alpha_1, ...], [beta_0, ...])`` by arithmetic alone; of several it
             is given all in one, ``p[0]``, ``p[1]``, ...
+        stable_ranges: The ranges that the option ``stable`` can keep the parameter in, by what they guarantee.
+        stable: Train a free real number instead, of which the parameter is a smooth function into the range of this
+            guarantee: no value of the weight, and so no update, leaves it.  ``"blocks"``: each block is zero-stable,
+            were its coefficients those of all; of a network whose blocks differ that says nothing in general.
+            ``"products"``: sum |alpha_j| <= 1, so the past states of a network are never amplified, however the
+            blocks differ.  None: the parameter is the weight, and may become anything.
 
     Example:
         >>> from stabzoo import Rational
@@ -236,7 +284,38 @@ class LearnableMultistep(ExplicitFamily):
 
     parameter: ClassVar[str | tuple[str, ...]]
     spread: ClassVar[Fraction] = Fraction(0)
-    formula: ClassVar[Callable[[Any], tuple[list[Any], list[Any]]]]
+    formula: ClassVar[Formula]
+    stable_ranges: ClassVar[Mapping[Guarantee, StableRange]] = {}
+    stable: Guarantee | None = None
+
+    @model_validator(mode="after")
+    def _starts_in_its_range(self) -> LearnableMultistep:
+        """Refuse a range that the scheme does not have, and a start that is not inside."""
+        if self.stable is None:
+            return self
+        if self.stable not in self.stable_ranges:
+            known = ", ".join(map(repr, self.stable_ranges)) or "none"
+            raise ValueError(f"stable: the scheme {self.name!r} has the ranges {known}, got {self.stable!r}")
+        place = self.stable_ranges[self.stable]
+        start, ends = self._coordinate(), place.intervals()
+        for x, (low, high) in zip(start if isinstance(start, tuple) else (start,), ends, strict=True):
+            if not low < x - self.spread <= x + self.spread < high:
+                around = f" +- {self.spread}" if self.spread else ""
+                raise ValueError(
+                    f"stable: blocks start at {self.symbol(place)} = {x}{around}, expected inside {low} to {high}"
+                )
+        return self
+
+    @classmethod
+    def within(cls, guarantee: Guarantee) -> Callable[[Sequence[Fraction]], LinearMultistep]:
+        """The exact coefficients at a point of a range, as exact checks of the range take them."""
+        formula, is_one = cls.stable_ranges[guarantee].formula or cls.formula, isinstance(cls.parameter, str)
+        return lambda point: LinearMultistep(*formula(point[0] if is_one else tuple(point)))
+
+    @classmethod
+    def symbol(cls, place: StableRange) -> str:
+        """The coordinate of a range, as messages have it."""
+        return place.symbol or (cls.parameter if isinstance(cls.parameter, str) else ", ".join(cls.parameter))
 
     def coefficients(self) -> LinearMultistep:
         """The exact coefficients at initialisation (of the centre of the interval that blocks start from)."""
@@ -244,9 +323,18 @@ class LearnableMultistep(ExplicitFamily):
 
     def _start(self) -> Fraction | tuple[Fraction, ...]:
         """Where training starts: the trained field, or those that are named."""
+        names = (self.parameter,) if isinstance(self.parameter, str) else self.parameter
+        given = self.model_fields_set & set(names)
+        if self.stable is not None and not given and (start := self.stable_ranges[self.stable].start) is not None:
+            return start
         if isinstance(self.parameter, str):
             return getattr(self, self.parameter)
         return tuple(getattr(self, name) for name in self.parameter)
+
+    def _coordinate(self) -> Fraction | tuple[Fraction, ...]:
+        """Where training starts, in what is trained."""
+        place = self.stable_ranges[self.stable] if self.stable is not None else None
+        return self._start() if place is None else place.coordinate(self._start())
 
     def method(self) -> Method:
         """What a block computes at initialisation: the coefficients."""
@@ -254,10 +342,14 @@ class LearnableMultistep(ExplicitFamily):
 
     def block(self, f: nn.Module, place: Place | None = None) -> nn.Module:
         """One step with a trainable parameter of its own (see `Discretization.block`)."""
-        from stabzoo.networks.steps import LearnableStep  # imports torch
+        from stabzoo.networks.steps import Inside, LearnableStep  # imports torch
 
-        start = self._start()
+        formula, within, start = type(self).formula, None, self._coordinate()
+        if self.stable is not None:
+            chosen = self.stable_ranges[self.stable]
+            lows, highs = zip(*chosen.intervals(), strict=True)
+            formula, within = chosen.formula or formula, Inside([*map(float, lows)], [*map(float, highs)])
         if isinstance(start, tuple):
             low = [float(value - self.spread) for value in start]
-            return LearnableStep(f, type(self).formula, low, [float(value + self.spread) for value in start])
-        return LearnableStep(f, type(self).formula, float(start - self.spread), float(start + self.spread))
+            return LearnableStep(f, formula, low, [float(value + self.spread) for value in start], within)
+        return LearnableStep(f, formula, float(start - self.spread), float(start + self.spread), within)

@@ -1,11 +1,11 @@
 """Linear multistep networks: LM-ResNet, with a trained or a shared coefficient, and any explicit coefficients."""
 
 from fractions import Fraction
-from typing import Literal
+from typing import ClassVar, Literal
 
 from pydantic import model_validator
 
-from stabzoo import ExplicitFamily, LearnableMultistep, LinearMultistep, Rational, hookimpl, named_method
+from stabzoo import ExplicitFamily, LearnableMultistep, LinearMultistep, Rational, StableRange, hookimpl, named_method
 
 
 class LM(ExplicitFamily):
@@ -44,6 +44,10 @@ class LMResNet(LearnableMultistep):
     k_n here is 1 - k in ZeroSNet's eq. (8).  Blocks start uniformly in [1, 11/10].  Consistent only where k_n = 1,
     because f keeps weight 1; zero-stable, were k_n the same in all blocks, exactly when 0 <= k_n < 2.
 
+    With ``stable="blocks"`` it stays there: y_{n+1} - y_n = (k_n - 1) (y_n - y_{n-1}), so of n blocks every product of
+    companion matrices has a norm of 2n + 1 at most, and of (1+r)/(1-r) at most where all k_n <= 1+r < 2.  With
+    ``"products"`` 0 < k_n < 1: each state is a mean of two, and the norm is 1; blocks start in [17/20, 19/20] then.
+
     References:
         Lu, Zhong, Li, Dong: Beyond finite layer neural networks.  ICML 2018.
     """
@@ -53,6 +57,10 @@ class LMResNet(LearnableMultistep):
     parameter = "k_n"
     spread = Fraction(1, 20)
     formula = staticmethod(released_lm)
+    stable_ranges: ClassVar = {
+        "blocks": StableRange(Fraction(0), Fraction(2)),
+        "products": StableRange(Fraction(0), Fraction(1), start=Fraction(9, 10)),
+    }
     k_n: Rational = Fraction(21, 20)
 
 

@@ -4,15 +4,33 @@ Reference: Chen, Jin, Shang: Zero stability well predicts performance of convolu
 """
 
 from fractions import Fraction
+from typing import ClassVar
 
 from pydantic import field_validator, model_validator
 
-from stabzoo import ExplicitFamily, ExplicitMultistep, LearnableMultistep, LinearMultistep, Rational, hookimpl
+from stabzoo import (
+    ExplicitFamily,
+    ExplicitMultistep,
+    LearnableMultistep,
+    LinearMultistep,
+    Rational,
+    StableRange,
+    hookimpl,
+)
 
 
 def square_pattern(lam):  # no annotations: TorchScript takes an argument without one for a tensor
     """Coefficients of eq. (10): alpha = (3(1+l)/4l, -1/l, (1+l)/4l), beta = ((3l-1)/2l); l a number or a tensor."""
     return [3 * (1 + lam) / (4 * lam), -1 / lam, (1 + lam) / (4 * lam)], [(3 * lam - 1) / (2 * lam)]
+
+
+def reciprocal_pattern(mu):  # no annotations, too
+    """Coefficients of eq. (10) by mu = 1/l: alpha = (3(1+mu)/4, -mu, (1+mu)/4), beta = ((3-mu)/2); at 0 SSP(3,2)."""
+    return [3 * (1 + mu) / 4, -mu, (1 + mu) / 4], [(3 - mu) / 2]
+
+
+def _reciprocal(lam):
+    return 1 / lam
 
 
 def _nonzero(lam: Fraction) -> Fraction:
@@ -72,11 +90,23 @@ class ZeroSNetOpt(ExplicitMultistep):
 
 
 class ZeroSNetTra(LearnableMultistep):
-    """ZeroSNet-Tra: eq. (10) with a trained lambda in every block, 1 at the start."""
+    """ZeroSNet-Tra: eq. (10) with a trained lambda in every block, 1 at the start.
+
+    By mu = 1/lambda the coefficients are linear, and zero-stable exactly when -1 <= mu < 3: with ``stable="blocks"`` mu
+    is trained and stays there, each block zero-stable by itself.  Products of blocks with different mu may grow
+    nevertheless: with mu near to 3 and to -1 in turn, three times with every pair.  With ``"products"`` -1 < mu < 0,
+    that is lambda < -1: each state is a mean of three, and no product exceeds 1; blocks start at lambda = -9/5 then.
+    """
 
     name = "zerosnet_tra"
     parameter = "lam"
     formula = staticmethod(square_pattern)
+    stable_ranges: ClassVar = {
+        "blocks": StableRange(Fraction(-1), Fraction(3), _reciprocal, reciprocal_pattern, "1/lam"),
+        "products": StableRange(
+            Fraction(-1), Fraction(0), _reciprocal, reciprocal_pattern, "1/lam", start=Fraction(-9, 5)
+        ),
+    }
     lam: Rational = Fraction(1)
 
     _check_lam = field_validator("lam")(_nonzero)

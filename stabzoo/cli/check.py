@@ -66,6 +66,7 @@ def _conditions(entry: SchemeCheck) -> str:
         f"{check.name}: {check.condition} ({'proved' if check.proved else f'{check.values} values, not proved'})"
         for check in entry.conditions
     ]
+    texts += [f"{text}: {fared.how}" for text, fared in entry.ranges.items()]
     return "; ".join(texts) or "-"
 
 
@@ -89,6 +90,7 @@ def _json(claims: Claims) -> dict[str, object]:
                 "distribution": entry.report.plugin.distribution,
                 "checks": entry.checks,
                 "conditions": [check.to_dict() for check in entry.conditions],
+                "stable_ranges": {text: fared.how for text, fared in entry.ranges.items()},
                 "false_claims": list(entry.false_claims),
                 "error": entry.report.error,
             }

@@ -45,6 +45,7 @@ Examples:
   stabzoo train zerosnet20_opt --data digits
   stabzoo evaluate runs/zerosnet20_opt-digits-0
   stabzoo diagnose stable_resnet_s11_cert --folder runs/diagnosis
+  stabzoo audit zerosnet20_tra --folder runs/audit
   stabzoo predict runs/zerosnet20_opt-digits-0 photos --csv predictions.csv
   stabzoo export runs/zerosnet20_opt-digits-0 --onnx digits.onnx
   stabzoo publish runs/zerosnet20_opt-digits-0 --folder digits
@@ -453,7 +454,8 @@ def diagnose(
 
     Example: stabzoo diagnose stable_resnet_s11_cert --folder runs/diagnosis
     """
-    from stabzoo.cli.diagnose import Asked, diagnose_model
+    from stabzoo.cli.measuring.diagnose import diagnose_model
+    from stabzoo.cli.measuring.subject import Asked
 
     diagnose_model(
         Asked(name, root, data, size, not unverified, checkpoint, pretrained, arguments, images, device),
@@ -461,6 +463,44 @@ def diagnose(
         seconds=seconds,
         condition_numbers=condition_numbers,
         smallest=smallest,
+        folder=folder,
+        as_json=as_json,
+    )
+
+
+@app.command(help_epilogue="")
+def audit(
+    name: Annotated[str, option("Any timm model; or the folder of a finished training, or of a study's run.")],
+    /,
+    *,
+    data: Annotated[str | None, DATA] = None,
+    size: Annotated[
+        int | None, option("Pixels a side; by default the model's own, for stabzoo's 16 of digits.")
+    ] = None,
+    root: Root = Path("data"),
+    unverified: Unverified = False,
+    arguments: Arguments = (),
+    checkpoint: Annotated[Path | None, option("Its weights: .safetensors, .pt, .pth; by default random.")] = None,
+    pretrained: Annotated[bool, option("The weights that timm has for it.")] = False,
+    device: Device = "cpu",
+    images: Annotated[int | None, option("How many test images; by default 64, fewer of large ones.")] = None,
+    sigma: Annotated[float, option("Noise whose growth is measured, on pixels in [0, 1]; by default 0.1.")] = 0.1,
+    folder: Annotated[Path | None, option("Also write audit.html and audit.json there.")] = None,
+    as_json: Json = False,
+) -> None:
+    """Audit the scheme that a trained network has learnt, block by block.
+
+    Exact verdicts on the coefficients as trained, and the products of all blocks; each block of any residual network
+    as a step of Euler's method: gain, Lipschitz constant, noise growth. Of a training's folder nothing is said again.
+
+    Example: stabzoo audit zerosnet20_tra --folder runs/audit
+    """
+    from stabzoo.cli.measuring.audit import audit_model
+    from stabzoo.cli.measuring.subject import Asked
+
+    audit_model(
+        Asked(name, root, data, size, not unverified, checkpoint, pretrained, arguments, images, device),
+        sigma=sigma,
         folder=folder,
         as_json=as_json,
     )

@@ -33,9 +33,15 @@ def _block_key(prefix: str, rest: str, names: set[str]) -> str | None:
     if match := re.fullmatch(r"(?:downsample_(\w+)\.downsample_|shortcut(?:_(\w+))?)\.0\.weight", rest):
         return f"{prefix}.shortcuts.{ENTRY[match[1] or match[2] or 'x']}.weight"
     if rest in ("coe", "k"):  # start-up steps have no coefficient
-        key = f"{prefix}.step.parameter"
-        return key if key in names else None
+        return _coefficient(f"{prefix}.{rest}", f"{prefix}.step", names)
     return f"{prefix}.{rest}"
+
+
+def _coefficient(key: str, step: str, names: set[str]) -> str | None:
+    """Where a release's coefficient belongs; its own name where the step keeps it in a range, so that loading fails."""
+    if f"{step}.free" in names:
+        return key
+    return f"{step}.parameter" if f"{step}.parameter" in names else None
 
 
 def _rename(key: str, layers: list[int], names: set[str]) -> str | None:
@@ -61,8 +67,7 @@ def _rename(key: str, layers: list[int], names: set[str]) -> str | None:
         if match := re.fullmatch(r"layer(\d)\.(\d+)\.(.+)", key):
             return _block_key(f"stages.{int(match[1]) - 1}.blocks.{match[2]}", match[3], names)
         if match := re.fullmatch(r"ks\.(\d+)", key):  # plain steps have no coefficient
-            name = f"{block(int(match[1]))}.step.parameter"
-            return name if name in names else None
+            return _coefficient(key, f"{block(int(match[1]))}.step", names)
     except IndexError:
         return key
     if match := re.fullmatch(r"downsample(1|21|31)\.downsample\.([02])\.(.+)", key):

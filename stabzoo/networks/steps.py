@@ -14,7 +14,7 @@ from torch import Tensor, nn
 from stabzoo.methods import PartitionedRungeKutta, RungeKutta
 from stabzoo.methods.multistep import LinearMultistep
 
-__all__ = ["LearnableStep", "MultistepStep", "RungeKuttaStep", "trained_coefficients"]
+__all__ = ["Inside", "LearnableStep", "MultistepStep", "RungeKuttaStep", "trained_coefficients"]
 
 
 def trained_coefficients(step: Any) -> dict[str, nn.Parameter]:
@@ -84,8 +84,63 @@ class MultistepStep(nn.Module):
         return y_next
 
 
+class Inside(nn.Module):
+    """Real numbers u_i -> numbers strictly within intervals, p_i = low_i + (high_i - low_i) / (1 + exp(-u_i)).
+
+    What floats round to an end is moved 4 eps (high - low) inside, whatever the dtype; no u, however large, gives an
+    end.  Moving is no part of the gradient, which is that of the formula, to rounding: of the two ends that is
+    subtracted from which is nearer, so that it does not vanish before exp(-|u|) does.
+    """
+
+    def __init__(self, low: Sequence[float], high: Sequence[float]) -> None:
+        """The intervals.
+
+        Raises:
+            ValueError: one is so narrow, for where it lies, that half precision may round its inside to an end.
+        """
+        super().__init__()
+        self.low, self.high = list(low), list(high)
+        for a, b in zip(low, high, strict=True):
+            # what lies 4 eps w inside is rounded by at most eps/2 max(|a|, |b|), at most twice
+            if not max(abs(a), abs(b)) <= 2 * (b - a):
+                raise ValueError(
+                    f"expected an interval whose ends are no larger than twice its width, got {a:g} to {b:g}; "
+                    "choose a coordinate that has it nearer to 0"
+                )
+
+    @torch.jit.unused
+    def inverse(self, values: Tensor) -> Tensor:
+        """The u of values within the intervals."""
+        low, high = values.new_tensor(self.low), values.new_tensor(self.high)
+        return torch.log((values - low) / (high - values))
+
+    def forward(self, u: Tensor) -> Tensor:
+        """(k,) -> (k,), each number within its interval."""
+        eps = 2.0**-7  # of bfloat16; TorchScript has no finfo
+        if u.dtype == torch.float64:
+            eps = 2.0**-52
+        elif u.dtype == torch.float32:
+            eps = 2.0**-23
+        elif u.dtype == torch.float16:
+            eps = 2.0**-10
+        found: list[Tensor] = []
+        for i, low in enumerate(self.low):
+            high = self.high[i]
+            width = high - low
+            part = u[i : i + 1]
+            tail = width * torch.sigmoid(torch.where(part < 0, part, -part))
+            real = torch.where(part < 0, low + tail, high - tail)
+            value = real.detach().clamp(low + 4 * eps * width, high - 4 * eps * width)
+            found.append(value + (real - real.detach()))  # the value, for x - x is 0, with the gradient of the formula
+        return torch.cat(found)
+
+
 class LearnableStep(nn.Module):
-    """One step whose coefficients follow from k trained numbers: ``parameter``, of shape (k,), free of weight decay."""
+    """One step whose coefficients follow from k trained numbers, of shape (k,), free of weight decay.
+
+    The numbers are the weight ``parameter`` itself, or those that `Inside` makes of the weight ``free``: the two have
+    names of their own, so that a checkpoint of the one is not taken for one of the other.
+    """
 
     def __init__(
         self,
@@ -93,19 +148,25 @@ class LearnableStep(nn.Module):
         formula: Callable[[Any], tuple[list[Any], list[Any]]],
         low: float | Sequence[float],
         high: float | Sequence[float],
+        within: Inside | None = None,
     ) -> None:
-        """Wrap ``f``; the parameter starts uniformly at random in [low, high], of many each in its own interval.
+        """Wrap ``f``; the numbers start uniformly at random in [low, high], of many each in its own interval.
 
-        ``formula`` is given the number, or of many a sequence of them.
+        ``formula`` is given the number, or of many a sequence of them.  ``within``: what keeps them in intervals.
         """
         super().__init__()
         self.f = f
         self.formula = formula
+        self.within = within
         self.is_one = not isinstance(low, Sequence)
         self.low: list[float] = list(low) if isinstance(low, Sequence) else [low]
         self.high: list[float] = list(high) if isinstance(high, Sequence) else [high]
         weight = next(f.parameters(), torch.empty(0))
-        self.parameter = nn.Parameter(torch.empty(len(self.low), device=weight.device, dtype=weight.dtype))
+        trained = nn.Parameter(torch.empty(len(self.low), device=weight.device, dtype=weight.dtype))
+        if within is None:
+            self.parameter = trained
+        else:
+            self.free = trained
         self.slopes = self._method(self.low).past_slopes
         self.invertible = self.slopes == 0 and self._method(self.low).steps > 1
         self.reset_parameters()
@@ -114,14 +175,24 @@ class LearnableStep(nn.Module):
     def inverse(self, new: Tensor, history: list[Tensor]) -> Tensor:
         """The oldest state, as `MultistepStep.inverse`."""
         rest = cast(Tensor, self.forward(history[0], [*history, torch.zeros_like(new)]))
-        alphas, _ = self.formula(self.parameter if self.is_one else self.parameter.unsqueeze(1))
+        numbers = self.numbers()
+        alphas, _ = self.formula(numbers if self.is_one else numbers.unsqueeze(1))
         return (new - rest) / alphas[-1]
 
     @torch.jit.unused
     def reset_parameters(self) -> None:
-        """Draw the parameter's initial value."""
+        """Draw the numbers' initial values."""
+        weight = (self.parameter if self.within is None else self.free).detach()
         for i, (low, high) in enumerate(zip(self.low, self.high, strict=True)):
-            nn.init.uniform_(self.parameter.detach()[i : i + 1], low, high)
+            nn.init.uniform_(weight[i : i + 1], low, high)
+        if self.within is not None:
+            weight.copy_(self.within.inverse(weight))
+
+    def numbers(self) -> Tensor:
+        """What the formula is given, of shape (k,)."""
+        if self.within is None:
+            return self.parameter
+        return self.within(self.free)
 
     @torch.jit.unused
     def _method(self, weights: list[float]) -> LinearMultistep:
@@ -136,7 +207,7 @@ class LearnableStep(nn.Module):
         Raises:
             ValueError: the weight is not finite, or the formula gives no method for it.
         """
-        weights = self.parameter.tolist()
+        weights = self.numbers().tolist()
         shown = ", ".join(f"{weight:g}" for weight in weights)
         if not all(map(math.isfinite, weights)):
             raise ValueError(f"its trained parameter is {shown}, which gives no method: the training diverged")
@@ -147,7 +218,8 @@ class LearnableStep(nn.Module):
 
     def forward(self, y: Tensor, history: list[Tensor]) -> Tensor | list[Tensor]:
         """Advance, as `MultistepStep.forward`."""
-        alphas, betas = self.formula(self.parameter if self.is_one else self.parameter.unsqueeze(1))
+        numbers = self.numbers()
+        alphas, betas = self.formula(numbers if self.is_one else numbers.unsqueeze(1))
         f = self.f(y)
         y_next = f * betas[0]
         for j, alpha in enumerate(alphas):

@@ -2,7 +2,7 @@
 
 >>> from stabzoo.testing import check_discretization
 >>> print(check_discretization("zerosnet_opt"))
-zerosnet_opt: 34 checks ran: 34 passed, 2 not applicable
+zerosnet_opt: 34 checks ran: 34 passed, 3 not applicable
 """
 
 from stabzoo.testing.branches import check_branch

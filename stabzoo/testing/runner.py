@@ -64,6 +64,7 @@ CHECKS: tuple[Check, ...] = (
     Check(steps.check_method),
     Check(steps.check_parameter_values),
     Check(steps.check_order),
+    Check(steps.check_stable_ranges),
     Check(steps.check_dtype_and_device),
     Check(conduct.check_modes),
     Check(conduct.check_batch),

@@ -16,7 +16,9 @@ from stabzoo.implicit.settings import SolverSettings
 from stabzoo.methods import NOT_DECIDED, Method, OwnStep, SecondOrderMultistep, method_of
 from stabzoo.methods.multistep import LinearMultistep
 from stabzoo.networks.past import returned
-from stabzoo.registry.loading import parameter_names
+from stabzoo.registry.loading import get_scheme, parameter_names
+from stabzoo.schemes import LearnableMultistep
+from stabzoo.stability import is_zero_stable
 from stabzoo.testing.checks import NotApplicable, Subject
 from stabzoo.testing.places import block_at, channels_of, kept_states, place_of, places
 
@@ -332,3 +334,36 @@ def _close(got: Tensor, expected: Tensor, tolerance: float, text: str) -> None:
     assert got.shape == expected.shape, f"{text}, of shape {tuple(expected.shape)}; got {tuple(got.shape)}"
     error = ((got - expected).abs().max() / expected.abs().max().clamp(min=1)).item()
     assert error <= tolerance, f"{text}; the result is off by {error:.1e} (at most {tolerance:.0e} is rounding)"
+
+
+EXTREME = (0.0, 1e-30, 1.0, 17.0, 40.0, 800.0, 6e4, 3e38)
+"""Weights, in both signs; those beyond a type are its largest."""
+
+
+def check_stable_ranges(subject: Subject) -> None:
+    """With ``stable=`` a block stays in its range for all weights and types; its gradient is the exact one."""
+    scheme = subject.scheme
+    if not isinstance(scheme, LearnableMultistep) or not scheme.stable_ranges:
+        raise NotApplicable("it has no stable_ranges, or trains no parameter")
+    drawn = (10 * torch.randn(50, generator=torch.Generator().manual_seed(5), dtype=torch.float64)).tolist()
+    for guarantee, place in scheme.stable_ranges.items():
+        kept = get_scheme(subject.name, stable=guarantee)
+        step: Any = block_at(kept, nn.Identity())
+        for dtype in (torch.float64, torch.float32, torch.bfloat16, torch.float16):
+            step.to(dtype)
+            largest = torch.finfo(dtype).max
+            for weight in (*(sign * size for size in EXTREME for sign in (1, -1)), *drawn):
+                with torch.no_grad():
+                    step.free.fill_(max(-largest, min(largest, weight)))
+                method = step.coefficients()
+                held = is_zero_stable(method) and (guarantee == "blocks" or sum(map(abs, method.alpha)) <= 1)
+                assert held, f"stable={guarantee!r}: the weight {weight:g} in {dtype} gives {method}, out of the range"
+        step.double()
+        widths = torch.tensor([float(high - low) for low, high in place.intervals()], dtype=torch.float64)
+        for weight in (-600.0, -40.0, -1.0, 0.0, 1.0, 40.0, 600.0):
+            with torch.no_grad():
+                step.free.fill_(weight)
+            (gradient,) = torch.autograd.grad(step.numbers().sum(), step.free)
+            expected = widths * torch.sigmoid(step.free.detach()) * torch.sigmoid(-step.free.detach())
+            error = ((gradient - expected) / expected).abs().max().item()
+            assert error < 1e-12, f"stable={guarantee!r}: the gradient at {weight:g} is off by {error:.1e} of its size"

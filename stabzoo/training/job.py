@@ -16,11 +16,13 @@ from rich.console import Console
 
 from stabzoo.config import load_json
 from stabzoo.data.loading import load_images
+from stabzoo.diagnostics.audit.scheme import learnt_scheme
 from stabzoo.errors import ConfigError
 from stabzoo.evaluation.accuracy import iter_logits, num_correct
 from stabzoo.files import exclusive, write_atomically
 from stabzoo.implicit.step import solver_report
 from stabzoo.networks.steps import trained_coefficients
+from stabzoo.stability import as_float
 from stabzoo.terminal import say
 from stabzoo.training.kept.description import CONFIG, keep
 from stabzoo.training.loop import Trained, Trainer
@@ -176,6 +178,7 @@ class _Session(Session):
                 values = parameter.detach().flatten().tolist()
                 several = len(values) > 1
                 note |= {f"{name}.{key}{f'.{i}' if several else ''}": value for i, value in enumerate(values)}
+        note |= self._learnt()
         if self.reports:
             solver_report(trainer.network)  # brings the counts of a compiled network up to date
             solves = sum(report.solves for report in self.reports) or 1
@@ -188,6 +191,16 @@ class _Session(Session):
             for report in self.reports:
                 report.reset()
         return note
+
+    def _learnt(self) -> dict[str, Any]:
+        """Of a network that trains coefficients: how many of its blocks are unstable, and their largest product."""
+        try:
+            scheme = learnt_scheme(self.trainer.network.network)
+        except ValueError:  # a coefficient that gives no method: the training has diverged
+            return {"unstable_blocks": None, "largest_product": None}
+        if scheme is None or not scheme.trains:
+            return {}
+        return {"unstable_blocks": len(scheme.unstable), "largest_product": as_float(scheme.now.growth.norm)}
 
 
 @contextmanager

@@ -65,6 +65,8 @@ class TrainingProgress(Bar):
         if not self._enabled:
             return
         line = f"epoch {note['epoch']}/{self._epochs}: loss {note['loss']:.4f}, top-1 {note['top1']:.2f}"
+        if note.get("largest_product") is not None:
+            line += f", {note['unstable_blocks']} unstable blocks, products up to {note['largest_product']:.3g}"
         if "evaluations_a_solve" in note:
             line += f", {note['evaluations_a_solve']:.1f} evaluations a solve, {note['not_solved']} not solved"
             line += f", {note['proved']} of {note['equations']} equations proved to have one solution"

@@ -556,6 +556,7 @@ def test_help_has_every_command_and_examples(run: Run) -> None:
     assert run("").out == out
     commands = [
         "analyze",
+        "audit",
         "barriers",
         "check",
         "design",

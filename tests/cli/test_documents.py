@@ -54,6 +54,8 @@ LINES = (
     "predict trained images",
     "predict trained images/3",
     "diagnose preresnet20 --images 24 --size 8",
+    "audit lmresnet20 --images 8 --size 8",
+    "audit resnet18 --images 4 --size 8",
     pytest.param("doctor", marks=pytest.mark.slow),
 )
 

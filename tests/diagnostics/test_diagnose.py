@@ -17,7 +17,7 @@ from fixtures.archives import write_cifar100
 from fixtures.commands import Run
 from fixtures.messages import raises, refuses, says
 from stabzoo.cli.arguments.datasets import dataset_of
-from stabzoo.cli.diagnose import Asked, _built, _trained
+from stabzoo.cli.measuring.subject import Asked, _built, _trained
 from stabzoo.data.cifar import load_cifar
 from stabzoo.data.labelled import LabelledImages, load_labelled_images
 from stabzoo.data.loading import load_images

@@ -8,7 +8,7 @@ from pydantic import ConfigDict, Field, JsonValue
 
 from stabzoo.config import Strict
 
-__all__ = ["Diagnosed", "Evaluated", "Examined", "Predicted"]
+__all__ = ["Audited", "Diagnosed", "Evaluated", "Examined", "Predicted"]
 
 
 class AboutNumber(Strict):
@@ -28,6 +28,76 @@ class Evaluated(Strict):
     diverged: list[bool]
     failures: tuple[str, ...] = ()
     about: dict[str, AboutNumber] = Field(default_factory=dict)
+
+
+class LargestProduct(Strict):
+    """The largest product of consecutive companion matrices: exact, as a float if it is none too large, and where."""
+
+    norm: str
+    approximately: float | None
+    first: int
+    last: int
+    is_preconsistent: bool
+
+
+class Together(Strict):
+    """What the blocks of a network do one after the other."""
+
+    growth: LargestProduct
+    along_the_depth: list[float]
+    effective_depth: dict[str, JsonValue] | str
+
+
+class LearntBlock(Strict):
+    """A block's coefficients as trained, and the verdict on them, both exact."""
+
+    name: str
+    stage: int
+    starting: bool
+    numbers: list[float]
+    alpha: list[str]
+    beta: list[str]
+    status: str
+    parasitic_radius: JsonValue
+
+
+class LearntScheme(Strict):
+    """The scheme that a network has learnt."""
+
+    trains: bool
+    blocks: list[LearntBlock]
+    now: Together
+    at_start: Together
+    stages: list[LargestProduct]
+
+
+class EulerStep(Strict):
+    """A block as a step of Euler's method; null where it has no such reading."""
+
+    name: str
+    reading: str
+    gain: dict[str, JsonValue] | None
+    steepest: dict[str, JsonValue] | None
+    lipschitz: dict[str, JsonValue] | None
+
+
+class Audited(Strict):
+    """Of ``stabzoo audit --json``, and ``audit.json``."""
+
+    format: int
+    model: str
+    parameters: int
+    checkpoint: str | None
+    data: str
+    images: int
+    input_size: tuple[int, int, int]
+    failure: dict[str, JsonValue] | None
+    scheme: LearntScheme | None
+    stage_boundaries: list[dict[str, JsonValue]]
+    euler_steps: list[EulerStep]
+    perturbation_growth: dict[str, JsonValue]
+    skipped: dict[str, str]
+    environment: dict[str, str | int]
 
 
 class Diagnosed(Strict):

@@ -8,7 +8,7 @@ from pydantic import TypeAdapter
 
 from stabzoo.cli.console import output, print_json
 from stabzoo.cli.documents.designs import Barrier, Designed
-from stabzoo.cli.documents.networks import Diagnosed, Evaluated, Examined, Predicted
+from stabzoo.cli.documents.networks import Audited, Diagnosed, Evaluated, Examined, Predicted
 from stabzoo.cli.documents.schemes import Analyzed, Checked, Listed, OnOscillator, Shown
 from stabzoo.cli.documents.studies import Correlated, Differing, Results, ShownStudy, Statuses, Studies
 from stabzoo.registry.catalogue import unknown_name
@@ -17,6 +17,7 @@ __all__ = ["DOCUMENTS", "show_schema"]
 
 DOCUMENTS: dict[str, Any] = {
     "analyze": Analyzed,
+    "audit": Audited,
     "barriers": list[Barrier],
     "check": Checked,
     "design": Designed,

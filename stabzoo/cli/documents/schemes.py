@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any, Literal
 
-from pydantic import JsonValue
+from pydantic import Field, JsonValue
 
 from stabzoo.cli.documents.values import Exact, Flag, Owned, Real
 from stabzoo.config import Strict
@@ -260,6 +260,7 @@ class CheckedScheme(Owned):
 
     checks: int
     conditions: list[Condition]
+    stable_ranges: dict[str, str] = Field(default_factory=dict)
     false_claims: list[str]
     error: str | None
 

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
+from matplotlib.ticker import LogFormatter
 
 from stabzoo.diagnostics.conditioning.blocks import BlockConditioning
 from stabzoo.diagnostics.growth import PerturbationGrowth
@@ -27,6 +28,7 @@ __all__ = [
     "conditioning_figure",
     "growth_figure",
     "layer_norms_figure",
+    "series_figure",
 ]
 
 
@@ -72,6 +74,26 @@ def growth_figure(growths: Mapping[str, PerturbationGrowth], title: str) -> Figu
         else:
             axes.set_xlabel("blocks from the input", fontsize=9)
     panels[0].legend(frameon=False, fontsize=9)
+    return figure
+
+
+def series_figure(title: str, label: str, names: Sequence[str], series: Mapping[str, Sequence[float]]) -> Figure:
+    """Numbers of blocks along the depth, a line for each entry of ``series``; what is not finite leaves a gap."""
+    figure, (axes,) = _figure(max(6.0, 2.5 + 0.2 * len(names)), 4.2, 1, title)
+    for (name, values), color in zip(series.items(), _cycle(len(series)), strict=True):
+        drawn = [value if math.isfinite(value) and value > 0 else math.nan for value in values]
+        axes.plot(range(len(drawn)), drawn, "o-", color=color, markersize=3.5, linewidth=1.6, label=name)
+    axes.set_yscale("log")
+    axes.yaxis.set_major_formatter(LogFormatter())
+    axes.yaxis.set_minor_formatter(LogFormatter(minor_thresholds=(1, 0.4)))
+    axes.tick_params(which="minor", labelsize=8.5)
+    axes.set_ylabel(label, fontsize=9)
+    if len(names) <= 40:
+        axes.set_xticks(range(len(names)), names, rotation=90, fontsize=7)
+    else:
+        axes.set_xlabel("blocks from the input", fontsize=9)
+    axes.grid(axis="y", color="#e4e4e4", linewidth=0.8)
+    axes.legend(frameon=False, fontsize=9)
     return figure
 
 

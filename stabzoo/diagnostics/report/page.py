@@ -1,30 +1,40 @@
-"""A diagnosis as one self-contained HTML page."""
+"""A diagnosis, or an audit, as one self-contained HTML page."""
 
 from __future__ import annotations
 
 import base64
+from collections.abc import Sequence
 
+from stabzoo.diagnostics.audit.audit import Audit
+from stabzoo.diagnostics.report.audited import audit_sections, audit_summary
 from stabzoo.diagnostics.report.diagnosis import Diagnosis
 from stabzoo.diagnostics.report.sections import Section, sections
 from stabzoo.diagnostics.report.summary import summary
 from stabzoo.plotting.page import render_page
 from stabzoo.plotting.style import saved
 
-__all__ = ["page"]
+__all__ = ["audit_page", "page"]
 
 
 def page(found: Diagnosis) -> str:
-    """The page: every section with its table and its figure."""
-    parts = [(section, _picture(section)) for section in sections(found)]
-    environment = found.to_dict()["environment"]
+    """The page of a diagnosis: every section with its table and its figure."""
+    return _page(found, "measured stability", summary(found), sections(found))
+
+
+def audit_page(found: Audit) -> str:
+    """The page of an audit."""
+    return _page(found, "audit", audit_summary(found), audit_sections(found))
+
+
+def _page(found: Diagnosis | Audit, called: str, sentences: Sequence[str], sections: Sequence[Section]) -> str:
     return render_page(
         "stabzoo.diagnostics.report",
         "diagnosis.html.j2",
-        f"{found.model}: measured stability",
+        f"{found.model}: {called}",
         found=found,
-        sentences=summary(found),
-        parts=parts,
-        environment=environment,
+        sentences=sentences,
+        parts=[(section, _picture(section)) for section in sections],
+        environment=found.to_dict()["environment"],
     )
 
 

@@ -100,6 +100,14 @@ class StableSet:
     def __contains__(self, value: Fraction) -> bool:
         return any(cell.holds and cell.contains(value) for cell in self.cells)
 
+    def holds_between(self, low: Fraction, high: Fraction) -> bool:
+        """Whether it holds everything that lies strictly between two rational values."""
+        return all(
+            cell.holds
+            for cell in self.cells
+            if (cell.upper is None or _above(cell.upper, low)) and (cell.lower is None or _below(cell.lower, high))
+        )
+
     def text(self, parameter: str) -> str:
         """Return the set as a condition, e.g. ``lam <= -1 or lam > 1/3``."""
         runs: list[list[Cell]] = []

@@ -1,10 +1,9 @@
-"""``stabzoo diagnose``: one report of everything measured of a network, on the terminal, as JSON, as a page."""
+"""The network that a command measures, and on what: a timm model, or what a training has left in a folder."""
 
 from __future__ import annotations
 
 import json
-import sys
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -15,22 +14,20 @@ from torch import nn
 
 from stabzoo.cli.arguments.datasets import dataset_of
 from stabzoo.cli.arguments.settings import parse_arguments
-from stabzoo.cli.console import output, print_json, table
+from stabzoo.cli.console import table
 from stabzoo.data.labelled import LabelledImages, load_labelled_images
 from stabzoo.data.loading import load_images
+from stabzoo.diagnostics.audit.audit import Audit
 from stabzoo.diagnostics.report.diagnosis import Diagnosis
-from stabzoo.diagnostics.report.measuring import diagnose
-from stabzoo.diagnostics.report.sections import sections
-from stabzoo.diagnostics.report.summary import summary
+from stabzoo.diagnostics.report.sections import Section
 from stabzoo.errors import ConfigError
 from stabzoo.files import write_atomically
-from stabzoo.terminal import Bar, new_console, say
+from stabzoo.terminal import say
 from stabzoo.training.kept.description import CONFIG
 from stabzoo.training.kept.loading import load_finished
 from stabzoo.training.networks import load_model, own_size
-from stabzoo.training.process import this_process
 
-__all__ = ["Asked", "diagnose_model"]
+__all__ = ["Asked", "Subject", "made", "print_report", "subject_of", "written"]
 
 
 @dataclass(frozen=True)
@@ -50,7 +47,7 @@ class Asked:
 
 
 @dataclass(frozen=True)
-class _Subject:
+class Subject:
     """A network, what it is measured on, and where its weights are from; None: random."""
 
     name: str
@@ -59,51 +56,16 @@ class _Subject:
     weights: str | None
 
 
-def diagnose_model(
-    asked: Asked,
-    *,
-    sigma: float,
-    seconds: float,
-    condition_numbers: bool,
-    smallest: bool,
-    folder: Path | None,
-    as_json: bool,
-) -> None:
-    """Measure a network on test images, print the report, and write it as a page and as JSON if ``folder`` is given.
+def subject_of(asked: Asked) -> Subject:
+    """Load the network and its images.
 
     Raises:
-        ConfigError: the model, its checkpoint, the data or the folder cannot be used; nothing is written then.
+        ConfigError: the model, its checkpoint or the data cannot be used.
     """
-    for name, value, unit in (("sigma", sigma, "a deviation"), ("seconds", seconds, "a time")):
-        if not value > 0:
-            raise ConfigError(f"{name}: expected {unit} above 0, got {value}")
-    device = this_process(asked.device).device
-    subject = _trained(asked) if Path(asked.name).is_dir() else _built(asked)
-    if folder is not None:
-        _make(folder)  # before minutes are spent
-    with _Progress() as progress:
-        found = diagnose(
-            subject.model.to(device),
-            subject.data.to(device),
-            name=subject.name,
-            checkpoint=subject.weights,
-            sigma=sigma,
-            seconds=seconds,
-            condition_numbers=condition_numbers,
-            smallest=smallest,
-            tell=progress.tell,
-        )
-    if folder is not None:
-        _write(found, folder)
-    if as_json:
-        print_json(found.to_dict())
-        return
-    _print(output(), found)
-    if folder is not None:
-        output().print(f"\n{folder / 'diagnosis.html'}\n{folder / 'diagnosis.json'}")
+    return _trained(asked) if Path(asked.name).is_dir() else _built(asked)
 
 
-def _trained(asked: Asked) -> _Subject:
+def _trained(asked: Asked) -> Subject:
     """What a training has left in a folder; nothing of it is said again."""
     given = {
         "--data": asked.data,
@@ -119,10 +81,10 @@ def _trained(asked: Asked) -> _Subject:
         )
     trained = load_finished(Path(asked.name), asked.root)
     data = load_labelled_images(trained.job.data, asked.root, asked.images)
-    return _Subject(trained.job.model, trained.network.network, data, asked.name)
+    return Subject(trained.job.model, trained.network.network, data, asked.name)
 
 
-def _built(asked: Asked) -> _Subject:
+def _built(asked: Asked) -> Subject:
     """A timm model for the data, at its own size unless another is asked for."""
     args: dict[str, Any] = parse_arguments(asked.arguments)
     own = own_size(asked.name)
@@ -135,7 +97,7 @@ def _built(asked: Asked) -> _Subject:
     model = load_model(asked.name, images, asked.checkpoint, args)
     labelled = load_labelled_images(data, asked.root, asked.images, _normalization(model) if asked.pretrained else None)
     where = str(asked.checkpoint) if asked.checkpoint else "timm, pretrained" if asked.pretrained else None
-    return _Subject(asked.name, model, labelled, where)
+    return Subject(asked.name, model, labelled, where)
 
 
 def _normalization(model: nn.Module) -> tuple[tuple[float, ...], tuple[float, ...]]:
@@ -144,44 +106,45 @@ def _normalization(model: nn.Module) -> tuple[tuple[float, ...], tuple[float, ..
     return tuple(config["mean"]), tuple(config["std"])
 
 
-class _Progress(Bar):
-    """What is measured now, on the terminal's error stream, so that a piped report is the report alone."""
+def made(folder: Path) -> None:
+    """Have the folder of a report, before minutes are spent.
 
-    def __init__(self) -> None:
-        super().__init__(new_console(stream=sys.stderr), "{task.fields[part]}", "")
-        self._task = self._bar.add_task("", total=1.0, part="")
-
-    def tell(self, part: str, done: float) -> None:
-        """``part`` is measured next, and ``done`` of 1 are."""
-        self._bar.update(self._task, completed=done, part=part, refresh=True)
-
-
-def _print(console: Console, found: Diagnosis) -> None:
-    parameters = f"{found.parameters:,}".replace(",", " ")
-    console.print(f"{found.model}, {parameters} parameters", style="bold")
-    for sentence in summary(found):
-        say(console, sentence)
-    for section in sections(found):
-        console.print(f"\n{section.title}", style="bold")
-        table(console, dict(zip(section.columns, zip(*section.rows, strict=True), strict=True)), section.columns[-1:])
-        console.print(section.meaning, style="dim")
-    for part, reason in found.skipped.items():
-        console.print(f"\n{part}: left out, {reason}", style="yellow")
-
-
-def _make(folder: Path) -> None:
+    Raises:
+        ConfigError: it cannot be made.
+    """
     try:
         folder.mkdir(parents=True, exist_ok=True)
     except OSError as error:
         raise ConfigError(f"{error.filename or folder}: cannot be written ({error.strerror or error})") from error
 
 
-def _write(found: Diagnosis, folder: Path) -> None:
-    from stabzoo.diagnostics.report.page import page
+def written(folder: Path, name: str, page: str, numbers: Mapping[str, Any]) -> str:
+    """Write a report as ``name.html`` and ``name.json``, and return the two paths, a line each.
 
-    text = json.dumps(found.to_dict(), indent=1, allow_nan=False) + "\n"
+    Raises:
+        ConfigError: a file cannot be written.
+    """
+    text = json.dumps(numbers, indent=1, allow_nan=False) + "\n"
+    paths = {folder / f"{name}.html": page, folder / f"{name}.json": text}
     try:
-        for file, content in (("diagnosis.html", page(found)), ("diagnosis.json", text)):
-            write_atomically(folder / file, content.encode())
+        for path, content in paths.items():
+            write_atomically(path, content.encode())
     except OSError as error:
         raise ConfigError(f"{error.filename or folder}: cannot be written ({error.strerror or error})") from error
+    return "\n".join(map(str, paths))
+
+
+def print_report(
+    console: Console, found: Diagnosis | Audit, sentences: Sequence[str], parts: Sequence[Section]
+) -> None:
+    """Print a report: what to know first, every section as a table, and what was left out."""
+    parameters = f"{found.parameters:,}".replace(",", " ")
+    console.print(f"{found.model}, {parameters} parameters", style="bold")
+    for sentence in sentences:
+        say(console, sentence)
+    for section in parts:
+        console.print(f"\n{section.title}", style="bold")
+        table(console, dict(zip(section.columns, zip(*section.rows, strict=True), strict=True)), section.columns[-1:])
+        console.print(section.meaning, style="dim")
+    for part, reason in found.skipped.items():
+        console.print(f"\n{part}: left out, {reason}", style="yellow")
