@@ -5,6 +5,7 @@ from __future__ import annotations
 import base64
 import hashlib
 import json
+import math
 import re
 from collections.abc import Sequence
 from importlib.resources import files
@@ -17,18 +18,22 @@ from stabzoo.claims import model_reports, scheme_reports
 from stabzoo.errors import ConfigError, printable
 from stabzoo.files import write_atomically
 from stabzoo.page.families import family
+from stabzoo.page.zoo import model_row, scheme_row
 from stabzoo.plotting.page import render_page
 from stabzoo.registry.loading import one_command
 
 __all__ = ["PAGES", "scripts_of", "write_site"]
 
-PAGES = {"Explorer": "index.html"}
+PAGES = {"Explorer": "index.html", "Zoo": "zoo.html"}
 """The pages' names and files."""
 
 EXACT = ("exact", "root_condition", "method")
 """The scripts that decide: they need no document."""
 
-SCRIPTS = {"Explorer": ("vendor/d3.min", *EXACT, "drawing", "charts", "elements", "explorer")}
+SCRIPTS = {
+    "Explorer": ("vendor/d3.min", *EXACT, "drawing", "charts", "elements", "explorer"),
+    "Zoo": (*EXACT, "elements", "zoo"),
+}
 
 _INLINE = re.compile(r"<(script|style)>(.*?)</\1>", re.DOTALL)
 
@@ -43,7 +48,11 @@ def write_site(folder: Path) -> list[Path]:
     schemes, models = scheme_reports(), model_reports()
     families = [found for report in schemes if (found := family(report))]
     plain = {m.config.scheme: m.name for m in reversed(models) if not (m.config.parameters or m.config.options)}
-    pages = {"Explorer": _page("Explorer", {"families": families, "models": plain})}
+    rows = [*map(scheme_row, schemes), *map(model_row, models)]
+    pages = {
+        "Explorer": _page("Explorer", {"families": families, "models": plain}),
+        "Zoo": _page("Zoo", {"rows": rows}),
+    }
     try:
         folder.mkdir(parents=True, exist_ok=True)
         for name, text in pages.items():
@@ -86,12 +95,15 @@ def embedded(data: Any) -> Markup:
 
 
 def _seen(data: Any) -> Any:
-    """The data with what is not seen in a text, such as a change of the direction of writing, as its escape."""
+    """The data with what is not seen in a text as its escape, and what JSON has no form for (dates, inf) as text."""
     if isinstance(data, str):
         return printable(data)
     if isinstance(data, dict):
         return {_seen(key): _seen(value) for key, value in data.items()}
-    return [_seen(item) for item in data] if isinstance(data, list | tuple) else data
+    if isinstance(data, list | tuple):
+        return [_seen(item) for item in data]
+    is_json = data is None or isinstance(data, bool | int) or (isinstance(data, float) and math.isfinite(data))
+    return data if is_json else printable(str(data))
 
 
 def secured(page: str) -> str:

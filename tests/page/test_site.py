@@ -8,6 +8,7 @@ import threading
 import urllib.error
 import urllib.request
 from collections.abc import Iterator
+from datetime import date
 from http.server import ThreadingHTTPServer
 from pathlib import Path
 
@@ -53,9 +54,10 @@ def test_the_policy_names_every_script(site: Path) -> None:
 
 def test_hostile_text_stays_text() -> None:
     """Data cannot end their element, and read back as they were but for what is not seen."""
-    text = embedded({SCRIPT: [SCRIPT, 1, None]})
+    text = embedded({SCRIPT: [SCRIPT, 1, None, float("inf"), date(2026, 1, 2)]})
     assert "<" not in text
-    (key,) = json.loads(text)
+    ((key, (_, *values)),) = json.loads(text).items()
+    assert values == [1, None, "inf", "2026-01-02"]
     assert key.startswith("</script><script>")
     assert "\u202e" not in key
 

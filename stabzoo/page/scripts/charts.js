@@ -17,9 +17,16 @@
   function axes(svg, x, y, [across, up], height = HEIGHT, ticks = [6, 5]) {
     const bottom = height - MARGIN.bottom;
     svg.append("g").attr("class", "axis").attr("transform", `translate(0,${bottom})`).call(d3.axisBottom(x).ticks(ticks[0]).tickSizeOuter(0));
-    svg.append("g").attr("class", "axis").attr("transform", `translate(${MARGIN.left},0)`).call(d3.axisLeft(y).ticks(ticks[1]).tickSizeOuter(0));
+    svg.append("g").attr("class", "axis").attr("transform", `translate(${MARGIN.left},0)`).call(upright(y, ticks[1]));
     svg.append("text").attr("class", "label").attr("x", WIDTH - MARGIN.right).attr("y", height - 4).attr("text-anchor", "end").text(across);
     svg.append("text").attr("class", "label").attr("x", MARGIN.left + 6).attr("y", MARGIN.top + 6).text(up);
+  }
+
+  // Long numbers as powers of ten, which fit beside the axis.
+  function upright(y, count) {
+    const axis = d3.axisLeft(y).ticks(count).tickSizeOuter(0);
+    const isLong = Math.max(...y.domain().map(Math.abs)) >= 1e5;
+    return !isLong ? axis : y.base ? axis.ticks(count, "~e") : axis.tickFormat(d3.format("~e"));
   }
 
   // Equal scales on both axes, around a centre.

@@ -51,7 +51,7 @@
     }
     kept.set("depth", state.depth);
     if (state.z !== "0") kept.set("z", state.z);
-    history.replaceState(null, "", `#${kept}`);
+    history.replaceState(null, "", `#${String(kept).replaceAll("%2F", "/").replaceAll("%2C", ",")}`);
   }
 
   // --- the method that the state says ---------------------------------------------------------------------------
