@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import shutil
 from collections.abc import Iterator
 from dataclasses import replace
@@ -201,5 +200,5 @@ def test_numbers_that_are_drawn(page: Any, folder: Path) -> None:
     assert [root["multiplicity"] for root in found["roots"]] == [root.multiplicity for root in proved.roots]
     for drawn, root in zip(found["roots"], proved.roots, strict=True):
         assert abs(complex(drawn["re"], drawn["im"]) - complex(root.midpoint)) < 1e-12
-    assert max(found["norms"]) == pytest.approx(float(proved.stability_constant))
-    assert json.dumps(found["norms"])
+    assert proved.stability_constant == 1
+    assert max(found["norms"]) == pytest.approx(1)

@@ -120,14 +120,14 @@ def test_a_wrong_certificate_proves_nothing() -> None:
         ("5/2", "-1"),
     ]:
         numbers = tuple(map(Fraction, alpha))
-        proof = certify(numbers).to_dict()
+        proof: dict[str, Any] = dict(certify(numbers).to_dict())
         wrong = [
             proof,
             {**proof, "reflection": proof["reflection"][1:]},
             {**proof, "witness": ["1", "1"]},
             {**proof, "derivative": ["1/2"]},
-        ]  # type: ignore[index]
-        wrong += [{**proof, "reflection": [*proof["reflection"][:-1], value]} for value in ("1", "-1", "3", "1/7")]  # type: ignore[index]
+        ]
+        wrong += [{**proof, "reflection": [*proof["reflection"][:-1], value]} for value in ("1", "-1", "3", "1/7")]
         wrong += [
             {**proof, "ending": ending, "is_zero_stable": holds}
             for ending, holds in [

@@ -129,10 +129,10 @@
       const last = chain[chain.length - 1];
       chain.push(commonDivisor(last, derivative(last)));
     }
-    const atLeast = chain.slice(1).map((divisor, i) => quotient(chain[i], divisor)).concat([[1n]]);
-    return atLeast
+    const powersOf = chain.slice(1).map((divisor, i) => quotient(chain[i], divisor)).concat([[1n]]);
+    return powersOf
       .slice(0, -1)
-      .map((factor, i) => ({ factor: quotient(factor, atLeast[i + 1]), multiplicity: i + 1 }))
+      .map((factor, i) => ({ factor: quotient(factor, powersOf[i + 1]), multiplicity: i + 1 }))
       .filter(({ factor }) => factor.length > 1);
   }
 
