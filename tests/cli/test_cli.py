@@ -556,7 +556,9 @@ def test_help_has_every_command_and_examples(run: Run) -> None:
     assert run("").out == out
     commands = [
         "analyze",
+        "barriers",
         "check",
+        "design",
         "diagnose",
         "doctor",
         "evaluate",
