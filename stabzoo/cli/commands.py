@@ -46,6 +46,7 @@ Examples:
   stabzoo evaluate runs/zerosnet20_opt-digits-0
   stabzoo diagnose stable_resnet_s11_cert --folder runs/diagnosis
   stabzoo audit zerosnet20_tra --folder runs/audit
+  stabzoo page --out site
   stabzoo predict runs/zerosnet20_opt-digits-0 photos --csv predictions.csv
   stabzoo export runs/zerosnet20_opt-digits-0 --onnx digits.onnx
   stabzoo publish runs/zerosnet20_opt-digits-0 --folder digits
@@ -507,6 +508,21 @@ def audit(
 
 
 Trained = Annotated[Path, option("The folder of a finished training, of a study's run, or what was published of one.")]
+
+
+@app.command(help_epilogue="")
+def page(
+    *,
+    out: Annotated[Path, option("Where to write it; by default site.")] = Path("site"),
+    serve: Annotated[bool, option("Also serve it, to this machine alone, until Ctrl-C.")] = False,
+) -> None:
+    """Write a site that opens without a network: an explorer of all schemes with exact verdicts, and the zoo.
+
+    Example: stabzoo page --out site
+    """
+    from stabzoo.cli.deploy.page import write_page
+
+    write_page(out, serve=serve)
 
 
 @app.command(help_epilogue="")

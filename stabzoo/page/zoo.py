@@ -1,0 +1,75 @@
+"""The zoo as data: every scheme and model with what is proved of it, and the proof."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from stabzoo.claims import ModelReport, SchemeReport
+from stabzoo.methods import NOT_DECIDED, GeneralLinear, OwnNetwork
+from stabzoo.stability import StabilityCard, as_float, rational_text
+
+__all__ = ["model_row", "scheme_row"]
+
+
+def scheme_row(report: SchemeReport) -> dict[str, Any]:
+    """A scheme with its default parameters: its card, its certificate, and what its registry says."""
+    claim = report.claim
+    return {
+        "name": report.name,
+        "what": "scheme",
+        "plugin": report.plugin.name,
+        "distribution": report.plugin.distribution,
+        "family": claim.family,
+        "reference": claim.reference,
+        "corrections": list(claim.corrections),
+        "certified": dict(claim.certified),
+        "condition": claim.condition,
+        "learnable": report.is_learnable,
+        "falseClaims": list(report.false_claims),
+        "error": report.error,
+        **_card(report.card),
+        **_proof(report.card),
+    }
+
+
+def model_row(report: ModelReport) -> dict[str, Any]:
+    """A model: its scheme, its network, and the card of its scheme with its parameters."""
+    config = report.config
+    return {
+        "name": report.name,
+        "what": "model",
+        "plugin": report.plugin.name,
+        "distribution": report.plugin.distribution,
+        "scheme": config.scheme,
+        "depth": config.depth,
+        "network": f"{config.form}, {config.block} blocks, {' + '.join(map(str, config.layers))}",
+        "settings": {**config.parameters, **config.options},
+        "error": report.error,
+        **_card(report.card),
+    }
+
+
+def _card(card: StabilityCard | None) -> dict[str, Any]:
+    """The columns of the table."""
+    if card is None:
+        return {"status": "broken"}
+    return {
+        "status": card.status,
+        "reason": card.reason,
+        "kind": card.method.kind,
+        "steps": card.method.steps,
+        "order": "none" if card.order is None else str(card.order),
+        "radius": as_float(card.parasitic_radius),
+        "formula": str(card.method),
+        "aStable": "not decided" if card.is_A_stable is NOT_DECIDED else "yes" if card.is_A_stable else "no",
+    }
+
+
+def _proof(card: StabilityCard | None) -> dict[str, Any]:
+    """What the browser checks again; of a matrix it does not."""
+    if card is None or isinstance(card.method, GeneralLinear | OwnNetwork):
+        return {"certificate": None}
+    return {
+        "certificate": card.certificate.to_dict(),
+        "alpha": [rational_text(a) for a in card.coefficients.alpha],
+    }

@@ -1,0 +1,107 @@
+"""The site: self-contained, closed to what does not belong to it, and served to this machine alone."""
+
+from __future__ import annotations
+
+import json
+import re
+import threading
+import urllib.error
+import urllib.request
+from collections.abc import Iterator
+from datetime import date
+from http.server import ThreadingHTTPServer
+from pathlib import Path
+
+import pytest
+
+from fixtures.messages import raises
+from stabzoo.cli import main
+from stabzoo.errors import ConfigError
+from stabzoo.page.serving import server
+from stabzoo.page.site import PAGES, embedded, secured, write_site
+
+SCRIPT = "</script><script>alert(1)</script><!--<b>\u202e"
+
+
+@pytest.fixture(scope="module")
+def site(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Written once."""
+    folder = tmp_path_factory.mktemp("site")
+    assert main(["page", "--out", str(folder / "made" / "here")]) == 0
+    return folder / "made" / "here"
+
+
+def test_pages_load_nothing(site: Path) -> None:
+    """Every page is below 3 MB, and nothing in it is fetched from elsewhere."""
+    assert sorted(path.name for path in site.iterdir()) == sorted(PAGES.values())
+    for path in site.iterdir():
+        text = path.read_text(encoding="utf-8")
+        assert len(text.encode()) < 3e6
+        assert not re.search(r"<(script|link|img|iframe)[^>]+(src|href)=", text)
+        assert not re.search(r"@import|url\((?!#)", text.partition("</style>")[0])
+
+
+def test_the_policy_names_every_script(site: Path) -> None:
+    """One hash a script and style, no handler in an attribute, and nothing else may run."""
+    for path in site.iterdir():
+        text = path.read_text(encoding="utf-8")
+        (policy,) = re.findall(r'Content-Security-Policy" content="([^"]*)"', text)
+        assert "default-src 'none'" in policy
+        assert "unsafe" not in policy
+        assert policy.count("sha256-") == text.count("\n<script>") + text.count("\n<style>")
+        assert not re.search(r"<[a-z]+[^>]*\son[a-z]+=", text.partition("<script")[0])
+
+
+def test_hostile_text_stays_text() -> None:
+    """Data cannot end their element, and read back as they were but for what is not seen."""
+    text = embedded({SCRIPT: [SCRIPT, 1, None, float("inf"), date(2026, 1, 2)]})
+    assert "<" not in text
+    ((key, (_, *values)),) = json.loads(text).items()
+    assert values == [1, None, "inf", "2026-01-02"]
+    assert key.startswith("</script><script>")
+    assert "\u202e" not in key
+
+
+def test_a_changed_script_is_not_allowed() -> None:
+    """The hashes are of what is in the page."""
+    page = '<meta charset="utf-8"><script>{}</script>'
+    assert secured(page.format("one()")) != secured(page.format("two()")).replace("two()", "one()")
+
+
+def test_a_folder_that_cannot_be_written(tmp_path: Path) -> None:
+    """Is named."""
+    (tmp_path / "file").write_text("")
+    with raises(ConfigError, "file", "--out"):
+        write_site(tmp_path / "file")
+
+
+@pytest.fixture
+def served(site: Path) -> Iterator[ThreadingHTTPServer]:
+    """Beside a file that is not its own."""
+    (site.parent / "secret.txt").write_text("secret")
+    with server(site) as running:
+        thread = threading.Thread(target=running.serve_forever)
+        thread.start()
+        yield running
+        running.shutdown()
+        thread.join()
+
+
+def test_served_to_this_machine_alone(served: ThreadingHTTPServer, site: Path) -> None:
+    """Its own files and no others, by whatever path or link."""
+    assert served.server_address[0] == "127.0.0.1"
+    address = f"http://127.0.0.1:{served.server_port}"
+    with urllib.request.urlopen(f"{address}/", timeout=20) as answer:
+        assert answer.read() == (site / "index.html").read_bytes()
+    link, folder = site / "link.txt", site / "folder"
+    link.symlink_to(site.parent / "secret.txt")
+    folder.mkdir()
+    try:
+        for path in ("../secret.txt", "%2e%2e/secret.txt", "link.txt", "folder/", "/etc/hostname"):
+            with pytest.raises(urllib.error.HTTPError) as refused:
+                urllib.request.urlopen(f"{address}/{path}", timeout=20)
+            refused.value.close()
+            assert refused.value.code == 404
+    finally:
+        link.unlink()
+        folder.rmdir()
