@@ -110,8 +110,20 @@ for security in (None, Security.temporary()):
 """
 
 
+def listening() -> set[tuple[int, str, int]]:
+    """The process, address and port of every socket on which this process or a descendant of it listens."""
+    this = psutil.Process()
+    return {
+        (process.pid, found.laddr.ip, found.laddr.port)
+        for process in (this, *this.children(recursive=True))
+        for found in process.net_connections()
+        if found.status == psutil.CONN_LISTEN
+    }
+
+
 def test_nobody_else_reaches_a_cluster_of_this_machine():
     """Without its key nothing is executed, in the clear or with another key; no port is open beyond this machine."""
+    before = listening()  # what other tests of this process have left open
     with private_cluster(1) as client:
         assert client.submit(process_id).result(timeout=PATIENCE) != os.getpid()
         address = client.scheduler.address
@@ -119,16 +131,10 @@ def test_nobody_else_reaches_a_cluster_of_this_machine():
         told = subprocess.run(line, capture_output=True, text=True, check=True, timeout=PATIENCE).stdout.split()
         assert len(told) == 2
         assert "RAN" not in told
-        one, *workers = psutil.Process().children(recursive=True)
-        listening = [
-            (process, found.laddr)
-            for process in (psutil.Process(), one, *workers)
-            for found in process.net_connections()
-            if found.status == psutil.CONN_LISTEN
-        ]
-        assert {found.ip for _, found in listening} == {"127.0.0.1"}
-        assert 8787 not in [found.port for _, found in listening]
-        assert len(listening) == 3  # scheduler, nanny, worker: no pages
+        opened = listening() - before
+        assert {ip for _, ip, _ in opened} == {"127.0.0.1"}
+        assert 8787 not in {port for _, _, port in opened}
+        assert len(opened) == 3  # scheduler, nanny, worker: no pages
         scratch = client.run(lambda dask_worker: dask_worker.local_directory)
         assert all(Path(folder).parents[1].stat().st_mode & 0o077 == 0 for folder in scratch.values())
 
