@@ -8,7 +8,7 @@ from pathlib import Path
 from textwrap import dedent
 
 import pytest
-from hypothesis import settings
+from hypothesis import HealthCheck, settings
 
 os.environ.setdefault("OMP_NUM_THREADS", "1")  # read when torch is imported, here and in all processes of the tests
 
@@ -21,7 +21,8 @@ from stabzoo import claims
 from stabzoo.cli import doctor, main
 from stabzoo.registry.loading import forget
 
-settings.register_profile("busy machine", settings())  # a test is not wrong for being slow
+# a test is not wrong for being slow
+settings.register_profile("busy machine", settings(), deadline=None, suppress_health_check=[HealthCheck.too_slow])
 settings.load_profile("busy machine")
 
 
