@@ -17,7 +17,7 @@ from rich.console import Console
 from stabzoo.claims import SchemeReport, condition_claims, prove
 from stabzoo.cli.arguments.settings import parse_settings
 from stabzoo.cli.card_text import LABEL_WIDTH, card_rows, certificate_sentences, coefficients_text
-from stabzoo.cli.console import STYLES, brief, decimal, full, output, print_json
+from stabzoo.cli.console import STYLES, brief, full, output, print_json
 from stabzoo.discretization import Discretization
 from stabzoo.errors import ConfigError, PluginError
 from stabzoo.families import named_method
@@ -241,17 +241,7 @@ def _depth_of_model(blocks: Sequence[HasCoefficients] | str) -> EffectiveDepth |
 
 
 def _depth_rows(deep: Callable[[], EffectiveDepth | NotDecided]) -> Iterator[tuple[str, str]]:
-    found = deep()
-    if found is NOT_DECIDED:
-        yield "effective depth", str(found)
-        return
-    ahead, back = found.forward, found.backward
-    yield (
-        "effective depth",
-        f"{decimal(ahead.product, 5)} of {found.blocks} blocks: {decimal(ahead.participation, 5)} take part, "
-        f"{decimal(ahead.composition, 5)} deep; backwards {decimal(back.product, 5)}: "
-        f"{decimal(back.participation, 5)}, {decimal(back.composition, 5)}",
-    )
+    yield "effective depth", str(deep())
 
 
 def _depth_json(found: EffectiveDepth | NotDecided) -> object:

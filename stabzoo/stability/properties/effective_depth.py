@@ -27,7 +27,7 @@ from typing import TYPE_CHECKING, Any
 
 from stabzoo.methods import GeneralLinear, Method, OneLeg, RungeKutta, method_of
 from stabzoo.methods.multistep import EULER, NOT_DECIDED, HasCoefficients, LinearMultistep, NotDecided
-from stabzoo.stability.enclosure import Enclosure, Exact, real_to_json
+from stabzoo.stability.enclosure import Enclosure, Exact, as_float, real_to_json
 
 if TYPE_CHECKING:
     from flint import fmpq
@@ -57,6 +57,10 @@ class PathDepth:
             return Enclosure(size * depth.lower, size * depth.upper)
         return Exact(size * depth)
 
+    def __str__(self) -> str:
+        size, depth = (f"{as_float(x):.5g}" for x in (self.participation, self.composition))
+        return f"{size} take part, {depth} deep"
+
     def to_dict(self) -> dict[str, object]:
         """Return a JSON-safe form."""
         return {
@@ -73,6 +77,10 @@ class EffectiveDepth:
     blocks: int
     forward: PathDepth
     backward: PathDepth
+
+    def __str__(self) -> str:
+        ahead, back = (f"{as_float(one.product):.5g}" for one in (self.forward, self.backward))
+        return f"{ahead} of {self.blocks} blocks: {self.forward}; backwards {back}: {self.backward}"
 
     def to_dict(self) -> dict[str, object]:
         """Return a JSON-safe form."""
