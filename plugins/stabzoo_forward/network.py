@@ -128,7 +128,7 @@ class StableResNet(StagedNetwork):
 
     @torch.jit.ignore()
     def fix_bias(self) -> None:
-        """Make the classifier's bias a buffer of zeros, no parameter, as the paper counts them, unless ``head_bias``."""
+        """Unless ``head_bias``, make the classifier's bias a buffer of zeros: the paper counts no parameters for it."""
         fc = self.head.fc
         if not self.head_bias and isinstance(fc, nn.Linear):
             del fc.bias

@@ -184,8 +184,9 @@ def fit_weights(model: nn.Module, state: Mapping[str, Any], source: str, name: s
         ConfigError: with the first name, in the order of the network, that does not fit, and both shapes.
     """
     own = model.state_dict()
-    expected = own.keys() - (set(getattr(model, "optional_weights", ())) - state.keys())
-    wrong = [key for key in own if key in expected and _shape(state, key) != _shape(own, key)] + [key for key in state if key not in own]
+    lacking = set(getattr(model, "optional_weights", ())) - state.keys()
+    wrong = [key for key in own if key not in lacking and _shape(state, key) != _shape(own, key)]
+    wrong += [key for key in state if key not in own]
     if wrong:
         key = wrong[0]
         more = f"; {len(wrong)} names differ" if len(wrong) > 1 else ""
