@@ -34,8 +34,8 @@ __all__ = ["OF_TIMM", "Job", "Training", "differences", "recipe", "settings_of",
 
 WITH_MOMENTUM = """
     adafactorbv adafactorbvc adamuon bnbsgd bnbsgd8bit cadafactorbv cadafactorbvc crmsproptf csgdc csgdp csgdw fusedsgd
-    kron kronc kronw larc lars madgrad madgradw momentum muon nadamuon nesterov nesterovw nlarc nlars nmuon rmsprop rmsproptf
-    rmsproptfc rmsproptfw sgd sgdc sgdp sgdw
+    kron kronc kronw larc lars madgrad madgradw momentum muon nadamuon nesterov nesterovw nlarc nlars nmuon rmsprop
+    rmsproptf rmsproptfc rmsproptfw sgd sgdc sgdp sgdw
 """
 """The optimizers of timm that take a momentum; the others have coefficients of their own, or none."""
 
