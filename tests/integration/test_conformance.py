@@ -79,36 +79,34 @@ def test_torchscript(name: str) -> None:
         torch.testing.assert_close(found, model(x), rtol=1e-4, atol=1e-5)
 
 
+ADD_TWICE = {"hamiltonian", "polynet_poly", "rk_resnet", "ssp_rk_resnet", "parabolic_resnet_be"} | {
+    f"implicit_resnet{kind}" for kind in ("", "_am", "_bdf", "_be", "_tr")
+}
+"""Families whose blocks add several slopes to a state, which torchao's quantizer for x86 refuses."""
+
+
 @pytest.mark.slow
 @pytest.mark.filterwarnings("ignore")
 def test_int8_of_every_convolution() -> None:
-    """As torchao prepares it, input and weight of each nn.Conv2d are observed.
-
-    Its quantizer refuses networks that call a convolution more than once.
-    """
+    """As torchao prepares it, input and weight of each nn.Conv2d are observed."""
     pytest.importorskip("torchao", reason="needs pip install 'stabzoo[friends]'")
     from torchao.quantization.pt2e.quantize_pt2e import prepare_pt2e
     from torchao.quantization.pt2e.quantizer import x86_inductor_quantizer as x86
 
     quantizer = x86.X86InductorQuantizer().set_global(x86.get_default_x86_inductor_quantization_config())
-    prepared = set()
+    refused = set()
     for family, name in SMALLEST.items():
         model = timm.create_model(name, width=4).eval()
         for step in model.modules():
             if isinstance(step, stabzoo.ImplicitStep):
                 step.settings = step.settings.model_copy(update={"fixed_iterations": 2})
-        convolutions, calls = [m for m in model.modules() if isinstance(m, torch.nn.Conv2d)], [0]
-        hooks = [m.register_forward_hook(lambda *_, calls=calls: calls.append(calls.pop() + 1)) for m in convolutions]
-        model(images(model))
-        for hook in hooks:
-            hook.remove()
         exported = torch.export.export(model, (images(model),)).module()
-        if calls[0] > len(convolutions):
-            with pytest.raises(ValueError, match="more than one output node"):
-                prepare_pt2e(exported, quantizer)
+        try:
+            prepared = prepare_pt2e(exported, quantizer)
+        except ValueError:  # "Input partition has more than one output node"
+            refused.add(family)
             continue
-        nodes = [node for node in prepare_pt2e(exported, quantizer).graph.nodes if "conv2d" in str(node.target)]
+        nodes = [node for node in prepared.graph.nodes if "conv2d" in str(node.target)]
         observed = [n for n in nodes if all("activation_post_process" in str(given.target) for given in n.args[:2])]
-        assert len(observed) == len(convolutions), name
-        prepared.add(family)
-    assert {"preresnet", "zerosnet_opt", "stable_resnet_d", "stable_resnet_s", "revnet"} <= prepared
+        assert len(observed) == sum(isinstance(m, torch.nn.Conv2d) for m in model.modules()), name
+    assert refused == ADD_TWICE
