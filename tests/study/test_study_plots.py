@@ -93,11 +93,16 @@ def test_noise_curves() -> None:
     """From clean images on, in the order of the levels; kinds with a single level have no curve."""
     study = load_study("zerosnet-table-6")
     axes = panels(draw_noise(study, rows(study)))
-    assert [axis.get_title() for axis in axes] == ["Gaussian noise"]
-    lines = [container.lines[0] for container in axes[0].containers]  # type: ignore[attr-defined]  # pyright: ignore
-    assert len(lines) == 10
+    assert [axis.get_title() for axis in axes] == [network.label for network in study.networks]  # ten have a panel each
+    lines = [axis.containers[0].lines[0] for axis in axes]  # type: ignore[attr-defined]  # pyright: ignore
     levels = [np.asarray(line.get_xdata()).tolist() for line in lines]
     assert levels == [[0, 0.01, 0.02, 0.04]] * 10
+    few = rows(study)[:8]
+    (axis,) = panels(draw_noise(study, few))
+    assert len(axis.containers) == 8
+    low, high = axis.get_ylim()
+    assert low > 20  # the axis is that of the data
+    assert 90 < high < 97
     first = study.networks[0]
     expected = [
         sum(90 - 10 * i - seed for seed in study.seeds) / 3

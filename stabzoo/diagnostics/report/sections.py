@@ -423,38 +423,38 @@ def _robustness_figure(robust: Robustness) -> Figure:
         Curve("", "certified", True, *zip(*points, strict=True), dense=True),
         Curve("", "attacked", False, radii, attacked, intervals),
     ]
-    return draw_robustness(curves, "Accuracy within an l2 distance")
+    return draw_robustness(curves)
 
 
 def _growth_figure(name: str, growth: PerturbationGrowth) -> Figure:
     from stabzoo.diagnostics.report.figures import growth_figure
 
-    return growth_figure({name: growth}, "Clean against perturbed")
+    return growth_figure({name: growth})
 
 
 def _angles_figure(found: Diagnosis) -> Figure:
     from stabzoo.diagnostics.report.figures import angles_by_layer_figure
 
     layers = {layer: angles.to_dict() for layer, angles in found.angles.items()}
-    return angles_by_layer_figure(layers, "Median principal angles")
+    return angles_by_layer_figure(layers)
 
 
 def _conditioning_figure(found: Diagnosis) -> Figure:
     from stabzoo.diagnostics.report.figures import conditioning_figure
 
-    return conditioning_figure(found.conditioning, "Condition numbers")
+    return conditioning_figure(found.conditioning)
 
 
 def _answers_figure(found: Diagnosis) -> Figure:
     from stabzoo.diagnostics.report.pictures import answers_figure
 
-    return answers_figure(found.answers, "Class probabilities under noise")
+    return answers_figure(found.answers)
 
 
 def _features_figure(found: Diagnosis) -> Figure:
     from stabzoo.diagnostics.report.pictures import features_figure
 
-    return features_figure(found.answers[0].pixels, found.features, "Features along the depth")
+    return features_figure(found.answers[0].pixels, found.features)
 
 
 def _size(size: Size) -> str:
