@@ -149,11 +149,8 @@ def draw_region(axes: Axes, card: StabilityCard) -> None:
         axes.plot(locus.real, locus.imag, ".", color=BLUE, markersize=2, zorder=4, label="boundary $|R(z)| = 1$")
     else:
         finite = locus[np.isfinite(locus)]
-        label = (
-            "boundary locus $\\rho/\\sigma$"
-            if len(finite) and np.ptp([finite.real, finite.imag], axis=1).any()
-            else None
-        )  # more than a point
+        extended = len(finite) and np.ptp([finite.real, finite.imag], axis=1).any()  # more than a point
+        label = "boundary locus $\\rho/\\sigma$" if extended else None
         axes.plot(locus.real, locus.imag, color=BLUE, linewidth=1.4, zorder=4, label=label)
     low, high = (
         max(-as_float(real), 2 * xlim[0]),

@@ -18,7 +18,8 @@ from fixtures.messages import raises
 from stabzoo.cli import main
 from stabzoo.errors import ConfigError
 from stabzoo.page.serving import server
-from stabzoo.page.site import PAGES, embedded, secured, write_site
+from stabzoo.page.site import PAGES, embedded, write_site
+from stabzoo.plotting.page import secured
 
 SCRIPT = "</script><script>alert(1)</script><!--<b>\u202e"
 

@@ -73,7 +73,8 @@ def growth_figure(growths: Mapping[str, PerturbationGrowth]) -> Figure:
             axes.set_xticks(range(len(names)), names, rotation=90, fontsize=7)
         else:
             axes.set_xlabel("blocks from the input", fontsize=9)
-    panels[0].legend(frameon=False, fontsize=9)
+    if len(growths) > 1:
+        panels[0].legend(frameon=False, fontsize=9)
     return figure
 
 

@@ -44,7 +44,7 @@ def draw_radii(study: Study, rows: Sequence[Row]) -> Figure | None:
         axis.axvspan(-1, 1, color=STABLE, alpha=0.06, linewidth=0)
         axis.axvline(1, color="#8a8a8a", linewidth=0.8)
         reached: list[float] = []
-        for place, (model, found) in enumerate(models.items()):
+        for place, found in enumerate(models.values()):
             for radius, row in found:
                 values = row.values(evaluation)
                 spread = statistics.stdev(values) if len(values) > 1 else 0.0

@@ -193,6 +193,7 @@ class Report:
             phrases=phrases,
             verdicts=verdicts,
             pictures={name: base64.b64encode(picture).decode() for name, picture in pictures.items()},
+            captions=CAPTIONS,
             environment=environment(),
         )
 
