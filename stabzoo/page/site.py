@@ -15,13 +15,14 @@ from stabzoo.claims import model_reports, scheme_reports
 from stabzoo.errors import ConfigError, printable
 from stabzoo.files import write_atomically
 from stabzoo.page.families import family
+from stabzoo.page.studies import studies_of
 from stabzoo.page.zoo import model_row, scheme_row
 from stabzoo.plotting.page import render_page
 from stabzoo.registry.loading import one_command
 
 __all__ = ["PAGES", "scripts_of", "write_site"]
 
-PAGES = {"Explorer": "index.html", "Zoo": "zoo.html"}
+PAGES = {"Explorer": "index.html", "Zoo": "zoo.html", "Studies": "studies.html"}
 """The pages' names and files."""
 
 EXACT = ("exact", "root_condition", "method")
@@ -30,23 +31,28 @@ EXACT = ("exact", "root_condition", "method")
 SCRIPTS = {
     "Explorer": ("vendor/d3.min", *EXACT, "drawing", "charts", "elements", "explorer"),
     "Zoo": (*EXACT, "elements", "zoo"),
+    "Studies": ("vendor/d3.min", *EXACT, "drawing", "charts", "elements", "studies"),
 }
 
 
 @one_command()
-def write_site(folder: Path) -> list[Path]:
+def write_site(folder: Path, stores: Sequence[Path] = ()) -> list[Path]:
     """Write every page into a folder, which is made where there is none, and return the files.
 
+    The studies are those that ``stores`` have (see `stabzoo.page.studies.studies_of`).
+
     Raises:
-        ConfigError: the folder cannot be written.
+        ConfigError: the folder cannot be written, or a store not be read.
     """
     schemes, models = scheme_reports(), model_reports()
     families = [found for report in schemes if (found := family(report))]
     plain = {m.config.scheme: m.name for m in reversed(models) if not (m.config.parameters or m.config.options)}
+    studies, unknown = studies_of(stores)
     rows = [*map(scheme_row, schemes), *map(model_row, models)]
     pages = {
         "Explorer": _page("Explorer", {"families": families, "models": plain}),
         "Zoo": _page("Zoo", {"rows": rows}),
+        "Studies": _page("Studies", {"studies": studies, "unknown": unknown}),
     }
     try:
         folder.mkdir(parents=True, exist_ok=True)

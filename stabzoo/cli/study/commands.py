@@ -136,6 +136,7 @@ def study_report(
     scale: Scale = "full",
     folder: Place = None,
     keep: Annotated[Path | None, option("Also write summary.md, results.csv and the figures there.")] = None,
+    latex: Annotated[Path | None, option("Also write its tables to this .tex file.")] = None,
 ) -> int:
     """Report from the runs that are finished; trains nothing.
 
@@ -145,7 +146,7 @@ def study_report(
     """
     from stabzoo.cli.study.run import report_study
 
-    return report_study(name, scale, folder, keep)
+    return report_study(name, scale, folder, keep, latex)
 
 
 @study.command(name="diff", help_epilogue="")
@@ -194,7 +195,7 @@ def study_export(
     name: Annotated[str | None, option("Only the results of this one.", name="--study")] = None,
     folder: Results = None,
 ) -> None:
-    """Write all results as a table, one row a run and evaluation.
+    """Write all results as a table, one row a run and number: evaluations, and all that diagnostics found.
 
     Example: stabzoo study export results.csv
     """
