@@ -15,7 +15,6 @@ from stabzoo.claims import model_reports, scheme_reports
 from stabzoo.errors import ConfigError, printable
 from stabzoo.files import write_atomically
 from stabzoo.page.families import family
-from stabzoo.page.studies import studies_of
 from stabzoo.page.zoo import model_row, scheme_row
 from stabzoo.plotting.page import render_page
 from stabzoo.registry.loading import one_command
@@ -36,18 +35,17 @@ SCRIPTS = {
 
 
 @one_command()
-def write_site(folder: Path, stores: Sequence[Path] = ()) -> list[Path]:
+def write_site(folder: Path, studies: Sequence[dict[str, Any]] = (), unknown: Sequence[str] = ()) -> list[Path]:
     """Write every page into a folder, which is made where there is none, and return the files.
 
-    The studies are those that ``stores`` have (see `stabzoo.page.studies.studies_of`).
+    ``studies`` and the ``unknown`` ones are as `stabzoo.study.report.page.studies_of` gives them.
 
     Raises:
-        ConfigError: the folder cannot be written, or a store not be read.
+        ConfigError: the folder cannot be written.
     """
     schemes, models = scheme_reports(), model_reports()
     families = [found for report in schemes if (found := family(report))]
     plain = {m.config.scheme: m.name for m in reversed(models) if not (m.config.parameters or m.config.options)}
-    studies, unknown = studies_of(stores)
     rows = [*map(scheme_row, schemes), *map(model_row, models)]
     pages = {
         "Explorer": _page("Explorer", {"families": families, "models": plain}),

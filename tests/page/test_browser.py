@@ -16,10 +16,10 @@ from stabzoo.claims import scheme_reports
 from stabzoo.methods import LinearMultistep
 from stabzoo.page import site as sites
 from stabzoo.page.site import PAGES, write_site
-from stabzoo.page.studies import studies_of
 from stabzoo.stability import card
 from stabzoo.study import load_study
 from stabzoo.study.analysis.phrases import measured_text
+from stabzoo.study.report.page import studies_of
 from stabzoo.study.report.report import Report
 from stabzoo.study.report.summary import numbers
 
@@ -43,7 +43,7 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
         load_study("zerosnet-table-1", "laptop"),
         load_study("forward-stability-table-3", "laptop"),
     ]
-    write_site(found, [kept(found / "store", *studies)])
+    write_site(found, *studies_of([kept(found / "store", *studies)]))
     return found
 
 
@@ -215,9 +215,7 @@ def test_a_study(page: Any, folder: Path) -> None:
     assert page.input_value("#network") == study.networks[1].label
 
 
-def test_hostile_studies_are_shown_as_text(
-    page: Any, folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_hostile_studies_are_shown_as_text(page: Any, folder: Path, tmp_path: Path) -> None:
     """Of a study's file and of a store, and of an address."""
     found, _ = studies_of([folder / "store"])
     study = json.loads(json.dumps(found[0]).replace(json.dumps(found[0]["title"]), json.dumps(HOSTILE)))
@@ -232,8 +230,7 @@ def test_hostile_studies_are_shown_as_text(
             "values": {HOSTILE: [1]},
         }
     ]
-    monkeypatch.setattr(sites, "studies_of", lambda stores: ([study], [HOSTILE]))
-    write_site(tmp_path)
+    write_site(tmp_path, [study], [HOSTILE])
     go(page, tmp_path, "Studies", f"#study={HOSTILE}&network={HOSTILE}&across={HOSTILE}")
     shown_text = page.inner_text("main")
     assert shown_text.count("<img src=x onerror=alert(1)></script>") >= 8

@@ -20,9 +20,9 @@ from stabzoo.cli import main
 from stabzoo.errors import ConfigError
 from stabzoo.page.serving import server
 from stabzoo.page.site import PAGES, embedded, write_site
-from stabzoo.page.studies import studies_of
 from stabzoo.plotting.page import secured
 from stabzoo.study import load_study
+from stabzoo.study.report.page import studies_of
 
 SCRIPT = "</script><script>alert(1)</script><!--<b>\u202e"
 

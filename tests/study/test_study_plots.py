@@ -15,6 +15,7 @@ from stabzoo.study import Study, load_study
 from stabzoo.study.analysis.comparison import Row, rows_of
 from stabzoo.study.analysis.uncertainty import contrast
 from stabzoo.study.analysis.verdicts import deciding_text
+from stabzoo.study.figures.across import draw_across
 from stabzoo.study.figures.angles import draw_angles, draw_angles_by_layer
 from stabzoo.study.figures.curves import draw_curves
 from stabzoo.study.figures.noise import draw_noise, level_of
@@ -174,3 +175,18 @@ def test_every_figure_is_kept_as_pixels_and_as_lines(tmp_path: Any) -> None:
         written.append(files)
     assert written[0] == written[1]
     assert draw_radii(study, rows(study)) is None
+
+
+def test_studies_beside_what_is_published() -> None:
+    """A panel a study, with the mean of each network and each published number; none where nobody has the quantity."""
+    table, other = load_study("zerosnet-table-1"), load_study("root-scan")
+    figure = draw_across([(table, rows(table)), (other, rows_of(other, {})), (table, rows_of(table, {}))], "clean")
+    both, paper = panels(figure)
+    drawn = {round(float(x), 6) for line in both.lines for x in np.ravel(line.get_xdata())}
+    for row in rows(table):
+        assert round(contrast([row.sample(table.evaluations[0])]).value, 6) in drawn
+    for axis in (both, paper):
+        assert len(axis.containers) == len(table.published[0].values)
+    assert figure is not None
+    assert [text.get_text() for text in figure.legends[0].get_texts()][-1] == "published"
+    assert draw_across([(other, rows(other))], "no such number") is None

@@ -8,6 +8,7 @@ from pathlib import Path
 from stabzoo.cli.console import output
 from stabzoo.page.serving import server
 from stabzoo.page.site import write_site
+from stabzoo.study.report.page import studies_of
 
 __all__ = ["write_page"]
 
@@ -19,7 +20,7 @@ def write_page(folder: Path, stores: Sequence[Path], *, serve: bool) -> None:
         ConfigError: the folder cannot be written, or a store not be read.
     """
     console = output()
-    for path in write_site(folder, stores):
+    for path in write_site(folder, *studies_of(stores)):
         console.print(str(path))
     if serve:
         with server(folder) as running:

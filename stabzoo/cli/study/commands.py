@@ -17,6 +17,7 @@ STUDY_EXAMPLES = """Examples:
   stabzoo study report root-scan --scale smoke --keep results/root-scan
   stabzoo study diff root-scan@smoke quickstart@smoke
   stabzoo study correlate zerosnet-table-3 --published
+  stabzoo study figure tables.pdf zerosnet-table-2 zerosnet-table-3
   stabzoo study export results.csv
   stabzoo study checkpoint root-scan 'r = 0' --scale smoke
 """
@@ -185,6 +186,24 @@ def study_correlate(
     from stabzoo.cli.study.correlate import correlate
 
     correlate(names, scale, evaluation, folder, of_paper=published, plot=plot, as_json=as_json)
+
+
+@study.command(name="figure", help_epilogue="")
+def study_figure(
+    path: Annotated[Path, option("The .png, .svg or .pdf that is written.")],
+    /,
+    *names: Study,
+    scale: Scale = "full",
+    quantity: Annotated[str, option("An evaluation's title, or a diagnostic's number; by default clean.")] = "clean",
+    folder: Results = None,
+) -> None:
+    """Draw one quantity of the networks of several studies: measured, and beside it what papers print.
+
+    Example: stabzoo study figure tables.pdf zerosnet-table-2 zerosnet-table-3
+    """
+    from stabzoo.cli.study.figure import draw_studies
+
+    draw_studies(names, scale, quantity, folder, path)
 
 
 @study.command(name="export", help_epilogue="")

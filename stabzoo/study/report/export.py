@@ -62,7 +62,7 @@ def _measured(store: Store) -> tuple[list[str], list[tuple[Any, ...]]]:
     columns, rows = store.results()
     evaluations = store.evaluations()
     run, title, value = (columns.index(name) for name in ("run", "evaluation", "value"))
-    measured = [(*row, _level(evaluations[row[run], row[title]])) for row in rows]
+    measured: list[tuple[Any, ...]] = [(*row, _level(evaluations[row[run], row[title]])) for row in rows]
     for row in store.diagnosed():
         for place, number in _leaves(json.loads(row[value])):
             name = f"{row[title]}: {place}"
