@@ -43,7 +43,7 @@ def done(tmp_path_factory: pytest.TempPathFactory, module_run: Any) -> Path:
         patch.chdir(folder)
         out = module_run("study --help")
         examples = [line.strip() for line in out.partition("Examples:")[2].splitlines() if line.strip()]
-        assert len(examples) == 9
+        assert len(examples) == 10
         for example in examples:
             module_run(example.removeprefix("stabzoo "))
     return folder
