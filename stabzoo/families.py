@@ -10,8 +10,8 @@ from __future__ import annotations
 import re
 from collections.abc import Callable, Mapping, Sequence
 from fractions import Fraction
-from itertools import chain
 
+from stabzoo.methods.general_linear.starting import row_reduced
 from stabzoo.methods.multistep import MAX_STEPS, LinearMultistep
 
 __all__ = ["adams_bashforth", "adams_moulton", "bdf", "milne_simpson", "named_method", "nystrom", "ssp"]
@@ -240,11 +240,5 @@ def _ssp_with(steps: int, order: int, coefficient: Fraction, support: list[int])
 
 def _solved(columns: Sequence[Sequence[Fraction]], rows: int) -> list[Fraction] | None:
     """The one combination of the columns that is 1 in every row, None where there is none or are several."""
-    from flint import fmpq, fmpq_mat
-
-    entries = [[c[i] for c in columns] + [Fraction(1)] for i in range(rows)]
-    flat = [fmpq(e.numerator, e.denominator) for e in chain.from_iterable(entries)]
-    reduced, rank = fmpq_mat(rows, len(columns) + 1, flat).rref()
-    if not columns or rank != len(columns) or any(reduced[i, i] != 1 for i in range(rank)):
-        return None
-    return [Fraction(int(reduced[i, rank].p), int(reduced[i, rank].q)) for i in range(rank)]
+    reduced, pivots = row_reduced([[*(c[i] for c in columns), Fraction(1)] for i in range(rows)])
+    return [row[-1] for row in reduced] if columns and pivots == list(range(len(columns))) else None

@@ -8,6 +8,7 @@ from pathlib import Path
 from textwrap import dedent
 
 import pytest
+from hypothesis import HealthCheck, settings
 
 os.environ.setdefault("OMP_NUM_THREADS", "1")  # read when torch is imported, here and in all processes of the tests
 
@@ -19,6 +20,10 @@ from fixtures.plugins import GOOD_CODE, GOOD_REGISTRY
 from stabzoo import claims
 from stabzoo.cli import doctor, main
 from stabzoo.registry.loading import forget
+
+# a test is not wrong for being slow
+settings.register_profile("busy machine", settings(), deadline=None, suppress_health_check=[HealthCheck.too_slow])
+settings.load_profile("busy machine")
 
 
 @pytest.fixture

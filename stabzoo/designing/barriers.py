@@ -22,10 +22,10 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from fractions import Fraction
-from math import comb, factorial
+from math import factorial
 from typing import Any
 
-from stabzoo.designing.conditions import Space
+from stabzoo.designing.conditions import Space, transformed
 from stabzoo.designing.damping import damped, product
 from stabzoo.designing.farkas import Refutation, decide
 from stabzoo.designing.spec import Problem
@@ -144,7 +144,7 @@ def least_radius(space: Space) -> tuple[Real, Sequence[Fraction]] | None:
     if m < 1:
         return None
     derivative = [c * Fraction(factorial(n - k), factorial(m - k)) for k, c in enumerate(ratios)]
-    polynomial = _back(derivative)
+    polynomial = transformed(derivative)[::-1]
     if not polynomial[0]:
         return None  # a root at infinity
     modulus = largest([root.modulus for root in roots(_monic(polynomial))])
@@ -153,17 +153,6 @@ def least_radius(space: Space) -> tuple[Real, Sequence[Fraction]] | None:
 
 def _monic(polynomial: Sequence[Fraction]) -> tuple[Fraction, ...]:
     return tuple(c / polynomial[0] for c in polynomial)
-
-
-def _back(in_s: Sequence[Fraction]) -> list[Fraction]:
-    """The coefficients of sum_k r_k (z+1)^(m-k) (z-1)^k, all highest power first."""
-    m = len(in_s) - 1
-    found = [Fraction(0)] * (m + 1)
-    for k, c in enumerate(in_s):
-        for a in range(m - k + 1):
-            for b in range(k + 1):
-                found[a + b] += c * comb(m - k, a) * comb(k, b) * (-1) ** b
-    return found
 
 
 def _witness(space: Space) -> LinearMultistep | None:

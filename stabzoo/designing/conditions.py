@@ -21,16 +21,13 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from fractions import Fraction
 from functools import cached_property
-from math import comb
-from typing import TYPE_CHECKING
 
 from stabzoo.designing.spec import SIGNS, Problem
+from stabzoo.methods.general_linear.starting import row_reduced, solution
 from stabzoo.methods.multistep import LinearMultistep
+from stabzoo.stability.properties.energy import shifted_powers
 
-if TYPE_CHECKING:
-    from flint import fmpq_mat
-
-__all__ = ["Inequality", "Space", "exact_matrix", "row_reduced"]
+__all__ = ["Inequality", "Space", "transformed"]
 
 Row = Sequence[Fraction]
 
@@ -83,7 +80,7 @@ class Space:
         rows, right = self.equations
         identity = [[Fraction(i == j) for j in range(len(rows))] for i in range(len(rows))]
         stacked = [[*row, *unit, b] for row, unit, b in zip(rows, identity, right, strict=True)]
-        reduced, _ = row_reduced([[*row[:count], *row[count:]] for row in stacked])
+        reduced, _ = row_reduced(stacked)
         for row in reduced:
             if not any(row[:count]) and row[-1]:
                 return [w / row[-1] for w in row[count:-1]]
@@ -136,15 +133,14 @@ class Space:
         if any(a and name not in names for name, a in chosen.items()):
             return None
         slopes = [i for i, name in enumerate(names) if name not in chosen]
-        system: list[list[Fraction]] = []
-        for row, b in zip(rows, right, strict=True):
-            known = sum((c * chosen[name] for c, name in zip(row, names, strict=True) if name in chosen), Fraction(0))
-            system.append([*(row[i] for i in slopes), b - known])
-        reduced, pivots = row_reduced(system)
-        if len(slopes) in pivots:
+        left = [
+            b - sum((c * chosen[name] for c, name in zip(row, names, strict=True) if name in chosen), Fraction(0))
+            for row, b in zip(rows, right, strict=True)
+        ]
+        betas = solution([[row[i] for i in slopes] for row in rows], left)
+        if betas is None:
             return None
-        values = {**dict.fromkeys(names, Fraction(0)), **chosen}
-        values |= {names[slopes[pivot]]: row[-1] for row, pivot in zip(reduced, pivots, strict=True)}
+        values = chosen | dict(zip((names[i] for i in slopes), betas, strict=True))
         return [values[name] for name in names]
 
     def free_of(self, x: Sequence[Fraction]) -> list[Fraction]:
@@ -183,7 +179,7 @@ class Space:
     def hurwitz(self) -> list[Inequality]:
         """c_k >= 0, k = 0 .. d-1: necessary for zero stability."""
         d, names = self.problem.steps, self.problem.coefficients
-        moved = [_transformed([Fraction(0)] * j + [Fraction(1)] + [Fraction(0)] * (d - 1 - j)) for j in range(d)]
+        moved = [transformed([Fraction(0)] * j + [Fraction(1)] + [Fraction(0)] * (d - 1 - j)) for j in range(d)]
         # q(z) = z^{d-1} + sum_i (1 - alpha_0 - ... - alpha_{i-1}) z^{d-1-i}, highest power first: with sum alpha = 1
         found: list[Inequality] = []
         for k in range(d):
@@ -207,30 +203,12 @@ def _moment(name: str, q: int) -> Fraction:
     return q * time ** (q - 1) if q else Fraction(0)
 
 
-def _transformed(q: Row) -> list[Fraction]:
-    """The coefficients, lowest power first, of sum_j q_j (s+1)^(n-j) (s-1)^j, n the degree."""
+def transformed(q: Row) -> list[Fraction]:
+    """The coefficients, lowest power first, of sum_j q_j (s+1)^(n-j) (s-1)^j, n the degree; twice is 2^n times q."""
     n = len(q) - 1
     found = [Fraction(0)] * (n + 1)
     for j, c in enumerate(q):
         if c:
-            for a in range(n - j + 1):
-                for b in range(j + 1):
-                    found[a + b] += c * comb(n - j, a) * comb(j, b) * (-1) ** (j - b)
+            for k, e in enumerate(shifted_powers(j, n - j)):
+                found[k] += c * e
     return found
-
-
-def exact_matrix(rows: Sequence[Row]) -> fmpq_mat:
-    """A matrix of FLINT's."""
-    from flint import fmpq, fmpq_mat
-
-    return fmpq_mat([[fmpq(*Fraction(c).as_integer_ratio()) for c in row] for row in rows])
-
-
-def row_reduced(rows: Sequence[Row]) -> tuple[list[list[Fraction]], list[int]]:
-    """The reduced row echelon form, without its zero rows, and the columns of its pivots."""
-    if not rows or not rows[0]:
-        return [], []
-    reduced, rank = exact_matrix(rows).rref()
-    width = len(rows[0])
-    found = [[Fraction(int(reduced[i, j].p), int(reduced[i, j].q)) for j in range(width)] for i in range(rank)]
-    return found, [next(j for j, c in enumerate(row) if c) for row in found]

@@ -19,7 +19,8 @@ from fractions import Fraction
 from functools import cached_property
 from typing import Any
 
-from stabzoo.designing.conditions import Space, exact_matrix
+from stabzoo.designing.conditions import Space
+from stabzoo.methods.general_linear.starting import to_flint
 
 __all__ = ["damped", "product"]
 
@@ -42,6 +43,11 @@ class _Factored:
         return [name for name in self.space.problem.coefficients if name.startswith("beta")]
 
     @property
+    def names(self) -> list[str]:
+        """Of the alphas, those that are zero too, and betas."""
+        return [*(f"alpha_{j}" for j in range(self.space.problem.steps)), *self.betas]
+
+    @property
     def size(self) -> int:
         """Numbers of factors, then of betas."""
         return self.space.problem.steps - 1 + len(self.betas)
@@ -55,10 +61,9 @@ class _Factored:
         """L y = e of y = (all alphas, betas): the order but preconsistency, which z - 1 has, and zero alphas."""
         d, names = self.space.problem.steps, self.space.problem.coefficients
         rows, right = self.space.equations
-        wanted = [f"alpha_{j}" for j in range(d)] + self.betas
-        found = [[dict(zip(names, row, strict=True)).get(name, Fraction(0)) for name in wanted] for row in rows[1:]]
+        found = [[dict(zip(names, row, strict=True)).get(name, Fraction(0)) for name in self.names] for row in rows[1:]]
         zero = [j for j in range(d) if f"alpha_{j}" not in names]
-        found += [[Fraction(i == j) for i in range(len(wanted))] for j in zero]
+        found += [[Fraction(i == j) for i in range(d + len(self.betas))] for j in zero]
         return found, [*right[1:], *[Fraction(0)] * len(zero)]
 
     def state(self, v: Sequence[Any]) -> list[Any]:
@@ -119,11 +124,9 @@ def _local_optima(form: _Factored, generator: Any, starts: int) -> Iterator[tupl
     left = np.array([[float(c / s) for c in row] for row, s in zip(rows, scale, strict=True)])
     wanted = np.array([float(c / s) for c, s in zip(right, scale, strict=True)])
     size, d = form.size, form.space.problem.steps
-    state_names = [f"alpha_{j}" for j in range(d)] + form.betas
-    signed = [(state_names.index(row), sign) for row, sign in _signs(form, state_names)]
-    signs = np.zeros((len(signed), len(state_names)))
-    for i, (j, sign) in enumerate(signed):
-        signs[i, j] = sign
+    sign = {"+": 1.0, "-": -1.0}
+    signs = np.diag([sign.get(form.space.problem.sign(name) or "", 0.0) for name in form.names])
+    signs = signs[signs.any(axis=1)]
 
     def equal(x: Any) -> Any:
         return left @ np.array(form.state(x)) - wanted
@@ -157,20 +160,9 @@ def _local_optima(form: _Factored, generator: Any, starts: int) -> Iterator[tupl
 
     cost = np.append(np.zeros(size), 1.0)
     for _ in range(starts):
-        radius = generator.uniform(0.2, 1.2)
-        start = np.zeros(size + 1)
-        for i in range(form.pairs):
-            modulus, angle = radius * generator.uniform(0, 1) ** 0.5, generator.uniform(0, np.pi)
-            if generator.uniform() < 0.5:
-                one, other = generator.uniform(-radius, radius, 2)
-                start[2 * i : 2 * i + 2] = -(one + other), one * other
-            else:
-                start[2 * i : 2 * i + 2] = -2 * modulus * np.cos(angle), modulus**2
-        if d % 2 == 0:
-            start[2 * form.pairs] = generator.uniform(-radius, radius)
+        start = _drawn(form, generator)
         missing = equal(start)  # of betas that are 0, in which the conditions are linear
         start[d - 1 : size] = np.linalg.lstsq(left[:, d:], -missing, rcond=None)[0]
-        start[-1] = radius
         found = minimize(
             lambda x: x[-1],
             start,
@@ -188,16 +180,27 @@ def _local_optima(form: _Factored, generator: Any, starts: int) -> Iterator[tupl
             yield float(x[-1]), x[:-1]
 
 
-def _signs(form: _Factored, names: Sequence[str]) -> Iterator[tuple[str, float]]:
-    for name in names:
-        sign = form.space.problem.sign(name)
-        if sign in ("+", "-"):
-            yield name, 1.0 if sign == "+" else -1.0
+def _drawn(form: _Factored, generator: Any) -> Any:
+    """Factors whose roots lie within a radius, without betas, and that radius: all by chance."""
+    import numpy as np
+
+    radius = generator.uniform(0.2, 1.2)
+    start = np.zeros(form.size + 1)
+    for i in range(form.pairs):
+        modulus, angle = radius * generator.uniform(0, 1) ** 0.5, generator.uniform(0, np.pi)
+        if generator.uniform() < 0.5:
+            one, other = generator.uniform(-radius, radius, 2)
+            start[2 * i : 2 * i + 2] = -(one + other), one * other
+        else:
+            start[2 * i : 2 * i + 2] = -2 * modulus * np.cos(angle), modulus**2
+    if form.space.problem.steps % 2 == 0:
+        start[2 * form.pairs] = generator.uniform(-radius, radius)
+    start[-1] = radius
+    return start
 
 
 def _exact(form: _Factored, v: Sequence[float]) -> Iterator[list[Fraction]]:
     """Coefficients near to those of the factors, exactly of the order; simpler ones first."""
-    rows, right = form.equations()
     for bound in (12, 50, 200, 1000):
         near = [Fraction(float(c)).limit_denominator(bound) for c in v[: form.space.problem.steps - 1]]
         state = form.state([*near, *(Fraction(0) for _ in form.betas)])
@@ -205,23 +208,22 @@ def _exact(form: _Factored, v: Sequence[float]) -> Iterator[list[Fraction]]:
         if x is not None:
             yield x
             break
-    polished = _newton(form, [Fraction(float(c)) for c in v], rows, right)
+    polished = _newton(form, [Fraction(float(c)) for c in v])
     if polished is not None:
         free = form.space.free_of(_point(form, form.state(polished)))
         for digits in (1, 2, 3, 4, 6, 8, 10, 12, 15, 18, 24, 30, 40):
             yield form.space.point([t.limit_denominator(10**digits) for t in free])
 
 
-def _newton(
-    form: _Factored, v: list[Fraction], rows: Sequence[Sequence[Fraction]], right: Sequence[Fraction]
-) -> list[Fraction] | None:
+def _newton(form: _Factored, v: list[Fraction]) -> list[Fraction] | None:
     """Factors and betas nearby that have the order to `_DIGITS`, by Newton's method with the shortest steps."""
-    left, target = exact_matrix(rows), exact_matrix([[e] for e in right])
+    rows, right = form.equations()
+    left, target = to_flint(rows), to_flint([[e] for e in right])
     for _ in range(8):
-        missing = target - left * exact_matrix([[c] for c in form.state(v)])
+        missing = target - left * to_flint([[c] for c in form.state(v)])
         if max(abs(int(c.p) / int(c.q)) for c in missing.entries()) < 10.0**-_DIGITS:
             return v
-        jacobian = left * exact_matrix(form.slopes(v)).transpose()
+        jacobian = left * to_flint(form.slopes(v)).transpose()
         try:
             step = jacobian.transpose() * (jacobian * jacobian.transpose()).solve(missing)
         except ZeroDivisionError:
@@ -234,8 +236,7 @@ def _newton(
 
 
 def _point(form: _Factored, state: Sequence[Fraction]) -> list[Fraction]:
-    names = [f"alpha_{j}" for j in range(form.space.problem.steps)] + form.betas
-    values = dict(zip(names, state, strict=True))
+    values = dict(zip(form.names, state, strict=True))
     return [values[name] for name in form.space.problem.coefficients]
 
 

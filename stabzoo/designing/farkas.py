@@ -14,7 +14,8 @@ from dataclasses import dataclass
 from fractions import Fraction
 from typing import Any
 
-from stabzoo.designing.conditions import Inequality, Space, row_reduced
+from stabzoo.designing.conditions import Inequality, Space
+from stabzoo.methods.general_linear.starting import row_reduced
 from stabzoo.methods.multistep import exact
 from stabzoo.stability import rational_text
 

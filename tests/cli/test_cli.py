@@ -567,6 +567,7 @@ def test_help_has_every_command_and_examples(run: Run) -> None:
         "list",
         "new-plugin",
         "oscillator",
+        "page",
         "predict",
         "publish",
         "show",
@@ -592,7 +593,7 @@ def test_the_examples_of_the_help_run(run: Run, monkeypatch: pytest.MonkeyPatch,
             and "study quickstart" not in example
         ):
             assert run(example.strip().removeprefix("stabzoo ")).status == 0
-    assert sorted(path.name for path in tmp_path.iterdir()) == ["lambda3.png", "runs", "stabzoo-leapfrog"]
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["lambda3.png", "runs", "site", "stabzoo-leapfrog"]
     assert (tmp_path / "runs" / "diagnosis" / "diagnosis.html").is_file()
 
 

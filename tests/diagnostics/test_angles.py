@@ -33,7 +33,7 @@ def brute(u: torch.Tensor, v: torch.Tensor | None) -> float:
     st.integers(2, 12), st.integers(1, 9), st.integers(1, 5), st.booleans(), st.integers(0, 999),
     st.sampled_from([torch.float32, torch.float64]), st.sampled_from([3, 4, 2048]),
 )  # fmt: skip
-@settings(deadline=None, max_examples=150)
+@settings(max_examples=150)
 def test_the_selection_is_the_median(n, m, d, whole, seed, dtype, block) -> None:
     """Small integers (many ties) and real numbers, within and between, over several blocks."""
     generator = torch.Generator().manual_seed(seed)
@@ -52,7 +52,7 @@ def test_the_selection_is_the_median(n, m, d, whole, seed, dtype, block) -> None
 
 
 @given(st.integers(1, 400), st.integers(0, 999), st.sampled_from([np.float32, np.float64]))
-@settings(deadline=None, max_examples=60)
+@settings(max_examples=60)
 def test_any_rank_is_selected_to_the_bit(n: int, seed: int, kind: type) -> None:
     """Signed zeros, tiny and repeated cosines included."""
     random = np.random.default_rng(seed)

@@ -62,7 +62,7 @@ def norm_of(module: nn.BatchNorm2d, variance: list[float], gain: list[float] | N
             module.weight.copy_(torch.tensor(gain))
 
 
-@settings(max_examples=5, deadline=None)
+@settings(max_examples=5)
 @given(name=st.sampled_from(PAPERS), seed=st.integers(0, 10**6), side=st.sampled_from([4, 8]))
 def test_the_papers_networks_stay_below_their_bounds(name: str, seed: int, side: int) -> None:
     """Whole and block by block, with random batch norm statistics of either sign."""
@@ -92,7 +92,7 @@ def test_the_papers_networks_stay_below_their_bounds(name: str, seed: int, side:
     assert (model(x).norm(dim=1) <= bounds.growth.value * x.flatten(1).norm(dim=1) + bounds.offset.value).all()
 
 
-@settings(max_examples=6, deadline=None)
+@settings(max_examples=6)
 @given(
     name=st.sampled_from(["zerosnet20_opt", "zerosnet20_tra", "preresnet20", "lmresnet20", "postresnet20"]),
     seed=st.integers(0, 10**6),
@@ -118,7 +118,7 @@ def test_a_linear_multistep_network_is_bounded_sharply() -> None:
     assert chain(first)[0] == pytest.approx(1, abs=1e-8)
 
 
-@settings(max_examples=6, deadline=None)
+@settings(max_examples=6)
 @given(seed=st.integers(0, 10**6), stride=st.sampled_from([1, 2]), side=st.sampled_from([2, 4, 6]))
 def test_the_joint_bound_lies_above_every_jacobian(seed: int, stride: int, side: int) -> None:
     """P - B D A for any D in [0, 1], which includes every pattern of relus; nearly equal where A = 0."""

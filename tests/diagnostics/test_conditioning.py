@@ -46,7 +46,7 @@ class Gate(nn.Module):
 
 
 @given(st.integers(1, 7), st.integers(1, 7), st.integers(0, 99))
-@settings(deadline=None, max_examples=60)
+@settings(max_examples=60)
 def test_both_ways_agree_with_numpy(m: int, n: int, seed: int) -> None:
     """Wide, tall and square matrices, dense and matrix-free."""
     matrix = random(m, n, seed=seed)
@@ -160,7 +160,7 @@ def test_every_block_of_a_network(name: str) -> None:
 
 
 @given(st.integers(1, 4), st.integers(4, 9), st.integers(2, 6), st.sampled_from([1, 2]), st.integers(0, 99))
-@settings(deadline=None, max_examples=40)
+@settings(max_examples=40)
 def test_a_local_map_is_assembled_by_image_rows(channels: int, n: int, width: int, stride: int, seed: int) -> None:
     """Block QR against dense SVD: wide, tall and square, with masks; the residuals are those of the true Jacobian."""
     first, second = random(channels, 2, 3, 3, seed=seed), random(2, channels, 3, 3, seed=seed + 1)

@@ -81,7 +81,7 @@ def test_golden_norms(case: dict) -> None:
         assert least.value == pytest.approx(case["smallest"], abs=1e-13 * case["norm"])
 
 
-@settings(deadline=None, max_examples=60)
+@settings(max_examples=60)
 @given(st.data())
 def test_periodic_spectra_are_exact(data: st.DataObject) -> None:
     """Any stride that divides the grid, groups, dilation, kernels larger than the grid."""
@@ -109,7 +109,7 @@ def test_periodic_spectra_are_exact(data: st.DataObject) -> None:
         assert float(periodic_norms(weight[None], grid, stride)) == pytest.approx(float(truth[0]), rel=1e-13)
 
 
-@settings(deadline=None, max_examples=60)
+@settings(max_examples=60)
 @given(st.data())
 def test_enclosures_enclose(data: st.DataObject) -> None:
     """Zero padding of any width: both bounds hold, are 1e-6 apart, and tori bound from above."""
@@ -201,7 +201,7 @@ def test_periodic_norms_of_many_layers() -> None:
         assert float(norm) == pytest.approx(float(periodic_norms(weight[None], (6, 4), 2)), rel=1e-14)
 
 
-@settings(deadline=None, max_examples=100)
+@settings(max_examples=100)
 @given(st.integers(1, 4), SIDES, SIDES, *[st.sampled_from([1, 3, 5])] * 2, st.integers(0, 10**6))
 def test_half_an_fft_inverts(channels: int, n1: int, n2: int, k1: int, k2: int, seed: int) -> None:
     """Random "same" convolutions against dense SVD: 1e-8 relative, or rounding of the norm."""

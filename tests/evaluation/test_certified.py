@@ -66,7 +66,7 @@ def trained(images: InMemoryDataset) -> NormalizedModel:
 
 
 @given(seed=st.integers(0, 999), classes=st.integers(2, 6), std=st.floats(0.1, 3))
-@settings(max_examples=20, deadline=None)
+@settings(max_examples=20)
 def test_of_a_linear_network_certified_true_and_attacked_are_one(seed: int, classes: int, std: float) -> None:
     """Its true radius is min (f_y - f_j) / ||w_y - w_j||, on the pixels' scale; a step beyond it every answer is lost."""
     torch.manual_seed(seed)

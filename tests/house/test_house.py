@@ -106,6 +106,11 @@ def test_the_readmes_plugin_works(install: Callable[..., Path]) -> None:
     assert catalogue().models["leapfrog20"][1].depth == 20
 
 
+def test_the_readme_counts_the_models() -> None:
+    """As `stabzoo list` does."""
+    assert f" {len(stabzoo.list_models())} models in CIFAR and ImageNet form" in README
+
+
 @pytest.mark.parametrize("page", ["README.md", "docs/analyse.md", "docs/diagnose.md"])
 def test_the_python_of_a_page_runs(page: str, capsys: pytest.CaptureFixture[str]) -> None:
     """The examples, one after the other, give what their comments say."""

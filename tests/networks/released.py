@@ -54,14 +54,15 @@ def logits(name: str) -> list[float]:
 
 
 def measured() -> list[str]:
-    """The models whose logits are recorded: of every family and form, the smallest."""
-    smallest: dict[str, tuple[int, str]] = {}
+    """The models whose logits are recorded: of every family and form that which was, or else the smallest."""
+    before = {name for name, entry in json.loads(FILE.read_text()).items() if "logits" in entry}
+    smallest: dict[str, tuple[bool, int, str]] = {}
     for name in stabzoo.list_models():
         depth = catalogue().models[name][1].depth
         form = "imagenet" if timm.get_pretrained_cfg_value(name, "input_size") == (3, 224, 224) else "cifar"
         family = f"{name.replace(str(depth), '', 1)} {form}"
-        smallest[family] = min(smallest.get(family, (depth, name)), (depth, name))
-    return [name for depth, name in smallest.values() if depth <= DEEPEST]
+        smallest[family] = min(smallest.get(family, (True, depth, name)), (name not in before, depth, name))
+    return [name for _, depth, name in smallest.values() if depth <= DEEPEST]
 
 
 def released() -> dict[str, Any]:

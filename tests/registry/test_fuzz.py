@@ -146,7 +146,7 @@ def batches(count: int) -> Callable[[Any], Any]:
     """A property of ``count`` damaged inputs, `TOGETHER` an example."""
 
     def decorate(test: Any) -> Any:
-        options = settings(max_examples=count // TOGETHER, deadline=None, derandomize=True)
+        options = settings(max_examples=count // TOGETHER, derandomize=True)
         return options(given(st.integers(0, 2**32))(test))
 
     return decorate

@@ -124,7 +124,7 @@ def test_irrational_parasitic_radius_is_enclosed():
 rationals = st.fractions(min_value=-3, max_value=3, max_denominator=20)
 
 
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=200)
 @given(st.lists(rationals, min_size=1, max_size=8))
 def test_roots_against_numpy(alpha):
     """Each enclosure is a root to rounding, and numpy's roots are the enclosures where they are well separated."""
@@ -144,7 +144,7 @@ def test_roots_against_numpy(alpha):
                 assert min(abs(theirs - r.midpoint), default=0.0) < 1e-6 or r.midpoint == 0
 
 
-@settings(max_examples=100, deadline=None)
+@settings(max_examples=100)
 @given(st.lists(rationals, min_size=1, max_size=5), st.lists(rationals, max_size=1), st.sampled_from([0, 0, 1, "1/2"]))
 def test_every_card_is_json(alpha, beta, beta_next):
     """Strict JSON, from which method and verdict are read back."""

@@ -88,7 +88,7 @@ def reference(blocks):
     return (w[-1].sum() ** 2 / (w[-1] ** 2).sum(), depths[-1]) if w[-1].any() else (0.0, 0.0)
 
 
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=40)
 @given(methods, st.integers(1, 9), st.booleans())
 def test_it_is_what_floating_point_matrices_say(method, count, restarts):
     """Past slopes, Euler starts and restarts included."""
@@ -96,7 +96,7 @@ def test_it_is_what_floating_point_matrices_say(method, count, restarts):
     assert directions(blocks)[0][:2] == pytest.approx(reference(blocks), rel=1e-9)
 
 
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=40)
 @given(methods, st.integers(1, 8), small.filter(bool))
 def test_laws(method, count, factor):
     """P and D lie in [1, N], and depend on ratios of weights alone."""

@@ -56,7 +56,7 @@ def naive_growth(alpha, n):
 rationals = st.fractions(min_value=-2, max_value=2, max_denominator=9)
 
 
-@settings(max_examples=100, deadline=None)
+@settings(max_examples=100)
 @given(st.lists(rationals, min_size=1, max_size=5), st.integers(0, 15))
 def test_growth_is_the_largest_norm_of_a_power(alpha, n):
     """The row recurrence in integers against matrices of Fractions."""
@@ -141,7 +141,7 @@ def zero_stable_alphas(draw):
     return [-c for c in rho[1:]]
 
 
-@settings(max_examples=80, deadline=None)
+@settings(max_examples=80)
 @given(zero_stable_alphas())
 def test_stability_constant_bounds_every_power(alpha):
     """No power exceeds it and the powers come near its lower end."""
@@ -271,7 +271,7 @@ def naive_products(methods):
     return best, where
 
 
-@settings(max_examples=80, deadline=None)
+@settings(max_examples=80)
 @given(st.lists(st.lists(rationals, min_size=1, max_size=3), min_size=1, max_size=6))
 def test_product_growth_against_naive_products(alphas):
     """Norm, place and preconsistency against matrices of Fractions, mixed step counts included."""
@@ -283,7 +283,7 @@ def test_product_growth_against_naive_products(alphas):
     assert result.is_preconsistent is all(sum(alpha) == 1 for alpha in alphas)
 
 
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=40)
 @given(st.lists(st.lists(rationals, min_size=1, max_size=3), min_size=1, max_size=6))
 def test_growth_curve_against_naive_products(alphas):
     """At every block the largest norm of a product that ends there."""

@@ -155,21 +155,21 @@ def check_against_samples(size, holds):
     assert lower == 0 or holds(lower * (1 - Fraction(1, 10**9)))
 
 
-@settings(max_examples=250, deadline=None)
+@settings(max_examples=250)
 @given(methods())
 def test_real_interval_against_samples(method):
     """On the negative real axis."""
     check_against_samples(real_interval(method), lambda t: satisfies_root_condition(method, -t))
 
 
-@settings(max_examples=250, deadline=None)
+@settings(max_examples=250)
 @given(methods())
 def test_imaginary_interval_against_samples(method):
     """On the imaginary axis."""
     check_against_samples(imaginary_interval(method), lambda t: satisfies_root_condition(method, Fraction(0), t))
 
 
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=150)
 @given(methods())
 def test_irrational_ends_separate_good_from_bad(method):
     """Beyond an irrational end the condition fails, unless it fails at the end alone: a double root on the circle."""
@@ -190,7 +190,7 @@ def double_root_near(method, z):
     return min(gaps) < 1e-5
 
 
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=150)
 @given(methods(), st.lists(st.tuples(coefficients, coefficients), min_size=8, max_size=8))
 def test_a_stability_against_samples(method, points):
     """No sample of the closed left half-plane contradicts A-stability; if not A-stable a failing point is found."""

@@ -176,7 +176,7 @@ def polynomials(draw):
     return tuple(-c for c in rho[1:]), known
 
 
-@settings(max_examples=400, deadline=None)
+@settings(max_examples=400)
 @given(polynomials())
 def test_known_factors(polynomial):
     """Verdict, certificate, status and every root against the factors the polynomial was built from."""
@@ -230,7 +230,7 @@ def encloses(modulus, square):
     return modulus.lower**2 <= square <= modulus.upper**2 and modulus.upper - modulus.lower < Fraction(1, 2**70)
 
 
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=200)
 @given(st.lists(st.fractions(min_value=-2, max_value=2, max_denominator=30), min_size=1, max_size=12))
 def test_any_certificate_verifies(alpha):
     """Stable or not, and through its dictionary."""
@@ -374,7 +374,7 @@ def test_methods_and_sequences_give_the_same_verdict():
         assert certify(LinearMultistep(alpha, (1,))) == certify(list(alpha))
 
 
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=300)
 @given(
     st.lists(st.fractions(min_value=-2, max_value=2, max_denominator=6), min_size=1, max_size=4),
     st.fractions(min_value=-3, max_value=3, max_denominator=6),

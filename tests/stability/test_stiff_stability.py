@@ -120,7 +120,7 @@ def grows_on_a_grid(method: LinearMultistep) -> bool:
     )
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 @given(st.lists(numbers, min_size=1, max_size=3), st.lists(numbers, max_size=3), numbers.filter(bool))
 def test_a_stability_against_dense_sampling(alpha: list[Fraction], beta: list[Fraction], beta_next: Fraction) -> None:
     """What is proved A-stable never grows on a grid of the left half-plane."""
@@ -131,7 +131,7 @@ def test_a_stability_against_dense_sampling(alpha: list[Fraction], beta: list[Fr
     assert not (card(method).is_L_stable and not card(method).is_A_stable)
 
 
-@settings(max_examples=100, deadline=None)
+@settings(max_examples=100)
 @given(st.fractions(-1, 1, max_denominator=8), st.fractions(-2, 4, max_denominator=8))
 def test_the_a_stable_two_step_methods_of_order_two(a: Fraction, s2: Fraction) -> None:
     """With rho = (zeta - 1)(zeta - a), |a| < 1, and sigma of order 2 with leading coefficient s2: just if s2 >= 1/2.
@@ -147,7 +147,7 @@ def test_the_a_stable_two_step_methods_of_order_two(a: Fraction, s2: Fraction) -
     assert result.is_A_stable is (s2 >= Fraction(1, 2))
 
 
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=150)
 @given(st.lists(st.fractions(-1, 1, max_denominator=8), min_size=1, max_size=3), numbers.filter(bool))
 def test_dahlquists_second_barrier(roots: list[Fraction], free: Fraction) -> None:
     """No implicit method of order above 2 is A-stable: zero-stable rho, sigma of order d or above by interpolation."""

@@ -120,7 +120,7 @@ coefficients = st.one_of(
 )
 
 
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=200)
 @given(st.integers(1, 6).flatmap(lambda d: arrays(np.float64, (4, d), elements=coefficients)), st.booleans())
 def test_any_floats(rows, preconsistent):
     """Overflowing, subnormal and boundary values."""

@@ -34,7 +34,7 @@ from stabzoo.methods.trees import Tree, density, trees
 if TYPE_CHECKING:
     from flint import fmpq_mat
 
-__all__ = ["Matrix", "Vector", "solution", "starting_series", "times", "to_flint"]
+__all__ = ["Matrix", "Vector", "row_reduced", "solution", "starting_series", "times", "to_flint"]
 
 Vector: TypeAlias = Sequence[Fraction]
 Matrix: TypeAlias = Sequence[Vector]
@@ -114,15 +114,23 @@ def _before_exact(tree: Tree) -> Mapping[Tree, Fraction]:
 
 def solution(matrix: Matrix, right: Vector) -> list[Fraction] | None:
     """Return a solution of M x = r, with 0 where it is free; None if there is none."""
-    reduced, rank = to_flint([[*row, r] for row, r in zip(matrix, right, strict=True)]).rref()
+    reduced, pivots = row_reduced([[*row, r] for row, r in zip(matrix, right, strict=True)])
     unknowns = len(matrix[0])
+    if unknowns in pivots:
+        return None
     found = [Fraction(0)] * unknowns
-    for row in _fractions(reduced)[:rank]:
-        pivot = next(j for j, x in enumerate(row) if x)
-        if pivot == unknowns:
-            return None
+    for row, pivot in zip(reduced, pivots, strict=True):
         found[pivot] = row[-1]
     return found
+
+
+def row_reduced(matrix: Matrix) -> tuple[list[list[Fraction]], list[int]]:
+    """The reduced row echelon form, without its zero rows, and the columns of its pivots."""
+    if not matrix or not matrix[0]:
+        return [], []
+    reduced, rank = to_flint(matrix).rref()
+    found = _fractions(reduced)[:rank]
+    return found, [next(j for j, x in enumerate(row) if x) for row in found]
 
 
 def to_flint(matrix: Matrix) -> fmpq_mat:

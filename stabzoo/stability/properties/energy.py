@@ -47,7 +47,7 @@ def energy_matrix(method: LinearMultistep) -> Matrix | None:
     ):
         if b < 0:
             return None
-        e = _product(k, d - k)
+        e = shifted_powers(k, d - k)
         left = [[c - b * x * y for c, y in zip(row, e, strict=True)] for row, x in zip(left, e, strict=True)]
     # left = (zeta omega - 1) G: g_ij = g_{i-1,j-1} - left_ij
     g = [[Fraction(0)] * (d + 1) for _ in range(d + 1)]
@@ -79,14 +79,14 @@ def _bernstein(cosine: list[Fraction]) -> list[Fraction]:
     d = len(cosine) - 1
     columns = []
     for k in range(d + 1):
-        e = _product(k, d - k)
+        e = shifted_powers(k, d - k)
         columns.append([sum((e[i] * e[i + j] for i in range(d + 1 - j)), Fraction(0)) for j in range(d + 1)])
     system = fmpq_mat([[fmpq(*c[j].as_integer_ratio()) for c in columns] for j in range(d + 1)])
     solved = system.solve(fmpq_mat([[fmpq(*c.as_integer_ratio())] for c in cosine]))
     return [Fraction(int(solved[k, 0].p), int(solved[k, 0].q)) for k in range(d + 1)]
 
 
-def _product(minus: int, plus: int) -> list[Fraction]:
+def shifted_powers(minus: int, plus: int) -> list[Fraction]:
     """The coefficients of (zeta - 1)^minus (zeta + 1)^plus, lowest power first."""
     found = [Fraction(0)] * (minus + plus + 1)
     for i in range(minus + 1):

@@ -20,7 +20,7 @@ from stabzoo_forward.constraints import NonNegative, NormBound, Projected, Proje
 from stabzoo_forward.proofs import proved_bounds, size_bounds
 
 SEEDS = st.integers(0, 2**31 - 1)
-EXAMPLES = settings(max_examples=30, deadline=None)
+EXAMPLES = settings(max_examples=30)
 SIZES = st.floats(1e-3, 1e3)
 GRIDS = st.sampled_from([(2, 2), (4, 4), (6, 8), (16, 16)])
 

@@ -12,7 +12,7 @@ import stabzoo_forward
 from stabzoo_forward.layers import DLayer, PoolingLayer, PostLayer, SLayer, adjoint, centred, halved, wrapped
 
 SEEDS = st.integers(0, 2**31 - 1)
-EXAMPLES = settings(max_examples=25, deadline=None)
+EXAMPLES = settings(max_examples=25)
 
 
 def randn(seed: int, *shape: int) -> torch.Tensor:

@@ -105,7 +105,7 @@ def test_known_sets(name: str) -> None:
     )
 
 
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=150)
 @given(st.sampled_from(sorted(ZERO_STABLE)), st.fractions(-4, 4, max_denominator=60))
 def test_the_verdict_at_any_value_is_that_of_the_method(name: str, value: Fraction) -> None:
     """In the set just if it is zero-stable."""
@@ -121,7 +121,7 @@ def test_the_verdict_at_any_value_is_that_of_the_method(name: str, value: Fracti
 small = st.integers(-3, 3)
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 @given(
     st.lists(st.tuples(small, small, small), min_size=1, max_size=4),
     st.tuples(small, small),
@@ -188,7 +188,7 @@ def test_known_stiff_sets(name: str) -> None:
     assert stable_set(family, wanted).text("s") == expected
 
 
-@settings(max_examples=80, deadline=None)
+@settings(max_examples=80)
 @given(st.sampled_from(sorted(STIFF)), st.fractions(-3, 3, max_denominator=40))
 def test_the_stiff_verdict_at_any_value_is_that_of_the_card(name: str, value: Fraction) -> None:
     """In the set just if the card says so."""
@@ -199,7 +199,7 @@ def test_the_stiff_verdict_at_any_value_is_that_of_the_card(name: str, value: Fr
     assert (value in stable_set(family, wanted)) == expected
 
 
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=40)
 @given(
     st.lists(st.tuples(small, small), min_size=5, max_size=5),
     st.lists(st.fractions(-5, 5, max_denominator=12), min_size=6, max_size=6),
@@ -218,7 +218,7 @@ def test_random_stiff_families(rows: list[tuple[int, int]], values: list[Fractio
         assert (value in found) == card(family(value)).is_A_stable, value
 
 
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=300)
 @given(
     st.integers(1, 3),
     st.lists(st.sampled_from([0, 0, 1, -1, Fraction(1, 2), Fraction(1, 3), 2]), min_size=7, max_size=7),
