@@ -153,7 +153,8 @@ def design(
         tuple[str, ...],
         option(
             "What is best: parasitic_radius (by default), error_constant, real_interval, imaginary_interval, "
-            "ssp_coefficient, stability_constant, growth or sector_angle; several with weights, NAME=WEIGHT."
+            "ssp_coefficient, stability_constant, growth, effective_depth or sector_angle; several with weights, "
+            "NAME=WEIGHT."
         ),
     ] = (),
     bounds: Annotated[
@@ -162,7 +163,7 @@ def design(
     signs: Annotated[
         tuple[str, ...], option("alpha=+, beta_1=-, alpha_2=0; + and - allow 0; may be repeated.", name="--sign")
     ] = (),
-    depth: Annotated[int | None, option("Blocks that the growth is taken over.")] = None,
+    depth: Annotated[int | None, option("Blocks that growth and effective depth are taken over.")] = None,
     starts: Annotated[int, option("Of the search; by default 24.")] = 24,
     seed: Annotated[int, option("By default 0.")] = 0,
     front: Annotated[str | None, option("Also the designs between the objective and this other one.")] = None,

@@ -17,11 +17,11 @@ from rich.console import Console
 from stabzoo.claims import SchemeReport, condition_claims, prove
 from stabzoo.cli.arguments.settings import parse_settings
 from stabzoo.cli.card_text import LABEL_WIDTH, card_rows, certificate_sentences, coefficients_text
-from stabzoo.cli.console import STYLES, brief, decimal, full, output, print_json
+from stabzoo.cli.console import STYLES, brief, full, output, print_json
 from stabzoo.discretization import Discretization
 from stabzoo.errors import ConfigError, PluginError
 from stabzoo.families import named_method
-from stabzoo.methods import NOT_DECIDED, Method, NotDecided, method_of
+from stabzoo.methods import NOT_DECIDED, NotDecided, method_of
 from stabzoo.methods.multistep import HasCoefficients, LinearMultistep
 from stabzoo.registry.catalogue import catalogue, unknown_name
 from stabzoo.registry.discovery import Plugin
@@ -57,7 +57,7 @@ def show_named(name: str, settings: Iterable[str], *, as_json: bool, plot: Path 
     called = _called(scheme_name, parameters)
     blocks = cache(lambda: _blocks(name, model[0], given, scheme) if model else "no network")
     grown = cache(lambda: growth_curve(found) if not isinstance(found := blocks(), str) else found)
-    deep = cache(lambda: _depth_of_model(blocks()) if model else _depth_of_scheme(scheme))
+    deep = cache(lambda: _depth_of_model(blocks()) if model else effective_depth(network_methods(scheme)))
     if plot is not None:
         curve = grown()
         _draw(proved, plot, called, () if isinstance(curve, str) else [as_float(size) for size in curve])
@@ -132,7 +132,7 @@ def show_method(method: LinearMultistep, *, as_json: bool, plot: Path | None) ->
     if plot is not None:
         _draw(proved, plot, coefficients_text(method))
     if as_json:
-        print_json({**_card_json(proved), "effective_depth": _depth_json(_depth_of_scheme(method))})
+        print_json({**_card_json(proved), "effective_depth": _depth_json(effective_depth(network_methods(method)))})
         return
     print_method(proved)
 
@@ -141,7 +141,7 @@ def print_method(proved: StabilityCard) -> None:
     """Print the card of a linear multistep method, for people."""
     console, steps = output(), proved.method.steps
     console.print(f"linear multistep method, {steps} step{'s' if steps > 1 else ''}", style="bold")
-    _print_card(console, proved, _depth_rows(lambda: _depth_of_scheme(proved.method)))
+    _print_card(console, proved, _depth_rows(lambda: effective_depth(network_methods(proved.method))))
 
 
 def _numbers(given: Sequence[str]) -> list[str]:
@@ -236,31 +236,12 @@ def _growth_rows(grown: Callable[[], tuple[Fraction, ...] | str]) -> Iterator[tu
         yield "along the depth", ", ".join(f"{brief(curve[n])} at block {n}" for n in marks)
 
 
-def _depth_of_scheme(scheme: Discretization | LinearMultistep | Method) -> EffectiveDepth | NotDecided:
-    """That of the network of `REFERENCE_STAGES`; coefficients alone restart nowhere."""
-    computed = method_of(scheme)
-    restarts = getattr(scheme, "at_downsampling", "project") == "restart"
-    return effective_depth(
-        network_methods(computed, restarts=restarts, equal_shapes=getattr(scheme, "needs_equal_shapes", False))
-    )
-
-
 def _depth_of_model(blocks: Sequence[HasCoefficients] | str) -> EffectiveDepth | NotDecided:
     return NOT_DECIDED if isinstance(blocks, str) else effective_depth([method_of(block) for block in blocks])
 
 
 def _depth_rows(deep: Callable[[], EffectiveDepth | NotDecided]) -> Iterator[tuple[str, str]]:
-    found = deep()
-    if found is NOT_DECIDED:
-        yield "effective depth", str(found)
-        return
-    ahead, back = found.forward, found.backward
-    yield (
-        "effective depth",
-        f"{decimal(ahead.product, 5)} of {found.blocks} blocks: {decimal(ahead.participation, 5)} take part, "
-        f"{decimal(ahead.composition, 5)} deep; backwards {decimal(back.product, 5)}: "
-        f"{decimal(back.participation, 5)}, {decimal(back.composition, 5)}",
-    )
+    yield "effective depth", str(deep())
 
 
 def _depth_json(found: EffectiveDepth | NotDecided) -> object:

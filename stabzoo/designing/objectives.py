@@ -21,6 +21,7 @@ from stabzoo.errors import quoted
 from stabzoo.methods.multistep import NOT_DECIDED, NotDecided
 from stabzoo.stability import StabilityCard
 from stabzoo.stability.enclosure import Enclosure, Real
+from stabzoo.stability.properties.effective_depth import effective_depth, network_methods
 
 __all__ = ["OBJECTIVES", "Asked", "Estimate", "Exactly", "Objective", "find", "objective", "parasitic_radius"]
 
@@ -180,6 +181,35 @@ def _stability_constant(rho: Any, sigma: Any, problem: Asked) -> float:
 @objective("growth", "least", lambda card, problem: card.growth(problem.depth or 1), 1)
 def _growth_over_depth(rho: Any, sigma: Any, problem: Asked) -> float:
     return _growth(rho, problem.depth or 1)
+
+
+@objective("effective_depth", "most", lambda card, problem: _effective_depth(card, problem))
+def _effective_depth_in_floats(rho: Any, sigma: Any, problem: Asked) -> float:
+    """P D of `stabzoo.stability.properties.effective_depth`, of a network of ``problem.depth`` blocks."""
+    import numpy as np
+
+    alpha, beta, blocks = -rho[1:], sigma[1:], problem.depth or 1
+    weights = np.zeros((blocks + 1, blocks))  # of the states, oldest first, in the branches
+    depths = np.zeros(blocks + 1)
+    shares = np.zeros(blocks)
+    for n in range(blocks):
+        if n < len(alpha) - 1:  # an Euler start
+            weights[n + 1] = weights[n]
+            weights[n + 1, n] += 1
+        else:
+            past = slice(n, n - len(alpha) if n >= len(alpha) else None, -1)
+            weights[n + 1] = alpha @ weights[past]
+            weights[n + 1, past] += beta
+        shares = weights[n + 1] ** 2
+        if not 0 < shares.sum() < 1e150:  # whose square is a float
+            return 0.0
+        depths[n + 1] = shares @ (1 + depths[:-1]) / shares.sum()
+    return float(shares.sum() ** 2 / (shares**2).sum() * depths[-1])
+
+
+def _effective_depth(card: StabilityCard, problem: Asked) -> Real | NotDecided:
+    found = effective_depth(network_methods(card.method, (problem.depth or 1,)))
+    return NOT_DECIDED if isinstance(found, NotDecided) else found.forward.product
 
 
 @objective("sector_angle", "most", lambda card, problem: card.sector_angle, 90)

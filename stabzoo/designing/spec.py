@@ -41,7 +41,7 @@ class Problem(Strict):
         bounds: No worse than this: at most of what is minimised, at least of what is maximised.
         signs: ``"+"``, ``"-"`` or ``"0"`` of coefficients, by ``alpha_0``, ``beta_2``, ``beta_next``; ``alpha`` and
             ``beta`` stand for all of them.  ``"+"`` and ``"-"`` allow 0.
-        depth: How many blocks the growth is taken over.
+        depth: How many blocks growth and effective depth are taken over.
         starts: Of the search; a seed makes it repeatable.
 
     >>> Problem(steps=3, order=2, kind="single-beta", objective="real_interval").coefficients
@@ -91,9 +91,12 @@ class Problem(Strict):
         return value
 
     @model_validator(mode="after")
-    def _growth_has_a_depth(self) -> Problem:
-        if self.depth is None and "growth" in {*self.objective, *self.bounds}:
-            raise ValueError("the growth is over a depth: give depth, a number of blocks")
+    def _what_is_of_a_network_has_a_depth(self) -> Problem:
+        of_networks = {"growth", "effective_depth"} & {*self.objective, *self.bounds}
+        if self.depth is None and of_networks:
+            raise ValueError(f"{' and '.join(sorted(of_networks))}: is of a network: give depth, a number of blocks")
+        if "effective_depth" in of_networks and self.kind in ("implicit", "bdf-like"):
+            raise ValueError(f"effective_depth: is decided of explicit schemes alone; got {self.kind} ones")
         return self
 
     @property

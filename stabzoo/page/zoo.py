@@ -7,6 +7,7 @@ from typing import Any
 from stabzoo.claims import ModelReport, SchemeReport
 from stabzoo.methods import NOT_DECIDED, GeneralLinear, OwnNetwork
 from stabzoo.stability import StabilityCard, as_float, rational_text
+from stabzoo.stability.properties.effective_depth import effective_depth, network_methods
 
 __all__ = ["model_row", "scheme_row"]
 
@@ -25,6 +26,7 @@ def scheme_row(report: SchemeReport) -> dict[str, Any]:
         "certified": dict(claim.certified),
         "condition": claim.condition,
         "learnable": report.is_learnable,
+        "effectiveDepth": str(effective_depth(network_methods(report.scheme))) if report.scheme else None,
         "falseClaims": list(report.false_claims),
         "error": report.error,
         **_card(report.card),

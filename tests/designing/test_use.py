@@ -16,8 +16,10 @@ from stabzoo.designing import OBJECTIVES, Design, Problem, design, objective, pa
 from stabzoo.errors import ConfigError
 from stabzoo.families import adams_bashforth, adams_moulton, bdf, milne_simpson, nystrom, ssp
 from stabzoo.methods import LinearMultistep
+from stabzoo.methods.multistep import EULER, NOT_DECIDED
 from stabzoo.registry.schema import Registry
 from stabzoo.stability import Enclosure, card
+from stabzoo.stability.properties.effective_depth import effective_depth, network_methods
 from stabzoo.study.spec import Network
 
 
@@ -43,7 +45,8 @@ GUIDES = ("ssp_coefficient", "imaginary_interval", "sector_angle")
 
 
 @pytest.mark.parametrize(
-    "name", ["parasitic_radius", "error_constant", "real_interval", "stability_constant", "growth", *GUIDES]
+    "name",
+    ["parasitic_radius", "error_constant", "real_interval", "stability_constant", "growth", "effective_depth", *GUIDES],
 )
 def test_estimates_are_of_the_exact_numbers(name: str) -> None:
     """In floats, what the card proves."""
@@ -59,9 +62,26 @@ def test_estimates_are_of_the_exact_numbers(name: str) -> None:
             assert estimate <= 1e-9
         elif exact == math.inf:
             assert estimate == math.inf
+        elif exact is NOT_DECIDED:
+            assert name == "effective_depth"
+            assert not method.is_explicit
         else:
             assert isinstance(exact, Fraction | Enclosure)
             assert estimate == pytest.approx(float(exact), rel=1e-6, abs=1e-9)
+
+
+def test_a_scheme_of_many_blocks(optimal: Design) -> None:
+    """Deeper than Euler's method and than ZeroSNet-Opt of as many blocks, exactly; a network has a number of blocks."""
+    found = design(2, 2, "effective_depth", depth=27)
+    assert found.card.is_zero_stable
+    assert found.card.order == 2
+    depths = [effective_depth(network_methods(m, (27,))).forward.product for m in (found.method, EULER, optimal.method)]
+    assert found.values["effective_depth"] == depths[0]
+    assert depths[0] > 110 > max(depths[1:])
+    with raises(ConfigError, "effective_depth", "depth"):
+        design(2, 2, "effective_depth")
+    with raises(ConfigError, "effective_depth", "explicit", "bdf-like"):
+        design(2, 2, "effective_depth", kind="bdf-like", depth=27)
 
 
 def test_bounds_are_met_exactly_and_named_where_they_are_active() -> None:

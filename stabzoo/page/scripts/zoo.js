@@ -90,6 +90,7 @@
       ["order", row.order],
       ["parasitic radius", radius(row)],
       ["A-stable", row.aStable],
+      ["effective depth", row.effectiveDepth],
       ["zero-stable exactly when", row.condition],
       ["trained", row.learnable ? "every block trains its coefficients; the card is about those at the start" : null],
       ["scheme", row.scheme && create("a", { href: `#show=${encodeURIComponent(row.scheme)}`, onclick: () => open(row.scheme) }, row.scheme)],

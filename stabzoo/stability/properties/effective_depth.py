@@ -25,9 +25,9 @@ from dataclasses import dataclass
 from fractions import Fraction
 from typing import TYPE_CHECKING, Any
 
-from stabzoo.methods import GeneralLinear, Method, OneLeg, RungeKutta
-from stabzoo.methods.multistep import EULER, NOT_DECIDED, LinearMultistep, NotDecided
-from stabzoo.stability.enclosure import Enclosure, Exact, real_to_json
+from stabzoo.methods import GeneralLinear, Method, OneLeg, RungeKutta, method_of
+from stabzoo.methods.multistep import EULER, NOT_DECIDED, HasCoefficients, LinearMultistep, NotDecided
+from stabzoo.stability.enclosure import Enclosure, Exact, as_float, real_to_json
 
 if TYPE_CHECKING:
     from flint import fmpq
@@ -57,6 +57,10 @@ class PathDepth:
             return Enclosure(size * depth.lower, size * depth.upper)
         return Exact(size * depth)
 
+    def __str__(self) -> str:
+        size, depth = (f"{as_float(x):.5g}" for x in (self.participation, self.composition))
+        return f"{size} take part, {depth} deep"
+
     def to_dict(self) -> dict[str, object]:
         """Return a JSON-safe form."""
         return {
@@ -74,20 +78,25 @@ class EffectiveDepth:
     forward: PathDepth
     backward: PathDepth
 
+    def __str__(self) -> str:
+        ahead, back = (f"{as_float(one.product):.5g}" for one in (self.forward, self.backward))
+        return f"{ahead} of {self.blocks} blocks: {self.forward}; backwards {back}: {self.backward}"
+
     def to_dict(self) -> dict[str, object]:
         """Return a JSON-safe form."""
         return {"blocks": self.blocks, "forward": self.forward.to_dict(), "backward": self.backward.to_dict()}
 
 
-def network_methods(
-    method: Method, stages: Sequence[int] = REFERENCE_STAGES, *, restarts: bool = False, equal_shapes: bool = False
-) -> list[Method]:
+def network_methods(scheme: HasCoefficients, stages: Sequence[int] = REFERENCE_STAGES) -> list[Method]:
     """The method of every block of a network of these ``stages``, as `stabzoo.networks.resnet` lays them out.
 
-    The first d - 1 blocks of a d-step method are Euler's. Where it ``restarts`` (``at_downsampling``) the first block
-    of each later stage begins a new history; a method of ``equal_shapes`` (``needs_equal_shapes``) gives way to Euler's
-    there.
+    The first d - 1 blocks of a d-step scheme are Euler's. Where it restarts (``at_downsampling``) the first block of
+    each later stage begins a new history; one that ``needs_equal_shapes`` gives way to Euler's there. A method alone
+    does neither.
     """
+    method = method_of(scheme)
+    restarts = getattr(scheme, "at_downsampling", "project") == "restart"
+    equal_shapes = getattr(scheme, "needs_equal_shapes", False)
     found: list[Method] = []
     known, needed = 1, method.steps
     for stage, count in enumerate(stages):

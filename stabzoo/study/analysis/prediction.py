@@ -19,7 +19,7 @@ from typing import Any
 import numpy as np
 from scipy import stats
 
-from stabzoo.methods import NOT_DECIDED, method_of
+from stabzoo.methods import NOT_DECIDED
 from stabzoo.metric import Evaluation
 from stabzoo.registry.catalogue import catalogue
 from stabzoo.registry.loading import scheme_of
@@ -99,10 +99,7 @@ def quantities(network: Network) -> tuple[str, dict[str, float]] | None:
     if known is None:
         return None
     scheme = scheme_of(network.model, network.args)
-    restarts = scheme.at_downsampling == "restart"
-    methods = network_methods(
-        method_of(scheme), known[1].layers, restarts=restarts, equal_shapes=scheme.needs_equal_shapes
-    )
+    methods = network_methods(scheme, known[1].layers)
     proved, depth = card(scheme), effective_depth(methods)
     if depth is NOT_DECIDED or proved.is_zero_stable is NOT_DECIDED:
         return None
