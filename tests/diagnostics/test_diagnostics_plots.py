@@ -17,6 +17,7 @@ from stabzoo.diagnostics.report.figures import (
     conditioning_figure,
     growth_figure,
 )
+from stabzoo.diagnostics.report.sections import Section
 
 
 def png(figure: Figure) -> bytes:
@@ -58,3 +59,13 @@ def test_growth_and_condition_numbers() -> None:
     linear = next(line for line in figure.axes[0].get_lines() if str(line.get_label()).startswith("linear"))
     assert np.asarray(linear.get_ydata()) == pytest.approx([block.linear.value.value for block in blocks])
     assert png(figure) == png(conditioning_figure(blocks))
+
+
+def test_a_table_repeats_nothing() -> None:
+    """What is equal in every row is said once, equal columns share a head, and names alone are no table."""
+    rows = (("a", "1", "1", "x", ""), ("b", "2", "2", "x", ""), ("c", "3", "3", "x", ""))
+    found = Section("t", "m.", ("layer", "norm", "growth", "kind", "note"), rows).informative()
+    assert found.columns == ("layer", "norm, growth")
+    assert found.rows == (("a", "1"), ("b", "2"), ("c", "3"))
+    assert "kind: x" in found.meaning
+    assert Section("t", "m.", ("layer", "kind"), tuple((row[0], "x") for row in rows)).informative().rows == ()
