@@ -11,13 +11,15 @@ from __future__ import annotations
 import importlib
 import inspect
 import json
+import os
 import sys
-from collections.abc import Callable
+import warnings
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from types import ModuleType
 from typing import TYPE_CHECKING, Any
 
-from stabzoo.errors import ConfigError, PluginError, UnknownParameterError, quoted
+from stabzoo.errors import ConfigError, PluginError, PluginWarning, UnknownParameterError, quoted
 from stabzoo.registry.catalogue import catalogue, report
 from stabzoo.registry.discovery import Plugin, installed_plugins
 from stabzoo.registry.guard import failure_text, plugin_code
@@ -27,7 +29,7 @@ from stabzoo.registry.schema import MAX_WIDTH, ModelConfig
 if TYPE_CHECKING:
     from torch import nn
 
-__all__ = ["ENTRIES", "PRETRAINED", "build_model", "refresh", "register_models", "why_not_built"]
+__all__ = ["ENTRIES", "OWN_WEIGHTS", "PRETRAINED", "build_model", "refresh", "register_models", "why_not_built"]
 
 ENTRIES = ModuleType("stabzoo.zoo.stabzoo", "The entry functions of all models, and what timm looks for beside them.")
 """timm calls a module by the last part of its name: ``timm.list_models(module="stabzoo")``."""
@@ -38,11 +40,21 @@ sys.modules[ENTRIES.__name__] = ENTRIES
 PRETRAINED = Path(__file__).with_name("pretrained")
 """Networks that come with their weights: folders NAME.TAG, as `stabzoo publish` writes them."""
 
+OWN_WEIGHTS = "STABZOO_PRETRAINED"
+"""The environment variable that names a folder of such folders, of whoever has trained more networks."""
+
 FROM_CONFIG = ("self", "scheme", "layers", "form", "bottleneck")  # arguments of the network that are not options
 FEATURES = ("features_only", "out_indices", "feature_cls", "pruned")  # keywords that timm's builder takes out itself
 CIFAR_MEAN, CIFAR_STD = (0.4914, 0.4822, 0.4465), (0.2470, 0.2435, 0.2616)
 """Of CIFAR-10's training pixels, what an untrained model suggests.  The releases divide by (0.2023, 0.1994, 0.2010), a
 widespread slip; studies of published numbers follow them, and a trained network carries what it was trained with."""
+
+OF_CIFAR100 = {"num_classes": 100, "mean": (0.5071, 0.4865, 0.4409), "std": (0.2673, 0.2564, 0.2762)}
+SLOTS: dict[str, dict[str, tuple[str, dict[str, Any]]]] = {
+    "cifar": {"c10": ("cifar10", {}), "c100": ("cifar100", OF_CIFAR100)},
+    "imagenet": {"in1k": ("IMAGENET", {})},
+}
+"""Tags of every model of a form that wait for weights: what ``--data`` of a training is, and how its images differ."""
 
 
 def pretrained_cfg(config: ModelConfig) -> dict[str, Any]:
@@ -71,14 +83,34 @@ def pretrained_cfg(config: ModelConfig) -> dict[str, Any]:
     }
 
 
-def pretrained_cfgs(name: str) -> dict[str, dict[str, Any]]:
-    """The configurations of the weights that come with stabzoo for a model, by ``NAME.TAG``."""
-    found: dict[str, dict[str, Any]] = {}
-    for folder in sorted(PRETRAINED.glob(f"{name}.*")):
-        config = json.loads((folder / "config.json").read_text())
-        about = {"file": str(folder / "model.safetensors"), "label_names": config["label_names"]}
-        found[folder.name] = {**config["pretrained_cfg"], **about}
+def pretrained_cfgs(name: str, config: ModelConfig) -> dict[str, dict[str, Any]]:
+    """The configurations of a model's weights, by ``NAME.TAG``: of those that are here, and of `SLOTS` without any."""
+    found = {f"{name}.{tag}": pretrained_cfg(config) | differing for tag, (_, differing) in SLOTS[config.form].items()}
+    own = os.environ.get(OWN_WEIGHTS)
+    for folder in (PRETRAINED, *([Path(own)] if own else [])):
+        for weights in sorted(folder.glob(f"{name}.*")):
+            try:
+                found[weights.name] = _cfg_of(weights, name)
+            except (OSError, ValueError, LookupError, TypeError) as error:
+                warnings.warn(f"{weights} is left out: {failure_text(error)}", PluginWarning, stacklevel=2)
     return found
+
+
+def _cfg_of(folder: Path, name: str) -> dict[str, Any]:
+    """The configuration of the weights in a folder that `stabzoo publish` wrote.
+
+    Raises:
+        ConfigError: they are of another model, or of one with other arguments.
+    """
+    config, weights = json.loads((folder / "config.json").read_text()), folder / "model.safetensors"
+    if (config["architecture"], args := config["stabzoo"]["job"]["args"]) != (name, {}):
+        given = f" with the arguments {', '.join(args)}" if args else ""
+        raise ConfigError(
+            f"expected weights of {name!r} with no arguments, got {quoted(config['architecture'])}{given}; "
+            "open them by local-dir:"
+        )
+    weights.open("rb").close()
+    return {**config["pretrained_cfg"], "file": str(weights), "label_names": config["label_names"]}
 
 
 def build_model(name: str, config: ModelConfig, pretrained: bool = False, **kwargs: Any) -> nn.Module:
@@ -93,13 +125,16 @@ def build_model(name: str, config: ModelConfig, pretrained: bool = False, **kwar
 
     Raises:
         ConfigError: a parameter is not valid (`stabzoo.errors.UnknownParameterError`, also a TypeError, where nothing
-        has its name). PluginError: the plugin that provides the scheme is broken.
+        has its name), or the tag is one of `SLOTS` that no weights are in. PluginError: the plugin that provides the
+        scheme is broken.
     """
     from timm.models import build_model_with_cfg
 
     from stabzoo.networks.checkpoints import checkpoint_filter_fn, keep_constraints
     from stabzoo.networks.staged import FeatureDict, FeatureGetter
 
+    if pretrained:
+        _refuse_empty(name, config, kwargs)
     try:
         network, arguments, plugin = _network(name, config)
     except ConfigError as error:
@@ -144,6 +179,26 @@ def build_model(name: str, config: ModelConfig, pretrained: bool = False, **kwar
     if pretrained:
         keep_constraints(getattr(model, "model", model))  # or in timm's wrapper for features
     return model
+
+
+def _refuse_empty(name: str, config: ModelConfig, kwargs: Mapping[str, Any]) -> None:
+    """Say how weights come into a slot that has none.
+
+    Raises:
+        ConfigError: the tag that is asked for is such a slot, and nothing else says where weights are.
+    """
+    from timm.models import get_pretrained_cfg
+
+    tag, slots = kwargs.get("pretrained_cfg"), SLOTS[config.form]
+    if not isinstance(tag, str) or tag not in slots or kwargs.get("pretrained_cfg_overlay"):
+        return
+    cfg = get_pretrained_cfg(f"{name}.{tag}", allow_unregistered=True)
+    if cfg is None or not cfg.has_weights:
+        raise ConfigError(
+            f"model '{name}.{tag}': there are no weights of it yet; train them, `stabzoo train {name} --data "
+            f"{slots[tag][0]} --folder RUN`, publish them, `stabzoo publish RUN --folder FOLDER/{name}.{tag}`, and set "
+            f"{OWN_WEIGHTS}=FOLDER before timm is imported"
+        )
 
 
 def _network(name: str, config: ModelConfig) -> tuple[type[nn.Module], list[str], Plugin]:
@@ -236,7 +291,7 @@ def register_models() -> None:
             report(plugin, f"the model name {name!r} is taken by {owner}; this one is left out")
             continue
         # the last is the default, by its star: a name without a tag is an untrained network, of its own configuration
-        cfgs: dict[str, Any] = {**pretrained_cfgs(name), f"{name}.*": pretrained_cfg(config)}
+        cfgs: dict[str, Any] = {**pretrained_cfgs(name, config), f"{name}.*": pretrained_cfg(config)}
         ENTRIES.default_cfgs.update(generate_default_cfgs(cfgs))
         function = entrypoint(name, config)
         setattr(ENTRIES, name, function)
@@ -248,7 +303,7 @@ def _unregister(name: str) -> None:
     """Remove a model that `register_models` has registered; timm has no function for it."""
     from timm.models import _registry
 
-    tagged = list(pretrained_cfgs(name))
+    tagged = list(_registry._model_with_tags[name])
     for table in ("entrypoints", "to_module", "default_cfgs", "pretrained_cfgs", "with_tags"):
         for key in (name, *tagged):
             getattr(_registry, f"_model_{table}").pop(key, None)

@@ -158,7 +158,8 @@ class SLayer(nn.Module):
         """f(y): the layer is the forward-backward step relu(y + f(y))."""
         slope = F.relu(self.norm1(self.conv(y)))
         back = adjoint(slope, self.conv.weight) if torch.jit.is_scripting() else self.transposed(slope)
-        f = -self.drop_path(self.norm2(back))
+        # a view: what folds norms into the convolutions before them must not fold norm2 into the kernel that A has, too
+        f = -self.drop_path(self.norm2(back.view_as(y)))
         return f if self.bias2 is None else f + self.bias2[:, None, None]
 
     @torch.jit.unused

@@ -3,7 +3,7 @@
     stem                 3x3 convolution to 16 channels
     stages.0             m residual layers, 16 channels
     stages.1, stages.2   a pooling layer (half the resolution, twice the channels) and m - 1 residual layers
-    norm, head           relu, global average pooling, a classifier without bias unless ``head_bias``
+    norm, head           relu, global average pooling, a classifier whose bias is trained with ``head_bias`` only
 
 Depth counts the distinct filters and weights: 6m for ResNet-D, 3m + 2 for ResNet-S. What the theorems assume of the
 weights holds from the start, and after every `StableResNet.post_step`.
@@ -46,8 +46,9 @@ class StableResNet(StagedNetwork):
         img_size: Side of the images, or height and width.
         parametrize: Keep the constraints by parametrizations (`torch.nn.utils.parametrize`) instead of projections
             after every step: for training loops that call no `post_step`.
-        head_bias: Whether the classifier has a bias; None: as the papers' do, ResNet's alone. It starts at 0, and
-            bounds on differences of logits are the same with it.
+        head_bias: Whether the classifier's bias is trained; None: as in the papers, ResNet's alone. It starts at 0, and
+            bounds on differences of logits are the same whatever it is. What is not trained is a buffer: an offset
+            that a script may set, which checkpoints keep and may lack.
         num_classes: Classes; 0 leaves the classifier out.
         in_chans: Channels of the input image.
         global_pool: Pooling before the classifier, as timm names it; ``"flat"``: none, the classifier reads every
@@ -60,6 +61,8 @@ class StableResNet(StagedNetwork):
     Raises:
         ValueError: ``img_size`` is not positive, or pooling norms are bounded and a pooling layer meets an odd grid.
     """
+
+    __jit_unused_properties__ = ("optional_weights",)
 
     def __init__(
         self,
@@ -116,7 +119,7 @@ class StableResNet(StagedNetwork):
         )
         self.layer, self.head_bias = scheme.layer, is_post if head_bias is None else head_bias
         self.grids, self.parametrize, self.projector = grids, False, Projector()
-        self.bare_classifier()
+        self.fix_bias()
         self.init_weights()
         if parametrize:
             self.parametrize = True
@@ -124,10 +127,18 @@ class StableResNet(StagedNetwork):
                 self._register(name, constraint)
 
     @torch.jit.ignore()
-    def bare_classifier(self) -> None:
-        """Leave out the classifier's bias, as the paper's parameter counts do, unless ``head_bias``."""
-        if not self.head_bias and isinstance(self.head.fc, nn.Linear):
-            self.head.fc.register_parameter("bias", None)
+    def fix_bias(self) -> None:
+        """Unless ``head_bias``, make the classifier's bias a buffer of zeros: the paper counts no parameters for it."""
+        fc = self.head.fc
+        if not self.head_bias and isinstance(fc, nn.Linear):
+            del fc.bias
+            fc.register_buffer("bias", fc.weight.new_zeros(fc.out_features))
+            fc.register_load_state_dict_pre_hook(_without_bias)
+
+    @property
+    def optional_weights(self) -> tuple[str, ...]:
+        """What a checkpoint may lack: a bias that is not trained, which is 0 then."""
+        return () if self.head_bias else ("head.fc.bias",)
 
     @torch.jit.ignore()
     def constraints(self) -> dict[str, Constraint]:
@@ -212,8 +223,11 @@ class StableResNet(StagedNetwork):
                     nn.init.kaiming_uniform_(module.weight, nonlinearity="linear")
                 if module.bias is not None:
                     nn.init.zeros_(module.bias)
-            elif isinstance(module, nn.BatchNorm2d | nn.Linear):
+            elif isinstance(module, nn.BatchNorm2d) or (isinstance(module, nn.Linear) and self.head_bias):
                 module.reset_parameters()
+            elif isinstance(module, nn.Linear):
+                nn.init.kaiming_uniform_(module.weight, a=5**0.5)  # as torch's own, but for the bias
+                nn.init.zeros_(module.bias)
         fc = self.head.fc
         if isinstance(fc, nn.Linear) and not is_post:
             deviation = 1 / fc.weight.numel()
@@ -245,9 +259,15 @@ class StableResNet(StagedNetwork):
     def reset_classifier(self, num_classes: int, global_pool: str | None = None) -> None:
         """Replace the classifier; ``global_pool`` None keeps the pooling."""
         super().reset_classifier(num_classes, global_pool)
-        self.bare_classifier()
+        self.fix_bias()
         if self.parametrize and "head.fc.weight" in (kept := self.constraints()):
             self._register("head.fc.weight", kept["head.fc.weight"])
+
+
+def _without_bias(fc: nn.Module, state: dict[str, Any], prefix: str, *_: Any) -> None:
+    """A checkpoint of a classifier without bias: it is 0."""
+    if prefix + "bias" not in state:
+        state[prefix + "bias"] = torch.zeros_like(state.get(prefix + "weight", fc.weight)[:, 0])
 
 
 def grids_of(img_size: int | tuple[int, int], stages: int, *, even: bool) -> list[tuple[int, int]]:

@@ -172,6 +172,8 @@ def _by_name(state: dict[Any, Any], source: str) -> dict[str, Any]:
 def fit_weights(model: nn.Module, state: Mapping[str, Any], source: str, name: str) -> None:
     """Load ``state`` into ``model`` if all names and shapes are the model's; else leave the model as it is.
 
+    It may lack the model's ``optional_weights``, where there are any.
+
     Args:
         model: The network called ``name``.
         state: Its weights.
@@ -182,12 +184,15 @@ def fit_weights(model: nn.Module, state: Mapping[str, Any], source: str, name: s
         ConfigError: with the first name, in the order of the network, that does not fit, and both shapes.
     """
     own = model.state_dict()
-    wrong = [key for key in own if _shape(state, key) != _shape(own, key)] + [key for key in state if key not in own]
+    lacking = set(getattr(model, "optional_weights", ())) - state.keys()
+    wrong = [key for key in own if key not in lacking and _shape(state, key) != _shape(own, key)]
+    wrong += [key for key in state if key not in own]
     if wrong:
         key = wrong[0]
         more = f"; {len(wrong)} names differ" if len(wrong) > 1 else ""
-        expected, got = _shape(own, key), _shape(state, key)
-        raise ConfigError(f"{source}: does not fit {name}: at {key!r} expected {expected}, got {got}{more}")
+        raise ConfigError(
+            f"{source}: does not fit {name}: at {key!r} expected {_shape(own, key)}, got {_shape(state, key)}{more}"
+        )
     try:
         model.load_state_dict(dict(state))
     except Exception as error:  # numbers that this network's cannot be made of

@@ -15,7 +15,7 @@ import os
 import pkgutil
 import sys
 import warnings
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field
 from functools import cache
 from importlib.machinery import ModuleSpec
@@ -265,8 +265,9 @@ def _our_names() -> frozenset[str]:
     return frozenset({*sys.modules["stabzoo"].__all__, *submodules, of_timm})
 
 
-def unknown_name(kind: str, name: str, known: list[str]) -> ConfigError:
-    """The error for a name that does not exist, with the closest ones that do."""
+def unknown_name(kind: str, name: str, known: Iterable[str]) -> ConfigError:
+    """The error for a name that does not exist, with the closest ones that do, each once."""
+    known = list(dict.fromkeys(known))
     close = difflib.get_close_matches(name, known, n=3)
     hint = (
         f"did you mean {' or '.join(close)}?"

@@ -129,6 +129,7 @@ class Run(Strict):
     def _text(self, *, with_sources: bool) -> str:
         # without the training's defaults: an option that a later version adds leaves the keys of earlier runs alone
         training = self.training.model_dump(mode="json", exclude_defaults=True)
+        training["momentum"] = self.training.momentum  # which had no default, and was there for every optimizer
         content = {**self.model_dump(mode="json"), "training": training}
         if self.device == "cpu":
             del content["device"]  # for the same reason

@@ -30,7 +30,7 @@ from stabzoo.training.networks import network_of
 from stabzoo.training.process import Process
 from stabzoo.training.progress import TrainingProgress
 from stabzoo.training.session import Session
-from stabzoo.training.spec import Job, difference
+from stabzoo.training.spec import Job, differences
 from stabzoo.training.tracking import Tracker
 
 if TYPE_CHECKING:
@@ -236,22 +236,21 @@ def job_in(folder: Path) -> Job | None:
         raise ConfigError(f"{path}: is damaged; use another --folder, or remove this one") from None
 
 
+MOST_TOLD = 4
+"""Differences between two trainings, in a message; of more it says how many."""
+
+
 def _same_job(job: Job, folder: Path) -> bool:
     """Whether the folder already has this training; False where it has none."""
     found = job_in(folder)
     if found is None:
         return False
-    mine, theirs = job.model_dump(mode="json"), found.model_dump(mode="json")
-    for key in mine:
-        there, here = theirs[key], mine[key]
-        if there == here:
-            continue
-        if isinstance(there, dict) and isinstance(here, dict) and (differing := difference(there, here)):
-            part, there, here = differing
-            key = f"{key}: {part}"
+    mine, theirs = ({**one.model_dump(mode="json"), "training": one.training.stated()} for one in (job, found))
+    if differing := list(differences(theirs, mine)):
+        told = [f"{name} is {json.dumps(there)} there and {json.dumps(here)} here" for name, there, here in differing]
         raise ConfigError(
-            f"{folder} holds another training: {key} is {json.dumps(there)} there and {json.dumps(here)} here; "
-            "use another --folder to start anew"
+            f"{folder} holds another training: {'; '.join(told[:MOST_TOLD])}"
+            f"{f'; and {more} more' if (more := len(told) - MOST_TOLD) > 0 else ''}; use another --folder to start anew"
         )
     return True
 

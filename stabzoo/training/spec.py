@@ -29,8 +29,15 @@ from stabzoo.registry.code import code_digest
 from stabzoo.registry.discovery import Plugin
 from stabzoo.registry.loading import scheme_of
 
-__all__ = ["OF_TIMM", "Job", "Training", "difference", "recipe", "settings_of", "software", "sources"]
+__all__ = ["OF_TIMM", "Job", "Training", "differences", "recipe", "settings_of", "software", "sources"]
 
+
+WITH_MOMENTUM = """
+    adafactorbv adafactorbvc adamuon bnbsgd bnbsgd8bit cadafactorbv cadafactorbvc crmsproptf csgdc csgdp csgdw fusedsgd
+    kron kronc kronw larc lars madgrad madgradw momentum muon nadamuon nesterov nesterovw nlarc nlars nmuon rmsprop
+    rmsproptf rmsproptfc rmsproptfw sgd sgdc sgdp sgdw
+"""
+"""The optimizers of timm that take a momentum; the others have coefficients of their own, or none."""
 
 Share: TypeAlias = Annotated[float, Field(gt=0, le=1)]
 
@@ -73,6 +80,9 @@ class Training(Strict):
     ``resized-crop-flip``, for images read from disk: a random window, resized, and a random flip; the window's area is
     a share of the image's in ``crop_area`` and its aspect ratio in ``crop_aspect``.
 
+    ``momentum`` goes with the optimizers that have one, and is required there; of others it has no effect, and is not
+    shown.
+
     ``weight_decay`` is of the ``kernels`` of convolutions and of the classifier's weights, as timm has it, or of
     ``all`` parameters: biases, batch norms and the coefficients of learnable schemes too.  ``clip_norm`` is the largest
     norm of the gradient of all parameters together; a longer one is scaled down.
@@ -95,7 +105,7 @@ class Training(Strict):
     batch_size: Annotated[int, Field(ge=2)]
     optimizer: str
     lr: PositiveFloat
-    momentum: Annotated[float, Field(ge=0, lt=1)]
+    momentum: Annotated[float, Field(ge=0, lt=1)] = 0.0
     weight_decay: NonNegativeFloat
     decay: Literal["kernels", "all"] = "kernels"
     clip_norm: PositiveFloat | None = None
@@ -117,6 +127,26 @@ class Training(Strict):
     amp: Literal["none", "bfloat16", "float16"] = "none"
     compile: bool = False
     layout: Literal["contiguous", "fastest"] = "contiguous"
+
+    @property
+    def has_momentum(self) -> bool:
+        """Whether the optimizer takes a momentum, also inside timm's ``lookahead_``."""
+        return self.optimizer.lower().rpartition("_")[2] in WITH_MOMENTUM.split()
+
+    def stated(self, *, exclude_defaults: bool = False) -> dict[str, Any]:
+        """The settings that have an effect, as JSON has them: no momentum of an optimizer without one."""
+        found = self.model_dump(mode="json", exclude_defaults=exclude_defaults)
+        if self.has_momentum:
+            found["momentum"] = self.momentum
+        else:
+            found.pop("momentum", None)
+        return found
+
+    @model_validator(mode="after")
+    def _momentum_of_optimizer(self) -> Training:
+        if self.has_momentum and "momentum" not in self.model_fields_set:
+            raise ValueError(f"momentum: optimizer {self.optimizer} needs one, at least 0 and less than 1, e.g. 0.9")
+        return self
 
     @model_validator(mode="after")
     def _ordered(self) -> Training:
@@ -185,12 +215,17 @@ def _weights_named(args: Mapping[str, Any]) -> Iterator[tuple[str, Path]]:
     yield from ((name, Path(value)) for name, value in named.items() if isinstance(value, str) and value)
 
 
-def difference(there: Mapping[str, Any], here: Mapping[str, Any]) -> tuple[str, Any, Any] | None:
-    """The first name, in alphabetical order, that two mappings differ in, such as `sources`, and both values."""
-    for name in sorted({*there, *here}):
-        if there.get(name) != here.get(name):
-            return name, there.get(name), here.get(name)
-    return None
+def differences(there: Mapping[str, Any], here: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, Any, Any]]:
+    """What two mappings, such as `sources`, do not have alike: ``data.size``, and both values, None for nothing.
+
+    Of mappings within both it is told what differs in them.
+    """
+    for name in dict.fromkeys([*there, *here]):
+        one, other = there.get(name), here.get(name)
+        if isinstance(one, Mapping) and isinstance(other, Mapping):
+            yield from differences(one, other, f"{prefix}{name}.")
+        elif one != other:
+            yield f"{prefix}{name}", one, other
 
 
 def _plugins_of(model: str) -> list[Plugin]:
@@ -244,7 +279,7 @@ def recipe(name_or_path: str, settings: dict[str, Any]) -> Training:
     """Read how to train from a YAML file, or by the name of a shipped one, with some ``settings`` changed.
 
     Raises:
-        ConfigError: there is no such recipe, or it is not a valid one.
+        ConfigError: there is no such recipe, it is not a valid one, or a momentum is set of an optimizer without one.
     """
     shipped = sorted(path.stem for path in RECIPES.glob("*.yaml"))
     path = RECIPES / f"{name_or_path}.yaml" if name_or_path in shipped else Path(name_or_path)
@@ -252,4 +287,7 @@ def recipe(name_or_path: str, settings: dict[str, Any]) -> Training:
         raise ConfigError(
             f"there is no recipe {name_or_path!r}; expected one of {', '.join(shipped)}, or the path of a .yaml file"
         )
-    return validate(Training, {**load_yaml(path), **settings}, str(path))
+    training = validate(Training, {**load_yaml(path), **settings}, str(path))
+    if "momentum" in settings and not training.has_momentum:
+        raise ConfigError(f"momentum: optimizer {training.optimizer} has none; leave it out, or set another optimizer")
+    return training

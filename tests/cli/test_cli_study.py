@@ -3,6 +3,7 @@
 import csv
 import io
 import json
+import re
 import shlex
 import shutil
 import sqlite3
@@ -94,6 +95,16 @@ def fill(folder: Path, study: str, accuracies: dict[str, list[float]], scale: st
 
 
 # run
+
+
+def test_a_model_that_does_not_exist_is_told_with_names_once(run: Run, tmp_path: Path) -> None:
+    """Also those that are among ours and among timm's."""
+    path = tmp_path / "mine.yaml"
+    path.write_text(QUICKSTART.read_text().replace("model: zerosnet20\n", "model: zerosnet8\n", 1))
+    told = run(f"study show {path}")
+    refuses(told, "zerosnet8", "did you mean")
+    names = re.findall(r"zerosnet\d+", told.err.partition("did you mean")[2])
+    assert len(names) == len(set(names)) > 1
 
 
 def test_a_study_is_done_as_asked_for(run: Run, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:

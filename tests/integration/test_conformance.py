@@ -1,4 +1,4 @@
-"""What timm's own tests ask of its models: of every model, without numbers, and TorchScript of one of each family.
+"""What timm's own tests ask of its models: of every model, without numbers, TorchScript and int8 of one of each family.
 
 Forward and backward passes, features and heads of the families are in tests/networks/test_timm.py, and among the checks
 of every scheme (`stabzoo.testing`).
@@ -77,3 +77,36 @@ def test_torchscript(name: str) -> None:
             if isinstance(step, stabzoo.ImplicitStep):
                 step.settings = step.settings.model_copy(update={"fixed_iterations": step.iterations})
         torch.testing.assert_close(found, model(x), rtol=1e-4, atol=1e-5)
+
+
+ADD_TWICE = {"hamiltonian", "polynet_poly", "rk_resnet", "ssp_rk_resnet", "parabolic_resnet_be"} | {
+    f"implicit_resnet{kind}" for kind in ("", "_am", "_bdf", "_be", "_tr")
+}
+"""Families whose blocks add several slopes to a state, which torchao's quantizer for x86 refuses."""
+
+
+@pytest.mark.slow
+@pytest.mark.filterwarnings("ignore")
+def test_int8_of_every_convolution() -> None:
+    """As torchao prepares it, input and weight of each nn.Conv2d are observed."""
+    pytest.importorskip("torchao", reason="needs pip install 'stabzoo[friends]'")
+    from torchao.quantization.pt2e.quantize_pt2e import prepare_pt2e
+    from torchao.quantization.pt2e.quantizer import x86_inductor_quantizer as x86
+
+    quantizer = x86.X86InductorQuantizer().set_global(x86.get_default_x86_inductor_quantization_config())
+    refused = set()
+    for family, name in SMALLEST.items():
+        model = timm.create_model(name, width=4).eval()
+        for step in model.modules():
+            if isinstance(step, stabzoo.ImplicitStep):
+                step.settings = step.settings.model_copy(update={"fixed_iterations": 2})
+        exported = torch.export.export(model, (images(model),)).module()
+        try:
+            prepared = prepare_pt2e(exported, quantizer)
+        except ValueError:  # "Input partition has more than one output node"
+            refused.add(family)
+            continue
+        nodes = [node for node in prepared.graph.nodes if "conv2d" in str(node.target)]
+        observed = [n for n in nodes if all("activation_post_process" in str(given.target) for given in n.args[:2])]
+        assert len(observed) == sum(isinstance(m, torch.nn.Conv2d) for m in model.modules()), name
+    assert refused == ADD_TWICE

@@ -1,6 +1,8 @@
 """The weights that come with stabzoo are what they say, and are found by timm's means."""
 
 import json
+import shutil
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
@@ -9,9 +11,11 @@ import torch
 from timm.data import resolve_model_data_config
 
 import stabzoo
+from fixtures.messages import raises, says
 from stabzoo.data.loading import load_images
 from stabzoo.data.spec import DIGITS
-from stabzoo.zoo import PRETRAINED
+from stabzoo.errors import ConfigError, PluginWarning
+from stabzoo.zoo import OWN_WEIGHTS, PRETRAINED
 
 TAGGED = ["preresnet20.digits", "stable_resnet_s11_cert.digits", "zerosnet20_opt.digits"]
 
@@ -67,6 +71,59 @@ def test_a_name_without_a_tag_is_untrained() -> None:
     assert model.pretrained_cfg["std"] == (0.2470, 0.2435, 0.2616)
     with pytest.raises(RuntimeError, match="No pretrained weights"):
         timm.create_model("zerosnet20_opt", pretrained=True)
+
+
+def test_slots_wait_for_weights() -> None:
+    """Of every model by its form; they are no pretrained models, and say how they become some."""
+    tagged = set(timm.list_models(module="stabzoo", include_tags=True))
+    tags = ("c10", "c100", "in1k")
+    slots = {name: [tag for tag in tags if f"{name}.{tag}" in tagged] for name in stabzoo.list_models()}
+    assert slots["zerosnet20_opt"] == slots["stable_resnet_s11"] == ["c10", "c100"]
+    assert slots["zerosnet18_opt"] == ["in1k"]
+    assert all(slots.values())
+    for name, train in (("zerosnet20_opt.c100", "--data cifar100"), ("zerosnet18_opt.in1k", "--data IMAGENET")):
+        assert not timm.is_model_pretrained(name)
+        with raises(ConfigError, name, "stabzoo train", train, "stabzoo publish", OWN_WEIGHTS):
+            timm.create_model(name, pretrained=True)
+    untrained = timm.create_model("zerosnet20_opt.c100")
+    assert (untrained.num_classes, untrained.pretrained_cfg["tag"]) == (100, "c100")
+
+
+@pytest.fixture
+def anew(monkeypatch: pytest.MonkeyPatch) -> Iterator[Callable[[Path], None]]:
+    """Register the models of a plugin again, with the weights in a folder; as they were, afterwards."""
+
+    def register(folder: Path | None) -> None:
+        with monkeypatch.context() as patch:
+            patch.setenv("STABZOO_PLUGINS", "euler")
+            stabzoo.refresh()
+        if folder:
+            monkeypatch.setenv(OWN_WEIGHTS, str(folder))
+        stabzoo.refresh()
+
+    yield register
+    monkeypatch.delenv(OWN_WEIGHTS, raising=False)
+    register(None)
+
+
+def test_whoever_trains_them_fills_the_slots(anew: Callable[[Path], None], tmp_path: Path) -> None:
+    """With what was published; what is of another model, with arguments, or damaged is left out and named."""
+    ours = PRETRAINED / "zerosnet20_opt.digits"
+    for name in ("zerosnet20_opt.c10", "zerosnet20_opt.own", "zerosnet56_opt.c10"):
+        shutil.copytree(ours, tmp_path / name)
+    (tmp_path / "zerosnet32_opt.c10").mkdir()
+    with pytest.warns(PluginWarning) as told:
+        anew(tmp_path)
+    messages = " ".join(str(warning.message) for warning in told)
+    says(messages, tmp_path / "zerosnet56_opt.c10", "'zerosnet20_opt'", tmp_path / "zerosnet32_opt.c10")
+    listed = timm.list_models(module="stabzoo", pretrained=True)
+    assert set(listed) == {*TAGGED, "zerosnet20_opt.c10", "zerosnet20_opt.own"}
+    grey = torch.rand(2, 1, 16, 16)
+    with torch.inference_mode():
+        found, expected = (
+            timm.create_model(f"zerosnet20_opt.{t}", pretrained=True).eval()(grey) for t in ("c10", "digits")
+        )
+    assert torch.equal(found, expected)
 
 
 def test_they_go_with_their_model(monkeypatch: pytest.MonkeyPatch) -> None:

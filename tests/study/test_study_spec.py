@@ -137,6 +137,10 @@ def test_key_is_the_same_for_ever():
         }
     )
     assert run.key == "9eb8357b4aaf92d1"
+    still = {**run.model_dump(mode="json"), "training": {**run.training.model_dump(mode="json"), "momentum": 0.0}}
+    assert Run.model_validate(still).key == "2b39195ded383cc6"
+    still["training"]["optimizer"] = "adamw"
+    assert Run.model_validate(still).key == "01c8ad6da69f9098"
 
 
 @pytest.mark.parametrize(

@@ -17,6 +17,7 @@ import timm
 import torch
 from hypothesis import given
 from hypothesis import strategies as st
+from timm.optim import get_optimizer_info, list_optimizers
 from torch import Tensor
 
 import stabzoo
@@ -33,7 +34,7 @@ from stabzoo.training.loop import Trainer, optimizer_of
 from stabzoo.training.networks import create, load_model, weights_sha256
 from stabzoo.training.normalized import NormalizedModel
 from stabzoo.training.session import Session
-from stabzoo.training.spec import RECIPES, Training, recipe, settings_of
+from stabzoo.training.spec import RECIPES, WITH_MOMENTUM, Training, recipe, settings_of
 
 DIGITS = Digits(name="digits", size=8, test_images=1697, split_seed=0)
 BASIS: dict[str, Any] = {
@@ -93,6 +94,24 @@ def test_what_models_bring_is_a_recipe_of_any_data() -> None:
             assert recipe(name, settings_of(model)).margin == 0.25
             assert recipe(name, settings_of(model) | {"margin": 1}).margin == 1
     assert all(recipe("digits", settings_of(model)) for model in bringing)
+
+
+def test_momentum_goes_with_the_optimizers_that_have_it() -> None:
+    """By timm's own list; it is required there, and is neither set nor shown of others."""
+    for name in list_optimizers():
+        assert (name in WITH_MOMENTUM.split()) == get_optimizer_info(name).has_momentum, name
+    without = {key: value for key, value in BASIS.items() if key != "momentum"}
+    for name in ("momentum", "SGD", "lookahead_sgd"):
+        assert Training(**{**BASIS, "optimizer": name}).stated()["momentum"] == 0.9
+        with raises(ValueError, "momentum", name):
+            Training(**{**without, "optimizer": name})
+    assert Training(**{**BASIS, "momentum": 0}).stated(exclude_defaults=True)["momentum"] == 0
+    for settings in (without, BASIS):  # older files gave one to all
+        training = Training(**{**settings, "optimizer": "adamw"})
+        assert "momentum" not in training.stated()
+    with raises(ConfigError, "momentum", "adamw"):
+        recipe("digits-stable", {"momentum": 0.8})
+    assert recipe("digits-stable", {"momentum": 0.8, "optimizer": "sgd"}).momentum == 0.8
 
 
 def test_a_model_is_trained_by_what_it_brings(run: Run, tmp_path: Path) -> None:
@@ -478,6 +497,9 @@ def test_another_training_is_not_continued(run: Run, tmp_path: Path) -> None:
     other = run(f"{line} --seed 1")
     assert other.status == 2
     says(other.err, tmp_path, "another training", "seed is 0 there and 1 here", "--folder")
+    several = run(f"{line} --seed 1 --arg drop_rate=0.1 --set lr=0.5 --set weight_decay=0 --set ema=0.9").err
+    says(several, "args.drop_rate is null there and 0.1 here", "training.lr is", "and 1 more")
+    assert "epochs" not in several
     with subprocess.Popen([sys.executable, "-c", LOCKED, tmp_path / ".lock"], stdin=PIPE, stdout=PIPE) as other_driver:
         assert other_driver.stdout
         assert other_driver.stdout.readline() == b"locked\n"

@@ -10,6 +10,7 @@ from stabzoo.study.analysis.comparison import Row
 from stabzoo.study.analysis.phrases import places_of
 from stabzoo.study.analysis.uncertainty import Estimate, Sample, contrast
 from stabzoo.study.spec import Network, Study
+from stabzoo.training.spec import differences
 
 __all__ = ["Change", "Contrast", "changes", "contrasts"]
 
@@ -58,9 +59,10 @@ def changes(first: Study, second: Study) -> list[Change]:
     found = [*_only(networks[0], networks[1], "network")]
     shared = [(network, networks[1][label]) for label, network in networks[0].items() if label in networks[1]]
     found += _of_networks(shared)
-    for part in ("data", "training"):
-        settings = [getattr(study, part).model_dump(mode="json") for study in (first, second)]
-        found += _differing({part: settings[0]}, {part: settings[1]})
+    settings = [
+        {"data": study.data.model_dump(mode="json"), "training": study.training.stated()} for study in (first, second)
+    ]
+    found += _differing(*settings)
     if first.seeds != second.seeds:
         found.append(Change("seeds", list(first.seeds), list(second.seeds)))
     evaluations = [{e.title: e.model_dump(mode="json") for e in study.evaluations} for study in (first, second)]
@@ -110,12 +112,5 @@ def _of_networks(pairs: Sequence[tuple[Network, Network]]) -> list[Change]:
     ]
 
 
-def _differing(first: Mapping[str, Any], second: Mapping[str, Any], prefix: str = "") -> list[Change]:
-    found: list[Change] = []
-    for name in dict.fromkeys([*first, *second]):
-        one, other = first.get(name), second.get(name)
-        if isinstance(one, Mapping) and isinstance(other, Mapping):
-            found += _differing(one, other, f"{prefix}{name}.")
-        elif one != other:
-            found.append(Change(f"{prefix}{name}", one, other))
-    return found
+def _differing(first: Mapping[str, Any], second: Mapping[str, Any]) -> list[Change]:
+    return [Change(*found) for found in differences(first, second)]

@@ -16,7 +16,7 @@ from stabzoo.study.measures import Diagnostic
 from stabzoo.study.spec import Run
 from stabzoo.study.store.records import Diagnosed, Measured, Record, Unmeasured
 from stabzoo.study.store.run_folder import RunFolder
-from stabzoo.training.spec import difference, software, sources
+from stabzoo.training.spec import differences, software, sources
 
 if TYPE_CHECKING:
     from stabzoo.study.execution.observers import Observer
@@ -75,8 +75,7 @@ def _execute(run: Run, wanted: EvaluationRequest, folder: RunFolder) -> Record:
     if run.software and run.software != software():
         raise RuntimeError(f"expected a process with {run.software}, this one has {software()}; install the same")
     mine = sources(run.model, run.args, run.sources.get("data"))  # the data are the driver's, which has read them all
-    if differing := difference(run.sources, mine):
-        name, expected, got = differing
+    for name, expected, got in differences(run.sources, mine):
         raise RuntimeError(f"expected a process with {name}: {expected}, this one has {got}")
     torch.set_num_threads(run.threads)
     if any(diagnostic.kind == "solver" for diagnostic in wanted.diagnostics):

@@ -2,7 +2,11 @@
 
 import copy
 import math
+import os
 import pickle
+import subprocess
+import sys
+from pathlib import Path
 
 import pytest
 import timm
@@ -204,6 +208,54 @@ def test_weights_in_shards_are_projected(name: str) -> None:
             assert torch.equal(constraint.project(weight), weight), key
     finally:
         torch.distributed.destroy_process_group()
+
+
+TRAINED = """
+import timm, torch, stabzoo
+from torch.distributed.device_mesh import init_device_mesh
+from torch.distributed.fsdp import fully_shard
+
+def trained(rank, world, projected=True):
+    torch.manual_seed(0)
+    model = timm.create_model("stable_resnet_s11_cert", width=4, img_size=8).double()
+    images, labels = torch.randn(8, 3, 8, 8, dtype=torch.float64), torch.arange(8)
+    if world > 1:
+        mesh = init_device_mesh("cpu", (world,))
+        for block in model.blocks():
+            fully_shard(block, mesh=mesh)
+        fully_shard(model, mesh=mesh)
+    optimizer = torch.optim.SGD(model.parameters(), lr=20.0, momentum=0.9)
+    for _ in range(3):
+        optimizer.zero_grad()
+        torch.nn.functional.cross_entropy(model(images[rank::world]), labels[rank::world]).backward()
+        optimizer.step()
+        if projected:
+            model.post_step()
+    return model
+
+torch.distributed.init_process_group("gloo")
+rank, world = torch.distributed.get_rank(), torch.distributed.get_world_size()
+sharded, whole, free = trained(rank, world), trained(0, 1), trained(0, 1, projected=False)
+for name, constraint in whole.constraints().items():
+    part = sharded.get_parameter(name)
+    weight = part.full_tensor()
+    assert part.to_local().numel() < weight.numel()
+    torch.testing.assert_close(weight, whole.get_parameter(name), rtol=1e-9, atol=1e-12)
+    assert torch.equal(constraint.project(weight), weight)
+assert not all(torch.equal(c.project(w), w) for n, c in free.constraints().items() for w in [free.get_parameter(n)])
+torch.distributed.destroy_process_group()
+"""
+
+
+@pytest.mark.slow
+def test_two_processes_train_what_is_projected(tmp_path: Path) -> None:
+    """With `fully_shard`, each has a part of every weight: after three steps they are those of one process."""
+    (tmp_path / "trained.py").write_text(TRAINED)
+    launcher = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node=2"]
+    environment = {**os.environ, "GLOO_SOCKET_IFNAME": "lo", "OMP_NUM_THREADS": "1"}
+    command = [*launcher, str(tmp_path / "trained.py")]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=300, env=environment, check=False)
+    assert done.returncode == 0, done.stderr
 
 
 def test_what_is_constrained() -> None:

@@ -8,6 +8,7 @@ from torch import nn
 import stabzoo
 from fixtures.messages import raises
 from stabzoo.errors import ConfigError, PluginError
+from stabzoo.networks.checkpoints import fit_weights
 from stabzoo_forward.layers import DLayer, PoolingLayer, SLayer
 from stabzoo_forward.regularization import regularizer
 
@@ -40,21 +41,36 @@ def test_parameters_and_depths_are_the_papers(name: str, depth: int, count: int)
         assert blocks == [[layer] * m, [PoolingLayer] + [layer] * (m - 1), [PoolingLayer] + [layer] * (m - 1)]
 
 
-@pytest.mark.parametrize("name", ["stable_resnet_d18", "stable_resnet_s11_cert", "postresnet20"])
-def test_a_classifier_may_have_a_bias(name: str) -> None:
-    """As timm's scripts set one: it starts at 0, stays with other classes, and moves the logits alone."""
-    bare, model = (timm.create_model(name, width=4, head_bias=given).eval() for given in (False, True))
-    assert model.load_state_dict(bare.state_dict(), strict=False).missing_keys == ["head.fc.bias"]
-    assert bare.get_classifier().bias is None
+@pytest.mark.parametrize("name", ["stable_resnet_d18", "stable_resnet_s11_cert", "sll_resnet20", "postresnet20"])
+def test_a_bias_of_the_classifier(name: str) -> None:
+    """As timm's scripts set one: it starts at 0, moves the logits alone, and is trained on demand, or in ResNet."""
+    fixed, trained = (timm.create_model(name, width=4, head_bias=given).eval() for given in (False, True))
+    trained.load_state_dict(fixed.state_dict())
     x = torch.randn(2, 3, 32, 32)
-    before = bare(x)
-    if not name.startswith("post"):
-        assert torch.equal(model(x), before)
-        nn.init.constant_(model.get_classifier().bias, -2.0)
-        torch.testing.assert_close(model(x), before - 2)
-    for network, biased in ((model, True), (bare, False)):
+    before = fixed(x)
+    for network, is_trained in ((trained, True), (fixed, False)):
+        nn.init.constant_(network.get_classifier().bias, -2.0)
+        torch.testing.assert_close(network(x), before - 2)
         network.reset_classifier(7)
-        assert (network.get_classifier().bias is not None) == biased
+        assert ("head.fc.bias" in dict(network.named_parameters())) == is_trained
+        assert network.get_classifier().bias.shape == (7,)
+
+
+def test_a_bias_that_is_not_trained_is_kept_and_may_lack() -> None:
+    """Checkpoints have it; those of before, without one, mean 0."""
+    model, other = (timm.create_model("stable_resnet_s11_cert", width=4) for _ in range(2))
+    nn.init.constant_(model.get_classifier().bias, -2.0)
+    state = model.state_dict()
+    other.load_state_dict(state)
+    assert torch.equal(other.get_classifier().bias, torch.full((10,), -2.0))
+    del state["head.fc.bias"]
+    for load in (other.load_state_dict, lambda state: fit_weights(model, state, "here", "it")):
+        load(state)
+    assert not other.get_classifier().bias.any()
+    assert not model.get_classifier().bias.any()
+    del state["head.fc.weight"]
+    with raises(ConfigError, "here", "'head.fc.weight'", "nothing"):
+        fit_weights(model, state, "here", "it")
 
 
 def test_the_second_batch_norms_are_fixed() -> None:
