@@ -18,7 +18,7 @@ from stabzoo.errors import printable
 if TYPE_CHECKING:
     from typing_extensions import Self
 
-__all__ = ["Bar", "new_console", "numbers", "say", "titled_table"]
+__all__ = ["Bar", "new_console", "numbers", "print_table", "say", "titled_table"]
 
 
 def new_console(width: int | None = None, stream: TextIO | None = None) -> Console:
@@ -107,6 +107,16 @@ def numbers(
 def _width(cells: Sequence[str]) -> int:
     """Of a column, with the two spaces after it."""
     return max(len(line) for cell in cells for line in cell.split("\n")) + 2
+
+
+def print_table(console: Console, table: Table) -> None:
+    """Print a table, its title and caption over the terminal's width: they may be longer than its rows."""
+    title, caption = table.title, table.caption
+    table.title = table.caption = None
+    for text in (title, table, caption):
+        if text is not None:
+            console.print(text)
+    table.title, table.caption = title, caption
 
 
 def titled_table(title: str) -> Table:

@@ -515,15 +515,18 @@ Trained = Annotated[Path, option("The folder of a finished training, of a study'
 def page(
     *,
     out: Annotated[Path, option("Where to write it; by default site.")] = Path("site"),
+    store: Annotated[
+        tuple[Path, ...], option("A results.sqlite, or its folder, whose studies are shown; may be repeated.")
+    ] = (),
     serve: Annotated[bool, option("Also serve it, to this machine alone, until Ctrl-C.")] = False,
 ) -> None:
-    """Write a site that opens without a network: an explorer of all schemes with exact verdicts, and the zoo.
+    """Write a site that opens without a network: an explorer of all schemes, the zoo, and the studies of stores.
 
     Example: stabzoo page --out site
     """
     from stabzoo.cli.deploy.page import write_page
 
-    write_page(out, serve=serve)
+    write_page(out, store, serve=serve)
 
 
 @app.command(help_epilogue="")

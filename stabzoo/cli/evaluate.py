@@ -83,4 +83,4 @@ def _draw(found: Evaluated, path: Path) -> None:
     from stabzoo.plotting.robustness import draw_robustness
     from stabzoo.plotting.style import write_figure
 
-    write_figure(lambda: draw_robustness(curves, "Certified and attacked accuracy"), path)
+    write_figure(lambda: draw_robustness(curves), path)

@@ -1,1 +1,1 @@
-"""A site that opens from the file system: schemes explored with exact verdicts, and the zoo to browse."""
+"""A site that opens from the file system: schemes explored with exact verdicts, the zoo, and studies."""

@@ -2,11 +2,8 @@
 
 from __future__ import annotations
 
-import base64
-import hashlib
 import json
 import math
-import re
 from collections.abc import Sequence
 from importlib.resources import files
 from pathlib import Path
@@ -24,7 +21,7 @@ from stabzoo.registry.loading import one_command
 
 __all__ = ["PAGES", "scripts_of", "write_site"]
 
-PAGES = {"Explorer": "index.html", "Zoo": "zoo.html"}
+PAGES = {"Explorer": "index.html", "Zoo": "zoo.html", "Studies": "studies.html"}
 """The pages' names and files."""
 
 EXACT = ("exact", "root_condition", "method")
@@ -33,14 +30,15 @@ EXACT = ("exact", "root_condition", "method")
 SCRIPTS = {
     "Explorer": ("vendor/d3.min", *EXACT, "drawing", "charts", "elements", "explorer"),
     "Zoo": (*EXACT, "elements", "zoo"),
+    "Studies": ("vendor/d3.min", *EXACT, "drawing", "charts", "elements", "studies"),
 }
-
-_INLINE = re.compile(r"<(script|style)>(.*?)</\1>", re.DOTALL)
 
 
 @one_command()
-def write_site(folder: Path) -> list[Path]:
+def write_site(folder: Path, studies: Sequence[dict[str, Any]] = (), unknown: Sequence[str] = ()) -> list[Path]:
     """Write every page into a folder, which is made where there is none, and return the files.
+
+    ``studies`` and the ``unknown`` ones are as `stabzoo.study.report.page.studies_of` gives them.
 
     Raises:
         ConfigError: the folder cannot be written.
@@ -52,6 +50,7 @@ def write_site(folder: Path) -> list[Path]:
     pages = {
         "Explorer": _page("Explorer", {"families": families, "models": plain}),
         "Zoo": _page("Zoo", {"rows": rows}),
+        "Studies": _page("Studies", {"studies": studies, "unknown": unknown}),
     }
     try:
         folder.mkdir(parents=True, exist_ok=True)
@@ -72,7 +71,7 @@ def scripts_of(names: Sequence[str]) -> list[Markup]:
 
 def _page(name: str, data: Any) -> str:
     style = (files("stabzoo.page") / "templates" / "site.css").read_text(encoding="utf-8")
-    text = render_page(
+    return render_page(
         "stabzoo.page",
         f"{name.lower()}.html.j2",
         f"{name} - stabzoo",
@@ -82,7 +81,6 @@ def _page(name: str, data: Any) -> str:
         scripts=scripts_of(SCRIPTS[name]),
         data=embedded(data),
     )
-    return secured(text)
 
 
 def embedded(data: Any) -> Markup:
@@ -104,22 +102,3 @@ def _seen(data: Any) -> Any:
         return [_seen(item) for item in data]
     is_json = data is None or isinstance(data, bool | int) or (isinstance(data, float) and math.isfinite(data))
     return data if is_json else printable(str(data))
-
-
-def secured(page: str) -> str:
-    """The page with a policy by which nothing runs or is loaded but the scripts and styles that are in it."""
-    allowed: dict[str, list[str]] = {"script": [], "style": []}
-    for element, content in _INLINE.findall(page):
-        digest = base64.b64encode(hashlib.sha256(content.encode()).digest()).decode()
-        allowed[element].append(f"'sha256-{digest}'")
-    policy = "; ".join(
-        [
-            "default-src 'none'",
-            *(f"{element}-src {' '.join(hashes)}" for element, hashes in allowed.items()),
-            "img-src data:",
-            "base-uri 'none'",
-            "form-action 'none'",
-        ]
-    )
-    first = '<meta charset="utf-8">'
-    return page.replace(first, f'{first}\n<meta http-equiv="Content-Security-Policy" content="{policy}">', 1)

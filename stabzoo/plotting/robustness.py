@@ -12,7 +12,7 @@ from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 from matplotlib.patches import Patch
 
-from stabzoo.plotting.style import COLORS, PIXELS, literal, new_figure, plain
+from stabzoo.plotting.style import COLORS, PIXELS, limits, literal, new_figure, plain
 
 __all__ = ["Curve", "draw_robustness"]
 
@@ -38,7 +38,7 @@ class Curve:
     dense: bool = False
 
 
-def draw_robustness(curves: Sequence[Curve], title: str) -> Figure:
+def draw_robustness(curves: Sequence[Curve]) -> Figure:
     """A panel for each network; what is known of the accuracy lies in the shaded band, where there are both kinds."""
     networks = list(dict.fromkeys(curve.network for curve in curves))
     across = min(3, len(networks))
@@ -53,6 +53,8 @@ def draw_robustness(curves: Sequence[Curve], title: str) -> Figure:
             axis.set_title(literal(network), fontsize=10)
     for axis in axes.flat[len(networks) :]:
         axis.set_visible(False)
+    reached = [end for curve in curves for interval in curve.intervals for end in interval]
+    axes[0][0].set_ylim(limits([*reached, *(y for curve in curves for y in curve.percents)], (0.0, 100.0)))
     for axis in axes[:, 0]:
         axis.set_ylabel("test accuracy (%)", fontsize=9)
     for axis in axes[-1]:
@@ -63,7 +65,6 @@ def draw_robustness(curves: Sequence[Curve], title: str) -> Figure:
     if _bands(curves):
         entries.append(Patch(color="#8a8a8a", alpha=0.18, linewidth=0, label="accuracy under the worst change"))
     figure.legend(handles=entries, loc="outside lower center", ncols=2, frameon=False, fontsize=8.5)
-    figure.suptitle(literal(title), fontsize=11, fontweight="bold")
     return figure
 
 
@@ -80,7 +81,6 @@ def _draw(axis: Axes, curves: Sequence[Curve], labels: Sequence[str]) -> None:
     for level in LEVELS:
         axis.axvline(level / 255, color="#c8c8c8", linewidth=0.8, linestyle=":", zorder=0)
     axis.set_xlim(0, max(max(curve.radii) for curve in curves) * 1.02)
-    axis.set_ylim(0, 103)
     axis.tick_params(labelsize=8.5)
     plain(axis)
 

@@ -15,6 +15,7 @@ import numpy as np
 from matplotlib.colors import to_rgba
 from matplotlib.figure import Figure
 from matplotlib.layout_engine import ConstrainedLayoutEngine
+from matplotlib.lines import Line2D
 from matplotlib.patches import Circle, Patch
 from numpy.typing import NDArray
 
@@ -31,7 +32,12 @@ if TYPE_CHECKING:
 
 __all__ = ["draw_growth", "draw_region", "draw_roots", "scheme_figure", "write_scheme_plot"]
 
-ROOTS = {"inside": BLUE, "on the circle, simple": BLACK, "on the circle, multiple": RED, "outside": RED}
+ROOTS = {
+    "inside": (BLUE, "o"),
+    "on the circle, simple": (BLACK, "D"),
+    "on the circle, multiple": (RED, "s"),
+    "outside": (RED, "^"),
+}
 
 
 def write_scheme_plot(card: StabilityCard, path: Path, title: str, growth: Sequence[float] = ()) -> None:
@@ -71,14 +77,14 @@ def draw_roots(axes: Axes, card: StabilityCard) -> None:
         label = f"parasitic radius {_text(card.parasitic_radius)}"
         circle = parasitic * np.exp(2j * np.pi * np.linspace(0, 1, 361))
         axes.plot(circle.real, circle.imag, color=GREY, linestyle="--", linewidth=1, zorder=2, label=label)
-    for place, colour in ROOTS.items():
+    for place, (colour, marker) in ROOTS.items():
         here = [root for root in card.roots if _place(root) == place]
         if here:
             x, y = [root.midpoint.real for root in here], [root.midpoint.imag for root in here]
             axes.plot(
                 x,
                 y,
-                "o",
+                marker,
                 color=colour,
                 markersize=8,
                 markeredgecolor="white",
@@ -110,7 +116,7 @@ def draw_roots(axes: Axes, card: StabilityCard) -> None:
 
 def draw_growth(axes: Axes, growth: Sequence[float]) -> None:
     """Draw the largest norm of a product of companion matrices that ends at each block, on a logarithmic axis."""
-    axes.plot(range(len(growth)), growth, "o-", color=BLUE, markersize=4, linewidth=1.4)
+    axes.plot(range(len(growth)), growth, "o-", color=BLACK, markersize=4, linewidth=1.4)
     axes.set_yscale("log")
     axes.set_title("Growth along the depth", fontsize=12)
     axes.set_xlabel("block $n$")
@@ -142,7 +148,9 @@ def draw_region(axes: Axes, card: StabilityCard) -> None:
     if isinstance(linear, StabilityFunction):  # points in no order
         axes.plot(locus.real, locus.imag, ".", color=BLUE, markersize=2, zorder=4, label="boundary $|R(z)| = 1$")
     else:
-        label = "boundary locus $\\rho/\\sigma$"
+        finite = locus[np.isfinite(locus)]
+        extended = len(finite) and np.ptp([finite.real, finite.imag], axis=1).any()  # more than a point
+        label = "boundary locus $\\rho/\\sigma$" if extended else None
         axes.plot(locus.real, locus.imag, color=BLUE, linewidth=1.4, zorder=4, label=label)
     low, high = (
         max(-as_float(real), 2 * xlim[0]),
@@ -152,13 +160,20 @@ def draw_region(axes: Axes, card: StabilityCard) -> None:
         ([low, 0], [0, 0], ORANGE, f"real interval {_interval(real, '(-{}, 0)')}"),
         ([0, 0], [-high, high], GREEN, f"imaginary interval {_interval(imaginary, '(-{0}i, {0}i)')}"),
     ):
-        axes.plot(x, y, color=colour, linewidth=5, solid_capstyle="butt", zorder=3, label=label)
+        if (x, y) == ([0, 0], [0, 0]):
+            axes.plot([], [], linestyle="", label=label)  # says so, without a swatch
+        else:
+            axes.plot(x, y, color=colour, linewidth=5, solid_capstyle="butt", zorder=3, label=label)
     axes.plot([0], [0], "o", color=BLACK, markersize=4, zorder=5)
     _frame(axes, xlim, ylim)
     axes.set_xlabel("Re $z$,  $z = h\\lambda$")
     axes.set_ylabel("Im $z$")
-    name = "stability region" if inside.any() else "stability region: no interior here"
-    _legend(axes, Patch(facecolor=shade, label=name))
+    _legend(
+        axes,
+        Patch(facecolor=shade, label="stability region")
+        if inside.any()
+        else Line2D([], [], linestyle="", label="stability region: no interior here"),
+    )
 
 
 def _place(root: Root) -> str:
@@ -190,7 +205,7 @@ def _frame(axes: Axes, xlim: Span, ylim: Span) -> None:
     axes.tick_params(labelsize=9)
 
 
-def _legend(axes: Axes, *first: Patch) -> None:
+def _legend(axes: Axes, *first: Patch | Line2D) -> None:
     handles = [*first, *axes.get_legend_handles_labels()[0]]
     axes.legend(handles=handles, loc="upper center", bbox_to_anchor=(0.5, -0.17), ncols=2, fontsize=9, frameon=False)
 

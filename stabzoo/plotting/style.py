@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import io
-from collections.abc import Callable
+import math
+from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import Any
 
@@ -14,10 +15,13 @@ from matplotlib.figure import Figure
 from stabzoo.errors import ConfigError, printable
 from stabzoo.files import write_atomically
 
-__all__ = ["literal", "new_figure", "plain", "saved", "write_figure"]
+__all__ = ["STABLE", "UNSTABLE", "limits", "literal", "new_figure", "plain", "saved", "write_figure"]
 
 BLUE, RED, ORANGE, GREEN, BLACK, GREY = "#1f5fa8", "#c2352b", "#d98200", "#2e8b57", "#222222", "#9a9a9a"
-COLORS = (BLUE, RED, GREEN, ORANGE, "#6a4c93", "#0f8b8d", "#b5547f", "#6b6b6b")
+STABLE, UNSTABLE = BLUE, RED
+"""What blue and red say in every figure, and nothing else; a marker, a line's style or a label says it as well."""
+COLORS = ("#00806a", ORANGE, "#6a4c93", "#b5547f", BLACK, "#8c6d31", "#6b6b6b")
+"""What tells series apart that are no verdicts: no blue and no red among them."""
 MARKERS = "os^Dvx<>P*"
 LINES = ("-", "--", ":", "-.")
 PIXELS = "pixels in [0, 1]"
@@ -66,6 +70,20 @@ def write_figure(draw: Callable[[], Figure], path: Path) -> None:
         raise ConfigError(
             f"{path}: cannot be written ({error.strerror or error}); give a file in a folder that exists"
         ) from None
+
+
+def limits(values: Iterable[float], bounds: tuple[float, float] = (-math.inf, math.inf)) -> tuple[float, float]:
+    """An axis that fits finite values with a little room, and leaves ``bounds`` by no more than that room.
+
+    >>> limits([69, 72]), limits([99, 100], (0, 100)), limits([])
+    ((68.76, 72.24), (98.92, 100.08), (0.0, 1.0))
+    """
+    finite = [value for value in values if math.isfinite(value)]
+    if not finite:
+        return 0.0, 1.0
+    low, high = min(finite), max(finite)
+    room = 0.08 * ((high - low) or abs(high) / 10 or 1.0)
+    return max(low - room, bounds[0] - room), min(high + room, bounds[1] + room)
 
 
 def plain(axis: Axes) -> None:

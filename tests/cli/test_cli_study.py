@@ -44,7 +44,7 @@ def done(tmp_path_factory: pytest.TempPathFactory, module_run: Any) -> Path:
         patch.chdir(folder)
         out = module_run("study --help")
         examples = [line.strip() for line in out.partition("Examples:")[2].splitlines() if line.strip()]
-        assert len(examples) == 9
+        assert len(examples) == 10
         for example in examples:
             module_run(example.removeprefix("stabzoo "))
     return folder
@@ -397,9 +397,10 @@ def test_export_is_the_view(here: Path, run: Run, tmp_path: Path) -> None:
         rows, columns = cursor.fetchall(), [column[0] for column in cursor.description]
     with file.open(encoding="utf-8", newline="") as opened:
         read = list(csv.reader(opened))
-    assert [row[:-2] for row in read] == [columns, *([str(value) for value in row] for row in rows)]
-    assert read[0][-2:] == ["value_low", "value_high"]
+    assert [row[:-3] for row in read] == [columns, *([str(value) for value in row] for row in rows)]
+    assert read[0][-3:] == ["value_low", "value_high", "level"]
     for row in (dict(zip(read[0], values, strict=True)) for values in read[1:]):
+        assert row["level"] == {"clean": ""}.get(row["evaluation"], row["evaluation"].rpartition(" = ")[2])
         low, high = wilson(float(row["value"]), int(row["test_images"]))
         assert (float(row["value_low"]), float(row["value_high"])) == (low, high)
     assert Path("results.csv").read_bytes() == file.read_bytes()  # the help's example

@@ -294,7 +294,7 @@ def test_curves_are_drawn() -> None:
         Curve("b", "certified", True, [0.05, 0.1, 0.2], [90, 50, 0], dense=True),
         Curve("b", "attacked, margin", False, levels, [95, 80, 70]),
     ]
-    figure = draw_robustness(curves, "Robust $ networks")
+    figure = draw_robustness(curves)
     assert [axis.get_title() for axis in figure.axes] == ["a", "b"]
     band = figure.axes[0].collections[-1].get_datalim(figure.axes[0].transData)
     assert (band.y0, band.y1) == (30, 90)  # between radius 0.1 and 0.2 that is all that is certified

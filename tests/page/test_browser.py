@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import shutil
 from collections.abc import Iterator
 from dataclasses import replace
@@ -10,11 +11,17 @@ from typing import Any
 
 import pytest
 
+from fixtures.records import finished, kept
 from stabzoo.claims import scheme_reports
 from stabzoo.methods import LinearMultistep
 from stabzoo.page import site as sites
 from stabzoo.page.site import PAGES, write_site
 from stabzoo.stability import card
+from stabzoo.study import load_study
+from stabzoo.study.analysis.phrases import measured_text
+from stabzoo.study.report.page import studies_of
+from stabzoo.study.report.report import Report
+from stabzoo.study.report.summary import numbers
 
 playwright = pytest.importorskip(
     "playwright.sync_api", reason="playwright is not installed: pip install 'stabzoo[browser]'"
@@ -31,7 +38,12 @@ HOSTILE = "<img src=x onerror=alert(1)></script><script>alert(2)</script>\u202e"
 def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The site, written once."""
     found = tmp_path_factory.mktemp("site")
-    write_site(found)
+    studies = [
+        load_study("root-scan"),
+        load_study("zerosnet-table-1", "laptop"),
+        load_study("forward-stability-table-3", "laptop"),
+    ]
+    write_site(found, *studies_of([kept(found / "store", *studies)]))
     return found
 
 
@@ -153,6 +165,84 @@ def test_the_zoo(page: Any, folder: Path) -> None:
         page.click("#check")
         assert page.inner_text("#checked").startswith("✓"), report.name
         page.keyboard.press("Escape")
+
+
+def test_a_study(page: Any, folder: Path) -> None:
+    """Sorted, drawn, told run by run, beside what is published, and downloaded as it stands in Python."""
+    go(page, folder, "Studies")
+    assert page.locator("#study option").count() == 3
+    page.select_option("#study", label="zerosnet-table-1, laptop")
+    study = load_study("zerosnet-table-1", "laptop")
+    report = Report.of(study, finished(study), ())
+    assert page.inner_text("#sentence") == report.sentence
+    assert page.locator("#rows tr").count() == len(study.networks)
+    row = report.rows[0]
+    cells = page.locator("#rows tr").first.locator("td").all_inner_texts()
+    assert cells[1].replace(" ", "") == measured_text(row, study.evaluations[0]).replace(" ", "")
+    page.get_by_role("button", name="clean").click()
+    page.get_by_role("button", name="clean").click()
+    lowest = min(report.rows, key=lambda each: each.sample(study.evaluations[0]).mean)
+    assert page.locator("#rows tr").first.locator("th").inner_text() == lowest.network.label
+    runs = len(study.networks) * len(study.seeds)
+    marks = page.locator("#scatter .mark")
+    assert marks.count() == runs
+    for quantity in page.locator("#across option").all_inner_texts():
+        page.select_option("#across", quantity)
+        assert page.inner_text("#scatter-title").endswith(f"against {quantity}")
+    page.select_option("#across", "parasitic radius")
+    marks.first.focus()
+    page.keyboard.press("ArrowRight")
+    told = page.inner_text("#run")
+    assert row.network.label in told or report.rows[1].network.label in told
+    assert "seed" in told
+    assert page.evaluate("document.activeElement.getAttribute('aria-label')") == told
+    marks.nth(runs - 1).hover(force=True)
+    assert page.inner_text("#run") != told
+    assert page.locator("#curves .curve").count() == len(study.networks)
+    page.select_option("#network", study.networks[1].label)
+    assert page.locator("#curves .curve:not(.behind)").count() == 1
+    (published,) = study.published
+    assert published.reference in page.inner_text("#published")
+    assert page.locator("#published td small").count() > 0
+    for limit in study.limits:
+        assert limit in page.inner_text("#limits")
+    with page.expect_download() as given:
+        page.click("#download")
+    assert Path(given.value.path()).read_text(encoding="utf-8") == numbers(report)
+    address = page.evaluate("location.hash")
+    go(page, folder, "Studies", address)
+    assert page.inner_text("#title") == study.title
+    assert page.input_value("#network") == study.networks[1].label
+
+
+def test_hostile_studies_are_shown_as_text(page: Any, folder: Path, tmp_path: Path) -> None:
+    """Of a study's file and of a store, and of an address."""
+    found, _ = studies_of([folder / "store"])
+    study = json.loads(json.dumps(found[0]).replace(json.dumps(found[0]["title"]), json.dumps(HOSTILE)))
+    study |= {"name": HOSTILE, "limits": [HOSTILE], "sentence": HOSTILE, "description": HOSTILE}
+    study["networks"][0]["label"] = study["measures"][0]["name"] = HOSTILE
+    study["published"] = [
+        {
+            "reference": HOSTILE,
+            "setting": HOSTILE,
+            "columns": [HOSTILE],
+            "sameExperiment": True,
+            "values": {HOSTILE: [1]},
+        }
+    ]
+    write_site(tmp_path, [study], [HOSTILE])
+    go(page, tmp_path, "Studies", f"#study={HOSTILE}&network={HOSTILE}&across={HOSTILE}")
+    shown_text = page.inner_text("main")
+    assert shown_text.count("<img src=x onerror=alert(1)></script>") >= 8
+    assert page.locator("img").count() == 0
+
+
+def test_no_study(page: Any, tmp_path: Path) -> None:
+    """Is said, with what to do."""
+    write_site(tmp_path)
+    go(page, tmp_path, "Studies")
+    assert "--store" in page.inner_text("main")
+    assert page.locator("#studies").is_hidden()
 
 
 @pytest.mark.parametrize("scheme", ["light", "dark"])

@@ -15,10 +15,14 @@ from pathlib import Path
 import pytest
 
 from fixtures.messages import raises
+from fixtures.records import kept
 from stabzoo.cli import main
 from stabzoo.errors import ConfigError
 from stabzoo.page.serving import server
-from stabzoo.page.site import PAGES, embedded, secured, write_site
+from stabzoo.page.site import PAGES, embedded, write_site
+from stabzoo.plotting.page import secured
+from stabzoo.study import load_study
+from stabzoo.study.report.page import studies_of
 
 SCRIPT = "</script><script>alert(1)</script><!--<b>\u202e"
 
@@ -27,7 +31,8 @@ SCRIPT = "</script><script>alert(1)</script><!--<b>\u202e"
 def site(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Written once."""
     folder = tmp_path_factory.mktemp("site")
-    assert main(["page", "--out", str(folder / "made" / "here")]) == 0
+    store = kept(folder / "store", load_study("zerosnet-table-1", "laptop"))
+    assert main(["page", "--out", str(folder / "made" / "here"), "--store", str(store / "results.sqlite")]) == 0
     return folder / "made" / "here"
 
 
@@ -66,6 +71,33 @@ def test_a_changed_script_is_not_allowed() -> None:
     """The hashes are of what is in the page."""
     page = '<meta charset="utf-8"><script>{}</script>'
     assert secured(page.format("one()")) != secured(page.format("two()")).replace("two()", "one()")
+
+
+def test_the_studies_of_a_store(site: Path) -> None:
+    """What is proved, measured and published of each network, as numbers; a study that is not installed is named."""
+    text = (site / "studies.html").read_text(encoding="utf-8")
+    ((data,),) = ([json.loads(found) for found in re.findall(r'id="data">(.*?)</script>', text)],)
+    (study,) = data["studies"]
+    network = study["networks"][0]
+    assert network["card"]["parasitic radius"] == pytest.approx(1 / 3, abs=1e-5)
+    assert len(network["runs"]) == len(load_study("zerosnet-table-1", "laptop").seeds)
+    assert network["runs"][0]["values"]["clean"] == 90
+    assert network["curves"]["training loss"] == [2, 1, 0.5]
+    assert study["published"][0]["values"][network["label"]]
+    assert data["unknown"] == []
+
+
+def test_stores_that_are_none(tmp_path: Path) -> None:
+    """Are named; a study of one's own, of which the store has no file, is left out and named on the page."""
+    with raises(ConfigError, "nowhere"):
+        studies_of([tmp_path / "nowhere"])
+    (tmp_path / "other.sqlite").write_bytes(b"")
+    with raises(ConfigError, "other.sqlite", "results.sqlite"):
+        studies_of([tmp_path / "other.sqlite"])
+    own = load_study("quickstart", "smoke").model_copy(update={"name": "own"})
+    found, unknown = studies_of([kept(tmp_path, own)])
+    assert found == []
+    assert unknown[0].startswith("own (smoke)")
 
 
 def test_a_folder_that_cannot_be_written(tmp_path: Path) -> None:

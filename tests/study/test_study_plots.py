@@ -15,6 +15,7 @@ from stabzoo.study import Study, load_study
 from stabzoo.study.analysis.comparison import Row, rows_of
 from stabzoo.study.analysis.uncertainty import contrast
 from stabzoo.study.analysis.verdicts import deciding_text
+from stabzoo.study.figures.across import draw_across
 from stabzoo.study.figures.angles import draw_angles, draw_angles_by_layer
 from stabzoo.study.figures.curves import draw_curves
 from stabzoo.study.figures.noise import draw_noise, level_of
@@ -93,11 +94,16 @@ def test_noise_curves() -> None:
     """From clean images on, in the order of the levels; kinds with a single level have no curve."""
     study = load_study("zerosnet-table-6")
     axes = panels(draw_noise(study, rows(study)))
-    assert [axis.get_title() for axis in axes] == ["Gaussian noise"]
-    lines = [container.lines[0] for container in axes[0].containers]  # type: ignore[attr-defined]  # pyright: ignore
-    assert len(lines) == 10
+    assert [axis.get_title() for axis in axes] == [network.label for network in study.networks]  # ten have a panel each
+    lines = [axis.containers[0].lines[0] for axis in axes]  # type: ignore[attr-defined]  # pyright: ignore
     levels = [np.asarray(line.get_xdata()).tolist() for line in lines]
     assert levels == [[0, 0.01, 0.02, 0.04]] * 10
+    few = rows(study)[:8]
+    (axis,) = panels(draw_noise(study, few))
+    assert len(axis.containers) == 8
+    low, high = axis.get_ylim()
+    assert low > 20  # the axis is that of the data
+    assert 90 < high < 97
     first = study.networks[0]
     expected = [
         sum(90 - 10 * i - seed for seed in study.seeds) / 3
@@ -169,3 +175,18 @@ def test_every_figure_is_kept_as_pixels_and_as_lines(tmp_path: Any) -> None:
         written.append(files)
     assert written[0] == written[1]
     assert draw_radii(study, rows(study)) is None
+
+
+def test_studies_beside_what_is_published() -> None:
+    """A panel a study, with the mean of each network and each published number; none where nobody has the quantity."""
+    table, other = load_study("zerosnet-table-1"), load_study("root-scan")
+    figure = draw_across([(table, rows(table)), (other, rows_of(other, {})), (table, rows_of(table, {}))], "clean")
+    both, paper = panels(figure)
+    drawn = {round(float(x), 6) for line in both.lines for x in np.ravel(line.get_xdata())}
+    for row in rows(table):
+        assert round(contrast([row.sample(table.evaluations[0])]).value, 6) in drawn
+    for axis in (both, paper):
+        assert len(axis.containers) == len(table.published[0].values)
+    assert figure is not None
+    assert [text.get_text() for text in figure.legends[0].get_texts()][-1] == "published"
+    assert draw_across([(other, rows(other))], "no such number") is None

@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import html
 import json
+import math
 import os
 import re
 import subprocess
@@ -18,11 +19,12 @@ from pydantic import TypeAdapter, ValidationError
 
 from fixtures.commands import Run
 from fixtures.messages import raises, refuses, says
-from fixtures.records import edit, finished, whole_record
+from fixtures.records import LAYERS, edit, finished, whole_record
 from stabzoo.config import FileName, validate
 from stabzoo.errors import ConfigError
 from stabzoo.files import exclusive, is_locked, open_regular, write_atomically
 from stabzoo.study.report.export import csv_text, export
+from stabzoo.study.report.latex import SPECIAL, latex
 from stabzoo.study.report.report import Report
 from stabzoo.study.report.summary import write_summary
 from stabzoo.study.spec import Study, load_study
@@ -264,6 +266,37 @@ def kept(tmp_path_factory: pytest.TempPathFactory) -> tuple[Study, Path]:
     write_summary(report, folder)
     export(RunIndex(folder), folder / "all.csv")
     return study, folder
+
+
+def test_every_number_of_a_diagnostic_is_exported(tmp_path: Path) -> None:
+    """Angles of every epoch, layer and class, as radians."""
+    study = load_study("dynamical-system-figure-2")
+    store = Store(tmp_path)
+    records = finished(study)
+    for record in records.values():
+        store.save(record)
+    export(RunIndex(tmp_path), tmp_path / "all.csv")
+    with (tmp_path / "all.csv").open(encoding="utf-8", newline="") as opened:
+        rows = [row for row in csv.DictReader(opened) if row["metric"] == "angles"]
+    found = {row["evaluation"]: float(row["value"]) for row in rows}
+    assert found["angles: history.3.layers.stages.0.within.0.value"] == math.radians(31)
+    assert len(rows) == len(records) * 4 * (1 + 2 * len(LAYERS))  # an epoch's number, and two angles of each layer
+
+
+def test_latex_prints_the_text(kept: tuple[Study, Path]) -> None:
+    """No command, no comment, no column and no line's end comes from it."""
+    study, _ = kept
+    text = latex(Report.of(study, finished(study), ()))
+    commands = {"begin", "end", "centering", "caption", "label", "toprule", "midrule", "bottomrule", "ensuremath"}
+    commands |= {name for symbol in SPECIAL.values() for name in re.findall(r"\\([a-z]+)", symbol)}
+    body = text.partition("\n")[2]
+    assert set(re.findall(r"\\([A-Za-z]+)", body)) <= commands
+    assert not re.search(r"(?<!\\)[%$#_^~]", re.sub(r"\\label\{.*\}", "", body))
+    assert unseen(text) == set()
+    for table in body.split(r"\begin{table}")[1:]:
+        columns = len(re.search(r"\{tabular\}\{(l?r*)\}", table)[1])  # type: ignore[index]  # pyright: ignore
+        rows = [line for line in table.splitlines() if line.endswith(r" \\")]
+        assert {len(re.split(r"(?<!\\)&", line)) for line in rows} == {columns}
 
 
 def unseen(text: str) -> set[str]:

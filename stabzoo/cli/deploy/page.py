@@ -1,24 +1,26 @@
-"""``stabzoo page``: a site of the explorer and the zoo."""
+"""``stabzoo page``: a site of the explorer, the zoo and studies."""
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 
 from stabzoo.cli.console import output
 from stabzoo.page.serving import server
 from stabzoo.page.site import write_site
+from stabzoo.study.report.page import studies_of
 
 __all__ = ["write_page"]
 
 
-def write_page(folder: Path, *, serve: bool) -> None:
+def write_page(folder: Path, stores: Sequence[Path], *, serve: bool) -> None:
     """Write the site, print its files, and serve it until it is interrupted if that is asked for.
 
     Raises:
-        ConfigError: the folder cannot be written.
+        ConfigError: the folder cannot be written, or a store not be read.
     """
     console = output()
-    for path in write_site(folder):
+    for path in write_site(folder, *studies_of(stores)):
         console.print(str(path))
     if serve:
         with server(folder) as running:

@@ -144,7 +144,9 @@ def print_report(
         say(console, sentence)
     for section in parts:
         console.print(f"\n{section.title}", style="bold")
-        table(console, dict(zip(section.columns, zip(*section.rows, strict=True), strict=True)), section.columns[-1:])
+        if section.rows:
+            columns = dict(zip(section.columns, zip(*section.rows, strict=True), strict=True))
+            table(console, columns, section.columns[:1:-1])
         console.print(section.meaning, style="dim")
     for part, reason in found.skipped.items():
         console.print(f"\n{part}: left out, {reason}", style="yellow")

@@ -17,6 +17,7 @@ STUDY_EXAMPLES = """Examples:
   stabzoo study report root-scan --scale smoke --keep results/root-scan
   stabzoo study diff root-scan@smoke quickstart@smoke
   stabzoo study correlate zerosnet-table-3 --published
+  stabzoo study figure tables.pdf zerosnet-table-2 zerosnet-table-3
   stabzoo study export results.csv
   stabzoo study checkpoint root-scan 'r = 0' --scale smoke
 """
@@ -136,6 +137,7 @@ def study_report(
     scale: Scale = "full",
     folder: Place = None,
     keep: Annotated[Path | None, option("Also write summary.md, results.csv and the figures there.")] = None,
+    latex: Annotated[Path | None, option("Also write its tables to this .tex file.")] = None,
 ) -> int:
     """Report from the runs that are finished; trains nothing.
 
@@ -145,7 +147,7 @@ def study_report(
     """
     from stabzoo.cli.study.run import report_study
 
-    return report_study(name, scale, folder, keep)
+    return report_study(name, scale, folder, keep, latex)
 
 
 @study.command(name="diff", help_epilogue="")
@@ -186,6 +188,24 @@ def study_correlate(
     correlate(names, scale, evaluation, folder, of_paper=published, plot=plot, as_json=as_json)
 
 
+@study.command(name="figure", help_epilogue="")
+def study_figure(
+    path: Annotated[Path, option("The .png, .svg or .pdf that is written.")],
+    /,
+    *names: Study,
+    scale: Scale = "full",
+    quantity: Annotated[str, option("An evaluation's title, or a diagnostic's number; by default clean.")] = "clean",
+    folder: Results = None,
+) -> None:
+    """Draw one quantity of the networks of several studies: measured, and beside it what papers print.
+
+    Example: stabzoo study figure tables.pdf zerosnet-table-2 zerosnet-table-3
+    """
+    from stabzoo.cli.study.figure import draw_studies
+
+    draw_studies(names, scale, quantity, folder, path)
+
+
 @study.command(name="export", help_epilogue="")
 def study_export(
     path: Annotated[Path, option("A .csv or .parquet.")],
@@ -194,7 +214,7 @@ def study_export(
     name: Annotated[str | None, option("Only the results of this one.", name="--study")] = None,
     folder: Results = None,
 ) -> None:
-    """Write all results as a table, one row a run and evaluation.
+    """Write all results as a table, one row a run and number: evaluations, and all that diagnostics found.
 
     Example: stabzoo study export results.csv
     """

@@ -7,6 +7,8 @@ from typing import Literal
 
 from stabzoo.cli.console import output
 from stabzoo.cli.study.phrases import RUNS
+from stabzoo.errors import ConfigError
+from stabzoo.files import write_atomically
 from stabzoo.study.analysis.phrases import command_text
 from stabzoo.study.spec import Study, load_study
 from stabzoo.study.store.run_index import RunIndex
@@ -40,7 +42,7 @@ def run_named(
     return int(not result.ok)
 
 
-def report_study(name: str, scale: str, folder: Path | None, keep: Path | None) -> int:
+def report_study(name: str, scale: str, folder: Path | None, keep: Path | None, latex: Path | None = None) -> int:
     """Report a study from the runs that are finished, and return 1 if none is, else 0."""
     from stabzoo.study.report.report import REPORT_FILES, Failure, Report
     from stabzoo.study.report.terminal import show
@@ -79,6 +81,16 @@ def report_study(name: str, scale: str, folder: Path | None, keep: Path | None) 
         write_summary(report, keep)
         for file in ("summary.md", "results.csv"):
             say(console, str(keep / file))
+    if latex is not None:
+        from stabzoo.study.report import latex as tables
+
+        try:
+            write_atomically(latex, tables.latex(report).encode())
+        except OSError as error:
+            raise ConfigError(
+                f"{latex}: cannot be written ({error.strerror or error}); give a folder that exists"
+            ) from None
+        say(console, str(latex))
     return 0
 
 

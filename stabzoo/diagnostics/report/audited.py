@@ -180,7 +180,7 @@ def _growth(found: Audit) -> Section | None:
     def figure() -> Figure:
         from stabzoo.diagnostics.report.figures import growth_figure
 
-        return growth_figure({found.model: growth}, "Clean against perturbed")
+        return growth_figure({found.model: growth})
 
     return Section(
         "Perturbation growth",
@@ -199,7 +199,7 @@ def _curves(scheme: LearntScheme) -> Figure:
     if scheme.trains:
         series["at the start"] = [as_float(size) for size in scheme.at_start.curve]
     names = [block.name for block in scheme.blocks]
-    return series_figure("Growth of the learnt scheme along the depth", "largest product that ends here", names, series)
+    return series_figure("largest product that ends here", names, series)
 
 
 def _slopes(found: Audit) -> Figure:
@@ -211,7 +211,7 @@ def _slopes(found: Audit) -> Figure:
         "steepest found": [step.steepest.value if step.steepest else math.inf for step in read],
         "gain, median": [step.gain.median.value if step.gain else math.inf for step in read],
     }
-    return series_figure("Lipschitz constant and gain of f", "of f", [step.name for step in read], series)
+    return series_figure("of f", [step.name for step in read], series)
 
 
 def _number(value: float | None) -> str:

@@ -18,7 +18,7 @@ from matplotlib.ticker import LogFormatter
 from stabzoo.diagnostics.conditioning.blocks import BlockConditioning
 from stabzoo.diagnostics.growth import PerturbationGrowth
 from stabzoo.diagnostics.measurement import Measurement
-from stabzoo.plotting.style import BLUE, GREEN, GREY, ORANGE, RED, new_figure
+from stabzoo.plotting.style import COLORS, GREY, new_figure
 
 if TYPE_CHECKING:
     from stabzoo.diagnostics.layers import LayerNorms
@@ -32,25 +32,25 @@ __all__ = [
 ]
 
 
-def angles_by_layer_figure(layers: Mapping[str, Mapping[str, Any]], title: str) -> Figure:
+def angles_by_layer_figure(layers: Mapping[str, Mapping[str, Any]]) -> Figure:
     """Median principal angles along the layers: a thin line for each class and each pair, a thick one for their median.
 
     ``layers`` is what an entry of ``PrincipalAngles.history`` has under ``"layers"``.
     """
-    figure, (axes,) = _figure(max(5.5, 2.5 + 0.9 * len(layers)), 4.2, 1, title)
+    figure, (axes,) = _figure(max(5.5, 2.5 + 0.9 * len(layers)), 4.2, 1)
     _draw_angles(axes, list(range(len(layers))), list(layers.values()))
     axes.set_xticks(range(len(layers)), list(layers), rotation=25, ha="right", fontsize=8.5)
     _finish_angles(axes)
     return figure
 
 
-def growth_figure(growths: Mapping[str, PerturbationGrowth], title: str) -> Figure:
+def growth_figure(growths: Mapping[str, PerturbationGrowth]) -> Figure:
     """||x_n - y_n|| and ||x_n - y_n|| / ||x_n|| along the depth: the median of the batch and, shaded, to its maximum.
 
     A line for each entry of ``growths``, by its name; an infinite value leaves a gap.
     """
     depth = max((len(growth.states) for growth in growths.values()), default=1)
-    figure, panels = _figure(10.5, 4.6, 2, title)
+    figure, panels = _figure(10.5, 4.6, 2)
     for axes, kind, label in (
         (panels[0], "absolute", "||x - y||"),
         (panels[1], "relative", "||x - y|| / ||x||"),
@@ -73,13 +73,14 @@ def growth_figure(growths: Mapping[str, PerturbationGrowth], title: str) -> Figu
             axes.set_xticks(range(len(names)), names, rotation=90, fontsize=7)
         else:
             axes.set_xlabel("blocks from the input", fontsize=9)
-    panels[0].legend(frameon=False, fontsize=9)
+    if len(growths) > 1:
+        panels[0].legend(frameon=False, fontsize=9)
     return figure
 
 
-def series_figure(title: str, label: str, names: Sequence[str], series: Mapping[str, Sequence[float]]) -> Figure:
+def series_figure(label: str, names: Sequence[str], series: Mapping[str, Sequence[float]]) -> Figure:
     """Numbers of blocks along the depth, a line for each entry of ``series``; what is not finite leaves a gap."""
-    figure, (axes,) = _figure(max(6.0, 2.5 + 0.2 * len(names)), 4.2, 1, title)
+    figure, (axes,) = _figure(max(6.0, 2.5 + 0.2 * len(names)), 4.2, 1)
     for (name, values), color in zip(series.items(), _cycle(len(series)), strict=True):
         drawn = [value if math.isfinite(value) and value > 0 else math.nan for value in values]
         axes.plot(range(len(drawn)), drawn, "o-", color=color, markersize=3.5, linewidth=1.6, label=name)
@@ -97,13 +98,13 @@ def series_figure(title: str, label: str, names: Sequence[str], series: Mapping[
     return figure
 
 
-def conditioning_figure(blocks: Sequence[BlockConditioning], title: str) -> Figure:
+def conditioning_figure(blocks: Sequence[BlockConditioning]) -> Figure:
     """Condition numbers by block: the formula's, the linear map's and the Jacobian's; infinite ones at the top."""
-    figure, (axes,) = _figure(max(6.0, 2.5 + 0.55 * len(blocks)), 4.8, 1, title)
+    figure, (axes,) = _figure(max(6.0, 2.5 + 0.55 * len(blocks)), 4.8, 1)
     series = [
-        ("formula (Lemma 1; not a bound)", RED, "x", [block.formula for block in blocks]),
-        ("linear map I + W2 W1", BLUE, "o", [block.linear.value for block in blocks]),
-        ("Jacobian at an image", GREEN, "s", [block.jacobian.value for block in blocks]),
+        ("formula (Lemma 1; not a bound)", COLORS[1], "x", [block.formula for block in blocks]),
+        ("linear map I + W2 W1", COLORS[2], "o", [block.linear.value for block in blocks]),
+        ("Jacobian at an image", COLORS[0], "s", [block.jacobian.value for block in blocks]),
         ("proved bound of the linear map", GREY, "_", [block.block_bound for block in blocks]),
     ]
     finite = [number.value for *_, numbers in series for number in numbers if math.isfinite(number.value)]
@@ -111,7 +112,17 @@ def conditioning_figure(blocks: Sequence[BlockConditioning], title: str) -> Figu
     for position, (name, color, marker, numbers) in enumerate(series):
         places = [i + 0.14 * (position - 1) for i in range(len(numbers))]  # side by side, or equal ones would hide
         values = [_drawn(number) for number in numbers]
-        axes.plot(places, values, marker, color=color, markersize=6, markeredgewidth=1.6, linestyle="", label=name)
+        seen = not all(map(math.isnan, values)) or (marker != "_" and any(n.value == math.inf for n in numbers))
+        axes.plot(
+            places,
+            values,
+            marker,
+            color=color,
+            markersize=6,
+            markeredgewidth=1.6,
+            linestyle="",
+            label=name if seen else None,
+        )
         if marker != "_":  # a bound that is infinite says nothing
             infinite = [x for x, number in zip(places, numbers, strict=True) if number.value == math.inf]
             axes.plot(infinite, [top] * len(infinite), marker, color=color, markersize=6, fillstyle="none")
@@ -127,19 +138,17 @@ def conditioning_figure(blocks: Sequence[BlockConditioning], title: str) -> Figu
     return figure
 
 
-def _figure(width: float, height: float, panels: int, title: str) -> tuple[Figure, list[Axes]]:
+def _figure(width: float, height: float, panels: int) -> tuple[Figure, list[Axes]]:
     figure = new_figure(width, height)
     axes = list(figure.subplots(1, panels, squeeze=False)[0])
     for axis in axes:
         axis.spines[["top", "right"]].set_visible(False)
         axis.tick_params(labelsize=8.5)
-    figure.suptitle(title, fontsize=12, fontweight="bold", parse_math=False)
     return figure, axes
 
 
 def _cycle(count: int) -> list[str]:
-    colors = [BLUE, RED, GREEN, ORANGE, GREY]
-    return [colors[i % len(colors)] for i in range(count)]
+    return [COLORS[i % len(COLORS)] for i in range(count)]
 
 
 def _drawn(number: Measurement) -> float:
@@ -149,14 +158,22 @@ def _drawn(number: Measurement) -> float:
 
 def _draw_angles(axes: Axes, places: list[int], angles: Sequence[Mapping[str, Any]]) -> None:
     """Lines in degrees, for the classes and for the pairs of classes."""
-    for kind, color, label in (("within", BLUE, "within a class"), ("between", RED, "between two classes")):
+    for kind, color, label in (("within", COLORS[1], "within a class"), ("between", COLORS[0], "between two classes")):
         names = list(dict.fromkeys(name for found in angles for name in found[kind]))
         lines = {name: [_degrees(found[kind].get(name)) for found in angles] for name in names}
         for line in lines.values():
             axes.plot(places, line, color=color, linewidth=0.7, alpha=max(0.12, 0.6 / len(lines) ** 0.5))
         if lines:
             middle = [_middle(values) for values in zip(*lines.values(), strict=True)]
-            axes.plot(places, middle, "o-", color=color, markersize=4.5, linewidth=2.2, label=label)
+            axes.plot(
+                places,
+                middle,
+                "s--" if kind == "within" else "o-",
+                color=color,
+                markersize=4.5,
+                linewidth=2.2,
+                label=label,
+            )
 
 
 def _degrees(angle: Mapping[str, Any] | None) -> float:
@@ -176,7 +193,7 @@ def _finish_angles(axes: Axes, *, labelled: bool = True) -> None:
         axes.legend(frameon=False, fontsize=9)
 
 
-_MARKS = {"exact": ("o", "C0"), "certified_upper": ("v", "C1")}
+_MARKS = {"exact": ("o", COLORS[0]), "certified_upper": ("v", COLORS[1])}
 
 
 def layer_norms_figure(norms: LayerNorms) -> Figure:
@@ -206,7 +223,7 @@ def layer_norms_figure(norms: LayerNorms) -> Figure:
         axes[0].legend(frameon=False, fontsize="small")
     if panels == 2:
         points = [(i, value) for i, value in enumerate(conditions) if math.isfinite(value)]
-        axes[1].semilogy(*zip(*points, strict=True), "s", color="C2", ms=4)
+        axes[1].semilogy(*zip(*points, strict=True), "s", color=COLORS[2], ms=4)
         axes[1].set_ylabel("condition number")
     step = max(1, len(norms) // 40)
     axes[-1].set_xticks(range(0, len(norms), step), [x.name for x in norms[::step]], rotation=90, fontsize="x-small")

@@ -27,13 +27,15 @@ def audit_page(found: Audit) -> str:
 
 
 def _page(found: Diagnosis | Audit, called: str, sentences: Sequence[str], sections: Sequence[Section]) -> str:
+    parts = [(section, _picture(section)) for section in sections]
     return render_page(
         "stabzoo.diagnostics.report",
         "diagnosis.html.j2",
         f"{found.model}: {called}",
         found=found,
         sentences=sentences,
-        parts=[(section, _picture(section)) for section in sections],
+        parts=parts,
+        pictured=[section.title for section, picture in parts if picture],
         environment=found.to_dict()["environment"],
     )
 

@@ -9,7 +9,7 @@ from matplotlib.figure import Figure
 from torch import Tensor
 
 from stabzoo.diagnostics.features import Answer, FeatureMaps
-from stabzoo.plotting.style import BLUE, GREEN, GREY, RED, new_figure
+from stabzoo.plotting.style import GREEN, GREY, ORANGE, new_figure
 
 __all__ = ["answers_figure", "features_figure"]
 
@@ -17,10 +17,10 @@ BARS = 20
 """Classes that have a bar each; of more, the most probable."""
 
 
-def answers_figure(answers: Sequence[Answer], title: str) -> Figure:
+def answers_figure(answers: Sequence[Answer]) -> Figure:
     """A row for each perturbation, a pair of columns for each image: the image, and the probabilities of the classes.
 
-    The bar of the image's own class is green; that of another answer is red.
+    The bar of the image's own class is green, and that of another answer orange and hatched.
     """
     images = list(dict.fromkeys(answer.image for answer in answers))
     noises = list(dict.fromkeys(answer.noise for answer in answers))
@@ -34,11 +34,10 @@ def answers_figure(answers: Sequence[Answer], title: str) -> Figure:
         _bars(grid[i][j + 1], answer)
         if i == 0:
             grid[0][j].set_title(f"class {answer.label}", fontsize=9)
-    figure.suptitle(title, fontsize=12, fontweight="bold", parse_math=False)
     return figure
 
 
-def features_figure(pixels: Tensor, layers: Sequence[FeatureMaps], title: str) -> Figure:
+def features_figure(pixels: Tensor, layers: Sequence[FeatureMaps]) -> Figure:
     """The image, then a row for each layer with a grid: its channels of largest norm, each on a scale of its own."""
     drawn = [layer for layer in layers if layer.maps.numel()]
     columns = max(len(layer.maps) for layer in drawn)
@@ -52,7 +51,6 @@ def features_figure(pixels: Tensor, layers: Sequence[FeatureMaps], title: str) -
         for axes, channel in zip(row, layer.maps, strict=False):
             axes.imshow(channel.numpy(), cmap="viridis", interpolation="nearest")
         row[0].set_title(f"after {layer.name}", fontsize=8.5, loc="left")
-    figure.suptitle(title, fontsize=12, fontweight="bold", parse_math=False)
     return figure
 
 
@@ -70,8 +68,9 @@ def _bars(axes: Axes, answer: Answer) -> None:
     probabilities = answer.probabilities.tolist()
     shown = sorted(range(len(probabilities)), key=lambda k: -probabilities[k])[:BARS]
     shown = sorted({*shown, answer.label})
-    colors = [GREEN if k == answer.label else RED if k == answer.first else BLUE for k in shown]
-    axes.bar(range(len(shown)), [probabilities[k] for k in shown], color=colors, width=0.8)
+    colors = [GREEN if k == answer.label else ORANGE if k == answer.first else GREY for k in shown]
+    hatches = ["///" if k == answer.first != answer.label else "" for k in shown]
+    axes.bar(range(len(shown)), [probabilities[k] for k in shown], color=colors, hatch=hatches, width=0.8)
     axes.set_ylim(0, 1)
     axes.set_yticks([0, 1])
     axes.set_xticks(range(len(shown)), [str(k) for k in shown])

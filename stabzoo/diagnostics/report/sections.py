@@ -31,21 +31,29 @@ class Section:
     columns: tuple[str, ...]
     rows: tuple[tuple[str, ...], ...]
     figure: Callable[[], Figure] | None = None
+    has_images: bool = False  # in the figure, which then looks the same on a dark page
 
     def informative(self) -> Section:
-        """Without the columns that are empty; of those that say the same in every row, that is said once."""
+        """Without what is empty or said before.
+
+        A column that says the same in every row is said once; one that is as an earlier one shares its head; and where
+        only names are left, there is no table.
+        """
         kept, constant = [0], []
+        heads = list(self.columns)
         for i in range(1, len(self.columns)):
             cells = {row[i] for row in self.rows}
             if cells <= {"", "–"}:
                 continue
             if len(cells) == 1 and len(self.rows) > 2:
                 constant.append(f"{self.columns[i]}: {cells.pop()}")
+            elif same := [j for j in kept[1:] if all(row[i] == row[j] for row in self.rows)]:
+                heads[same[0]] += f", {self.columns[i]}"
             else:
                 kept.append(i)
         said = f" In every row, {'; '.join(constant)}." if constant else ""
-        rows = tuple(tuple(row[i] for i in kept) for row in self.rows)
-        return replace(self, meaning=self.meaning + said, columns=tuple(self.columns[i] for i in kept), rows=rows)
+        rows = tuple(tuple(row[i] for i in kept) for row in self.rows) if len(kept) > 1 else ()
+        return replace(self, meaning=self.meaning + said, columns=tuple(heads[i] for i in kept), rows=rows)
 
 
 def sections(found: Diagnosis) -> list[Section]:
@@ -222,13 +230,13 @@ def _norms(found: Diagnosis) -> Section | None:
     rows = [
         (
             layer.name,
-            "x".join(map(str, layer.shape)),
-            "x".join(map(str, layer.grid)) if layer.grid else "",
-            layer.batch_norm.rpartition(".")[2],
             _text(layer.upper),
             layer.upper.kind.replace("_", " "),
             _text(layer.condition) if layer.condition else "",
             layer.upper.note,
+            layer.batch_norm.rpartition(".")[2],
+            "x".join(map(str, layer.shape)),
+            "x".join(map(str, layer.grid)) if layer.grid else "",
         )
         for layer in found.norms
     ]
@@ -236,7 +244,7 @@ def _norms(found: Diagnosis) -> Section | None:
         "Operator norms of the layers",
         "Largest singular values of the layers as operators on their input grids. A batch norm that gets the result of "
         "the layer beside it is folded in; one that gets another state has a row of its own.",
-        ("layer", "weight", "grid", "batch norm", "norm", "kind", "condition", "how"),
+        ("layer", "norm", "kind", "condition", "how", "batch norm", "weight", "grid"),
         tuple(rows),
         lambda: _norms_figure(found),
     )
@@ -283,6 +291,7 @@ def _answers(found: Diagnosis) -> Section | None:
         ("image", "its class", "noise", "probability of its class", "answer", "second"),
         tuple(rows),
         lambda: _answers_figure(found),
+        has_images=True,
     )
 
 
@@ -301,6 +310,7 @@ def _features(found: Diagnosis) -> Section | None:
         ("after", "channels", "not zero", "||x||", "||x-y||/||x||"),
         tuple(rows),
         (lambda: _features_figure(found)) if any(layer.maps.numel() for layer in found.features) else None,
+        has_images=True,
     )
 
 
@@ -423,38 +433,38 @@ def _robustness_figure(robust: Robustness) -> Figure:
         Curve("", "certified", True, *zip(*points, strict=True), dense=True),
         Curve("", "attacked", False, radii, attacked, intervals),
     ]
-    return draw_robustness(curves, "Accuracy within an l2 distance")
+    return draw_robustness(curves)
 
 
 def _growth_figure(name: str, growth: PerturbationGrowth) -> Figure:
     from stabzoo.diagnostics.report.figures import growth_figure
 
-    return growth_figure({name: growth}, "Clean against perturbed")
+    return growth_figure({name: growth})
 
 
 def _angles_figure(found: Diagnosis) -> Figure:
     from stabzoo.diagnostics.report.figures import angles_by_layer_figure
 
     layers = {layer: angles.to_dict() for layer, angles in found.angles.items()}
-    return angles_by_layer_figure(layers, "Median principal angles")
+    return angles_by_layer_figure(layers)
 
 
 def _conditioning_figure(found: Diagnosis) -> Figure:
     from stabzoo.diagnostics.report.figures import conditioning_figure
 
-    return conditioning_figure(found.conditioning, "Condition numbers")
+    return conditioning_figure(found.conditioning)
 
 
 def _answers_figure(found: Diagnosis) -> Figure:
     from stabzoo.diagnostics.report.pictures import answers_figure
 
-    return answers_figure(found.answers, "Class probabilities under noise")
+    return answers_figure(found.answers)
 
 
 def _features_figure(found: Diagnosis) -> Figure:
     from stabzoo.diagnostics.report.pictures import features_figure
 
-    return features_figure(found.answers[0].pixels, found.features, "Features along the depth")
+    return features_figure(found.answers[0].pixels, found.features)
 
 
 def _size(size: Size) -> str:

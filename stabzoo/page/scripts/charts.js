@@ -117,5 +117,5 @@
     }
   }
 
-  stabzoo.charts = { growthChart, impulseChart, regionChart, rootsChart };
+  stabzoo.charts = { HEIGHT, MARGIN, WIDTH, axes, frame, growthChart, impulseChart, regionChart, rootsChart };
 })((globalThis.stabzoo ??= {}));

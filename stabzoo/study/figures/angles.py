@@ -8,14 +8,16 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 
-from stabzoo.plotting.style import literal, new_figure, plain
+from stabzoo.plotting.style import COLORS, literal, new_figure, plain
 from stabzoo.study.analysis.comparison import Row
 from stabzoo.study.analysis.findings import angle_history
-from stabzoo.study.figures.style import BLUE, RED
+from stabzoo.study.figures.style import grid
 from stabzoo.study.measures import Angles
 from stabzoo.study.spec import Study
 
 __all__ = ["draw_angles", "draw_angles_by_layer"]
+
+A_ROW = 4
 
 
 def draw_angles(study: Study, rows: Sequence[Row]) -> Figure | None:
@@ -55,15 +57,18 @@ def _panels(study: Study, rows: Sequence[Row]) -> tuple[Figure, list[tuple[Axes,
     finished = [(row, wanted[0]) for row in rows if row.records and wanted]
     if not finished:
         return None
-    figure = new_figure(1.2 + 3.1 * len(finished), 3.6)
-    axes: list[Axes] = list(figure.subplots(1, len(finished), sharey=True, squeeze=False)[0])
-    axes[0].set_ylabel("median principal angle (degrees)", fontsize=9)
+    across = min(A_ROW, len(finished))
+    down = -(-len(finished) // across)
+    figure = new_figure(1.2 + 3.1 * across, 3.6 * down)
+    axes = grid(figure, len(finished), A_ROW, sharey=True)
+    for axis in axes[::across]:
+        axis.set_ylabel("median principal angle (degrees)", fontsize=9)
     return figure, list(zip(axes, finished, strict=True))
 
 
 def _draw(axis: Axes, places: Sequence[int], within: Sequence[float], between: Sequence[float]) -> None:
-    axis.plot(places, between, "o-", color=BLUE, markersize=4, label="between classes")
-    axis.plot(places, within, "s-", color=RED, markersize=4, label="within classes")
+    axis.plot(places, between, "o-", color=COLORS[0], markersize=4, label="between classes")
+    axis.plot(places, within, "s--", color=COLORS[1], markersize=4, label="within classes")
     axis.set_ylim(0, max(95, axis.get_ylim()[1], *(angle + 3 for angle in (*within, *between))))  # the panels share it
     axis.set_yticks([0, 30, 60, 90])
     plain(axis)

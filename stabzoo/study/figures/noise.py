@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import statistics
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
+from typing import TypeAlias
 
+from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from stabzoo.evaluation.spec import (
@@ -19,15 +21,30 @@ from stabzoo.evaluation.spec import (
     Uniform,
 )
 from stabzoo.metric import Evaluation
-from stabzoo.plotting.style import PIXELS, new_figure, plain
+from stabzoo.plotting.style import PIXELS, literal, new_figure, plain
 from stabzoo.study.analysis.comparison import Row
-from stabzoo.study.figures.style import height_of_legend, styles, titled
+from stabzoo.study.figures.style import (
+    FAINT,
+    MOST,
+    Style,
+    accuracy_limits,
+    grid,
+    height_of_legend,
+    named,
+    status_color,
+    status_marker,
+    styles,
+)
 from stabzoo.study.spec import Study
 
 __all__ = ["draw_noise", "level_of"]
 
 LEAST = 2  # levels of a kind besides none at all, or there is no curve to see
 A_ROW = 4
+NETWORKS_A_ROW = 6
+
+Levels: TypeAlias = list[tuple[float, Evaluation]]
+Panels: TypeAlias = dict[tuple[str, str], Levels]
 
 
 def level_of(evaluation: Evaluation) -> tuple[str, str, float] | None:
@@ -58,48 +75,84 @@ def level_of(evaluation: Evaluation) -> tuple[str, str, float] | None:
 
 
 def draw_noise(study: Study, rows: Sequence[Row]) -> Figure | None:
-    """Mean and standard deviation over the seeds; None where no kind has `LEAST` levels, or no run is finished."""
+    """Mean and standard deviation over the seeds; None where no kind has `LEAST` levels, or no run is finished.
+
+    More than `MOST` networks have a panel each.
+    """
     clean = next(evaluation for evaluation in study.evaluations if isinstance(evaluation, Clean))
-    panels: dict[tuple[str, str], list[tuple[float, Evaluation]]] = {}
+    panels: Panels = {}
     for evaluation in study.evaluations:
         if place := level_of(evaluation):
             kind, label, level = place
             panels.setdefault((kind, label), [(0, clean)]).append((level, evaluation))
     panels = {kind: sorted(levels, key=lambda entry: entry[0]) for kind, levels in panels.items()}
     panels = {kind: levels for kind, levels in panels.items() if len(levels) > LEAST}
-    finished = [row for row in rows if row.records]
+    needed = [evaluation for levels in panels.values() for _, evaluation in levels]
+    finished = [row for row in rows if row.records and all(row.values(evaluation) for evaluation in needed)]
     if not panels or not finished:
         return None
+    return _multiples(study, finished, panels) if len(finished) > MOST else _together(study, finished, panels)
+
+
+def _together(study: Study, rows: Sequence[Row], panels: Panels) -> Figure:
     across = min(A_ROW, len(panels))
-    down = -(-len(panels) // across)
-    figure = new_figure(2.6 + 3.2 * across, max(3.6 * down, height_of_legend(finished)))
-    axes = figure.subplots(down, across, sharey=True, squeeze=False)
-    drawn = styles(finished)
-    for axis, ((kind, label), levels) in zip(axes.flat, panels.items(), strict=False):
-        for row in finished:
-            values = [row.values(evaluation) for _, evaluation in levels]
-            style = drawn[row.network.label]
-            axis.errorbar(
-                [level for level, _ in levels],
-                [statistics.fmean(runs) for runs in values],
-                [statistics.stdev(runs) if len(runs) > 1 else 0.0 for runs in values],
-                capsize=2.5,
-                elinewidth=0.9,
-                linewidth=1.6,
-                markersize=4,
-                **vars(style),
-            )
+    figure = new_figure(2.6 + 3.2 * across, max(3.6 * -(-len(panels) // across), height_of_legend(rows)))
+    axes = grid(figure, len(panels), A_ROW, sharey=True)
+    drawn = styles(rows)
+    for axis, ((kind, label), levels) in zip(axes, panels.items(), strict=True):
+        for row in rows:
+            _draw(axis, row, levels, drawn[row.network.label])
         axis.set_title(kind, fontsize=10)
         axis.set_xlabel(label, fontsize=9)
-        axis.set_ylim(0, 103)
         axis.tick_params(labelsize=8.5)
         plain(axis)
-    for axis in axes.flat[len(panels) :]:
-        axis.set_visible(False)
-    for axis in axes[:, 0]:
+    axes[0].set_ylim(_limits(rows, panels.values()))
+    for axis in axes[::across]:
         axis.set_ylabel(_accuracy(study), fontsize=9)
-    titled(figure, study.title, finished)
+    named(figure, rows)
     return figure
+
+
+def _multiples(study: Study, rows: Sequence[Row], panels: Panels) -> Figure:
+    """A part for each kind, a panel for each network with the others behind it."""
+    down = -(-len(rows) // NETWORKS_A_ROW)
+    figure = new_figure(1.9 * NETWORKS_A_ROW, (0.6 + 1.5 * down) * len(panels))
+    parts = figure.subfigures(len(panels), 1, squeeze=False)[:, 0]
+    for part, ((kind, label), levels) in zip(parts, panels.items(), strict=True):
+        part.supylabel(_accuracy(study), fontsize=9)
+        part.supxlabel(f"{kind}: {label}", fontsize=9)
+        axes = grid(part, len(rows), NETWORKS_A_ROW, sharex=True, sharey=True)
+        for axis, row in zip(axes, rows, strict=True):
+            for other in rows:
+                if other is not row:
+                    means = [statistics.fmean(other.values(evaluation)) for _, evaluation in levels]
+                    axis.plot([level for level, _ in levels], means, color=FAINT, linewidth=0.6, zorder=1)
+            _draw(axis, row, levels, Style(status_color(row), status_marker(row), "-"))
+            axis.set_title(literal(row.network.label), fontsize=8, color=status_color(row))
+            axis.tick_params(labelsize=7.5)
+            plain(axis)
+        axes[0].set_ylim(_limits(rows, [levels]))
+    return figure
+
+
+def _draw(axis: Axes, row: Row, levels: Levels, style: Style) -> None:
+    values = [row.values(evaluation) for _, evaluation in levels]
+    axis.errorbar(
+        [level for level, _ in levels],
+        [statistics.fmean(runs) for runs in values],
+        [statistics.stdev(runs) if len(runs) > 1 else 0.0 for runs in values],
+        capsize=2.5,
+        elinewidth=0.9,
+        linewidth=1.6,
+        markersize=4,
+        **vars(style),
+    )
+
+
+def _limits(rows: Sequence[Row], levels: Iterable[Levels]) -> tuple[float, float]:
+    return accuracy_limits(
+        value for one in levels for _, evaluation in one for row in rows for value in row.values(evaluation)
+    )
 
 
 def _accuracy(study: Study) -> str:

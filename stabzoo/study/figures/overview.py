@@ -10,13 +10,14 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 from matplotlib.patches import Patch
+from matplotlib.ticker import MaxNLocator
 
 from stabzoo.metric import ACCURACY
-from stabzoo.plotting.style import literal, new_figure
+from stabzoo.plotting.style import STABLE, UNSTABLE, limits, literal, new_figure
 from stabzoo.study.analysis import phrases, verdicts
 from stabzoo.study.analysis.comparison import Comparison, Row
 from stabzoo.study.analysis.uncertainty import LEVEL, contrast
-from stabzoo.study.figures.style import BLUE, RED, UNPROVED, status_color
+from stabzoo.study.figures.style import UNPROVED, accuracy_limits, axis_label, status_color, status_marker
 from stabzoo.study.spec import Study
 
 __all__ = ["draw"]
@@ -32,19 +33,22 @@ def draw(study: Study, rows: Sequence[Row], comparisons: Sequence[Comparison]) -
     by_evaluation = {comparison.evaluation: comparison for comparison in comparisons}
     for axis, evaluation in zip(axes, study.evaluations, strict=True):
         is_accuracy = evaluation.metric == ACCURACY
+        reached: list[float] = []
         for line, row in enumerate(rows):
             values = row.values(evaluation)
             color = status_color(row)
             axis.axhline(line, color="#e4e4e4", linewidth=0.8, zorder=0)
             # Spread by seed, or equal runs would hide one another.
             places = [line + 0.13 * (run - (len(values) - 1) / 2) for run in range(len(values))]
-            axis.plot(values, places, "o", color=color, alpha=0.5, markersize=6, markeredgewidth=0)
+            reached += values
+            axis.plot(values, places, status_marker(row), color=color, alpha=0.5, markersize=6, markeredgewidth=0)
             if values:
                 mean = contrast([row.sample(evaluation)])
                 axis.plot([mean.value] * 2, [line - 0.3, line + 0.3], color=color, linewidth=2.2)
                 if mean.low is not None and mean.high is not None:
-                    limits = (0.0, 100.0) if is_accuracy else (-math.inf, math.inf)
-                    ends = [max(limits[0], mean.low), min(limits[1], mean.high)]
+                    bounds = (0.0, 100.0) if is_accuracy else (-math.inf, math.inf)
+                    ends = [max(bounds[0], mean.low), min(bounds[1], mean.high)]
+                    reached += ends
                     axis.plot(ends, [line + 0.36] * 2, color=color, linewidth=1.2, solid_capstyle="butt")
         comparison = by_evaluation.get(evaluation)
         note = ""
@@ -55,11 +59,9 @@ def draw(study: Study, rows: Sequence[Row], comparisons: Sequence[Comparison]) -
                     *sorted((comparison.best_unstable, comparison.worst_stable)), color=_MARGIN, alpha=0.16, linewidth=0
                 )
         axis.set_title(literal(evaluation.title + note), fontsize=9)
-        if is_accuracy:
-            axis.set_xlim(0, 103)
-            axis.set_xticks([0, 25, 50, 75, 100])
-        better = "" if evaluation.metric.higher_is_better else "\nlower is better"
-        axis.set_xlabel("test accuracy (%)" if is_accuracy else literal(evaluation.metric.label + better), fontsize=9)
+        axis.set_xlim(accuracy_limits(reached) if is_accuracy else limits(reached))
+        axis.xaxis.set_major_locator(MaxNLocator(4))
+        axis.set_xlabel(axis_label(evaluation), fontsize=9)
         axis.tick_params(axis="x", labelsize=8.5)
         axis.tick_params(axis="y", length=0)
         axis.spines[["top", "right", "left"]].set_visible(False)
@@ -67,7 +69,6 @@ def draw(study: Study, rows: Sequence[Row], comparisons: Sequence[Comparison]) -
     axes[0].set_ylim(lines - 0.5, -0.5)
     for text, row in zip(axes[0].get_yticklabels(), rows, strict=True):
         text.set_color(status_color(row))
-    figure.suptitle(literal(study.title), fontsize=12, fontweight="bold")
     figure.legend(
         handles=_legend(rows, any(entry.margin.verdict == "above" for entry in comparisons)),
         loc="outside lower center",
@@ -93,10 +94,10 @@ def _label(row: Row) -> str:
 
 
 def _legend(rows: Sequence[Row], separated: bool) -> list[Line2D | Patch]:
-    names = {BLUE: "zero-stable (proved)", RED: "unstable (proved)", UNPROVED: "nothing to prove"}
-    present = {status_color(row) for row in rows}
+    names = {STABLE: "zero-stable (proved)", UNSTABLE: "unstable (proved)", UNPROVED: "nothing to prove"}
+    present = {status_color(row): status_marker(row) for row in rows if row.records}
     entries: list[Line2D | Patch] = [
-        Line2D([], [], marker="o", linestyle="", color=color, markeredgewidth=0, label=f"run, {name}")
+        Line2D([], [], marker=present[color], linestyle="", color=color, markeredgewidth=0, label=f"run, {name}")
         for color, name in names.items()
         if color in present
     ]

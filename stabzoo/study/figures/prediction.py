@@ -9,7 +9,7 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import LogLocator, NullFormatter, StrMethodFormatter
 
 from stabzoo.files import write_atomically
-from stabzoo.plotting.style import COLORS, literal, new_figure, plain, saved
+from stabzoo.plotting.style import STABLE, UNSTABLE, literal, new_figure, plain, saved
 from stabzoo.study.analysis.prediction import Observation
 
 __all__ = ["draw_prediction", "write_prediction"]
@@ -31,7 +31,7 @@ def draw_prediction(observations: Sequence[Observation], title: str) -> Figure:
             axis.plot(
                 [abs(one.quantities[name]) for one in networks],
                 [one.measured for one in networks],
-                color=COLORS[0 if stable else 1],
+                color=STABLE if stable else UNSTABLE,
                 marker="o" if stable else "s",
                 markersize=5,
                 linewidth=0.8,

@@ -32,8 +32,7 @@ def draw_l2(study: Study, rows: Sequence[Row]) -> Figure | None:
             _curve(row, label, certified, points if label.startswith("smoothed") else [(0.0, clean), *points])
             for row in finished
             for (label, certified), points in levels.items()
-        ],
-        study.title,
+        ]
     )
 
 

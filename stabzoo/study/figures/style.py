@@ -2,21 +2,40 @@
 
 from __future__ import annotations
 
-import textwrap
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 import matplotlib as mpl
-from matplotlib.figure import Figure
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure, FigureBase
 from matplotlib.lines import Line2D
 
-from stabzoo.plotting.style import BLUE, COLORS, LINES, MARKERS, RED, literal
+from stabzoo.metric import ACCURACY, Evaluation
+from stabzoo.plotting.style import COLORS, LINES, MARKERS, STABLE, UNSTABLE, limits, literal
 from stabzoo.study.analysis.comparison import Row
 
-__all__ = ["BLUE", "RED", "UNPROVED", "Style", "height_of_legend", "status_color", "styles", "titled"]
+__all__ = [
+    "FAINT",
+    "MOST",
+    "UNPROVED",
+    "Style",
+    "accuracy_limits",
+    "axis_label",
+    "grid",
+    "height_of_legend",
+    "named",
+    "status_color",
+    "status_marker",
+    "styles",
+]
 
 UNPROVED = "#6b6b6b"
+FAINT = "#cfcfcf"
+"""Of other networks' lines, behind a panel's own."""
+
+MOST = 8
+"""Networks that lines of one panel can tell apart; more have a panel each."""
 
 
 @dataclass(frozen=True)
@@ -36,7 +55,12 @@ def status_color(row: Row) -> str:
     """Blue for a proved zero-stable network, red for a proved unstable one, grey where nothing is proved."""
     if row.card is None:
         return UNPROVED
-    return BLUE if row.card.is_zero_stable else RED
+    return STABLE if row.card.is_zero_stable else UNSTABLE
+
+
+def status_marker(row: Row) -> str:
+    """A circle, a square and a diamond for the same: colour does not say it alone."""
+    return {STABLE: "o", UNSTABLE: "s", UNPROVED: "D"}[status_color(row)]
 
 
 def styles(rows: Sequence[Row]) -> dict[str, Style]:
@@ -45,9 +69,9 @@ def styles(rows: Sequence[Row]) -> dict[str, Style]:
     Where there are zero-stable networks and unstable ones, the first are shades of blue and the others of red;
     otherwise the colours only tell them apart.
     """
-    families = {BLUE: "Blues", RED: "Reds", UNPROVED: "Greys"}
+    families = {STABLE: "Blues", UNSTABLE: "Reds", UNPROVED: "Greys"}
     members = {color: [row for row in rows if status_color(row) == color] for color in families}
-    shaded = bool(members[BLUE] and members[RED])
+    shaded = bool(members[STABLE] and members[UNSTABLE])
     found: dict[str, Style] = {}
     for position, row in enumerate(rows):
         if shaded:
@@ -62,14 +86,39 @@ def styles(rows: Sequence[Row]) -> dict[str, Style]:
     return found
 
 
-def titled(figure: Figure, title: str, rows: Sequence[Row]) -> None:
-    """Put the title above all panels and a legend of the networks right of them."""
-    width = figure.get_size_inches()[0]
-    figure.suptitle(textwrap.fill(literal(title), round(9 * width)), fontsize=11, fontweight="bold", x=0.01, ha="left")
+def accuracy_limits(values: Iterable[float]) -> tuple[float, float]:
+    """The part of 0 to 100 % that the values are in."""
+    return limits(values, (0.0, 100.0))
+
+
+def axis_label(evaluation: Evaluation) -> str:
+    """What an axis of an evaluation's numbers is called."""
+    if evaluation.metric == ACCURACY:
+        return "test accuracy (%)"
+    return literal(evaluation.metric.label + ("" if evaluation.metric.higher_is_better else "\nlower is better"))
+
+
+def grid(figure: FigureBase, count: int, across: int, **shared: Any) -> list[Axes]:
+    """``count`` panels in rows of at most ``across``; their lowest ones in each column keep the numbers of their axis.
+
+    ``shared`` is as for `Figure.subplots`.
+    """
+    across = min(across, count)
+    axes = figure.subplots(-(-count // across), across, squeeze=False, **shared)
+    for axis in axes.flat[count:]:
+        axis.set_visible(False)
+    if shared.get("sharex"):
+        for axis in axes.flat[max(0, count - across) : count]:
+            axis.tick_params(labelbottom=True)
+    return list(axes.flat[:count])
+
+
+def named(figure: Figure, rows: Sequence[Row]) -> None:
+    """Put a legend of the networks right of the panels."""
     entries = [style.line(label) for label, style in styles(rows).items()]
-    figure.legend(handles=entries, loc="outside right lower", frameon=False, fontsize=8, handlelength=3)
+    figure.legend(handles=entries, loc="outside right upper", frameon=False, fontsize=8, handlelength=3)
 
 
 def height_of_legend(rows: Sequence[Row]) -> float:
-    """Inches that a figure needs for a legend of the networks and the title."""
-    return 1.1 + 0.18 * len(rows)
+    """Inches that a figure needs for a legend of the networks."""
+    return 0.6 + 0.18 * len(rows)

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import contextlib
 import csv
 import io
+import json
 import re
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
+from fractions import Fraction
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +17,7 @@ from stabzoo.files import write_atomically
 from stabzoo.metric import ACCURACY
 from stabzoo.study.analysis.uncertainty import wilson
 from stabzoo.study.store.run_index import RunIndex
+from stabzoo.study.store.store import Store
 
 __all__ = ["csv_text", "export"]
 
@@ -21,7 +25,10 @@ __all__ = ["csv_text", "export"]
 def export(holdings: RunIndex, path: Path, study: str | None = None) -> int:
     """Write the view ``results``, or its rows of one study, to a .csv or .parquet, and return how many rows there are.
 
-    Beside each accuracy stands its 95 % interval over test images (Wilson's), ``value_low`` and ``value_high``.
+    Every number of a diagnostic, of each epoch, layer and class, has a row too, its place in ``evaluation``:
+    ``angles: history.3.layers.stages.0.within.2.value``, in the units of `stabzoo.study.measures`.  Beside each
+    accuracy stands its 95 % interval over test images (Wilson's), ``value_low`` and ``value_high``, and beside each
+    noise, corruption, attack or certificate its ``level`` as a number.
 
     Raises:
         ConfigError: for any other kind of file, nothing to write, a missing pyarrow, or a folder that is not there.
@@ -30,7 +37,7 @@ def export(holdings: RunIndex, path: Path, study: str | None = None) -> int:
         raise ConfigError(f"{path}: expected a file called .csv or .parquet, got {path.suffix or 'no extension'!r}")
     if not path.parent.is_dir():
         raise ConfigError(f"{path}: there is no folder {str(path.parent)!r}; make it first")
-    columns, rows = holdings.store.results() if holdings.store else (["study"], [])
+    columns, rows = _measured(holdings.store) if holdings.store else (["study"], [])
     if study is not None:
         names = [row[columns.index("study")] for row in rows]  # None for a run that no study asks for now
         studies = sorted({name for name in names if name})
@@ -41,8 +48,46 @@ def export(holdings: RunIndex, path: Path, study: str | None = None) -> int:
     if not rows:
         raise ConfigError(f"{holdings.path}: has no results yet; do a study first: stabzoo study run NAME")
     columns, rows = _with_intervals(columns, rows)
+    columns, rows = [*columns[:-3], *columns[-2:], "level"], [(*row[:-3], *row[-2:], row[-3]) for row in rows]
     write_atomically(path, csv_text(columns, rows).encode() if path.suffix == ".csv" else _parquet(columns, rows))
     return len(rows)
+
+
+LEVELS = ("sigma", "epsilon", "mu", "radius", "severity")
+"""Settings of evaluations of which there is one each, and which is how much is done to the images."""
+
+
+def _measured(store: Store) -> tuple[list[str], list[tuple[Any, ...]]]:
+    """The view ``results`` with the level of each row, and the numbers of diagnostics below it."""
+    columns, rows = store.results()
+    evaluations = store.evaluations()
+    run, title, value = (columns.index(name) for name in ("run", "evaluation", "value"))
+    measured: list[tuple[Any, ...]] = [(*row, _level(evaluations[row[run], row[title]])) for row in rows]
+    for row in store.diagnosed():
+        for place, number in _leaves(json.loads(row[value])):
+            name = f"{row[title]}: {place}"
+            measured.append((*row[:title], name, *row[title + 1 : value], number, *row[value + 1 :], None))
+    return [*columns, "level"], measured
+
+
+def _level(evaluation: str) -> float | None:
+    settings = json.loads(evaluation)
+    if settings["kind"] == "uniform":
+        return max(abs(settings["low"]), abs(settings["high"]))
+    given = next((settings[name] for name in LEVELS if settings.get(name) is not None), None)
+    with contextlib.suppress(ValueError, TypeError, ZeroDivisionError):  # a plugin's may be anything
+        return None if given is None else float(Fraction(given))
+    return None
+
+
+def _leaves(found: Any, place: str = "") -> Iterator[tuple[str, float]]:
+    """The numbers in JSON with their places, infinite ones among them, which are text there."""
+    if isinstance(found, dict | list):
+        inside = found.items() if isinstance(found, dict) else enumerate(found)
+        for name, part in inside:
+            yield from _leaves(part, f"{place}.{name}" if place else str(name))
+    elif (isinstance(found, int | float) and not isinstance(found, bool)) or found in ("inf", "-inf", "nan"):
+        yield place, float(found)
 
 
 def _with_intervals(columns: list[str], rows: Sequence[Sequence[Any]]) -> tuple[list[str], list[tuple[Any, ...]]]:

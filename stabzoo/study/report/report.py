@@ -22,11 +22,27 @@ from stabzoo.training.spec import software
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
-__all__ = ["REPORT_FILES", "Failure", "Report", "failures_of"]
+__all__ = ["CAPTIONS", "REPORT_FILES", "Failure", "Report", "failures_of"]
 
 DIVERGED = "diverged: the loss overflowed, and training stopped there"
 REPORT_FILES = ("report.html", "plot.png", "results.json")
 """What `Report.write` leaves in a study's folder."""
+
+CAPTIONS = {
+    "plot": "Every run, a panel for each evaluation, on an axis of its own. Long marks are means and lines below them "
+    "their intervals; zero-stable networks are blue circles, unstable ones red squares.",
+    "radius": "Test accuracy against the parasitic radius of the scheme, its largest root but 1: a mark for each "
+    "network, with its standard deviation over the seeds. Zero-stable ones are filled.",
+    "noise": "Test accuracy against the level of noise, corruption or attack, with the standard deviation over the "
+    "seeds. Level 0 are the clean images.",
+    "robustness": "Test accuracy against the l2 distance by which pixels may be changed: certified from below, "
+    "attacked from above.",
+    "curves": "Training loss and, where it was measured, test accuracy by epoch: means over the seeds, shaded from "
+    "the least to the most.",
+    "angles": "Median principal angles within and between classes in the last feature map, by epoch.",
+    "angles-by-layer": "Median principal angles within and between classes in every layer, after the last epoch.",
+}
+"""What stands below each figure, by the name of its file."""
 
 
 @dataclass(frozen=True)
@@ -177,6 +193,7 @@ class Report:
             phrases=phrases,
             verdicts=verdicts,
             pictures={name: base64.b64encode(picture).decode() for name, picture in pictures.items()},
+            captions=CAPTIONS,
             environment=environment(),
         )
 

@@ -12,7 +12,7 @@ from stabzoo.stability.enclosure import as_float
 from stabzoo.study.analysis import phrases, verdicts
 from stabzoo.study.analysis.quantities import measured
 from stabzoo.study.report.export import csv_text
-from stabzoo.study.report.report import Report, environment
+from stabzoo.study.report.report import CAPTIONS, Report, environment
 from stabzoo.study.spec import Published
 
 __all__ = ["numbers", "summary", "write_summary"]
@@ -76,8 +76,8 @@ def _lines(report: Report, figures: Sequence[str]) -> Iterator[str]:
         yield from _table(finding.columns, finding.rows)
     for published in study.published:
         yield from _published(report, published)
-    for name in figures:
-        yield from (f"![{name}]({name}.png)", "")
+    for number, name in enumerate(figures, start=1):
+        yield from (f"![{name}]({name}.png)", "", f"**Figure {number}.** {CAPTIONS[name]}", "")
     if report.troubles:
         yield from ("## Troubled runs", "", *(f"- {_text(trouble)}" for trouble in report.troubles), "")
     if study.limits:

@@ -12,7 +12,7 @@ from stabzoo.study.analysis import phrases, verdicts
 from stabzoo.study.analysis.findings import Finding
 from stabzoo.study.report.report import Report
 from stabzoo.study.spec import Published
-from stabzoo.terminal import numbers, say, titled_table
+from stabzoo.terminal import numbers, print_table, say, titled_table
 
 __all__ = ["show"]
 
@@ -26,7 +26,7 @@ def show(console: Console, report: Report) -> None:
     ]
     for table in tables:
         console.print()
-        console.print(table)
+        print_table(console, table)
     console.print()
     say(console, report.sentence, style="bold")
     say(console, verdicts.method_note(report.comparisons), style="dim")

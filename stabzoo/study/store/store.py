@@ -131,6 +131,27 @@ class Store:
             found = connection.execute("SELECT * FROM results")
             return [column[0] for column in found.description], [tuple(row) for row in found]
 
+    def evaluations(self) -> dict[tuple[str, str], str]:
+        """The evaluations of all finished runs as JSON, by the run's key and their title."""
+        with self._database.transaction() as connection:
+            found = connection.execute("SELECT run, title, evaluation FROM measurements")
+            return {(run, title): evaluation for run, title, evaluation in found}
+
+    def diagnosed(self) -> list[tuple[Any, ...]]:
+        """Rows as those of `results`, one for each study, run and diagnostic.
+
+        Its kind is in the place of the evaluation and of the metric, and what was found, JSON, in that of the value.
+        """
+        with self._database.transaction() as connection:
+            found = connection.execute(
+                "SELECT study, scale, label, model, args, data, epochs, seed, device, kind AS evaluation, "
+                "kind AS metric, '' AS unit, result AS value, test_images, diverged, parameters, seconds, recorded, "
+                "runs.key AS run "
+                "FROM runs JOIN diagnoses ON diagnoses.run = runs.key LEFT JOIN requests ON requests.run = runs.key "
+                "ORDER BY study, scale, label, seed, diagnoses.id"
+            )
+            return [tuple(row) for row in found]
+
     def _read(self, connection: sqlite3.Connection, runs: Iterable[Run]) -> dict[str, Record | DamagedRecordError]:
         asked = {run.key: run for run in runs}
         read = cache(_evaluation)  # no longer: the code of a plugin may be another next time
