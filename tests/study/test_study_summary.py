@@ -5,6 +5,7 @@ import statistics
 from pathlib import Path
 
 import pytest
+from markdown_it import MarkdownIt
 
 from fixtures.messages import says
 from fixtures.records import STABLE, UNSTABLE, finished, make_record
@@ -46,6 +47,10 @@ def test_summary_and_numbers(tmp_path: Path) -> None:
         f"| {study.networks[0].label} | stable | {statistics.fmean(clean):.1f}±{statistics.stdev(clean):.1f} |" in page
     )
     assert "\\| 1)" in page  # of (1, 1, 1 | 1), which would end a cell
+    shown = MarkdownIt("commonmark").enable("table").parse(page)
+    assert sum(token.type == "tr_open" for token in shown) == sum(
+        line.startswith("|") and not line.startswith("| ---") for line in page.splitlines()
+    )
 
 
 def test_measured_numbers_stand_under_the_published_ones(tmp_path: Path) -> None:

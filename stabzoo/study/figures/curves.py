@@ -6,16 +6,20 @@ import statistics
 from collections.abc import Mapping, Sequence
 from typing import TypeAlias
 
+import numpy as np
 from matplotlib.axes import Axes
+from matplotlib.collections import LineCollection
 from matplotlib.figure import Figure
+from matplotlib.lines import Line2D
 from matplotlib.ticker import FormatStrFormatter, LogLocator, MaxNLocator, NullLocator
 
-from stabzoo.plotting.style import literal, new_figure, plain
+from stabzoo.plotting.style import STABLE, UNSTABLE, literal, new_figure, plain
 from stabzoo.study.analysis.comparison import Row
 from stabzoo.study.analysis.quantities import histories
 from stabzoo.study.figures.style import (
     FAINT,
     MOST,
+    UNPROVED,
     Style,
     accuracy_limits,
     grid,
@@ -32,13 +36,15 @@ __all__ = ["draw_curves"]
 
 
 A_ROW = 6
+CROWD = 36
 LOSS, ACCURACY = "training loss, mean of the epoch", "test accuracy (%), clean images"
 
 
 def draw_curves(study: Study, rows: Sequence[Row]) -> Figure | None:
     """Mean over the seeds, shaded from the least to the most; None for fewer than two epochs or finished runs.
 
-    More than `MOST` networks have a panel each, with the others behind it.
+    More than `MOST` networks have a panel each, with the others behind it; more than `CROWD` share one, in which lines
+    tell stable from unstable ones alone.
     """
     finished = [row for row in rows if row.records]
     if not finished or max(len(record.losses) for row in finished for record in row.records) < 2:
@@ -47,6 +53,8 @@ def draw_curves(study: Study, rows: Sequence[Row]) -> Figure | None:
     parts: dict[str, list[Series]] = {LOSS: [_series([r.losses for r in row.records]) for row in finished]}
     if measured:
         parts[ACCURACY] = [_series(histories(measured[0], row.records)) for row in finished]
+    if len(finished) > CROWD:
+        return _crowd(finished, parts)
     return _multiples(finished, parts) if len(finished) > MOST else _together(finished, parts)
 
 
@@ -72,6 +80,28 @@ def _together(rows: Sequence[Row], parts: Mapping[str, Sequence[Series]]) -> Fig
     return figure
 
 
+def _crowd(rows: Sequence[Row], parts: Mapping[str, Sequence[Series]]) -> Figure:
+    figure = new_figure(4.2 * len(parts), 4.2)
+    for axis, (label, series) in zip(grid(figure, len(parts), 2), parts.items(), strict=True):
+        for row, (mean, _, _) in zip(rows, series, strict=True):
+            stable = status_color(row) == STABLE
+            axis.plot(
+                range(1, len(mean) + 1), mean, color=status_color(row), linewidth=0.7, linestyle="-" if stable else "--"
+            )
+        _finish(axis, label, series)
+        axis.set_ylabel(label, fontsize=9)
+        axis.set_xlabel("epoch", fontsize=9)
+    texts = {STABLE: "zero-stable", UNSTABLE: "unstable", UNPROVED: "nothing proved"}
+    found = {status_color(row) for row in rows}
+    entries = [
+        Line2D([], [], color=color, linestyle="-" if color == STABLE else "--", label=text)
+        for color, text in texts.items()
+        if color in found
+    ]
+    figure.legend(handles=entries, loc="outside lower center", ncols=3, frameon=False, fontsize=8.5)
+    return figure
+
+
 def _multiples(rows: Sequence[Row], parts: Mapping[str, Sequence[Series]]) -> Figure:
     down = -(-len(rows) // A_ROW)
     figure = new_figure(1.9 * A_ROW, (0.5 + 1.5 * down) * len(parts))
@@ -79,10 +109,9 @@ def _multiples(rows: Sequence[Row], parts: Mapping[str, Sequence[Series]]) -> Fi
         part.supylabel(label, fontsize=9)
         part.supxlabel("epoch", fontsize=9)
         axes = grid(part, len(rows), A_ROW, sharex=True, sharey=True)
+        others = [np.column_stack([range(1, len(mean) + 1), mean]) for mean, _, _ in series]
         for i, (axis, row) in enumerate(zip(axes, rows, strict=True)):
-            for j, (mean, _, _) in enumerate(series):
-                if j != i:
-                    axis.plot(range(1, len(mean) + 1), mean, color=FAINT, linewidth=0.6, zorder=1)
+            axis.add_collection(LineCollection(others, colors=FAINT, linewidths=0.6, zorder=1))
             _draw(axis, series[i], Style(status_color(row), status_marker(row), "-"))
             axis.set_title(literal(row.network.label), fontsize=8, color=status_color(row))
         _finish(axes[0], label, series)

@@ -73,7 +73,7 @@ def draw_radii(study: Study, rows: Sequence[Row]) -> Figure | None:
             axis.set_xlabel("parasitic radius", fontsize=9)
     for axis in axes[::across]:
         axis.set_ylabel(f"test accuracy (%){', mean ± std' if len(study.seeds) > 1 else ''}", fontsize=9)
-    figure.legend(handles=_legend(models), loc="outside lower center", ncols=4, frameon=False, fontsize=8.5)
+    figure.legend(handles=_legend(models), loc="outside lower center", ncols=2 * across, frameon=False, fontsize=8.5)
     return figure
 
 

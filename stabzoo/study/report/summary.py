@@ -116,7 +116,7 @@ def _published(report: Report, published: Published) -> Iterator[str]:
 
 def _table(head: Sequence[str], rows: Sequence[Sequence[str]]) -> Iterator[str]:
     yield _row(head)
-    yield _row(["---"] * len(head))
+    yield f"|{' --- |' * len(head)}"
     for row in rows:
         yield _row(row)
     yield ""
