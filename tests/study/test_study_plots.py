@@ -10,7 +10,7 @@ from matplotlib.lines import Line2D
 
 from fixtures.records import LAYERS, STABLE, UNSTABLE, finished, make_record
 from stabzoo.evaluation.spec import Corruption, Evaluation, Gaussian, Pgd, Uniform
-from stabzoo.plotting.style import saved
+from stabzoo.plotting.style import literal, saved
 from stabzoo.study import Study, load_study
 from stabzoo.study.analysis.comparison import Row, rows_of
 from stabzoo.study.analysis.uncertainty import contrast
@@ -128,6 +128,17 @@ def test_training_curves() -> None:
     assert draw_curves(study, rows(study, losses=(1.0,))) is None
     assert draw_curves(study, rows(study, losses=())) is None
     assert draw_curves(study, rows_of(study, {})) is None
+
+
+def test_curves_of_many_networks() -> None:
+    """A panel each from nine on, with all of them behind; one panel for all where there are too many."""
+    study = load_study("zerosnet-table-3")
+    some = rows(study)[:9]
+    alone = panels(draw_curves(study, some))
+    assert [axis.get_title() for axis in alone] == [literal(row.network.label) for row in some]
+    assert all(len(axis.collections[0].get_paths()) == 9 for axis in alone)
+    every = load_study("predicts", "digits")
+    assert len(panels(draw_curves(every, rows(every)))[0].lines) == len(every.networks) == 73
 
 
 def test_principal_angles() -> None:
