@@ -8,6 +8,7 @@ from itertools import product
 from typing import Any
 
 from pydantic import BaseModel
+from pydantic.json_schema import GenerateJsonSchema, JsonSchemaWarningKind
 
 from stabzoo.claims import SchemeReport
 from stabzoo.discretization import Discretization
@@ -58,13 +59,19 @@ def family(report: SchemeReport) -> dict[str, Any] | None:
     }
 
 
+class _WithoutDefaults(GenerateJsonSchema):
+    """Of a fraction older pydantics have no JSON, and warn."""
+
+    ignored_warning_kinds: set[JsonSchemaWarningKind] = {"skipped-choice", "non-serializable-default"}  # noqa: RUF012
+
+
 def _parameters(cls: type[Discretization]) -> tuple[dict[str, list[Any]], list[str]]:
     """The parameters with few values, and the rational ones."""
     options: dict[str, list[Any]] = {}
     rationals: list[str] = []
     if not issubclass(cls, BaseModel):
         return options, rationals
-    for name, schema in cls.model_json_schema().get("properties", {}).items():
+    for name, schema in cls.model_json_schema(schema_generator=_WithoutDefaults).get("properties", {}).items():
         kind = schema.get("type")
         if kind == ["number", "string"]:
             rationals.append(name)
