@@ -84,7 +84,7 @@ def fastest_layout(network: nn.Module, pixels: int, device: str, amp: str = "non
     kernels = {id(m.weight) for m in convolutions if m.padding_mode == "zeros"}
     plain = all(id(parameter) in kernels for parameter in network.parameters() if parameter.dim() == 4)
     solves = any(isinstance(module, ImplicitStep) for module in network.modules())
-    # oneDNN writes past the end of such gradients: torch 2.13 to 2.15 crash at fewer than 16 channels
+    # torch crashes in the gradients of strided 1x1 convolutions of few channels: see benchmarks/speed.md
     safe = not any(m.kernel_size == (1, 1) and m.stride != (1, 1) and m.in_channels % 16 for m in convolutions)
     return torch.channels_last if gains and kernels and plain and safe and not solves else torch.contiguous_format
 
