@@ -20,6 +20,7 @@ from stabzoo.designing.search import searched
 from stabzoo.designing.spec import SIGNS, Kind, Problem
 from stabzoo.designing.threshold import largest_threshold
 from stabzoo.errors import ConfigError
+from stabzoo.files import write_atomically
 from stabzoo.methods.multistep import LinearMultistep, NotDecided, Number
 from stabzoo.stability import (
     Enclosure,
@@ -139,7 +140,7 @@ class Design:
 
     def save(self, path: str | Path) -> None:
         """Write `to_dict` as JSON, for `load_design` and ``stabzoo new-plugin --design``."""
-        Path(path).write_text(json_text(self.to_dict(), indent=2) + "\n", encoding="utf-8")
+        write_atomically(Path(path), (json_text(self.to_dict(), indent=2) + "\n").encode())
 
 
 def design(

@@ -12,7 +12,7 @@ from pydantic import Field, field_validator, model_validator
 from stabzoo.config import Rational, Seed, Strict
 from stabzoo.designing.objectives import find
 
-__all__ = ["MOST_STEPS", "Kind", "Problem"]
+__all__ = ["MOST_STEPS", "Kind", "Problem", "Sign"]
 
 MOST_STEPS = 12
 """Steps of a scheme that is designed: beyond, float64 no longer tells the best roots from others."""

@@ -53,7 +53,7 @@ def saved(figure: Figure, kind: str, title: str | None = None) -> bytes:
     return content.getvalue()
 
 
-def write_figure(draw: Callable[[], Figure], path: Path) -> None:
+def write_figure(draw: Callable[[], Figure], path: Path, title: str | None = None) -> None:
     """Draw and write a picture; a file at ``path`` is replaced as a whole or left as it was.
 
     Raises:
@@ -63,7 +63,7 @@ def write_figure(draw: Callable[[], Figure], path: Path) -> None:
     if suffix[1:] not in UNDATED:
         got = f"the suffix {suffix!r}" if suffix else "no suffix"
         raise ConfigError(f"{path}: expected the name of a .png, .svg or .pdf file, got {got}")
-    content = saved(draw(), suffix[1:])
+    content = saved(draw(), suffix[1:], title)
     try:
         write_atomically(path, content)
     except OSError as error:

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
+from stabzoo.cli.card_text import verdict
 from stabzoo.cli.console import output, print_json, table
 from stabzoo.config import validate
 from stabzoo.designing import Feasibility, Problem, feasibility
-from stabzoo.methods import NOT_DECIDED
 from stabzoo.stability.enclosure import decided
 
 __all__ = ["show_barriers"]
@@ -19,12 +19,9 @@ def show_barriers(kind: str, steps: int, starts: int, *, as_json: bool) -> None:
     Raises:
         ConfigError: a setting is wrong.
     """
-    problems = [
-        validate(Problem, {"steps": d, "order": 1, "kind": kind, "starts": starts}, "barriers")
-        for d in range(1, max(1, steps) + 1)
-    ]
-    validate(Problem, {"steps": steps, "order": 1}, "barriers")
-    found = [(problem, verdict) for first in problems for problem, verdict in _orders(first)]
+    most = validate(Problem, {"steps": steps, "order": 1, "kind": kind, "starts": starts}, "barriers")
+    problems = [most.model_copy(update={"steps": d}) for d in range(1, steps + 1)]
+    found = [(problem, decision) for first in problems for problem, decision in _orders(first)]
     if as_json:
         print_json(
             [
@@ -32,12 +29,12 @@ def show_barriers(kind: str, steps: int, starts: int, *, as_json: bool) -> None:
                     "steps": problem.steps,
                     "order": problem.order,
                     "kind": problem.kind,
-                    "is_feasible": decided(verdict.is_feasible),
-                    "reason": verdict.reason,
-                    "witness": verdict.witness and str(verdict.witness),
-                    "proof": verdict.proof,
+                    "is_feasible": decided(decision.is_feasible),
+                    "reason": decision.reason,
+                    "witness": decision.witness and str(decision.witness),
+                    "proof": decision.proof,
                 }
-                for problem, verdict in found
+                for problem, decision in found
             ]
         )
         return
@@ -46,8 +43,8 @@ def show_barriers(kind: str, steps: int, starts: int, *, as_json: bool) -> None:
         {
             "steps": [str(problem.steps) for problem, _ in found],
             "order": [str(problem.order) for problem, _ in found],
-            "zero-stable": [_word(verdict) for _, verdict in found],
-            "because": [verdict.reason for _, verdict in found],
+            "zero-stable": [verdict(decision.is_feasible) for _, decision in found],
+            "because": [decision.reason for _, decision in found],
         },
     )
 
@@ -58,11 +55,7 @@ def _orders(first: Problem) -> Iterator[tuple[Problem, Feasibility]]:
     while True:
         order += 1
         problem = first.model_copy(update={"order": order})
-        verdict = feasibility(problem)
-        yield problem, verdict
-        if verdict.is_feasible is False:
+        decision = feasibility(problem)
+        yield problem, decision
+        if decision.is_feasible is False:
             return
-
-
-def _word(verdict: Feasibility) -> str:
-    return str(NOT_DECIDED) if verdict.is_feasible is NOT_DECIDED else "yes" if verdict.is_feasible else "no"

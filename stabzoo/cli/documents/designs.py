@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from typing import Any, Literal
+from typing import Any
 
 from stabzoo.cli.documents.schemes import Card
 from stabzoo.cli.documents.values import Exact, Flag, Real
 from stabzoo.config import Strict
+from stabzoo.designing.spec import Kind, Sign
 
 __all__ = ["Barrier", "Designed"]
 
@@ -16,10 +17,10 @@ class ProblemOf(Strict):
 
     steps: int
     order: int
-    kind: Literal["explicit", "single-beta", "implicit", "bdf-like"]
+    kind: Kind
     objective: dict[str, Exact]
     bounds: dict[str, Exact]
-    signs: dict[str, Literal["+", "-", "0"]]
+    signs: dict[str, Sign]
     depth: int | None
     starts: int
     seed: int

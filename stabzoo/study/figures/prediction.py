@@ -8,8 +8,7 @@ from pathlib import Path
 from matplotlib.figure import Figure
 from matplotlib.ticker import LogLocator, NullFormatter, StrMethodFormatter
 
-from stabzoo.files import write_atomically
-from stabzoo.plotting.style import STABLE, UNSTABLE, literal, new_figure, plain, saved
+from stabzoo.plotting.style import STABLE, UNSTABLE, literal, new_figure, plain, write_figure
 from stabzoo.study.analysis.prediction import Observation
 
 __all__ = ["draw_prediction", "write_prediction"]
@@ -52,5 +51,4 @@ def draw_prediction(observations: Sequence[Observation], title: str) -> Figure:
 
 def write_prediction(observations: Sequence[Observation], title: str, path: Path) -> None:
     """Write the figure as .png, .svg or .pdf."""
-    figure = draw_prediction(observations, title)
-    write_atomically(path, saved(figure, path.suffix.removeprefix("."), title))
+    write_figure(lambda: draw_prediction(observations, title), path, title)
