@@ -6,6 +6,7 @@ from functools import cache
 from pathlib import Path
 from typing import Any, overload
 
+import numpy as np
 import torch
 from sklearn.datasets import load_digits
 from sklearn.model_selection import train_test_split
@@ -18,7 +19,7 @@ from stabzoo.data.from_disk import fetch_timm, open_folder, open_timm
 from stabzoo.data.generated.percolation import CLASSES, percolation_images
 from stabzoo.data.images import ImageDataset, InMemoryDataset, to_unit_interval
 from stabzoo.data.mnist import load_mnist
-from stabzoo.data.spec import Archived, Constants, Data, Digits, Folder, Percolation, Timm
+from stabzoo.data.spec import Archived, Constants, Data, Digits, Folder, Percolation, SolarCells, Timm
 from stabzoo.errors import ConfigError
 
 __all__ = ["DATA_FOLDER", "ImageDataset", "fetch", "load_images"]
@@ -46,14 +47,14 @@ def fetch(data: Data, root: Path = DATA_FOLDER) -> None:
 
 
 @overload
-def load_images(data: Digits | Percolation | Archived, root: Path = ..., workers: int = ...) -> InMemoryDataset: ...
+def load_images(data: Digits | Percolation | SolarCells | Archived, root: Path = ..., workers: int = ...) -> InMemoryDataset: ...
 @overload
 def load_images(data: Data, root: Path = ..., workers: int = ...) -> ImageDataset: ...
 @cache
 def load_images(data: Data, root: Path = DATA_FOLDER, workers: int = 0) -> ImageDataset:
     """Open a data set, once a process.
 
-    Digits are resized and split, and grids of percolation drawn, as ``data`` says; all others have a test set of their
+    Digits and solar cells are resized and split, and grids of percolation drawn, as ``data`` says; all others have a test set of their
     own, and lie below ``root``.
     Images that do not fit in memory are decoded by ``workers`` processes, by this one with 0.
 
@@ -65,6 +66,8 @@ def load_images(data: Data, root: Path = DATA_FOLDER, workers: int = 0) -> Image
             return _digits(data.size, data.test_images, data.split_seed)
         case Percolation():
             return _percolation(data)
+        case SolarCells():
+            return _solar_cells(data)
         case Archived():
             return _archived(data, root)
         case Folder():
@@ -77,19 +80,33 @@ def _digits(size: int, test_images: int, split_seed: int) -> InMemoryDataset:
     digits: Any = load_digits()
     pixels = torch.from_numpy(digits.images).float().unsqueeze(1) / 16  # (1797, 1, 8, 8), the scans count 0..16
     pixels = functional.interpolate(pixels, size=size, mode="bilinear", align_corners=False)
-    train, test = train_test_split(
-        range(len(pixels)), test_size=test_images, random_state=split_seed, stratify=digits.target
-    )
-    labels = torch.from_numpy(digits.target).long()
+    return _held_out(pixels, torch.from_numpy(digits.target).long(), test_images, split_seed, tuple("0123456789"))
+
+
+def _solar_cells(data: SolarCells) -> InMemoryDataset:
+    try:
+        from elpv_dataset.utils import load_dataset  # an extra
+    except ImportError:
+        raise ConfigError("elpv: expected the package elpv-dataset; pip install 'stabzoo[elpv]'") from None
+    images, probability, _ = load_dataset()
+    pixels = torch.from_numpy(images).unsqueeze(1)  # (2624, 1, 300, 300) bytes
+    small = [functional.interpolate(p.float() / 255, size=data.size, mode="area") for p in pixels.split(256)]
+    labels = torch.from_numpy(np.asarray(probability) > 0.5).long()
+    return _held_out(torch.cat(small), labels, data.test_images, data.split_seed, ("functional", "defective"))
+
+
+def _held_out(pixels: Tensor, labels: Tensor, test: int, seed: int, names: tuple[str, ...]) -> InMemoryDataset:
+    """Grey images in [0, 1], ``test`` of them held out, of each class its share."""
+    kept, held = train_test_split(range(len(pixels)), test_size=test, random_state=seed, stratify=labels)
     return InMemoryDataset(
-        train=pixels[train],
-        train_labels=labels[train],
-        test=pixels[test],
-        test_labels=labels[test],
-        classes=10,
-        mean=pixels[train].mean().view(1, 1, 1),
-        std=pixels[train].std().view(1, 1, 1),
-        names=tuple("0123456789"),
+        train=pixels[kept],
+        train_labels=labels[kept],
+        test=pixels[held],
+        test_labels=labels[held],
+        classes=len(names),
+        mean=pixels[kept].mean().view(1, 1, 1),
+        std=pixels[kept].std().view(1, 1, 1),
+        names=names,
     )
 
 

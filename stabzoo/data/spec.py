@@ -13,12 +13,14 @@ __all__ = [
     "DIGITS",
     "FOLDERS",
     "PERCOLATION",
+    "SOLAR_CELLS",
     "Archived",
     "Data",
     "Digits",
     "Folder",
     "Percolation",
     "ReadFromDisk",
+    "SolarCells",
     "Timm",
     "check_augmentation",
 ]
@@ -68,6 +70,31 @@ class Percolation(Strict):
 
 PERCOLATION = Percolation(name="percolation")
 """The grids that commands take."""
+
+
+class SolarCells(Strict):
+    """The 2624 solar cells of the package elpv-dataset, electroluminescence scans of 300x300, resized to ``size``.
+
+    Two classes: defective are the cells that experts called so with a probability above 1/2, 31 %.  ``test_images`` of
+    them, stratified by class and drawn with ``split_seed``, are held out; the rest is for training.  Cells of one module
+    may be on both sides: the images do not tell which module they are of.  Needs the extra ``elpv``.
+
+    Source: Deitsch et al., Solar Energy 185 (2019), 455-468; Buerhop-Lutz et al., EU PVSEC 2018; CC BY-NC-SA 4.0.
+    """
+
+    name: Literal["elpv"]
+    size: Annotated[int, Field(ge=8, le=300)] = 32
+    test_images: Annotated[int, Field(ge=10, le=2614)] = 656
+    split_seed: Seed = 0
+
+    @property
+    def title(self) -> str:
+        """Its name in messages."""
+        return self.name
+
+
+SOLAR_CELLS = SolarCells(name="elpv")
+"""The solar cells that commands take."""
 
 
 Channels: TypeAlias = tuple[FiniteFloat, FiniteFloat, FiniteFloat]
@@ -174,18 +201,18 @@ class Timm(ReadFromDisk):
         return self.dataset or "a folder of images"
 
 
-Data = Annotated[Digits | Percolation | Archived | Folder | Timm, Field(discriminator="name")]
+Data = Annotated[Digits | Percolation | SolarCells | Archived | Folder | Timm, Field(discriminator="name")]
 """Images for training and for tests."""
 
 
-def check_augmentation(data: Digits | Percolation | Archived | Folder | Timm, augmentation: str) -> None:
+def check_augmentation(data: Digits | Percolation | SolarCells | Archived | Folder | Timm, augmentation: str) -> None:
     """Refuse an augmentation that the data cannot have.
 
     Raises:
         ValueError: saying which it can.
     """
-    if isinstance(data, Percolation):
-        expected = ("none", "turn-flip")  # a crop may cut off a marked cell, or the path
+    if isinstance(data, Percolation | SolarCells):
+        expected = ("none", "turn-flip")  # a crop may cut off a marked cell, the path, or a crack at the edge
     elif isinstance(data, ReadFromDisk):
         expected = ("none", "crop", "crop-flip", "resized-crop-flip")
     else:
@@ -193,7 +220,7 @@ def check_augmentation(data: Digits | Percolation | Archived | Folder | Timm, au
     if augmentation not in expected:
         of = {
             "resized-crop-flip": "of images larger than they are needed, as folder and timm have them",
-            "turn-flip": "of percolation, whose labels do not depend on directions",
+            "turn-flip": "of percolation and elpv, whose labels do not depend on directions",
         }
         reason = f"{augmentation} is {of.get(augmentation, 'of photographs and scans, and may cut off what matters')}"
         raise ValueError(

@@ -17,7 +17,7 @@ from torch.nn import functional
 
 from stabzoo.config import Strict, load_yaml, validate
 from stabzoo.data.images import ImageDataset
-from stabzoo.data.spec import Archived, Data, Digits, Percolation
+from stabzoo.data.spec import Archived, Data, Digits, Percolation, SolarCells
 from stabzoo.errors import ConfigError, PluginError
 from stabzoo.evaluation.accuracy import iter_logits, measure, num_correct, training_accuracy
 from stabzoo.evaluation.interval import wilson
@@ -72,7 +72,7 @@ def conditions(path: Path | None, data: Data) -> tuple[Evaluation, ...]:
     if path is None:
         return (
             SCANS
-            if isinstance(data, Digits | Percolation) or (isinstance(data, Archived) and data.name == "mnist")
+            if isinstance(data, Digits | Percolation | SolarCells) or (isinstance(data, Archived) and data.name == "mnist")
             else CIFAR
         )
     found = validate(Conditions, load_yaml(path), str(path)).evaluations

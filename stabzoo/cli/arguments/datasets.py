@@ -6,7 +6,7 @@ import re
 from pathlib import Path
 
 from stabzoo.config import Strict, load_yaml, validate
-from stabzoo.data.spec import DIGITS, PERCOLATION, Archived, Data, Digits, Percolation
+from stabzoo.data.spec import DIGITS, PERCOLATION, SOLAR_CELLS, Archived, Data, Digits, Percolation, SolarCells
 from stabzoo.errors import ConfigError
 
 __all__ = ["dataset_of", "recipe_of", "short_name"]
@@ -44,6 +44,8 @@ def dataset_of(
         found = {**DIGITS.model_dump(), **by_default, **resized}
     elif text == "percolation":
         found = {**PERCOLATION.model_dump(), **resized}
+    elif text == "elpv":
+        found = {**SOLAR_CELLS.model_dump(), **by_default, **resized}
     elif text.lower().startswith(FACTORY):
         found = {"name": "timm", "dataset": text, **by_default, **resized}
     elif Path(text).suffix in (".yaml", ".yml"):
@@ -56,7 +58,7 @@ def dataset_of(
             found |= {"train": ".", "test": "."} if only_tested else {"train": ".", "test_share": 0.2}
     else:
         raise ConfigError(
-            f"--data: expected digits, percolation, {', '.join(ARCHIVED)}, a folder with train/CLASS/* and "
+            f"--data: expected digits, percolation, elpv, {', '.join(ARCHIVED)}, a folder with train/CLASS/* and "
             f"val/CLASS/*, or with CLASS/*, torch/NAME or hfds/NAME of timm's factory, or a .yaml file; got {text!r}"
         )
     return validate(_Chosen, {"data": found}, text).data
@@ -67,7 +69,7 @@ def recipe_of(data: Data) -> str:
     match data:
         case Digits():
             return "digits"
-        case Percolation():
+        case Percolation() | SolarCells():
             return "percolation"
         case Archived(name=name):
             return "mnist" if name == "mnist" else "cifar"
