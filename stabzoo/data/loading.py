@@ -47,15 +47,17 @@ def fetch(data: Data, root: Path = DATA_FOLDER) -> None:
 
 
 @overload
-def load_images(data: Digits | Percolation | SolarCells | Archived, root: Path = ..., workers: int = ...) -> InMemoryDataset: ...
+def load_images(
+    data: Digits | Percolation | SolarCells | Archived, root: Path = ..., workers: int = ...
+) -> InMemoryDataset: ...
 @overload
 def load_images(data: Data, root: Path = ..., workers: int = ...) -> ImageDataset: ...
 @cache
 def load_images(data: Data, root: Path = DATA_FOLDER, workers: int = 0) -> ImageDataset:
     """Open a data set, once a process.
 
-    Digits and solar cells are resized and split, and grids of percolation drawn, as ``data`` says; all others have a test set of their
-    own, and lie below ``root``.
+    Digits and solar cells are resized and split, and grids of percolation drawn, as ``data`` says; all others have a
+    test set of their own, and lie below ``root``.
     Images that do not fit in memory are decoded by ``workers`` processes, by this one with 0.
 
     Raises:

@@ -76,8 +76,8 @@ class SolarCells(Strict):
     """The 2624 solar cells of the package elpv-dataset, electroluminescence scans of 300x300, resized to ``size``.
 
     Two classes: defective are the cells that experts called so with a probability above 1/2, 31 %.  ``test_images`` of
-    them, stratified by class and drawn with ``split_seed``, are held out; the rest is for training.  Cells of one module
-    may be on both sides: the images do not tell which module they are of.  Needs the extra ``elpv``.
+    them, stratified by class and drawn with ``split_seed``, are held out; the rest is for training.  Cells of one
+    module may be on both sides: the images do not say which module they are from.  Needs the extra ``elpv``.
 
     Source: Deitsch et al., Solar Energy 185 (2019), 455-468; Buerhop-Lutz et al., EU PVSEC 2018; CC BY-NC-SA 4.0.
     """

@@ -21,6 +21,7 @@ __all__ = [
     "named_modules_of",
     "noted",
     "outputs",
+    "pair_distances",
     "residual_blocks",
     "run_hooked",
 ]
@@ -99,6 +100,16 @@ def noted(
     if silent:
         raise ValueError(f"{', '.join(silent)}: not called when the model runs; name modules that the model calls")
     return found
+
+
+def pair_distances(pair: Tensor) -> tuple[Tensor, Tensor]:
+    """||x - y|| and ||x||, (B,) float64 each, of the states x, in the first half of a batch, and y, in the second.
+
+    Differences are rounded as the states themselves are, each to within a unit of its own last place.
+    """
+    clean, other = pair.flatten(1).chunk(2)
+    distance, size = (torch.linalg.vector_norm(states, dim=1, dtype=torch.float64) for states in (clean - other, clean))
+    return distance, size
 
 
 def named_modules_of(model: nn.Module, names: Sequence[str]) -> dict[str, nn.Module]:

@@ -167,9 +167,9 @@ class _Relus(TorchFunctionMode):
         self.tell = tell
 
     def __torch_function__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
-        given = bool(args[0].any()) if func in RELUS else False  # before it: it may work in place
+        given = not _is_zero(args[0]) if func in RELUS else False  # before it: it may work in place
         result = func(*args, **(kwargs or {}))
-        if given and not result.any():
+        if given and _is_zero(result):
             self.tell()
         return result
 
@@ -185,19 +185,31 @@ def _tensors(value: Any) -> Iterator[Tensor]:
 def _state(value: Any) -> Literal["varies", "constant", "not finite"]:
     """Of what a module takes or returns, images along the first dimension: one tensor that varies is enough."""
     tensors = [tensor.detach() for tensor in _tensors(value) if tensor.is_floating_point() and tensor.ndim]
-    if any(not tensor.isfinite().all() for tensor in tensors):
+    sizes = [_largest(tensor) for tensor in tensors]
+    if not all(map(math.isfinite, sizes)):
         return "not finite"
-    return "varies" if any(_varies(tensor) for tensor in tensors) else "constant"
+    return "varies" if any(map(_varies, tensors, sizes)) else "constant"
 
 
-def _varies(tensor: Tensor) -> bool:
+def _largest(tensor: Tensor) -> float:
+    """The largest size of an entry, in one pass without a copy; not finite where an entry is not."""
     if not tensor.numel():
-        return False
-    return bool((tensor - tensor[:1]).abs().amax() > CONSTANT * tensor.abs().amax())
+        return 0.0
+    low, high = map(float, tensor.aminmax())
+    return max(-low, high) if low == low else math.nan
+
+
+def _varies(tensor: Tensor, largest: float) -> bool:
+    """Whether an image's entries differ from the first's: the second's are looked at first, as most do there."""
+    return any(
+        float((some - tensor[:1]).abs().amax()) > CONSTANT * largest
+        for some in (tensor[1:2], tensor[2:])
+        if some.numel()
+    )
 
 
 def _is_zero(value: Any) -> bool:
-    return not any(tensor.any() for tensor in _tensors(value))
+    return all(_largest(tensor.detach()) == 0 for tensor in _tensors(value))
 
 
 def _titled(name: str, module: nn.Module) -> str:

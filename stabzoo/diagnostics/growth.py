@@ -15,7 +15,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from stabzoo.diagnostics.capture import in_parts, noted, residual_blocks
+from stabzoo.diagnostics.capture import in_parts, noted, pair_distances, residual_blocks
 from stabzoo.diagnostics.measurement import Measurement
 
 __all__ = ["PerturbationGrowth", "Spread", "StateGrowth", "perturbation_growth"]
@@ -101,18 +101,12 @@ def perturbation_growth(
     sizes: dict[str, list[Tensor]] = {}
     for clean, other in zip(in_parts(x), in_parts(x + noise), strict=True):
         pair = torch.cat([clean, other])
-        for name, (distance, size) in [("input", _apart(pair)), *noted(model, pair, names, _apart)]:
+        for name, (distance, size) in [("input", pair_distances(pair)), *noted(model, pair, names, pair_distances)]:
             distances.setdefault(name or "output", []).append(distance)
             sizes.setdefault(name or "output", []).append(size)
     return PerturbationGrowth(
         tuple(_growth(name, torch.cat(distances[name]), torch.cat(sizes[name])) for name in distances)
     )
-
-
-def _apart(pair: Tensor) -> tuple[Tensor, Tensor]:
-    """||x - y|| and ||x|| of the states x, in the first half of a batch, and y, in the second."""
-    clean, other = pair.double().flatten(1).chunk(2)
-    return torch.linalg.vector_norm(clean - other, dim=1), torch.linalg.vector_norm(clean, dim=1)
 
 
 def _growth(name: str, distance: Tensor, size: Tensor) -> StateGrowth:

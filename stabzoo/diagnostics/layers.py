@@ -20,7 +20,7 @@ from torch.nn.modules.batchnorm import _BatchNorm
 from stabzoo.diagnostics.capture import run_hooked
 from stabzoo.diagnostics.measurement import Measurement
 from stabzoo.diagnostics.spectra.folding import scale_and_shift
-from stabzoo.diagnostics.spectra.operators import ConvOperator, transposed_operator
+from stabzoo.diagnostics.spectra.operators import ConvOperator, largest_singular_values, transposed_operator
 from stabzoo.diagnostics.spectra.periodic import (
     coarse_grid,
     half_frequencies,
@@ -251,7 +251,7 @@ def operator_norm(operator: ConvOperator) -> Measurement:
     if operator.patchwise:
         matrices = operator.weight.reshape(operator.groups, -1, operator.weight[0].numel())
         note = "pointwise" if operator.pointwise else "patch by patch"
-        return Measurement(float(torch.linalg.matrix_norm(matrices, 2).max()), "exact", note)
+        return Measurement(float(largest_singular_values(matrices).max()), "exact", note)
     if operator.shift_invariant:
         taps = polyphase(
             operator.weight.view(operator.groups, -1, *operator.weight.shape[1:]), operator.stride, operator.dilation
@@ -282,7 +282,7 @@ def _measure(
             values, how = cast(Tensor, call.scale).abs().sort(descending=True).values, "largest |gamma/sigma|"
         else:
             scaled = matrix if call.scale is None else call.scale[:, None] * matrix
-            values, how = torch.linalg.svdvals(scaled), "dense"
+            values, how = torch.linalg.svdvals(scaled) if smallest else largest_singular_values(scaled[None]), "dense"
         norm, least = (Measurement(float(values[i]), "exact", how) for i in (0, -1))
         return row(norm, norm, least if smallest else None)
     assert operator is not None

@@ -13,7 +13,7 @@ import torch
 from torch import Tensor, nn
 
 from stabzoo.data.labelled import LabelledImages
-from stabzoo.diagnostics.bounds.certificate import Certificate, certificate
+from stabzoo.diagnostics.bounds.certificate import certificate, least_move
 from stabzoo.diagnostics.bounds.pixels import Normalization
 from stabzoo.evaluation.attacks import margin, pgd
 from stabzoo.evaluation.interval import LEVEL, wilson
@@ -87,6 +87,7 @@ def robustness(
     data: LabelledImages,
     radii: Sequence[Fraction] = RADII,
     *,
+    sensitivity: float = 0.0,
     iterations: int = 0,
     seconds: float = math.inf,
 ) -> Robustness:
@@ -96,6 +97,8 @@ def robustness(
         model: Takes images as ``data`` normalises them.
         data: What it is tested on.
         radii: In the l2 norm of pixels in [0, 1]; above 0.
+        sensitivity: Of the logits, on the scale of ``data``, if it is bounded already: where that bound tells that
+            nothing near these radii can be certified, the features are not bounded, too.
         iterations: Gradient steps of the joint bound, as for `forward_bounds`.
         seconds: What these steps may take.
 
@@ -104,10 +107,13 @@ def robustness(
         CertificateError: The network contradicts its bound.
     """
     of_pixels = nn.Sequential(Normalization(-data.black / data.scale, 1 / data.scale), model).eval()
-    certify = certificate(of_pixels, data.input_size, iterations=iterations, seconds=seconds)
     pixels, labels = data.pixels, data.labels
-    if reason := _hopeless(certify, pixels, min(radii)):
-        raise ValueError(reason)
+    largest = _largest_margin(of_pixels, pixels)
+    _refuse_hopeless(largest, least_move(model, sensitivity * float(data.scale.min())), min(radii))
+    certify = certificate(of_pixels, data.input_size, iterations=iterations, seconds=seconds)
+    if certify.pairs is None:
+        raise ValueError(f"nothing is certified: {certify.refused}")
+    _refuse_hopeless(largest, certify.least, min(radii))
     certified = certify(pixels, labels).tolist()
     right = _right(of_pixels, pixels, labels)
     left = []
@@ -135,19 +141,22 @@ def _json(value: float) -> float | str:
 
 
 @torch.no_grad()
-def _hopeless(certify: Certificate, pixels: Tensor, radius: Fraction) -> str:
-    """Why no radius can come near ``radius``, by the largest of all margins; empty if one may."""
-    if certify.pairs is None:
-        return f"nothing is certified: {certify.refused}"
-    first, second = certify.network(pixels).topk(2, dim=1).values.double().unbind(1)
-    largest = float((first - second).max())
-    least = float(certify.pairs[~torch.eye(len(certify.pairs), dtype=torch.bool)].min())
-    if largest >= float(radius) / NEAR * least:
-        return ""
-    return (
-        f"nothing is certified at an l2 radius of {radius_text(radius)}: margins are up to {largest:.4g}, and a change "
-        f"of 1 of the pixels may move one by {least:.4g} or more"
-    )
+def _largest_margin(model: nn.Module, pixels: Tensor) -> float:
+    first, second = model(pixels).topk(2, dim=1).values.double().unbind(1)
+    return float((first - second).max())
+
+
+def _refuse_hopeless(margin: float, move: float, radius: Fraction) -> None:
+    """Refuse what no radius can come near to, where margins are up to ``margin`` and each may ``move`` at least so far.
+
+    Raises:
+        ValueError: None can.
+    """
+    if margin < float(radius) / NEAR * move:
+        raise ValueError(
+            f"nothing is certified at an l2 radius of {radius_text(radius)}: margins are up to {margin:.4g}, and the "
+            f"bounds allow a change of 1 of the pixels to move one by {move:.4g} or more"
+        )
 
 
 @torch.no_grad()

@@ -13,7 +13,7 @@ from stabzoo.methods.multistep import BACKWARD_EULER, EULER, LinearMultistep
 from stabzoo.networks.past import given, returned
 from stabzoo.networks.places import scheme_block, scheme_starting_block
 from stabzoo.networks.steps import trained_coefficients
-from stabzoo.testing.checks import PIXELS, STAGES, WIDTH, NotApplicable, Subject
+from stabzoo.testing.checks import PIXELS, NotApplicable, Subject
 from stabzoo.testing.steps import LOOSE, TIGHT, Reference, combination, stated_by
 
 __all__ = ["images", "unreached"]
@@ -222,8 +222,7 @@ def check_network_dtype_and_device(subject: Subject) -> None:
     assert all(p.dtype == torch.float64 for p in double.parameters()), "dtype=torch.float64: got another parameter"
     with torch.no_grad():
         result = double(images().double())
-        half = type(subject.scheme).network()(subject.solved_to(LOOSE), (1,) * STAGES, width=WIDTH).eval()
-        half = half.to(torch.bfloat16)(images().bfloat16())
+        half = subject.network(scheme=subject.solved_to(LOOSE)).to(torch.bfloat16)(images().bfloat16())
     assert result.dtype == torch.float64, f"given float64, expected float64, got {result.dtype}"
     assert half.dtype == torch.bfloat16, f"given bfloat16, expected bfloat16, got {half.dtype}"
     meta = subject.network(device="meta")

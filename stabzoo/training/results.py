@@ -72,7 +72,8 @@ def conditions(path: Path | None, data: Data) -> tuple[Evaluation, ...]:
     if path is None:
         return (
             SCANS
-            if isinstance(data, Digits | Percolation | SolarCells) or (isinstance(data, Archived) and data.name == "mnist")
+            if isinstance(data, Digits | Percolation | SolarCells)
+            or (isinstance(data, Archived) and data.name == "mnist")
             else CIFAR
         )
     found = validate(Conditions, load_yaml(path), str(path)).evaluations

@@ -258,7 +258,7 @@ def test_what_timm_cannot_open_is_refused(run: Run, tmp_path: Path) -> None:
         assert result.status == 2
         says(result.err, *facts)
     result = run(f"train preresnet20 --data {tmp_path / 'none'}")
-    says(result.err, "--data", "digits, percolation, cifar10, cifar100, mnist", "train/CLASS/*")
+    says(result.err, "--data", "digits, percolation, elpv, cifar10, cifar100, mnist", "train/CLASS/*")
     says(run("train preresnet20 --data mnist --size 8").err, "--size", "mnist", "one size")
     refused = run(f"train preresnet20 --set augmentation=resized-crop-flip --folder {tmp_path / 'run'}")
     says(refused.err, "resized-crop-flip", "larger")

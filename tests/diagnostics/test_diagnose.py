@@ -357,7 +357,7 @@ def test_mistakes_are_one_sentence(run: Run, tmp_path: Path) -> None:
     (tmp_path / "file").write_text("")
     for line, facts in {
         "preresnet21": ("model 'preresnet21'", "preresnet20"),
-        "preresnet20 --data nowhere": ("--data", "digits, percolation, cifar10, cifar100, mnist", "'nowhere'"),
+        "preresnet20 --data nowhere": ("--data", "digits, percolation, elpv, cifar10, cifar100, mnist", "'nowhere'"),
         f"preresnet20 --data cifar10 --root {tmp_path}": ("data_batch_1", "No such file"),
         f"preresnet20 --checkpoint {tmp_path}/other.pt": (f"{tmp_path}/other.pt", "preresnet20", "stages.0.blocks.3"),
         f"preresnet20 --checkpoint {tmp_path}/hostile.pt": (f"{tmp_path}/hostile.pt", "tensors only", "executed"),

@@ -23,8 +23,9 @@ Workers = Annotated[
     int | None, option("Processes that decode images from disk; by default the processors but one, shared by all.")
 ]
 DATA = option(
-    "digits, percolation, cifar10, cifar100, mnist, a folder with train/CLASS/* and val/CLASS/* or with CLASS/* alone, "
-    "torch/NAME or hfds/NAME of timm's factory, or a .yaml file with what a study has as its data; by default digits.",
+    "digits, percolation, elpv, cifar10, cifar100, mnist, a folder with train/CLASS/* and val/CLASS/* or with CLASS/* "
+    "alone, torch/NAME or hfds/NAME of timm's factory, or a .yaml file with what a study has as its data; by default "
+    "digits.",
     name="--data",
 )
 DataSet = Annotated[str, DATA]
@@ -34,7 +35,9 @@ Arguments = Annotated[
 Device = Annotated[str, option("cpu or cuda; by default cpu.")]
 Size = Annotated[
     int | None,
-    option("Pixels a side; by default 16 for digits, 12 for percolation, of a folder its images', else 224."),
+    option(
+        "Pixels a side; by default 16 for digits, 12 for percolation, 32 for elpv, of a folder its images', else 224."
+    ),
 ]
 Root = Annotated[Path, option("Where data sets lie; by default data.")]
 Unverified = Annotated[bool, option("Take files that are not the published ones.")]

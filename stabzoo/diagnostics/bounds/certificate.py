@@ -26,10 +26,11 @@ from stabzoo.diagnostics.bounds.genuine import frozen
 from stabzoo.diagnostics.bounds.network import forward_bounds
 from stabzoo.diagnostics.bounds.rules.composition import composition
 from stabzoo.diagnostics.bounds.step_bound import rounded_up
+from stabzoo.diagnostics.spectra.operators import largest_singular_values
 from stabzoo.errors import CertificateError
 from stabzoo.networks.staged import StagedNetwork
 
-__all__ = ["Certificate", "certificate"]
+__all__ = ["Certificate", "certificate", "least_move"]
 
 _ROUNDING = 1e-9  # of float64 within a network, relative to the logits; as in the cross-examination
 _SAFETY = 4.0
@@ -54,6 +55,13 @@ class Certificate:
     features: float
     pairs: Tensor | None
     refused: str = ""
+
+    @property
+    def least(self) -> float:
+        """The least of `pairs`, of two different classes; infinite where nothing is known, or there is one class."""
+        if self.pairs is None or len(self.pairs) < 2:
+            return math.inf
+        return _least(self.pairs)
 
     @torch.no_grad()
     def __call__(self, images: Tensor, labels: Tensor) -> Tensor:
@@ -105,12 +113,35 @@ def certificate(
     features = forward_bounds(headless, input_size, iterations=iterations, seconds=seconds).sensitivity.value
     weight = classifier.weight.detach().double().cpu()
     _confirm(exact, headless, classifier, input_size)
-    apart = torch.cdist(weight, weight, compute_mode="donot_use_mm_for_euclid_dist")
+    apart = _apart(weight)
     pairs = torch.minimum(
         apart * rounded_up(features) if math.isfinite(features) else torch.full_like(apart, math.inf),
         _everywhere(len(weight), sensitivity),
     )
     return Certificate(model, exact, sensitivity, features, rounded_up(1.0) * pairs)
+
+
+def least_move(model: nn.Module, sensitivity: float) -> float:
+    """What the `certificate` of a network will say at least that margins may move, by the bound of its logits alone.
+
+    The logits are W g + b, and the bound of g is no smaller than that of the logits over ||W||, for a product of bounds
+    is one of the logits: so min over pairs of min(||w_i - w_j|| / ||W||, sqrt 2) times ``sensitivity``.  0 where the
+    network does not end in a linear layer.
+    """
+    found = _classifier(frozen(model)) if sensitivity else None
+    if found is None or len(found[1].weight) < 2 or not found[1].weight.any():
+        return 0.0
+    weight = found[1].weight.detach().double().cpu()
+    apart = _apart(weight) / float(largest_singular_values(weight[None]))
+    return sensitivity * min(_least(apart), math.sqrt(2))
+
+
+def _apart(weight: Tensor) -> Tensor:
+    return torch.cdist(weight, weight, compute_mode="donot_use_mm_for_euclid_dist")
+
+
+def _least(pairs: Tensor) -> float:
+    return float(pairs[~torch.eye(len(pairs), dtype=torch.bool)].min())
 
 
 def _classifier(model: nn.Module) -> tuple[str, nn.Linear] | None:

@@ -39,9 +39,11 @@ class _Seen:
 
     @classmethod
     def of(cls, state: Tensor) -> _Seen:
-        exact = state.detach().double().flatten(1)
-        apart = torch.linalg.vector_norm(exact[0::2] - exact[1::2], dim=1)
-        return cls(tuple(state.shape[1:]), torch.linalg.vector_norm(exact, dim=1), apart)
+        flat = state.detach().flatten(1)
+        apart, sizes = (
+            torch.linalg.vector_norm(states, dim=1, dtype=torch.float64) for states in (flat[0::2] - flat[1::2], flat)
+        )
+        return cls(tuple(state.shape[1:]), sizes, apart)
 
 
 def cross_examine(

@@ -32,6 +32,7 @@ from stabzoo.diagnostics.bounds.rules.composition import composition
 from stabzoo.diagnostics.bounds.rules.normalization import fold_batch_norm
 from stabzoo.diagnostics.bounds.step_bound import Shape, StepBound, rounded_up
 from stabzoo.diagnostics.measurement import Measurement
+from stabzoo.diagnostics.spectra.operators import largest_singular_values
 from stabzoo.networks.resnet import Block
 from stabzoo.networks.staged import ListStage, Stage, StagedNetwork
 
@@ -304,7 +305,7 @@ def _with_cap(bound: StepBound, hypothesis: str, norm: float) -> StepBound:
 
 
 def _norm_of_classifier(model: StagedNetwork) -> float:
-    return float(torch.linalg.matrix_norm(_classifier(model), 2))
+    return float(largest_singular_values(_classifier(model)[None]))
 
 
 def _head(model: StagedNetwork, shape: Shape) -> StepBound:
@@ -320,7 +321,7 @@ def _head(model: StagedNetwork, shape: Shape) -> StepBound:
     if isinstance(fc, nn.Linear) and _pools_mean(model.head):
         scales = [folded[0] for m in norm if type(m) is nn.BatchNorm2d and (folded := fold_batch_norm(m))]
         if len(scales) == 1 and all(type(m) in (nn.BatchNorm2d, nn.ReLU, nn.Identity) for m in norm):
-            value = float(torch.linalg.matrix_norm(fc.weight.detach().double().cpu() * scales[0], 2))
+            value = float(largest_singular_values(fc.weight.detach().double().cpu()[None] * scales[0]))
             joint = rounded_up(value / math.sqrt(shape[1] * shape[2]))  # type: ignore[operator]  # pyright: ignore
             if joint < sensitivity:
                 sensitivity, theorem = joint, "||W diag(gamma/sigma)||/sqrt(h w)"

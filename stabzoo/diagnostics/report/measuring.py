@@ -163,7 +163,11 @@ class _Measuring:
         """Certified and attacked, where the bounds that were found may certify anything."""
         if self.sensitivity > LARGE:
             raise ValueError(f"nothing is certified: the bound on the sensitivity is {self.sensitivity:.4g}")
-        return {"robustness": robustness(self.model, self.data, iterations=STEPS, seconds=self.seconds)}
+        return {
+            "robustness": robustness(
+                self.model, self.data, sensitivity=self.sensitivity, iterations=STEPS, seconds=self.seconds
+            )
+        }
 
     def norms(self, *, smallest: bool) -> dict[str, Any]:
         """Of the layers, batch norms folded in."""

@@ -14,7 +14,7 @@ from stabzoo.diagnostics.bounds.joint import Kernel
 from stabzoo.diagnostics.bounds.rules.normalization import fold_batch_norm
 from stabzoo.diagnostics.bounds.step_bound import Shape, StepBound, rounded_up
 from stabzoo.diagnostics.layers import operator_norm
-from stabzoo.diagnostics.spectra.operators import ConvOperator, transposed_operator
+from stabzoo.diagnostics.spectra.operators import ConvOperator, largest_singular_values, transposed_operator
 
 __all__ = ["CONVOLUTIONS", "convolution", "grid_of", "linear", "operator_of", "positions", "transposed"]
 
@@ -110,7 +110,7 @@ def linear(module: nn.Linear, shape: Shape) -> StepBound:
     weight = module.weight.detach().double().cpu()
     if shape[-1] not in (None, weight.shape[1]):
         raise ValueError(f"Linear of {weight.shape[1]} features on a state of shape {tuple(shape)}")
-    value = rounded_up(float(torch.linalg.matrix_norm(weight, 2)))
+    value = rounded_up(float(largest_singular_values(weight[None])))
     offset = 0.0
     if module.bias is not None:
         offset = rounded_up(math.sqrt(positions(shape[:-1])) * float(module.bias.detach().double().norm()))
