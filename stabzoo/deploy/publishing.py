@@ -89,7 +89,7 @@ def model_card(description: Description, where: str) -> str:
     ]
     if own.scheme:
         parts += ["## Stability", _stability(own.scheme, own.stability)]
-    training = {name: value for name, value in own.job.training.stated().items() if value is not None}
+    training = {name: value for name, value in own.job.training.model_dump(mode="json").items() if value is not None}
     parts += [
         "## Training",
         _rows(

@@ -245,7 +245,7 @@ def _same_job(job: Job, folder: Path) -> bool:
     found = job_in(folder)
     if found is None:
         return False
-    mine, theirs = ({**one.model_dump(mode="json"), "training": one.training.stated()} for one in (job, found))
+    mine, theirs = (one.model_dump(mode="json") for one in (job, found))
     if differing := list(differences(theirs, mine)):
         told = [f"{name} is {json.dumps(there)} there and {json.dumps(here)} here" for name, there, here in differing]
         raise ConfigError(

@@ -16,6 +16,9 @@ from pydantic import (
     NonNegativeInt,
     PositiveFloat,
     PositiveInt,
+    SerializationInfo,
+    SerializerFunctionWrapHandler,
+    model_serializer,
     model_validator,
 )
 
@@ -133,13 +136,14 @@ class Training(Strict):
         """Whether the optimizer takes a momentum, also inside timm's ``lookahead_``."""
         return self.optimizer.lower().rpartition("_")[2] in WITH_MOMENTUM.split()
 
-    def stated(self, *, exclude_defaults: bool = False) -> dict[str, Any]:
-        """The settings that have an effect, as JSON has them: no momentum of an optimizer without one."""
-        found = self.model_dump(mode="json", exclude_defaults=exclude_defaults)
-        if self.has_momentum:
-            found["momentum"] = self.momentum
-        else:
+    @model_serializer(mode="wrap", when_used="json")
+    def _stated(self, dump: SerializerFunctionWrapHandler, how: SerializationInfo) -> dict[str, Any]:
+        """As JSON the settings have no momentum of an optimizer without one; where it has one it is no default."""
+        found = dump(self)
+        if not self.has_momentum:
             found.pop("momentum", None)
+        elif how.exclude_defaults:
+            found["momentum"] = self.momentum
         return found
 
     @model_validator(mode="after")

@@ -102,13 +102,13 @@ def test_momentum_goes_with_the_optimizers_that_have_it() -> None:
         assert (name in WITH_MOMENTUM.split()) == get_optimizer_info(name).has_momentum, name
     without = {key: value for key, value in BASIS.items() if key != "momentum"}
     for name in ("momentum", "SGD", "lookahead_sgd"):
-        assert Training(**{**BASIS, "optimizer": name}).stated()["momentum"] == 0.9
+        assert Training(**{**BASIS, "optimizer": name}).model_dump(mode="json")["momentum"] == 0.9
         with raises(ValueError, "momentum", name):
             Training(**{**without, "optimizer": name})
-    assert Training(**{**BASIS, "momentum": 0}).stated(exclude_defaults=True)["momentum"] == 0
+    assert Training(**{**BASIS, "momentum": 0}).model_dump(mode="json", exclude_defaults=True)["momentum"] == 0
     for settings in (without, BASIS):  # older files gave one to all
         training = Training(**{**settings, "optimizer": "adamw"})
-        assert "momentum" not in training.stated()
+        assert "momentum" not in training.model_dump(mode="json")
     with raises(ConfigError, "momentum", "adamw"):
         recipe("digits-stable", {"momentum": 0.8})
     assert recipe("digits-stable", {"momentum": 0.8, "optimizer": "sgd"}).momentum == 0.8

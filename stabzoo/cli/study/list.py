@@ -98,7 +98,7 @@ def show_study(name: str, scale: str, *, as_json: bool) -> None:
         "scale": study.scale,
         "runs": f"{len(keys)}: one a network and seed; seeds {', '.join(map(str, study.seeds))}",
         "data": named_text(study.data.model_dump(mode="json"), "name"),
-        "training": settings_text(study.training.stated(exclude_defaults=True)),
+        "training": settings_text(study.training.model_dump(mode="json", exclude_defaults=True)),
         "evaluations": "; ".join(evaluation.heading for evaluation in study.evaluations),
         "diagnostics": "; ".join(named_text(entry.model_dump(mode="json"), "kind") for entry in study.diagnostics),
     }

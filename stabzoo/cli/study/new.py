@@ -71,7 +71,7 @@ def write_study(path: Path, named: str, size: int | None, root: Path) -> None:
         data, name, settings, chosen = looked.data, looked.recipe, looked.settings, ", for as many images"
         say(output(), looked.chosen(recipe(name, settings), name))
     training = recipe(name, {"layout": "fastest"} | settings)
-    given = training.stated(exclude_defaults=True)
+    given = training.model_dump(mode="json", exclude_defaults=True)
     smoke: dict[str, Any] = {"epochs": 1}
     if training.warmup_epochs >= 1:
         smoke["warmup_epochs"] = 0

@@ -59,9 +59,7 @@ def changes(first: Study, second: Study) -> list[Change]:
     found = [*_only(networks[0], networks[1], "network")]
     shared = [(network, networks[1][label]) for label, network in networks[0].items() if label in networks[1]]
     found += _of_networks(shared)
-    settings = [
-        {"data": study.data.model_dump(mode="json"), "training": study.training.stated()} for study in (first, second)
-    ]
+    settings = [study.model_dump(mode="json", include={"data", "training"}) for study in (first, second)]
     found += _differing(*settings)
     if first.seeds != second.seeds:
         found.append(Change("seeds", list(first.seeds), list(second.seeds)))
