@@ -155,7 +155,7 @@ class ImplicitFamily(ExplicitFamily):
         y_{n+1} = sum_j alpha_j y_{n-j} + beta_next f(y_{n+1}) + sum_j beta_j f(y_{n-j})
 
     The first d-1 steps of a d-step scheme are backward Euler steps.  Where the feature maps change shape f(y_{n+1}) has
-    no meaning: there the step is one of explicit Euler with a pre-activated shortcut, and the history starts anew.
+    no meaning: there the step is one of explicit Euler with a pre-activated shortcut, and the history restarts.
 
     Attributes:
         solver: How the equations are solved, and what happens where they are not.

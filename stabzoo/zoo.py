@@ -316,10 +316,10 @@ def _unregister(name: str) -> None:
 
 
 def refresh() -> None:
-    """Look for plugins anew: after an installation or removal while the process runs.
+    """Look for plugins again: after an installation or removal while the process runs.
 
     Models and schemes of a plugin that is gone are unknown from then on; code of one that is gone, edited or of another
-    version is forgotten and imported anew.  Networks that exist go on working.
+    version is forgotten and imported again.  Existing networks keep working.
     """
     known = catalogue().plugins if catalogue.cache_info().currsize else ()
     before = {plugin.module: plugin.distribution for plugin in known if not plugin.is_ours}

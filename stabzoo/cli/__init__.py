@@ -61,7 +61,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
                 raise
             return _fail(
                 f"out of memory ({' '.join(str(error).split())[:200] or type(error).__name__}); free some, or ask for "
-                "less at once (batch_size, accumulation, workers); what is saved is kept, and the same command goes on"
+                "less at once (batch_size, accumulation, workers); what is saved is kept, and the same command resumes"
             )
         except OSError as error:
             _abandon_stdout()

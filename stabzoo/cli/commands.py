@@ -354,7 +354,7 @@ def train(
         option("Also tell tensorboard (event files in the folder) or mlflow every epoch; may be repeated."),
     ] = (),
 ) -> int:
-    """Train one network; goes on where it was stopped, to the last bit.
+    """Train one network; resumes where it was stopped, bit for bit.
 
     On several GPUs or machines: torchrun --nproc-per-node 8 -m stabzoo train ...
 

@@ -170,7 +170,7 @@ class DiskDataset(ImageDataset):
 
 
 def _started(loader: DataLoader[Any]) -> Iterator[Any]:
-    """The batches of ``loader``; a process of it that dies is told where the next batch is asked for.
+    """The batches of ``loader``; a process of it that dies is reported with the next batch.
 
     torch's handler of SIGCHLD would raise in the middle of whatever the main thread is at.
     """
@@ -212,7 +212,7 @@ class _Decoded(Dataset[Any]):
         except Exception as error:  # a damaged file raises whatever its bytes lead to
             text = str(error) or type(error).__name__
             return _Unreadable(
-                f"{self.samples.where(index)}: not an image that can be read ({text}); get it anew, or remove it"
+                f"{self.samples.where(index)}: not an image that can be read ({text}); get it again, or remove it"
             )
         if not 0 <= label < self.classes:
             return _Unreadable(

@@ -240,7 +240,7 @@ def _designed(space: Space, found: Judged | None, limit: Limit | None) -> Design
     if limit is None and len(space.problem.objective) == 1:
         goal = find(*space.problem.objective)
         if goal.ideal is not None and goal.exactly(found.card, space.problem) == goal.ideal:
-            limit = Limit(Fraction(goal.ideal), f"{goal.ideal} is the {goal.best} that there is", {})
+            limit = Limit(Fraction(goal.ideal), f"{goal.ideal} is the {goal.best} possible", {})
     return Design(space.problem, found.card, tuple(_active(space, found.card)), limit)
 
 
@@ -269,7 +269,7 @@ def _active(space: Space, proved: StabilityCard) -> list[str]:
 
 
 def load_design(path: str | Path) -> Design:
-    """Read what `Design.save` wrote; everything but the problem and the coefficients is proved anew.
+    """Read what `Design.save` wrote; all but the problem and the coefficients is proved again.
 
     Raises:
         ConfigError: it cannot be read, or is no design, or its scheme is not what the problem asks for.
@@ -291,5 +291,5 @@ def load_design(path: str | Path) -> Design:
     if method.steps == problem.steps and space.method(space.coefficients_of(method)) == method:
         found = judged(space, space.coefficients_of(method))
     if found is None:
-        raise ConfigError(f"{path}: its scheme, {method}, is not what its problem asks for; design it anew")
+        raise ConfigError(f"{path}: its scheme, {method}, is not what its problem asks for; design it again")
     return Design(problem, found.card, tuple(_active(space, found.card)))

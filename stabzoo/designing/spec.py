@@ -34,7 +34,7 @@ class Problem(Strict):
     Attributes:
         steps: d, how far back it looks.
         order: p, of accuracy.
-        kind: ``"explicit"``: beta_next = 0; ``"single-beta"``: beta_0 alone, one f a step and none kept;
+        kind: ``"explicit"``: beta_next = 0; ``"single-beta"``: beta_0 alone, one f per step and none kept;
             ``"implicit"``: all of them; ``"bdf-like"``: beta_next alone.
         objective: Weights of what is optimised, by name (see `stabzoo.designing.objectives`); the sum of weight times
             value is minimised, with a minus where more is better.  A name alone has the weight 1.

@@ -321,7 +321,7 @@ class Margin(Evaluation):
     """The margin's own direction, in the ball ||x' - x||_2 <= ``epsilon`` on pixels in [0, 1].
 
     Towards each of the (up to nine) likeliest other classes j, all of ``epsilon`` along the gradient of f_j - f_y,
-    which is then taken anew at the point found, ``steps`` times in all; the best of these points is kept.  Of a linear
+    which is then recomputed at the point found, ``steps`` times in all; the best of these points is kept.  Of a linear
     network it is the shortest way over the boundary, where the box [0, 1] does not cut it.
     """
 

@@ -149,7 +149,7 @@ def perturbation_penalty(
     Args:
         model: Any network.
         x: (B, ...).
-        perturb: The noise, drawn anew for each stream: x -> ~x.
+        perturb: The noise, redrawn for each stream: x -> ~x.
         streams: P.
         power: r; smaller values damp perturbations in earlier layers too.
         blocks: Modules whose outputs are the states y_1, ..., y_T (of a list the first entry); by default those that

@@ -105,7 +105,7 @@ def _is_edited(package: str, files: dict[Path, tuple[int, int]]) -> bool:
 
 
 def unload(package: str, *, kept: Iterable[str] = ()) -> None:
-    """Have a package, and all in it but what is ``kept``, imported anew when it is asked for."""
+    """Have a package, and all in it but what is ``kept``, imported again when it is next needed."""
     for name in [name for name in sys.modules if name == package or name.startswith(f"{package}.")]:
         if name not in kept:
             del sys.modules[name]
@@ -215,7 +215,7 @@ def get_branch(branch: str | Mapping[str, Any] | BranchKind) -> BranchKind:
 
 
 def forget() -> None:
-    """Forget what was discovered and loaded, without discovering anew; modules stay imported."""
+    """Forget what was discovered and loaded, without a new discovery; modules stay imported."""
     for cached in (catalogue, load_plugin, our_sections):
         cached.cache_clear()
     if failures := _failures.get():

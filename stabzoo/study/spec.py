@@ -165,7 +165,7 @@ class Study(Strict):
     """A question put to a set of networks, trained alike unless one says otherwise; ``name`` is by default the file's.
 
     ``scales`` are smaller forms of it, by name; `at` gives one of them, and ``scale`` says which one this is.  ``file``
-    is that of a study of one's own, by which commands find it; nothing of its numbers depends on it.
+    is that of a user's study, by which commands find it; nothing of its numbers depends on it.
     """
 
     name: FileName
@@ -281,7 +281,7 @@ class Study(Strict):
         return Training.model_validate(self.training.model_dump(exclude_unset=True) | network.training)
 
     def runs(self, device: Literal["cpu", "cuda"] = "cpu", root: Path = Path("data")) -> list[tuple[Network, Run]]:
-        """All trainings of the study with their networks, of what there is here; the data lie below ``root``."""
+        """All trainings of the study with their networks, of what is available here; the data lie below ``root``."""
         images = manifest(self.data, root)
         found: list[tuple[Network, Run]] = []
         for network in self.networks:

@@ -148,7 +148,7 @@ class Subject:
             return timm.create_model(self.model_name, **{"width": WIDTH, **sized, **arguments}).eval()
 
     def network(self, blocks: int = 1, **arguments: Any) -> nn.Module:
-        """A narrow network of so many blocks a stage, in evaluation mode, with the same weights every time."""
+        """A narrow network of so many blocks per stage, in evaluation mode, with the same weights every time."""
         import torch
 
         with torch.random.fork_rng(devices=()):

@@ -43,7 +43,7 @@ Share: TypeAlias = Annotated[float, Field(gt=0, le=1)]
 
 
 class FixedPointTerm(Strict):
-    """Weight of R_fp in the loss (`stabzoo.residual_penalty`): ``iterations`` + 1 more evaluations of f a block."""
+    """Weight of R_fp in the loss (`stabzoo.residual_penalty`): ``iterations`` + 1 more evaluations of f per block."""
 
     weight: PositiveFloat
     iterations: PositiveInt = 5
@@ -53,7 +53,7 @@ class FixedPointTerm(Strict):
 class PerturbationTerm(Strict):
     """Weight of R_rnd in the loss (`stabzoo.perturbation_penalty`): ``streams`` passes more, of noisy images.
 
-    The noise is normal with deviation ``sigma`` on pixels in [0, 1], and drawn anew for every batch.
+    The noise is normal with deviation ``sigma`` on pixels in [0, 1], and redrawn for every batch.
     """
 
     weight: PositiveFloat
@@ -216,9 +216,9 @@ def _weights_named(args: Mapping[str, Any]) -> Iterator[tuple[str, Path]]:
 
 
 def differences(there: Mapping[str, Any], here: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, Any, Any]]:
-    """What two mappings, such as `sources`, do not have alike: ``data.size``, and both values, None for nothing.
+    """Where two mappings, such as `sources`, differ: ``data.size``, and both values, None where one has none.
 
-    Of mappings within both it is told what differs in them.
+    Mappings within both are compared entry by entry.
     """
     for name in dict.fromkeys([*there, *here]):
         one, other = there.get(name), here.get(name)

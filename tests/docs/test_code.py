@@ -28,9 +28,10 @@ LANGUAGES = {"bash", "python", "yaml", "text", "{toctree}"}
 RUN_BY = {"docs/tutorial.md": "tests/docs/test_tutorial.py", "docs/serve.md": "tests/deploy/test_serve.py"}
 """Pages whose code another test runs, as a reader would."""
 
-PROGRAMS = set(
-    "cd codespell curl dask echo export git lint-imports mv pip proselint pyright pytest ruff sed sphinx-build uvicorn".split()
-)
+PROGRAMS = {
+    *("cd", "codespell", "curl", "dask", "echo", "export", "git", "lint-imports", "mv", "pip"),
+    *("proselint", "pyright", "pytest", "ruff", "sed", "sphinx-build", "uvicorn"),
+}
 """Programs that pages name, beside Python, stabzoo and files of this repository."""
 
 PYTHON = [page for page in WRITTEN if page not in RUN_BY and any(b.language == "python" for b in page_of(page).blocks)]
@@ -48,7 +49,9 @@ def test_every_block_is_of_a_language_that_is_checked(name: str) -> None:
         assert block.language in LANGUAGES, f"{name}:{block.line}: expected a fence of {sorted(LANGUAGES)}"
         if block.mark:
             package = block.mark.removeprefix("not run: needs ")
-            assert re.search(rf"^(from|import) {package}\b", block.code, flags=re.M), f"{name}:{block.line}: {block.mark}"
+            assert re.search(rf"^(from|import) {package}\b", block.code, flags=re.M), (
+                f"{name}:{block.line}: {block.mark}"
+            )
             assert package.replace("_", "-") not in (ROOT / "pyproject.toml").read_text()
             ast.parse(block.code)
 

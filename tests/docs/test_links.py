@@ -15,7 +15,12 @@ ADDRESS = re.compile(r"https?://[^\s)>\"'`\]]+[^\s)>\"'`\].,;:]")
 LOCAL = ("127.0.0.1", "localhost")
 SOURCES = [
     *(ROOT / page for page in PAGES),
-    *(path for top in ("stabzoo", "plugins") for path in (ROOT / top).rglob("*.*") if path.suffix in (".py", ".yaml", ".j2")),
+    *(
+        path
+        for top in ("stabzoo", "plugins")
+        for path in (ROOT / top).rglob("*.*")
+        if path.suffix in (".py", ".yaml", ".j2")
+    ),
     ROOT / "CITATION.cff",
     ROOT / "registry.yaml",
 ]
@@ -79,7 +84,9 @@ def test_relative_links_lead_somewhere(name: str) -> None:
 )
 def test_a_broken_link_is_found(text: str, why: str) -> None:
     """Of each kind, on a page that stands in docs; a sound one is not."""
-    (problem,) = broken("docs/new.md", Page(f"# A title\n\n[fine](concepts.md#zero-stability) [top](#a-title)\n\n{text}\n"))
+    (problem,) = broken(
+        "docs/new.md", Page(f"# A title\n\n[fine](concepts.md#zero-stability) [top](#a-title)\n\n{text}\n")
+    )
     assert problem.endswith(why)
 
 

@@ -24,7 +24,11 @@ def texts() -> list[tuple[str, str]]:
             for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
                 if isinstance(node, ast.Constant) and isinstance(node.value, str) and node.value.count(" ") >= 2:
                     found.append((f"{path.relative_to(ROOT)}:{node.lineno}", plain(node.value)))
-    for path in (*sorted((ROOT / "stabzoo").rglob("*.yaml")), *(ROOT / "plugins").rglob("*.yaml"), ROOT / "registry.yaml"):
+    for path in (
+        *sorted((ROOT / "stabzoo").rglob("*.yaml")),
+        *(ROOT / "plugins").rglob("*.yaml"),
+        ROOT / "registry.yaml",
+    ):
         found.append((str(path.relative_to(ROOT)), plain(path.read_text(encoding="utf-8"))))
     return found
 
@@ -40,7 +44,11 @@ def test_a_phrase_is_not_used(rule: dict[str, str]) -> None:
     assert set(rule) == {"pattern", "write", "because", "like"}
     pattern = re.compile(rule["pattern"])
     assert pattern.search(rule["like"])
-    found = [f"{place}: ...{text[max(0, hit.start() - 40) : hit.end() + 30]}..." for place, text in texts() for hit in pattern.finditer(text)]
+    found = [
+        f"{place}: ...{text[max(0, hit.start() - 40) : hit.end() + 30]}..."
+        for place, text in texts()
+        for hit in pattern.finditer(text)
+    ]
     assert not found, f"write {rule['write']} ({rule['because']}):\n" + "\n".join(found)
 
 

@@ -70,7 +70,7 @@ def study_run(
     root: Root = Path("data"),
     download: Annotated[bool, option("First fetch the data set, if it is not there.")] = False,
 ) -> int:
-    """Train what is missing, and report; goes on where it was stopped.
+    """Train what is missing, and report; resumes where it was stopped.
 
     Example: stabzoo study quickstart --workers 2
     """
@@ -253,7 +253,7 @@ def study_new(
     size: Size = None,
     root: Root = Path("data"),
 ) -> None:
-    """Write a study of one's own, with comments: two networks on these images, to be changed.
+    """Write your own study, with comments: two networks on these images, to be changed.
 
     A folder of images is looked at first, as `stabzoo train` does, and size, batch and epochs are chosen for it.
 

@@ -152,7 +152,7 @@ def stable_set(
         values: Where the family is evaluated.
 
     Raises:
-        NotRationalError: (a ValueError) the coefficients are no rational functions of degree <= 16.
+        NotRationalError: (a ValueError) the coefficients are not rational functions of degree <= 16.
         ValueError: the proof would take too long (see `LARGEST`), or a coefficient is too large at a value it needs.
 
     Example:

@@ -47,8 +47,7 @@ def load_finished(folder: Path, root: Path, workers: int = 0) -> FinishedTrainin
             content = file.read()
     except OSError as error:
         raise ConfigError(
-            f"{error.filename}: cannot be read ({error.strerror or error}); go on with the training "
-            "until it has finished"
+            f"{error.filename}: cannot be read ({error.strerror or error}); resume the training until it has finished"
         ) from None
     try:
         weights = load(content)
