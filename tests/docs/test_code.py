@@ -15,7 +15,7 @@ from cyclopts.exceptions import CycloptsError
 
 import stabzoo
 from fixtures import ROOT
-from fixtures.markdown import WRITTEN, Block, Page, page_of
+from fixtures.pages.markdown import WRITTEN, Block, Page, page_of
 from stabzoo.cli import prepared
 from stabzoo.cli.commands import app
 from stabzoo.config import validate

@@ -9,7 +9,7 @@ from urllib.parse import urlsplit
 import pytest
 
 from fixtures import ROOT
-from fixtures.markdown import PAGES, Page, page_of
+from fixtures.pages.markdown import PAGES, Page, page_of
 
 ADDRESS = re.compile(r"https?://[^\s)>\"'`\]]+[^\s)>\"'`\].,;:]")
 LOCAL = ("127.0.0.1", "localhost")
@@ -85,7 +85,7 @@ def test_relative_links_lead_somewhere(name: str) -> None:
 def test_a_broken_link_is_found(text: str, why: str) -> None:
     """Of each kind, on a page that stands in docs; a sound one is not."""
     (problem,) = broken(
-        "docs/new.md", Page(f"# A title\n\n[fine](concepts.md#zero-stability) [top](#a-title)\n\n{text}\n")
+        "docs/index.md", Page(f"# A title\n\n[fine](concepts.md#zero-stability) [top](#a-title)\n\n{text}\n")
     )
     assert problem.endswith(why)
 

@@ -10,7 +10,7 @@ import pytest
 import yaml
 
 from fixtures import ROOT
-from fixtures.markdown import WRITTEN, page_of
+from fixtures.pages.markdown import WRITTEN, page_of
 
 RULES: list[dict[str, str]] = yaml.safe_load((ROOT / "docs" / "wording.yaml").read_text(encoding="utf-8"))
 

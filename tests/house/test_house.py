@@ -14,7 +14,7 @@ import yaml
 
 import stabzoo
 from fixtures import ROOT
-from fixtures.readme import schemes_markdown
+from fixtures.pages.schemes import schemes_markdown
 from stabzoo.registry.catalogue import catalogue
 
 if sys.version_info >= (3, 11):
@@ -118,7 +118,7 @@ def test_the_readme_counts_the_models() -> None:
 
 
 def test_the_table_of_schemes_is_the_generated_one() -> None:
-    """Print `fixtures.readme.schemes_markdown()` between the markers."""
+    """Print `fixtures.pages.schemes.schemes_markdown()` between the markers."""
     page = (ROOT / "docs" / "schemes.md").read_text()
     written = re.search(r"<!-- schemes -->\n(.*?)\n<!-- /schemes -->", page, flags=re.S)
     assert written
