@@ -26,7 +26,12 @@ include_patterns = ["docs/**", "benchmarks/*.md", "CHANGELOG.md", "SECURITY.md",
 html_theme = "furo"
 html_title = "stabzoo"
 html_show_sourcelink = False
-default_role = "py:obj"  # `name` in a docstring refers to what is called so
+default_role = "py:obj"  # `name` in a docstring refers to the object of that name,
+nitpicky = (
+    True  # which has to be documented if it is a dotted name of stabzoo; others are parameters, or types elsewhere
+)
+nitpick_ignore_regex = [("py:(?!obj$).*", ".*"), ("py:obj", r"(?!stabzoo\.).*")]
+linkcheck_ignore = [r"http://127\.0\.0\.1", "http://yann.lecun.com"]  # sphinx-build -b linkcheck -c docs . site
 autodoc_typehints = "description"
 autodoc_typehints_description_target = "documented_params"
 autodoc_member_order = "bysource"

@@ -89,7 +89,7 @@ class Discretization(Protocol):
 
     It may have ``method()``, which states what one block computes: a `stabzoo.LinearMultistep`, `OneLeg`,
     `RungeKutta`, `PartitionedRungeKutta`, `GeneralLinear`, `SecondOrderMultistep`, `TruncatedSolve` or `Splitting`
-    (`stabzoo.methods.Method`).  Classes derived from those of `stabzoo.schemes` have it.  Where a
+    (`stabzoo.Method`).  Classes derived from those of ``stabzoo.schemes`` have it.  Where a
     class has a `block` or a `network` of its own and no ``method`` beside it, no order and no stability beyond rho are
     claimed of it.
     """

@@ -40,7 +40,7 @@ def weights(a: Fraction, states: int) -> tuple[Fraction, ...]:
         b.append(Fraction(round(exact * 2**BITS), 2**BITS))
     found = (*(new - old for new, old in pairwise(b)), b[-1])
     if min(found) < 0:
-        raise ValueError(f"a = {a}: the weights of {states} states cannot be told from 0; take fewer")
+        raise ValueError(f"a = {a}: the weights of {states} states cannot be distinguished from 0; take fewer")
     return found
 
 

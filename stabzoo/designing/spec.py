@@ -36,7 +36,7 @@ class Problem(Strict):
         order: p, of accuracy.
         kind: ``"explicit"``: beta_next = 0; ``"single-beta"``: beta_0 alone, one f per step and none kept;
             ``"implicit"``: all of them; ``"bdf-like"``: beta_next alone.
-        objective: Weights of what is optimised, by name (see `stabzoo.designing.objectives`); the sum of weight times
+        objective: Weights of what is optimised, by name (see ``stabzoo.designing.objectives``); the sum of weight times
             value is minimised, with a minus where more is better.  A name alone has the weight 1.
         bounds: No worse than this: at most of what is minimised, at least of what is maximised.
         signs: ``"+"``, ``"-"`` or ``"0"`` of coefficients, by ``alpha_0``, ``beta_2``, ``beta_next``; ``alpha`` and

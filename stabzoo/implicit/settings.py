@@ -34,7 +34,7 @@ class SolverSettings(Strict):
             None is `RTOL`, and what the noise of the gradient allows while f is in training mode: see `resolved`.
         max_evaluations: Most evaluations of f in one solve, and most Jacobian products in its adjoint.
         on_failure: What to do when a sample has not converged: ``"warn"``, once per block; ``"raise"`` a
-            `stabzoo.implicit.report.SolverError`; ``"fallback"``, take the explicit step for that sample (the weight of
+            ``SolverError``; ``"fallback"``, take the explicit step for that sample (the weight of
             the new slope is given to f(y_n)), with its gradient; the report has the failure, no warning is given.
         backward: The adjoint equation's solver: ``"neumann"`` is the fixed-point iteration, ``"gmres"`` restarted
             GMRES; ``"auto"`` is the first beside ``method="fixed_point"``, as it converges where that does, and GMRES

@@ -218,7 +218,7 @@ class StagedNetwork(nn.Module):
             mode: ``"recompute"``: keep the state at every block, and evaluate the block again. ``"reversible"``:
                 compute the states from those after them, where a block has an ``inverse``; memory then does not grow
                 with the number of such blocks, but where rounding errors would grow too far a state is kept
-                (`stabzoo.networks.reversible`). Blocks without, such as those that change the shape, are evaluated as
+                (``stabzoo.networks.reversible``). Blocks without, such as those that change the shape, are evaluated as
                 ever. Gradients of gradients are refused, and `torch.compile` leaves the stages uncompiled.
 
         Raises:

@@ -250,7 +250,7 @@ def _same_job(job: Job, folder: Path) -> bool:
         told = [f"{name} is {json.dumps(there)} there and {json.dumps(here)} here" for name, there, here in differing]
         raise ConfigError(
             f"{folder} holds another training: {'; '.join(told[:MOST_TOLD])}"
-            f"{f'; and {more} more' if (more := len(told) - MOST_TOLD) > 0 else ''}; use another --folder to start afresh"
+            f"{f'; and {more} more' if (more := len(told) - MOST_TOLD) > 0 else ''}; use another --folder for this one"
         )
     return True
 

@@ -189,12 +189,12 @@ def test_the_commands_of_a_page_exist(name: str) -> None:
 @pytest.mark.parametrize(
     ("command", "why"),
     [
-        ("stabzoo trian zerosnet20_opt", "trian"),
+        ("stabzoo teach zerosnet20_opt", "teach"),
         ("stabzoo train zerosnet20_opt --epochs 3", "--epochs"),
         ("stabzoo train zerosnet20_opt --seed one", "one"),
         ("stabzoo train zerosnet21_opt", "no model zerosnet21_opt"),
         ("stabzoo study zerosnet-table-33", "no study zerosnet-table-33"),
-        ("OMP_NUM_THREADS=1 python benchmarks/none.py", "no file benchmarks/none.py"),
+        ("OMP_NUM_THREADS=1 python unwritten.py", "no file unwritten.py"),
         ("python benchmarks/speed.py --none", "no option --none"),
         ("python -m stabzoo.none", "no module stabzoo.none"),
         ("cd here && unheard-of --option", "unheard-of"),

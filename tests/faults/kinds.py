@@ -292,7 +292,7 @@ def _driver(place: Place, chance: random.Random, folder: Path, *engine: str) -> 
 
 
 def scheduler(place: Place, chance: random.Random) -> Tally:
-    """The scheduler of a Dask cluster that was there before: the driver says so, and the study is done without it."""
+    """The scheduler of an existing Dask cluster: the driver says so, and the study finishes without it."""
     tally, folder, log = Tally(), place.new(), place.folder / "scheduler.log"
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))

@@ -63,7 +63,7 @@ def study_run(
         Literal["local", "dask"], option("Processes of this machine, or of a dask cluster; by default local.")
     ] = "local",
     scheduler: Annotated[
-        str | None, option("Of a dask cluster that is there, tcp://HOST:8786; by default one is started here.")
+        str | None, option("Of an existing dask cluster, tcp://HOST:8786; by default one is started here.")
     ] = None,
     device: Annotated[Literal["cpu", "cuda"], option("cpu or cuda, a GPU a run; by default cpu.")] = "cpu",
     folder: Place = None,

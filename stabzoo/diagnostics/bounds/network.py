@@ -156,7 +156,7 @@ def forward_bounds(
 
     A finite bound was cross-examined: the network was run, in its own arithmetic, on pairs of images that were turned
     to where it moves most, and neither a piece nor the whole passed its bound: see
-    `stabzoo.diagnostics.bounds.examination`.
+    ``stabzoo.diagnostics.bounds.examination``.
 
     Args:
         model: A network of this package, or any composition of modules of torch, timm and torchvision that have a rule;

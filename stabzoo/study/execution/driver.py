@@ -1,4 +1,4 @@
-"""Doing a study: which runs are missing, training those, and reporting what there is."""
+"""Running a study: find the missing runs, train them, and report all that are finished."""
 
 from __future__ import annotations
 
