@@ -92,7 +92,7 @@ def pretrained_cfgs(name: str, config: ModelConfig) -> dict[str, dict[str, Any]]
             try:
                 found[weights.name] = _cfg_of(weights, name)
             except (OSError, ValueError, LookupError, TypeError) as error:
-                warnings.warn(f"{weights} is left out: {failure_text(error)}", PluginWarning, stacklevel=2)
+                warnings.warn(f"{weights} is skipped: {failure_text(error)}", PluginWarning, stacklevel=2)
     return found
 
 

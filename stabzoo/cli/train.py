@@ -102,7 +102,7 @@ def train_model(
     if process.rank == 0:
         output().print(folder / "model.safetensors")
     if trained.diverged:
-        output().print("The loss was not finite: the training diverged.", style="yellow")
+        output().print("The training diverged: its loss was not finite.", style="yellow")
     return int(trained.diverged)
 
 

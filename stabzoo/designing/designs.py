@@ -102,7 +102,7 @@ class Design:
         """
         if not self.method.is_explicit:
             raise ConfigError(
-                "an implicit scheme has no model that takes its coefficients; make a plugin of it: "
+                "no model takes the coefficients of an implicit scheme; turn it into a plugin: "
                 "stabzoo new-plugin NAME --design FILE"
             )
         beta = list(self.method.beta)

@@ -94,9 +94,11 @@ class Problem(Strict):
     def _what_is_of_a_network_has_a_depth(self) -> Problem:
         of_networks = {"growth", "effective_depth"} & {*self.objective, *self.bounds}
         if self.depth is None and of_networks:
-            raise ValueError(f"{' and '.join(sorted(of_networks))}: is of a network: give depth, a number of blocks")
+            raise ValueError(
+                f"{' and '.join(sorted(of_networks))}: describes a network: give its depth, a number of blocks"
+            )
         if "effective_depth" in of_networks and self.kind in ("implicit", "bdf-like"):
-            raise ValueError(f"effective_depth: is decided of explicit schemes alone; got {self.kind} ones")
+            raise ValueError(f"effective_depth: is decided only for explicit schemes; got {self.kind} ones")
         return self
 
     @property

@@ -138,7 +138,9 @@ def conv_norm(conv: nn.Conv2d | nn.ConvTranspose2d, grid: tuple[int, int], scale
             name for name in ("forward", "_conv_forward") if getattr(type(conv), name) is not getattr(nn.Conv2d, name)
         ]
         if own:
-            raise ValueError(f"{type(conv).__name__} has a {own[0]} of its own: its weight does not tell its operator")
+            raise ValueError(
+                f"{type(conv).__name__} has a {own[0]} of its own, so its weight does not determine its operator"
+            )
     return operator_norm(ConvOperator.of(cast(nn.Conv2d, conv), grid, scale))
 
 

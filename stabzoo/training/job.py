@@ -211,7 +211,7 @@ def _locked(folder: Path, process: Process) -> Iterator[None]:
         return
     with exclusive(folder / ".lock") as mine:
         if not mine:
-            raise ConfigError(f"{folder}: another training is using it; wait for its end, or use another --folder")
+            raise ConfigError(f"{folder}: another training is using it; wait until it ends, or use another --folder")
         yield
 
 

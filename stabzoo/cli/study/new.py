@@ -63,7 +63,7 @@ def write_study(path: Path, named: str, size: int | None, root: Path) -> None:
     if path.suffix not in (".yaml", ".yml"):
         raise ConfigError(f"{path}: expected the name of a .yaml file")
     if path.exists():
-        raise ConfigError(f"{path}: is there already; name another file, or remove it")
+        raise ConfigError(f"{path}: exists already; name another file, or remove it")
     data = dataset_of(named, size, verified=True)
     name, settings, chosen = recipe_of(data), dict[str, Any](), ""
     if isinstance(data, Folder) and Path(named).is_dir():
