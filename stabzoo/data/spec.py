@@ -48,8 +48,9 @@ DIGITS = Digits(name="digits", size=16, test_images=540, split_seed=0)
 class Percolation(Strict):
     """Random grids of ``size`` x ``size`` cells with two marked cells: are they connected? Generated, without files.
 
-    A cell is open with probability ``density``; open cells are connected with their four neighbours.  In half of the
-    images of each part the marked cells are connected.  ``seed`` and ``version`` determine the images; labels are exact.
+    A cell is open with probability ``density``; open cells are connected with their four neighbours.  The marked cells
+    are connected in half of the images of each part.  ``seed`` and ``version`` determine the images; labels are
+    exact.
     """
 
     name: Literal["percolation"]
