@@ -74,7 +74,9 @@ def write_reference(app: "Sphinx") -> None:
 
 
 def plain(app: "Sphinx", what: str, name: str, obj: Any, options: Any, lines: list[str]) -> None:
-    """Formulas of docstrings are text: the bars of a norm, a star and the prime of a transpose are no markup."""
+    """Formulas of docstrings are text: the bars of a norm, a star and the prime of a transpose are not markup."""
+    if what in ("attribute", "property"):
+        lines.insert(0, "")  # napoleon takes all before a colon in the first line for the type
     for i, line in enumerate(lines):
         if not line.lstrip().startswith((">>>", "...")):
             pieces = re.split(r"(``.*?``|`.*?`)", line)

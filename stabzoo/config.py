@@ -234,7 +234,7 @@ def _refusal(node: yaml.Node, problem: str) -> yaml.MarkedYAMLError:
 
 
 def load_yaml(path: Path | ZipPath) -> Mapping[str, Any]:
-    """Read a YAML mapping, safely: of plain text as YAML 1.2 has it, of finite numbers, no key written twice.
+    """Read a YAML mapping safely: plain text as in YAML 1.2, finite numbers, no duplicate keys.
 
     Raises:
         ConfigError: when the file is missing, unreadable, larger than `MAX_BYTES`, not YAML, deeper than `MAX_DEPTH`,

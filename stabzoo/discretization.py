@@ -45,7 +45,7 @@ class Place:
         states: How many states ``history`` will have.
         device: Where parameters are created.
         dtype: Their type.
-        branch: ``branch(cin=None, cout=None)`` makes a further f in the network's style, by default of the block's own
+        branch: ``branch(cin=None, cout=None)`` creates another f in the network's style, by default with the block's
             channels; it has the block's stride.
     """
 
@@ -84,8 +84,8 @@ def memory_of(scheme: Any) -> int | None:
 class Discretization(Protocol):
     """A numerical method for y' = f(t, y), as a residual network needs it.
 
-    A scheme may also have ``memory``, the number of states that its networks keep: by default the steps of its
-    coefficients; None for all states of the stage, and then the history restarts where shapes change.
+    A scheme may also have ``memory``, the number of states that its networks keep: by default the number of steps of
+    its coefficients; None keeps all states of the stage, and the history then restarts where shapes change.
 
     It may have ``method()``, which states what one block computes: a `stabzoo.LinearMultistep`, `OneLeg`,
     `RungeKutta`, `PartitionedRungeKutta`, `GeneralLinear`, `SecondOrderMultistep`, `TruncatedSolve` or `Splitting`
@@ -160,7 +160,7 @@ class Discretization(Protocol):
 
 @runtime_checkable
 class BranchKind(Protocol):
-    """A kind of residual branch f, what ``branch=`` of a network names: its fields are the kind's options.
+    """A kind of residual branch f, selected by ``branch=`` of a network; its fields are its options.
 
     Example:
         >>> from typing import ClassVar

@@ -83,8 +83,8 @@ def open_deployed(folder: Path) -> Deployed:
     data = description.stabzoo.job.data
     if isinstance(data, Archived) and data.normalization == "mean-image":
         raise ConfigError(
-            f"{folder}: this network was trained with the mean image of {data.name} subtracted, which "
-            "its description cannot store; train with normalization: measured, or use `stabzoo evaluate`, which reads the data"
+            f"{folder}: this network was trained with the mean image of {data.name} subtracted, which its description "
+            "cannot store; train with normalization: measured, or use `stabzoo evaluate`, which reads the data"
         )
     if description.pretrained_cfg["input_size"][0] not in (1, 3):
         raise ConfigError(f"{folder}: expected a network of grey or colour images")

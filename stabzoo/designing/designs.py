@@ -54,13 +54,13 @@ class Limit:
 
 @dataclass(frozen=True)
 class Design:
-    """A scheme that was designed: its coefficients are exact, and everything said of it is proved.
+    """A designed scheme: its coefficients are exact, and every statement about it is proved.
 
     Attributes:
         problem: What was asked.
         card: All that is proved of it; `stabzoo.verify_certificate` checks its certificate.
-        active: What keeps it from being better: bounds and signs that are met with equality, roots on the circle.
-        limit: What is proved of all others; None where nothing is: then it is the best that the searches found.
+        active: What prevents a better value: bounds and signs that hold with equality, roots on the circle.
+        limit: What is proved of all others; None if nothing is proved: then the scheme is the best one found.
     """
 
     problem: Problem
@@ -157,8 +157,8 @@ def design(
 ) -> Design:
     """Return the best zero-stable scheme of its kind; see `stabzoo.designing.spec.Problem` for the arguments.
 
-    Its coefficients are rational, and proved: the order, zero stability, bounds and signs hold exactly.  That it is the
-    best of all is proved where `Design.limit` says so, else it is the best that was found.
+    Its coefficients are rational, and its order, zero stability, bounds and signs are proved exactly.  `Design.limit`
+    says whether it is proved to be the best of all; otherwise it is the best one found.
 
     Raises:
         ConfigError: an argument is wrong, there is no such scheme (with the reason), or none was found.

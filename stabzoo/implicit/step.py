@@ -216,7 +216,7 @@ def one_sided(f: nn.Module) -> float | None:
 
 
 def solver_report(model: nn.Module) -> list[BlockReport]:
-    """What the solves of a model's implicit steps did, in the order of the steps; empty for an explicit network."""
+    """Reports on the solves of a model's implicit steps, in the order of the steps; empty for an explicit network."""
     steps = [module for module in model.modules() if isinstance(module, ImplicitStep)]
     for step in steps:
         if not step.unchecked.is_meta:

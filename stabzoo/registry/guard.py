@@ -52,7 +52,8 @@ def plugin_code(where: str, *, passes: tuple[type[Exception], ...] = (), limited
         limited: Whether the code is stopped after the limit; an attack on all test images takes as long as it takes.
 
     Raises:
-        PluginError: the code failed. ConfigError: the limit in the environment is not a number of seconds.
+        PluginError: the code failed.
+        ConfigError: the limit in the environment is not a number of seconds.
         KeyboardInterrupt: Ctrl-C was pressed.
     """
     nested = getattr(_here, "running", False)

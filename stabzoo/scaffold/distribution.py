@@ -239,7 +239,8 @@ def write_plugin(plugin: NewPlugin, folder: Path) -> Path:
     """Write a plugin's distribution into a new folder below ``folder``, and return that.
 
     Raises:
-        ConfigError: ``folder`` is not a folder, or the new one exists. OSError: it cannot be written; nothing is left.
+        ConfigError: ``folder`` is not a folder, or the new one exists.
+        OSError: it cannot be written; nothing is left.
     """
     if not folder.is_dir():
         raise ConfigError(f"--folder {folder}: expected a folder in which {plugin.distribution} is made; make it first")

@@ -34,10 +34,10 @@ Proved = TypeVar("Proved")
 def card(method: HasCoefficients) -> StabilityCard:
     """Return the stability card of a `LinearMultistep`, or of anything whose `coefficients()` returns one.
 
-    It is about what a block of a scheme computes: the coefficients, unless its `method()` states another method (see
-    ``stabzoo.methods.method_of``).  Of a step of the scheme's own that nothing is stated of, the card has the zero
-    stability of the coefficients and no order.  Where the scheme states its `characteristic_polynomial()`, as a
-    `stabzoo.Discretization` does, that must be rho of the coefficients, or the scheme is not one method.
+    It describes what a block of a scheme computes: the coefficients, unless its `method()` states another method (see
+    ``stabzoo.methods.method_of``).  For a custom step without a statement, the card has only the zero stability of the
+    coefficients, and no order.  If the scheme has a `characteristic_polynomial()`, as a `stabzoo.Discretization` does,
+    it must be rho of the coefficients.
 
     Raises:
         ValueError: `method` is neither, or contradicts itself.

@@ -50,8 +50,8 @@ class Subject:
         parameters: Its parameters; without any it has its defaults.
 
     Raises:
-        ConfigError: no installed plugin provides it, or it does not accept the parameters. PluginError: its plugin is
-        broken.
+        ConfigError: no installed plugin provides it, or it does not accept the parameters.
+        PluginError: its plugin is broken.
     """
 
     name: str

@@ -46,8 +46,8 @@ def check_evaluation(evaluation: str | Mapping[str, Any] | Evaluation) -> None:
 
     Raises:
         CheckFailedError: a check failed; the message has one line each.
-        ConfigError: there is no such evaluation, or it does not take the settings. PluginError: the plugin that
-            provides it is broken.
+        ConfigError: there is no such evaluation, or it does not take the settings.
+        PluginError: the plugin that provides it is broken.
 
     Example:
         >>> check_evaluation({"kind": "gaussian", "sigma": 0.1, "seed": 0})
