@@ -142,7 +142,7 @@ def tables(rows: list[dict], images: InMemoryDataset) -> str:
     numbers = " | ".join(f"{value:.1f}" for value in (clean, *certified))
     lines = [
         f"On the {images.test_count} test images: the points chosen below, trained on all {images.train_count} training images. “Nearest training image” certifies",
-        "by half the difference of two distances: what the data allow a classifier that is no network.",
+        "by half the difference of two distances: what the data allow a classifier that is not a network.",
         "",
         *table(tests, why),
         f"| nearest training image | | | | | | {numbers} | |",

@@ -26,7 +26,12 @@ include_patterns = ["docs/**", "benchmarks/*.md", "CHANGELOG.md", "SECURITY.md",
 html_theme = "furo"
 html_title = "stabzoo"
 html_show_sourcelink = False
-default_role = "py:obj"  # `name` in a docstring refers to what is called so
+default_role = "py:obj"  # `name` in a docstring refers to the object of that name,
+nitpicky = (
+    True  # which has to be documented if it is a dotted name of stabzoo; others are parameters, or types elsewhere
+)
+nitpick_ignore_regex = [("py:(?!obj$).*", ".*"), ("py:obj", r"(?!stabzoo\.).*")]
+linkcheck_ignore = [r"http://127\.0\.0\.1", "http://yann.lecun.com"]  # sphinx-build -b linkcheck -c docs . site
 autodoc_typehints = "description"
 autodoc_typehints_description_target = "documented_params"
 autodoc_member_order = "bysource"
@@ -35,6 +40,7 @@ myst_enable_extensions = ["dollarmath", "deflist"]
 myst_heading_anchors = 3
 
 API = Path(__file__).parent / "api"
+HIDDEN = "\N{NULL}"  # stands for a colon while napoleon reads a docstring
 ROOMS = {
     "stabzoo": "What stabzoo exports: schemes, methods, exact verdicts, networks, hooks.",
     "stabzoo.stability": "The exact core: verdicts on rational coefficients, with certificates.",
@@ -69,7 +75,9 @@ def write_reference(app: "Sphinx") -> None:
 
 
 def plain(app: "Sphinx", what: str, name: str, obj: Any, options: Any, lines: list[str]) -> None:
-    """Formulas of docstrings are text: the bars of a norm, a star and the prime of a transpose are no markup."""
+    """Formulas of docstrings are text: the bars of a norm, a star and the prime of a transpose are not markup."""
+    if what in ("attribute", "property") and lines:
+        lines[0] = lines[0].replace(":", HIDDEN)  # napoleon takes what is before a colon there for a type
     for i, line in enumerate(lines):
         if not line.lstrip().startswith((">>>", "...")):
             pieces = re.split(r"(``.*?``|`.*?`)", line)
@@ -78,7 +86,13 @@ def plain(app: "Sphinx", what: str, name: str, obj: Any, options: Any, lines: li
             lines[i] = "".join(pieces)
 
 
+def with_colons(app: "Sphinx", what: str, name: str, obj: Any, options: Any, lines: list[str]) -> None:
+    """Put back what `plain` has hidden."""
+    lines[:] = [line.replace(HIDDEN, ":") for line in lines]
+
+
 def setup(app: "Sphinx") -> None:
-    """What Sphinx calls."""
+    """Sphinx calls this."""
     app.connect("builder-inited", write_reference)
     app.connect("autodoc-process-docstring", plain, priority=100)  # before napoleon
+    app.connect("autodoc-process-docstring", with_colons, priority=900)  # and after it

@@ -84,7 +84,7 @@ class SchemeReport:
 
     @property
     def false_claims(self) -> tuple[str, ...]:
-        """What is claimed of the default parameters and is not so, one sentence each; the condition is not among it."""
+        """What is claimed of the default parameters and is false, one sentence each; the condition is not among it."""
         if self.card is None:
             return ()
         found: list[str] = []
@@ -126,7 +126,7 @@ class SchemeCheck:
         report: What is claimed and proved of the default parameters.
         checks: How many claims were recomputed, each value of a condition's parameter counted.
         conditions: How those about all values of a parameter fared.
-        false_claims: What is not so, one sentence each.
+        false_claims: What is false, one sentence each.
         ranges: How the ranges fared that the option ``stable`` of a learnable scheme keeps it in, by their text.
 
     """

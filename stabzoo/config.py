@@ -184,12 +184,12 @@ class _Values:
         self.count += 1
         if self.count > MAX_VALUES or levels > MAX_DEPTH:
             limit = f"{MAX_VALUES} values" if self.count > MAX_VALUES else f"{MAX_DEPTH} levels"
-            raise _refusal(node, f"more than {limit}, aliases written out; is an alias a part of what it stands for?")
+            raise _refusal(node, f"more than {limit}, with all aliases expanded; does an alias contain itself?")
         if isinstance(node, yaml.ScalarNode):
             return _scalar(node)
         kind = "seq" if isinstance(node, yaml.SequenceNode) else "map"
         if node.tag != STANDARD + kind:
-            raise _refusal(node, f"the tag {node.tag!r} is none that is read here; write the value without it")
+            raise _refusal(node, f"the tag {node.tag!r} is not supported; write the value without it")
         if isinstance(node, yaml.SequenceNode):
             return [self.of(part, levels + 1) for part in node.value]
         found: dict[str | int, Any] = {}
@@ -209,7 +209,7 @@ def _scalar(node: yaml.ScalarNode) -> str | int | float | bool | None:
     if tag == STANDARD + "str":
         return text
     if tag != PLAIN:
-        raise _refusal(node, f"the tag {tag!r} is none that is read here; write the value without it")
+        raise _refusal(node, f"the tag {tag!r} is not supported; write the value without it")
     if NULL.fullmatch(text):
         return None
     if SWITCH.fullmatch(text):
@@ -219,7 +219,7 @@ def _scalar(node: yaml.ScalarNode) -> str | int | float | bool | None:
     if AMBIGUOUS.fullmatch(text):
         raise _refusal(
             node,
-            f"{text} is one thing in YAML 1.1 and another in 1.2; write a decimal number, true or false, or quote it",
+            f"{text} means different things in YAML 1.1 and 1.2; write a decimal number, true or false, or quote it",
         )
     if not (decimal := DECIMAL.fullmatch(text)) and not NOT_FINITE.fullmatch(text):
         return text
@@ -234,7 +234,7 @@ def _refusal(node: yaml.Node, problem: str) -> yaml.MarkedYAMLError:
 
 
 def load_yaml(path: Path | ZipPath) -> Mapping[str, Any]:
-    """Read a YAML mapping, safely: of plain text as YAML 1.2 has it, of finite numbers, no key written twice.
+    """Read a YAML mapping safely: plain text as in YAML 1.2, finite numbers, no duplicate keys.
 
     Raises:
         ConfigError: when the file is missing, unreadable, larger than `MAX_BYTES`, not YAML, deeper than `MAX_DEPTH`,
@@ -293,7 +293,7 @@ def _content(path: Path | ZipPath, most: int) -> bytes:
     with open_regular(path) if isinstance(path, Path) else path.open("rb") as file:  # or a zipfile.Path, in an archive
         content = file.read(most + 1)
     if len(content) > most:
-        raise ConfigError(f"{path}: expected at most {most} bytes; is this the file that was meant?")
+        raise ConfigError(f"{path}: expected at most {most} bytes; is this the right file?")
     return content
 
 
@@ -304,9 +304,7 @@ def file_name(text: str) -> str:
         ValueError: it is a path, hidden, too long, or has letters that are not seen.
     """
     if not text or not text.isprintable() or text != text.strip() or text[0] == "." or {"/", "\\"} & {*text}:
-        raise ValueError(
-            f"expected a name that a file can have, of letters, digits, spaces, -, _ and dots; got {quoted(text)}"
-        )
+        raise ValueError(f"expected a file name of letters, digits, spaces, -, _ and dots; got {quoted(text)}")
     if len(text.encode()) > MAX_NAME:
         raise ValueError(f"expected at most {MAX_NAME} bytes, got {len(text.encode())}: {quoted(text)}")
     return text

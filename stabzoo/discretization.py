@@ -45,7 +45,7 @@ class Place:
         states: How many states ``history`` will have.
         device: Where parameters are created.
         dtype: Their type.
-        branch: ``branch(cin=None, cout=None)`` makes a further f in the network's style, by default of the block's own
+        branch: ``branch(cin=None, cout=None)`` creates another f in the network's style, by default with the block's
             channels; it has the block's stride.
     """
 
@@ -84,12 +84,12 @@ def memory_of(scheme: Any) -> int | None:
 class Discretization(Protocol):
     """A numerical method for y' = f(t, y), as a residual network needs it.
 
-    A scheme may also have ``memory``, the number of states that its networks keep: by default the steps of its
-    coefficients; None for all states of the stage, and then the history starts anew where shapes change.
+    A scheme may also have ``memory``, the number of states that its networks keep: by default the number of steps of
+    its coefficients; None keeps all states of the stage, and the history then restarts where shapes change.
 
     It may have ``method()``, which states what one block computes: a `stabzoo.LinearMultistep`, `OneLeg`,
     `RungeKutta`, `PartitionedRungeKutta`, `GeneralLinear`, `SecondOrderMultistep`, `TruncatedSolve` or `Splitting`
-    (`stabzoo.methods.Method`).  Classes derived from those of `stabzoo.schemes` have it.  Where a
+    (`stabzoo.Method`).  Classes derived from those of ``stabzoo.schemes`` have it.  Where a
     class has a `block` or a `network` of its own and no ``method`` beside it, no order and no stability beyond rho are
     claimed of it.
     """
@@ -103,8 +103,8 @@ class Discretization(Protocol):
     def at_downsampling(self) -> AtDownsampling:
         """What happens to the history where the feature maps change shape.
 
-        ``"project"``: every past state goes through a 1x1 convolution of its own and the step goes on (ZeroSNet).
-        ``"restart"``: one Euler step with a pre-activated shortcut, after which the history starts anew (LM-ResNet).
+        ``"project"``: every past state goes through a 1x1 convolution of its own and the step continues (ZeroSNet).
+        ``"restart"``: one Euler step with a pre-activated shortcut, after which the history restarts (LM-ResNet).
         """
         ...
 
@@ -160,7 +160,7 @@ class Discretization(Protocol):
 
 @runtime_checkable
 class BranchKind(Protocol):
-    """A kind of residual branch f, what ``branch=`` of a network names: its fields are the kind's options.
+    """A kind of residual branch f, selected by ``branch=`` of a network; its fields are its options.
 
     Example:
         >>> from typing import ClassVar
@@ -183,7 +183,7 @@ class BranchKind(Protocol):
         """The branch at ``site`` (a `stabzoo.BranchSite`), a module with
 
         - ``forward(y, scale=1.0)``: scale * f(y), a new tensor, which the step may overwrite; ``y`` stays as it is.
-        - ``init_scale(factor, variance)``: called once the weights are drawn anew (convolutions He-normal, other
+        - ``init_scale(factor, variance)``: called once the weights are redrawn (convolutions He-normal, other
           modules by their ``reset_parameters``).  It makes f about ``factor`` times as large, and has batch norms
           expect what they will see of states of this variance.
 

@@ -26,7 +26,7 @@ def printable(text: str) -> str:
 
 
 class ConfigError(ValueError):
-    """A file or a parameter is not what stabzoo accepts; the message says where, why and what to do."""
+    """stabzoo does not accept a file or a parameter; the message says where, why and what to do."""
 
     def __init__(self, message: str = "") -> None:
         super().__init__(printable(message))

@@ -23,10 +23,10 @@ _MOST_ORDER = 12  # of an SSP method: beyond, float64 does not tell which weight
 
 
 def adams_bashforth(steps: int) -> LinearMultistep:
-    """Return the explicit Adams method, of order ``steps``: slopes at n, n-1, ... are interpolated.
+    """Return the explicit Adams method of order ``steps``, which interpolates the slopes at n, n-1, ...
 
     Raises:
-        ValueError: fewer than 1 or more than `MAX_STEPS` steps; so of all families.
+        ValueError: fewer than 1 or more than `MAX_STEPS` steps, as for all families.
 
     Source: Hairer, Norsett, Wanner, Solving ODEs I, III.1.
 
@@ -39,7 +39,7 @@ def adams_bashforth(steps: int) -> LinearMultistep:
 
 
 def adams_moulton(steps: int) -> LinearMultistep:
-    """Return the implicit Adams method, of order ``steps`` + 1: slopes at n+1, n, n-1, ... are interpolated.
+    """Return the implicit Adams method of order ``steps`` + 1, which interpolates the slopes at n+1, n, n-1, ...
 
     Source: Hairer, Norsett, Wanner, Solving ODEs I, III.1.
 
@@ -53,9 +53,9 @@ def adams_moulton(steps: int) -> LinearMultistep:
 
 
 def nystrom(slopes: int) -> LinearMultistep:
-    """Return Nystrom's explicit method with so many slopes: y_{n+1} - y_{n-1} is the integral of their interpolation.
+    """Return Nystrom's explicit method: y_{n+1} - y_{n-1} is the integral of the interpolation of ``slopes`` slopes.
 
-    It has two steps at least, and order ``slopes``, but 2 for one slope (the leapfrog method).
+    It has at least two steps, and order ``slopes``, except order 2 for one slope (the leapfrog method).
 
     Source: Hairer, Norsett, Wanner, Solving ODEs I, III.1.
 
@@ -107,10 +107,10 @@ def bdf(steps: int) -> LinearMultistep:
 def ssp(steps: int, order: int) -> LinearMultistep:
     """Return the explicit method of this order with the largest SSP coefficient, min alpha_j / beta_j.
 
-    Which weights vanish is found by linear programming, the others solve the order conditions exactly: the order is
-    exact. Where the largest coefficient is rational, with a denominator up to 1000, the method is the optimal one, e.g.
-    for (3, 2), (4, 3) and (5, 3). Where it is not, the weights are solved for a rational one that is up to 10^-9 below
-    the largest for which they are not negative. That no other weights have a larger one is not proved.
+    Linear programming finds the weights that vanish; the others solve the order conditions exactly, so the order is
+    exact. If the largest coefficient is rational with a denominator up to 1000, the method is the optimal one, e.g.
+    for (3, 2), (4, 3) and (5, 3). Otherwise the weights are those of a rational coefficient up to 10^-9 below the
+    largest one with nonnegative weights. That no method has a larger coefficient is not proved.
 
     Raises:
         ValueError: there is none with a positive SSP coefficient, or the order is not in 1 to 12.
@@ -171,10 +171,10 @@ _FAMILIES: Mapping[str, Callable[..., LinearMultistep]] = {
 
 
 def named_method(name: str) -> LinearMultistep:
-    """Return the method that a name says: ``bdf(3)``, ``adams_moulton(2)``, ``ssp(4, 3)``; nothing is executed.
+    """Return a method by its name: ``bdf(3)``, ``adams_moulton(2)``, ``ssp(4, 3)``; nothing is executed.
 
     Raises:
-        ValueError: it is no name of a family with its whole numbers, or the family has no such method.
+        ValueError: the text does not name a family with integer arguments, or the family has no such method.
 
     Example:
         >>> named_method("adams_bashforth(1)").beta

@@ -25,7 +25,7 @@ SHIPPED = (
 
 
 class Metric(Strict):
-    """What a number is: its name, its unit (none for a pure number), and whether a higher one is better.
+    """Describes a number: its name, its unit (none for a pure number), and whether higher is better.
 
     >>> Metric(name="calibration error", unit="%", higher_is_better=False).label
     'calibration error (%)'
@@ -70,17 +70,17 @@ class TestImages(Protocol):
 
 
 class Evaluation(Strict):
-    """What a trained network is tested under: the settings of a noise, an attack or a metric, as a pydantic model.
+    """A noise, an attack or a metric to test a trained network with: a pydantic model of its settings.
 
-    A class says its ``kind``, ``kind: Literal["dropped-pixels"]``, and has the settings as fields.  It then overrides
-    one of three methods, the others stay:
+    A class declares its ``kind``, ``kind: Literal["dropped-pixels"]``, and its settings as fields.  It overrides one of
+    three methods:
 
-    * `perturbation`, of a noise or an attack: what is done to the images before the network sees them.
-    * `score`, of a number that is a mean over images: the accuracy is one.
-    * `measure`, of any other number: it has the network and the images to itself.
+    * `perturbation`, for a noise or an attack: how the images are changed before the network sees them.
+    * `score`, for a mean over images, such as the accuracy.
+    * `measure`, for any other number: it receives the network and the images.
 
-    ``metric`` says what the number is, by default the accuracy, and `evidence` how it is known.  ``plugin`` is the
-    distribution that a kind is from, filled in where it is read: what another version has measured counts as another
+    ``metric`` names the number, by default the accuracy, and `evidence` says how it is known.  ``plugin`` is the
+    distribution that provides the kind, filled in on reading: a measurement with another version counts as another
     measurement.
     """
 

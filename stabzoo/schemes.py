@@ -95,7 +95,7 @@ class ExplicitFamily(Strict):
 
 
 class ExplicitMultistep(ExplicitFamily):
-    """One explicit linear multistep scheme; its exact coefficients are all there is to say.
+    """One explicit linear multistep scheme, given by its exact coefficients.
 
     ``beta`` may be shorter than ``alpha``.
 
@@ -116,10 +116,10 @@ class ExplicitMultistep(ExplicitFamily):
 
 
 class ExplicitRungeKutta(ExplicitFamily):
-    """One explicit Runge-Kutta scheme: the tableau (a, b) is all there is to say (see `stabzoo.RungeKutta`).
+    """One explicit Runge-Kutta scheme, given by its tableau (a, b) (see `stabzoo.RungeKutta`).
 
-    The s stages share the weights of f, and in training mode a batch norm normalises each by its own statistics.  Where
-    the feature maps change shape f(y) is no increment of y: there the step is one of explicit Euler.
+    The s stages share the weights of f; in training mode a batch norm normalises each stage by its own statistics.
+    Where the feature maps change shape, f(y) cannot be added to y, and the step is an explicit Euler step.
 
     Example:
         >>> class Midpoint(ExplicitRungeKutta):
@@ -154,12 +154,12 @@ class ImplicitFamily(ExplicitFamily):
 
         y_{n+1} = sum_j alpha_j y_{n-j} + beta_next f(y_{n+1}) + sum_j beta_j f(y_{n-j})
 
-    The first d-1 steps of a d-step scheme are backward Euler steps.  Where the feature maps change shape f(y_{n+1}) has
-    no meaning: there the step is one of explicit Euler with a pre-activated shortcut, and the history starts anew.
+    The first d-1 steps of a d-step scheme are backward Euler steps.  Where the feature maps change shape, f(y_{n+1})
+    has no meaning: the step is an explicit Euler step with a pre-activated shortcut, and the history restarts.
 
     Attributes:
-        solver: How the equations are solved, and what happens where they are not.
-        one_leg: Take the scheme's one-leg twin, with one f at a mean of the states instead of a mean of slopes.
+        solver: How the equations are solved, and what happens on failure.
+        one_leg: Use the scheme's one-leg twin: f at a mean of the states instead of a mean of slopes.
     """
 
     at_downsampling: ClassVar[AtDownsampling] = "restart"
@@ -195,7 +195,7 @@ class ImplicitFamily(ExplicitFamily):
 
 
 class ImplicitMultistep(ImplicitFamily):
-    """One implicit linear multistep scheme; its exact coefficients and its solver are all there is to say.
+    """One implicit linear multistep scheme, given by its exact coefficients and its solver.
 
     Example:
         >>> class BDF2(ImplicitMultistep):
@@ -228,14 +228,14 @@ def _itself(value: Any) -> Any:
 
 @dataclass(frozen=True)
 class StableRange:
-    """Where a trained parameter may not leave: low < x < high, x a coordinate of the parameter.
+    """A range that a trained parameter cannot leave: low < x < high, x a coordinate of the parameter.
 
     Attributes:
-        low, high: The ends; of a scheme with several parameters one for each.
-        coordinate: x of the parameter: where the good values are in two pieces, 1/parameter may have them in one.
-        formula: The coefficients by x; None: those by the parameter, which is x itself.
+        low, high: The ends; for a scheme with several parameters, one for each.
+        coordinate: Maps the parameter to x: if the good values form two pieces, they may form one in 1/parameter.
+        formula: The coefficients as a function of x; None: as a function of the parameter, which is x itself.
         symbol: x in messages; empty: the parameter's name.
-        start: The parameter at the start, where it is not given; None: that of the scheme.
+        start: Default start of the parameter; None: that of the scheme.
     """
 
     low: Fraction | tuple[Fraction, ...]
@@ -252,23 +252,23 @@ class StableRange:
 
 
 class LearnableMultistep(ExplicitFamily):
-    """An explicit multistep scheme with one or many parameters that every block trains for itself.
+    """An explicit multistep scheme whose parameters every block trains separately.
 
-    The ``formula`` is written once and serves both worlds: given a `fractions.Fraction` it yields the exact
-    coefficients that verdicts are about, given a torch tensor it yields those the network computes with.
+    The ``formula`` is written once: from a `fractions.Fraction` it computes the exact coefficients for the verdicts,
+    from a torch tensor those of the network.
 
     Attributes:
         parameter: Name of the field that is trained, a number or a tuple of numbers; or the names of several fields,
             a number each.  The fields' values are where training starts.
         spread: Blocks start uniformly at random within the fields' values +- ``spread``.
-        formula: Maps the parameter to ``([alpha_0, alpha_1, ...], [beta_0, ...])`` by arithmetic alone; of several it
-            is given all in one, ``p[0]``, ``p[1]``, ...
+        formula: Maps the parameter to ``([alpha_0, alpha_1, ...], [beta_0, ...])``, using only arithmetic; several
+            parameters are passed as one, ``p[0]``, ``p[1]``, ...
         stable_ranges: The ranges that the option ``stable`` can keep the parameter in, by what they guarantee.
-        stable: Train a free real number instead, of which the parameter is a smooth function into the range of this
-            guarantee: no value of the weight, and so no update, leaves it.  ``"blocks"``: each block is zero-stable,
-            were its coefficients those of all; of a network whose blocks differ that says nothing in general.
-            ``"products"``: sum |alpha_j| <= 1, so the past states of a network are never amplified, however the
-            blocks differ.  None: the parameter is the weight, and may become anything.
+        stable: Train an unconstrained real number and map it smoothly into the range of this guarantee, so that no
+            update leaves the range.  ``"blocks"``: each block would be zero-stable if all blocks had its coefficients;
+            in general this says nothing about a network whose blocks differ.  ``"products"``: sum |alpha_j| <= 1, so
+            the network never amplifies past states, even if the blocks differ.  None: train the parameter itself,
+            without a constraint.
 
     Example:
         >>> from stabzoo import Rational

@@ -92,7 +92,7 @@ def pretrained_cfgs(name: str, config: ModelConfig) -> dict[str, dict[str, Any]]
             try:
                 found[weights.name] = _cfg_of(weights, name)
             except (OSError, ValueError, LookupError, TypeError) as error:
-                warnings.warn(f"{weights} is left out: {failure_text(error)}", PluginWarning, stacklevel=2)
+                warnings.warn(f"{weights} is skipped: {failure_text(error)}", PluginWarning, stacklevel=2)
     return found
 
 
@@ -125,8 +125,8 @@ def build_model(name: str, config: ModelConfig, pretrained: bool = False, **kwar
 
     Raises:
         ConfigError: a parameter is not valid (`stabzoo.errors.UnknownParameterError`, also a TypeError, where nothing
-        has its name), or the tag is one of `SLOTS` that no weights are in. PluginError: the plugin that provides the
-        scheme is broken.
+            has its name), or the tag is one of the empty `SLOTS`.
+        PluginError: the plugin that provides the scheme is broken.
     """
     from timm.models import build_model_with_cfg
 
@@ -316,10 +316,10 @@ def _unregister(name: str) -> None:
 
 
 def refresh() -> None:
-    """Look for plugins anew: after an installation or removal while the process runs.
+    """Look for plugins again: after an installation or removal while the process runs.
 
-    Models and schemes of a plugin that is gone are unknown from then on; code of one that is gone, edited or of another
-    version is forgotten and imported anew.  Networks that exist go on working.
+    Models and schemes of a removed plugin become unknown; code of a plugin that was removed, edited or updated is
+    forgotten and imported again.  Existing networks keep working.
     """
     known = catalogue().plugins if catalogue.cache_info().currsize else ()
     before = {plugin.module: plugin.distribution for plugin in known if not plugin.is_ours}

@@ -223,7 +223,7 @@ class PatchLayer(nn.Module):
 
     @torch.no_grad()
     def reset_parameters(self) -> None:
-        """Start as the class says; what there are more than twice as many channels of starts at 0."""
+        """Start as the class says; channels beyond twice those of the input start at 0."""
         weight = self.conv.weight
         nn.init.zeros_(weight)
         for row in range(2):

@@ -167,7 +167,7 @@ class StableResNet(StagedNetwork):
 
     @torch.jit.ignore()
     def training_state(self) -> list[Any]:
-        """What was proved of the weights so far: a training that goes on without it may project differently."""
+        """What was proved of the weights so far: a training that resumes without it may project differently."""
         return self.projector.state()
 
     @torch.jit.ignore()

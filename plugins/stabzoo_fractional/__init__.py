@@ -40,7 +40,7 @@ def weights(a: Fraction, states: int) -> tuple[Fraction, ...]:
         b.append(Fraction(round(exact * 2**BITS), 2**BITS))
     found = (*(new - old for new, old in pairwise(b)), b[-1])
     if min(found) < 0:
-        raise ValueError(f"a = {a}: the weights of {states} states cannot be told from 0; take fewer")
+        raise ValueError(f"a = {a}: the weights of {states} states cannot be distinguished from 0; take fewer")
     return found
 
 
@@ -48,7 +48,7 @@ class Fractional(ExplicitFamily):
     """y_{n+1} = sum_j (b_j - b_{j+1}) y_{n-j} + b_n y_0 + f(y_n), j = 0..n-1: the explicit L1 scheme of D^a y = f(y).
 
     D^a is Caputo's derivative, 0 < a < 1, with b_j = (j+1)^(1-a) - j^(1-a); the factor Gamma(2-a) h^a is absorbed by f.
-    The history starts anew where the feature maps change shape.  At a = 1 it is Euler's method.
+    The history starts again where the feature maps change shape.  At a = 1 it is Euler's method.
 
     The weights are positive and sum to 1: with f = 0 a step is a mean of all states, and takes no state beyond the
     largest of them, whatever norm is taken.  That holds exactly of the weights that the network computes with, which

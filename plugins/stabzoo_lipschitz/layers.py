@@ -1,4 +1,4 @@
-"""The layers: what a block computes, with a kernel that is made anew from its weights in every pass.
+"""The layers: what a block computes, with a kernel computed from its weights in every pass.
 
 Convolutions are 3x3 on a torus. A block maps y_n to y_{n+1}, and has no past. Weights may be anything; only the grid of
 the images must be the one that the network is built for, or divide it (CPL), or any (the others).

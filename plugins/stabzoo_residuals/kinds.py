@@ -71,8 +71,8 @@ class Antisymmetric(Strict):
     """f(y) = s(N((K - K^T - gamma I) y) + b): no eigenvalue of its Jacobian has a positive real part, as long as s does
     not decrease and N multiplies by n >= 0, for (K - K^T) is skew.
 
-    Explicit Euler is not stable for purely imaginary eigenvalues, whence gamma.  Where the state changes its shape, the
-    usual branch.
+    Explicit Euler is unstable for purely imaginary eigenvalues; gamma corrects that.  Where the state changes its
+    shape, the usual branch is taken.
 
     Attributes:
         gamma: The damping, >= 0.

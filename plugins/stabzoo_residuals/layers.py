@@ -111,7 +111,7 @@ class ParabolicBranch(KernelTwice):
             return StepBound.unknown("stochastic depth draws at random: call model.eval()")
         try:
             if not tells_kernel(self.conv):
-                raise ValueError(f"{type(self.conv).__name__} has a forward of its own: its weight does not tell K")
+                raise ValueError(f"{type(self.conv).__name__} overrides forward(), so its weight does not determine K")
             folded = fold_batch_norm(self.norm)
             inner = operator_norm(ConvOperator.of(self.conv, grid, folded[0] if folded else None)).value
             outer = operator_norm(ConvOperator.of(self.conv, grid)).value

@@ -74,7 +74,7 @@ def run_example(example: Example, folder: Path) -> None:
         )
         sys.stdout.write(
             f"{network.label}: loss {curves.training[-1]:.4g}, validation {curves.validation[-1]:.4g}, "
-            f"{curves.evaluations[-1]:.1f} evaluations a layer, {sum(curves.failures)} failures, "
+            f"{curves.evaluations[-1]:.1f} evaluations per layer, {sum(curves.failures)} failures, "
             f"{results[-1]['seconds']} s{', diverged' if run.diverged else ''}\n"
         )
         sys.stdout.flush()

@@ -35,8 +35,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     for stream in (sys.stdout, sys.stderr):
         if (reconfigure := getattr(stream, "reconfigure", None)) is not None:
             reconfigure(errors="replace")  # a locale without the letters of a name is no reason to fail
-    # a leading space, which numbers may have, keeps -1/3 from being taken for an option as -3 is not
-    tokens = [f" {t}" if NEGATIVE_RATIO.fullmatch(t) else t for t in (sys.argv[1:] if arguments is None else arguments)]
+    tokens = prepared(sys.argv[1:] if arguments is None else arguments)
     TRACEBACK.set("--traceback" in tokens)
     tokens = [token for token in tokens if token != "--traceback"]
     with one_command(), warnings.catch_warnings():
@@ -62,11 +61,19 @@ def main(arguments: Sequence[str] | None = None) -> int:
                 raise
             return _fail(
                 f"out of memory ({' '.join(str(error).split())[:200] or type(error).__name__}); free some, or ask for "
-                "less at once (batch_size, accumulation, workers); what is saved is kept, and the same command goes on"
+                "less at once (batch_size, accumulation, workers); what is saved is kept, and the same command resumes"
             )
         except OSError as error:
             _abandon_stdout()
             return _fail(f"{error.filename or 'the output'}: cannot be written ({error.strerror or error})")
+
+
+def prepared(arguments: Sequence[str]) -> list[str]:
+    """The arguments as the parser takes them.
+
+    A leading space, which numbers may have, keeps -1/3 from being taken for an option as -3 is not.
+    """
+    return [f" {word}" if NEGATIVE_RATIO.fullmatch(word) else word for word in arguments]
 
 
 def _fail(message: str) -> int:

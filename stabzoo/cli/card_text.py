@@ -83,7 +83,7 @@ def _stiff_rows(card: StabilityCard) -> list[tuple[str, str]]:
 
 
 def _wave_rows(card: StabilityCard) -> list[tuple[str, str]]:
-    """What becomes of oscillations, y' = i nu y / h; and what the parasitic roots on the circle do."""
+    """What happens to oscillations, y' = i nu y / h; and what the parasitic roots on the circle do."""
     rows: list[tuple[str, str]] = []
     errors, parameters = card.wave_errors, card.growth_parameters
     if isinstance(errors, tuple):

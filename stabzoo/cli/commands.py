@@ -27,7 +27,7 @@ from stabzoo.cli.study.commands import study
 
 __all__ = ["app"]
 
-EXAMPLES = """With --traceback, any command also shows where in its code a plugin has failed.
+EXAMPLES = """With --traceback, every command also shows where in its code a plugin failed.
 
 Examples:
   stabzoo list 'zerosnet*' --status strong
@@ -67,7 +67,7 @@ app = App(
 
 
 app.register_install_completion_command(
-    help="Install completion for the shell (bash, zsh, fish), in its start-up file too.", help_epilogue=""
+    help="Install completion for bash, zsh or fish, and load it in the start-up file.", help_epilogue=""
 )
 
 
@@ -76,13 +76,13 @@ def list_command(
     *patterns: Annotated[str, option("Names to list, e.g. 'zerosnet*'; a scheme's name also lists its models.")],
     status: Annotated[
         Status | None,
-        option("What is strongly, weakly or second-order zero-stable, unstable, or of a broken plugin."),
+        option("Only those with this stability, or those of broken plugins."),
     ] = None,
     schemes: Annotated[bool, option("Only schemes.")] = False,
     models: Annotated[bool, option("Only models.")] = False,
     as_json: Json = False,
 ) -> None:
-    """List schemes and models with what is proved of them.
+    """List schemes and models, and what is proved of them.
 
     Example: stabzoo list 'zerosnet*' --status strong
     """
@@ -119,10 +119,10 @@ def analyze(
     /,
     *,
     alpha: Annotated[
-        tuple[str, ...], numbers("Weights of the past states, newest first: 2, 1/3, -0.75, exactly.")
+        tuple[str, ...], numbers("Weights of the past states, newest first, as exact numbers: 2, 1/3, -0.75.")
     ] = (),
     beta: Annotated[tuple[str, ...], numbers("Weights of the past slopes, newest first.")] = (),
-    beta_next: Annotated[str | None, Parameter(help="Weight of the new slope, of an implicit method.")] = None,
+    beta_next: Annotated[str | None, Parameter(help="Weight of the new slope, for an implicit method.")] = None,
     as_json: Json = False,
     plot: Plot = None,
 ) -> None:
@@ -141,40 +141,42 @@ def analyze(
 
 @app.command(help_epilogue="")
 def design(
-    steps: Annotated[int, option("How many past states it weighs.")],
-    order: Annotated[int, option("Of accuracy, at least.")],
+    steps: Annotated[int, option("Number of past states.")],
+    order: Annotated[int, option("Least order of accuracy.")],
     /,
     *,
     kind: Annotated[
         Literal["explicit", "single-beta", "implicit", "bdf-like"],
-        option("Which slopes it takes: all past ones (by default), f[n] alone, the new one too, or that alone."),
+        option("Slopes to use: all past ones (the default), only f[n], also the new one, or only the new one."),
     ] = "explicit",
     objective: Annotated[
         tuple[str, ...],
         option(
-            "What is best: parasitic_radius (by default), error_constant, real_interval, imaginary_interval, "
-            "ssp_coefficient, stability_constant, growth, effective_depth or sector_angle; several with weights, "
+            "What to optimise: parasitic_radius (the default), error_constant, real_interval, imaginary_interval, "
+            "ssp_coefficient, stability_constant, growth, effective_depth or sector_angle; or several, with weights: "
             "NAME=WEIGHT."
         ),
     ] = (),
     bounds: Annotated[
-        tuple[str, ...], option("No worse than this: real_interval=1; may be repeated.", name="--bound")
+        tuple[str, ...],
+        option("Worst acceptable value of an objective: real_interval=1; may be repeated.", name="--bound"),
     ] = (),
     signs: Annotated[
-        tuple[str, ...], option("alpha=+, beta_1=-, alpha_2=0; + and - allow 0; may be repeated.", name="--sign")
+        tuple[str, ...],
+        option("Signs of coefficients: alpha=+, beta_1=-, alpha_2=0; + and - allow 0; may be repeated.", name="--sign"),
     ] = (),
-    depth: Annotated[int | None, option("Blocks that growth and effective depth are taken over.")] = None,
-    starts: Annotated[int, option("Of the search; by default 24.")] = 24,
-    seed: Annotated[int, option("By default 0.")] = 0,
-    front: Annotated[str | None, option("Also the designs between the objective and this other one.")] = None,
-    points: Annotated[int, option("How many these are; by default 9.")] = 9,
-    save: Annotated[Path | None, option("Keep it in a file, for stabzoo new-plugin --design.")] = None,
+    depth: Annotated[int | None, option("Number of blocks for growth and effective depth.")] = None,
+    starts: Annotated[int, option("Starting points of the search; by default 24.")] = 24,
+    seed: Annotated[int, option("Random seed; by default 0.")] = 0,
+    front: Annotated[str | None, option("Also compute the trade-off with this second objective.")] = None,
+    points: Annotated[int, option("Number of designs on the trade-off; by default 9.")] = 9,
+    save: Annotated[Path | None, option("File to store the design in, for stabzoo new-plugin --design.")] = None,
     as_json: Json = False,
     plot: Annotated[
         Path | None, option("Also draw roots and stability region, or the front: .png, .svg or .pdf.")
     ] = None,
 ) -> None:
-    """Design a zero-stable scheme: exact coefficients, what is proved of them, and of all others.
+    """Design the best zero-stable scheme, with exact coefficients and proofs about it and all others.
 
     Example: stabzoo design 3 2 --kind single-beta --front real_interval --plot front.png
     """
@@ -203,13 +205,13 @@ def barriers(
     *,
     kind: Annotated[
         Literal["explicit", "single-beta", "implicit", "bdf-like"],
-        option("Which slopes they take: all past ones (by default), f[n] alone, the new one too, or that alone."),
+        option("Slopes to use: all past ones (the default), only f[n], also the new one, or only the new one."),
     ] = "explicit",
-    steps: Annotated[int, option("Up to how many; by default 6.")] = 6,
-    starts: Annotated[int, option("Of the search for one; by default 24.")] = 24,
+    steps: Annotated[int, option("Largest number of past states; by default 6.")] = 6,
+    starts: Annotated[int, option("Starting points of the search for a scheme; by default 24.")] = 24,
     as_json: Json = False,
 ) -> None:
-    """Show which orders zero-stable schemes can have, each with one that has it, and prove why not the next.
+    """Show which orders zero-stable schemes can have: an example of each, and a proof against the next.
 
     Example: stabzoo barriers --kind single-beta --steps 9
     """
@@ -224,8 +226,8 @@ def check(
 ) -> int:
     """Recompute every claim; exit with 1 if one is false.
 
-    Of each scheme: order, stability, conditions and certificate; of each model: its scheme takes its parameters, and
-    one of its kind can be built. Given names of schemes, nothing is built: only what is certified needs torch.
+    For each scheme: order, stability, conditions and certificate. For each model: its scheme accepts its parameters,
+    and a model of its kind can be built. With names of schemes nothing is built; only certified claims need torch.
 
     Example: stabzoo check 'zerosnet*'
     """
@@ -236,7 +238,7 @@ def check(
 
 @app.command(help_epilogue="")
 def doctor(*, as_json: Json = False) -> int:
-    """Examine the installation and every plugin, and build a model of each kind; exit with 1 if one is broken.
+    """Check the installation and every plugin, and build a model of each kind; exit with 1 if one is broken.
 
     Example: stabzoo doctor
     """
@@ -247,9 +249,9 @@ def doctor(*, as_json: Json = False) -> int:
 
 @app.command(help_epilogue="")
 def schema(
-    name: Annotated[str | None, option("Of which document: a command with --json, e.g. 'study status'.")] = None, /
+    name: Annotated[str | None, option("The document: a command with --json, e.g. 'study status'.")] = None, /
 ) -> None:
-    """Print the JSON schema of results.json or of what a command prints with --json; without a name, list them.
+    """Print the JSON schema of results.json or of a command's --json output; without a name, list the schemas.
 
     Example: stabzoo schema results.json
     """
@@ -260,30 +262,31 @@ def schema(
 
 @app.command(name="new-plugin", help_epilogue="")
 def new_plugin(
-    name: Annotated[str, option("Of the plugin, and of its scheme, branch or evaluation, e.g. leapfrog.")],
+    name: Annotated[str, option("Name of the plugin and of its scheme, branch or evaluation, e.g. leapfrog.")],
     /,
     *,
     kind: Annotated[
         Literal["multistep", "runge-kutta", "block", "branch", "evaluation", "models"],
         option(
-            "What it brings: a scheme of coefficients (multistep, the default, or runge-kutta) or with a step of its "
-            "own (block), a residual branch, an evaluation with a study, or further models of a scheme."
+            "Content: a scheme from coefficients (multistep, the default, or runge-kutta) or with a custom step "
+            "(block), a residual branch, an evaluation with a study, or more models of a scheme."
         ),
     ] = "multistep",
-    scheme: Annotated[str | None, option("The scheme that models are of.")] = None,
+    scheme: Annotated[str | None, option("The scheme of the models.")] = None,
     alpha: Annotated[
-        tuple[str, ...], numbers("Weights of the past states, newest first; by default of a known scheme.")
+        tuple[str, ...], numbers("Weights of the past states, newest first; by default those of a known scheme.")
     ] = (),
     beta: Annotated[tuple[str, ...], numbers("Weights of the past slopes, newest first.")] = (),
-    beta_next: Annotated[str | None, option("Weight of the new slope, of an implicit scheme.")] = None,
+    beta_next: Annotated[str | None, option("Weight of the new slope, for an implicit scheme.")] = None,
     a: Annotated[
-        tuple[str, ...], numbers("Rows of a tableau below its diagonal, from the second on, e.g. 1/2 0,1/2 0,0,1.")
+        tuple[str, ...],
+        numbers("Rows of a tableau below its diagonal, starting with the second, e.g. 1/2 0,1/2 0,0,1."),
     ] = (),
-    b: Annotated[tuple[str, ...], numbers("Weights of its stages, e.g. 1/6 1/3 1/3 1/6.")] = (),
-    design: Annotated[Path | None, option("A designed scheme, the file of stabzoo design --save.")] = None,
-    folder: Annotated[Path, option("Where its folder is made; by default here.")] = Path(),
+    b: Annotated[tuple[str, ...], numbers("Weights of the stages of a tableau, e.g. 1/6 1/3 1/3 1/6.")] = (),
+    design: Annotated[Path | None, option("A designed scheme: the file of stabzoo design --save.")] = None,
+    folder: Annotated[Path, option("Parent of the new folder; by default the current one.")] = Path(),
 ) -> None:
-    """Write a plugin: a distribution with a scheme, a branch, an evaluation or models, and its tests.
+    """Write a plugin: a distribution with a scheme, a branch, an evaluation or models, and with tests.
 
     Example: stabzoo new-plugin leapfrog --alpha 0 1 --beta 2 0
     """
@@ -306,8 +309,8 @@ def new_plugin(
 @app.command(help_epilogue="")
 def oscillator(
     *,
-    omega: Annotated[str, Parameter(help="The frequency, exactly.")] = "50",
-    step: Annotated[tuple[str, ...], numbers("Step sizes h, exactly.")] = ("1/100", "1/50", "21/500"),
+    omega: Annotated[str, Parameter(help="The frequency, an exact number.")] = "50",
+    step: Annotated[tuple[str, ...], numbers("Step sizes h, exact numbers.")] = ("1/100", "1/50", "21/500"),
     as_json: Json = False,
     plot: Annotated[Path | None, option("Also draw phase diagrams: .png, .svg or .pdf.")] = None,
 ) -> None:
@@ -333,28 +336,32 @@ def train(
     data: DataSet = "digits",
     size: Size = None,
     root: Root = Path("data"),
-    download: Annotated[bool, option("First fetch the data set, if it is not there.")] = False,
+    download: Annotated[bool, option("Download the data set first if it is missing.")] = False,
     unverified: Unverified = False,
     recipe: Annotated[
         str | None,
-        option("cifar, digits, digits-stable, imagenet, mnist, percolation, or a .yaml; by default the data's."),
+        option(
+            "cifar, digits, digits-stable, imagenet, mnist, percolation, or a .yaml; by default that of the data set."
+        ),
     ] = None,
     settings: Annotated[
         tuple[str, ...], option("A setting of the recipe: epochs=20, lr=0.05; may be repeated.", "--set")
     ] = (),
     arguments: Arguments = (),
-    seed: Annotated[int, option("By default 0.")] = 0,
+    seed: Annotated[int, option("Random seed; by default 0.")] = 0,
     device: Device = "cpu",
-    threads: Annotated[int | None, option("Of torch; by default one a processor, shared by all processes.")] = None,
-    folder: Annotated[Path | None, option("Where it is kept; by default runs/MODEL-DATA-SEED.")] = None,
-    checkpoint_steps: Annotated[int | None, option("Also a checkpoint every so many updates.")] = None,
+    threads: Annotated[
+        int | None, option("Threads of torch; by default one per processor, shared by all processes.")
+    ] = None,
+    folder: Annotated[Path | None, option("Folder of the training; by default runs/MODEL-DATA-SEED.")] = None,
+    checkpoint_steps: Annotated[int | None, option("Also write a checkpoint after this many updates.")] = None,
     workers: Workers = None,
     log: Annotated[
         tuple[Literal["tensorboard", "mlflow"], ...],
-        option("Also tell tensorboard (event files in the folder) or mlflow every epoch; may be repeated."),
+        option("Also log every epoch to tensorboard (event files in the folder) or mlflow; may be repeated."),
     ] = (),
 ) -> int:
-    """Train one network; goes on where it was stopped, to the last bit.
+    """Train a network; an interrupted training resumes where it stopped, bit for bit.
 
     On several GPUs or machines: torchrun --nproc-per-node 8 -m stabzoo train ...
 
@@ -385,17 +392,17 @@ def train(
 @app.command(help_epilogue="")
 def evaluate(
     *folders: Annotated[
-        Path, option("Folders of finished trainings, or of a study's runs; several differ in their seeds alone.")
+        Path, option("Folders of finished trainings or of a study's runs; if several, they differ only in their seeds.")
     ],
     conditions: Annotated[
-        Path | None, option("A .yaml file with evaluations, as a study has them; by default the papers'.")
+        Path | None, option("A .yaml file with a study's evaluations; by default those of the papers.")
     ] = None,
     radii: Annotated[
         tuple[str, ...],
-        numbers("Also l2 radii, certified and attacked, beside 36/255 72/255 108/255.", "--radius"),
+        numbers("More l2 radii to certify and attack, besides 36/255 72/255 108/255.", "--radius"),
     ] = (),
     sigma: Annotated[
-        float | None, option("Also certify the network smoothed by such noise: 10 000 samples an image.")
+        float | None, option("Also certify the network smoothed by noise of this deviation: 10 000 samples per image.")
     ] = None,
     root: Root = Path("data"),
     workers: Workers = None,
@@ -405,9 +412,10 @@ def evaluate(
         Path | None, option("Also draw certified and attacked accuracy against the radius: .png, .svg or .pdf.")
     ] = None,
 ) -> int:
-    """Measure what trained networks are worth; exit with 1 if one diverged.
+    """Measure the accuracy and robustness of trained networks; exit with 1 if one diverged.
 
-    Under noise and attack too, and certified: how many answers no change of the pixels takes away, up to l2 radii.
+    Also under noise and attack, and certified: the share of answers that no change of the pixels up to an l2 radius
+    can make wrong.
 
     Example: stabzoo evaluate runs/zerosnet20_opt-digits-0 runs/zerosnet20_opt-digits-1
     """
@@ -428,31 +436,37 @@ def evaluate(
 
 @app.command(help_epilogue="")
 def diagnose(
-    name: Annotated[str, option("Any timm model; or the folder of a finished training, or of a study's run.")],
+    name: Annotated[str, option("Any timm model, or the folder of a finished training or of a study's run.")],
     /,
     *,
     data: Annotated[str | None, DATA] = None,
     size: Annotated[
-        int | None, option("Pixels a side; by default the model's own, for stabzoo's 16 of digits.")
+        int | None, option("Pixels per side; by default the model's own; with stabzoo's models on digits, 16.")
     ] = None,
     root: Root = Path("data"),
     unverified: Unverified = False,
     arguments: Arguments = (),
-    checkpoint: Annotated[Path | None, option("Its weights: .safetensors, .pt, .pth; by default random.")] = None,
-    pretrained: Annotated[bool, option("The weights that timm has for it.")] = False,
+    checkpoint: Annotated[
+        Path | None, option("Weights of the model: .safetensors, .pt, .pth; by default random.")
+    ] = None,
+    pretrained: Annotated[bool, option("Load timm's weights of the model.")] = False,
     device: Device = "cpu",
-    images: Annotated[int | None, option("How many test images; by default 256, fewer of large ones.")] = None,
-    sigma: Annotated[float, option("Noise whose growth is measured, on pixels in [0, 1]; by default 0.1.")] = 0.1,
-    seconds: Annotated[float, option("For each of two searches that get better with time; by default 10.")] = 10.0,
-    condition_numbers: Annotated[bool, option("Also of each block: minutes for a deep network.")] = False,
-    smallest: Annotated[bool, option("Also each layer's smallest singular value.")] = False,
+    images: Annotated[int | None, option("Number of test images; by default 256, fewer if they are large.")] = None,
+    sigma: Annotated[
+        float, option("Deviation of the noise whose growth is measured, on pixels in [0, 1]; by default 0.1.")
+    ] = 0.1,
+    seconds: Annotated[float, option("Time for each of two searches, which improve with time; by default 10.")] = 10.0,
+    condition_numbers: Annotated[
+        bool, option("Also compute the condition number of each block: minutes for a deep network.")
+    ] = False,
+    smallest: Annotated[bool, option("Also compute each layer's smallest singular value.")] = False,
     folder: Annotated[Path | None, option("Also write diagnosis.html and diagnosis.json there.")] = None,
     as_json: Json = False,
 ) -> None:
-    """Measure norms, bounds, condition numbers, angles, noise growth.
+    """Measure norms, bounds, condition numbers, angles and the growth of noise.
 
     On test images, normalised as in training; --data also takes a folder with one folder of images per class.
-    Of a training's folder nothing is said again: model, arguments, weights and data are read from it.
+    The folder of a training provides its model, arguments, weights and data.
 
     Example: stabzoo diagnose stable_resnet_s11_cert --folder runs/diagnosis
     """
@@ -472,28 +486,32 @@ def diagnose(
 
 @app.command(help_epilogue="")
 def audit(
-    name: Annotated[str, option("Any timm model; or the folder of a finished training, or of a study's run.")],
+    name: Annotated[str, option("Any timm model, or the folder of a finished training or of a study's run.")],
     /,
     *,
     data: Annotated[str | None, DATA] = None,
     size: Annotated[
-        int | None, option("Pixels a side; by default the model's own, for stabzoo's 16 of digits.")
+        int | None, option("Pixels per side; by default the model's own; with stabzoo's models on digits, 16.")
     ] = None,
     root: Root = Path("data"),
     unverified: Unverified = False,
     arguments: Arguments = (),
-    checkpoint: Annotated[Path | None, option("Its weights: .safetensors, .pt, .pth; by default random.")] = None,
-    pretrained: Annotated[bool, option("The weights that timm has for it.")] = False,
+    checkpoint: Annotated[
+        Path | None, option("Weights of the model: .safetensors, .pt, .pth; by default random.")
+    ] = None,
+    pretrained: Annotated[bool, option("Load timm's weights of the model.")] = False,
     device: Device = "cpu",
-    images: Annotated[int | None, option("How many test images; by default 64, fewer of large ones.")] = None,
-    sigma: Annotated[float, option("Noise whose growth is measured, on pixels in [0, 1]; by default 0.1.")] = 0.1,
+    images: Annotated[int | None, option("Number of test images; by default 64, fewer if they are large.")] = None,
+    sigma: Annotated[
+        float, option("Deviation of the noise whose growth is measured, on pixels in [0, 1]; by default 0.1.")
+    ] = 0.1,
     folder: Annotated[Path | None, option("Also write audit.html and audit.json there.")] = None,
     as_json: Json = False,
 ) -> None:
-    """Audit the scheme that a trained network has learnt, block by block.
+    """Analyse the scheme that a trained network has learnt, block by block.
 
-    Exact verdicts on the coefficients as trained, and the products of all blocks; each block of any residual network
-    as a step of Euler's method: gain, Lipschitz constant, noise growth. Of a training's folder nothing is said again.
+    Exact verdicts on the trained coefficients and on the products of all blocks; for any residual network, each block
+    as a step of Euler's method: gain, Lipschitz constant, growth of noise. The folder of a training needs no options.
 
     Example: stabzoo audit zerosnet20_tra --folder runs/audit
     """
@@ -508,19 +526,19 @@ def audit(
     )
 
 
-Trained = Annotated[Path, option("The folder of a finished training, of a study's run, or what was published of one.")]
+Trained = Annotated[Path, option("The folder of a finished training, of a study's run, or of a published network.")]
 
 
 @app.command(help_epilogue="")
 def page(
     *,
-    out: Annotated[Path, option("Where to write it; by default site.")] = Path("site"),
+    out: Annotated[Path, option("Folder of the site; by default site.")] = Path("site"),
     store: Annotated[
-        tuple[Path, ...], option("A results.sqlite, or its folder, whose studies are shown; may be repeated.")
+        tuple[Path, ...], option("A results.sqlite, or its folder, with studies to show; may be repeated.")
     ] = (),
-    serve: Annotated[bool, option("Also serve it, to this machine alone, until Ctrl-C.")] = False,
+    serve: Annotated[bool, option("Also serve the site until Ctrl-C, to this machine only.")] = False,
 ) -> None:
-    """Write a site that opens without a network: an explorer of all schemes, the zoo, and the studies of stores.
+    """Write a site that works offline: an explorer of all schemes, the zoo, and the studies of stores.
 
     Example: stabzoo page --out site
     """
@@ -532,14 +550,16 @@ def page(
 @app.command(help_epilogue="")
 def predict(
     run: Trained,
-    images: Annotated[Path, option("A folder of images; where its folders are classes of the network, their worth.")],
+    images: Annotated[
+        Path, option("A folder of images; if its folders are classes of the network, accuracy is reported too.")
+    ],
     /,
     *,
-    csv: Annotated[Path | None, option("Also write a line an image: the probability of each class.")] = None,
+    csv: Annotated[Path | None, option("Also write one line per image: the probability of each class.")] = None,
     device: Device = "cpu",
     as_json: Json = False,
 ) -> None:
-    """Predict the classes of images, made ready as they were in the training; no data set is needed.
+    """Predict the classes of images, with the preprocessing of the training; needs no data set.
 
     With folders by the names of classes: what is right, class by class, and what was taken for what.
 
@@ -555,12 +575,13 @@ def export(
     run: Trained,
     /,
     *,
-    onnx: Annotated[Path | None, option("A file for ONNX runtimes; pip install 'stabzoo[onnx]'.")] = None,
-    torch_export: Annotated[Path | None, option("A program for torch.export.load, .pt2.")] = None,
+    onnx: Annotated[Path | None, option("ONNX file to write; pip install 'stabzoo[onnx]'.")] = None,
+    torch_export: Annotated[Path | None, option("Program for torch.export.load to write, .pt2.")] = None,
 ) -> None:
-    """Write a network as a file for other runtimes, compared with the network on random images.
+    """Export a network to a file for other runtimes, and compare the two on random images.
 
-    It takes pixels in [0, 1], in batches of any size. Of an implicit network the iterations are fixed, which is said.
+    The file takes pixels in [0, 1], in batches of any size. Implicit networks get a fixed number of iterations, which
+    is printed.
 
     Example: stabzoo export runs/zerosnet20_opt-digits-0 --onnx digits.onnx --torch-export digits.pt2
     """
@@ -572,17 +593,17 @@ def export(
 @app.command(help_epilogue="")
 def publish(
     run: Trained,
-    repository: Annotated[str | None, option("On the Hugging Face hub, OWNER/NAME; without one, only the folder.")] = (
-        None
-    ),
+    repository: Annotated[
+        str | None, option("OWNER/NAME on the Hugging Face hub; without it, only the folder is written.")
+    ] = (None),
     /,
     *,
-    folder: Annotated[Path | None, option("Where the repository is also written, a folder that is not there.")] = None,
+    folder: Annotated[Path | None, option("New folder to write the repository to as well.")] = None,
     private: Annotated[bool, option("Make the repository private.")] = False,
 ) -> None:
-    """Publish a trained network: weights, config.json and a model card, as timm.create_model opens them.
+    """Publish a trained network: weights, config.json and a model card, for timm.create_model.
 
-    It is then timm.create_model("hf-hub:OWNER/NAME", pretrained=True), or "local-dir:FOLDER" of the folder.
+    Open it with timm.create_model("hf-hub:OWNER/NAME", pretrained=True), or with "local-dir:FOLDER".
 
     Example: stabzoo publish runs/zerosnet20_opt-digits-0 me/zerosnet20-digits
     """

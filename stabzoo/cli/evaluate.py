@@ -54,8 +54,8 @@ def evaluate_trained(
     table(output(), {"": names, networks: values}, ())
     intervals = f" In brackets: {100 * LEVEL:.0f} % intervals over the test images." if len(folders) == 1 else ""
     output().print(
-        "Percent, but for the negative log-likelihood and where another unit stands. Under an attack: an upper bound, "
-        f"which stronger ones may lower.{intervals}"
+        "In percent, except the negative log-likelihood and where another unit is given. Under an attack: "
+        f"an upper bound; stronger attacks may lower it.{intervals}"
     )
     for text in meanings(found.evaluations.values(), found.shape):
         output().print(text)

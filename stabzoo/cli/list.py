@@ -175,7 +175,7 @@ def _print_schemes(console: Console, reports: Sequence[SchemeReport], unread: Se
     }
     table(console, columns, expendable=("distribution", "R(z)", "error constant", "certified"))
     if any(report.is_learnable for report in reports):
-        console.print("* every block trains coefficients of its own; shown are those at initialisation", style="dim")
+        console.print("* every block trains its own coefficients; those at initialisation are shown", style="dim")
 
 
 def _print_models(console: Console, reports: Sequence[ModelReport]) -> None:

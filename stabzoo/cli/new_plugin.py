@@ -44,9 +44,9 @@ def write_new_plugin(
     if multistep and runge_kutta:
         raise ConfigError("expected --alpha and --beta of a multistep method, or --a and --b of a tableau; got both")
     if multistep and not alpha:
-        raise ConfigError("--beta and --beta-next: expected --alpha beside them, e.g. --alpha 0 1 --beta 2 0")
+        raise ConfigError("--beta and --beta-next: expected --alpha with them, e.g. --alpha 0 1 --beta 2 0")
     if runge_kutta and not b:
-        raise ConfigError("--a: expected --b beside it, the weights of the stages, e.g. --a 1/2 --b 0 1")
+        raise ConfigError("--a: expected --b with it, the weights of the stages, e.g. --a 1/2 --b 0 1")
     try:
         method = LinearMultistep(alpha, beta, beta_next or 0) if multistep else None
         tableau = RungeKutta([(), *(row.split(",") for row in a)], b) if runge_kutta else None

@@ -92,7 +92,7 @@ def show_named(name: str, settings: Iterable[str], *, as_json: bool, plot: Path 
             console.print(", ".join(f"{option} = {value}" for option, value in model[1].options.items()), style="bold")
     console.print(f"scheme {called}, {plugin}", style="bold")
     if trained:
-        console.print(f"coefficients at initialisation; every block trains a {trained} of its own", style="yellow")
+        console.print(f"coefficients at initialisation; every block trains its own {trained}", style="yellow")
     _print_card(console, proved, chain(_growth_rows(grown) if model else (), _depth_rows(deep)))
     if not model and not given:
         for sentence in SchemeReport(name, plugin, claim, scheme, proved).false_claims:

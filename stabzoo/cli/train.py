@@ -109,7 +109,7 @@ def train_model(
                 style="yellow",
             )
     if trained.diverged:
-        output().print("The loss was not finite: the training diverged.", style="yellow")
+        output().print("The training diverged: its loss was not finite.", style="yellow")
     return int(trained.diverged)
 
 

@@ -170,7 +170,7 @@ class DiskDataset(ImageDataset):
 
 
 def _started(loader: DataLoader[Any]) -> Iterator[Any]:
-    """The batches of ``loader``; a process of it that dies is told where the next batch is asked for.
+    """The batches of ``loader``; a process of it that dies is reported with the next batch.
 
     torch's handler of SIGCHLD would raise in the middle of whatever the main thread is at.
     """
@@ -212,7 +212,7 @@ class _Decoded(Dataset[Any]):
         except Exception as error:  # a damaged file raises whatever its bytes lead to
             text = str(error) or type(error).__name__
             return _Unreadable(
-                f"{self.samples.where(index)}: not an image that can be read ({text}); get it anew, or remove it"
+                f"{self.samples.where(index)}: not an image that can be read ({text}); get it again, or remove it"
             )
         if not 0 <= label < self.classes:
             return _Unreadable(
@@ -340,7 +340,7 @@ def _timm_split(data: Timm, root: Path, split: str, *, download: bool) -> Any:
 
     if data.dataset.lower().startswith(STREAMS):
         raise ConfigError(
-            f"data: {data.dataset!r} is a stream, which has no image by its number; expected torch/NAME, hfds/NAME, or "
+            f"data: {data.dataset!r} is a stream, whose images have no numbers; expected torch/NAME, hfds/NAME, or "
             "a folder or a .tar file (dataset: '')"
         )
     path = root / data.path
@@ -350,7 +350,7 @@ def _timm_split(data: Timm, root: Path, split: str, *, download: bool) -> Any:
         if path.exists() and not (path.is_file() or path.is_dir()):
             raise OSError(f"{path} is neither a folder nor a regular file")
         if not data.dataset and (links := links_in_a_circle(path)):
-            raise OSError(f"{links[0]} leads to a folder that is read already; remove it")
+            raise OSError(f"{links[0]} leads to a folder that is already read; remove it")
         return create_dataset(data.dataset, str(path), split=split, download=download)
     except Exception as error:  # every data set has its own ways
         missing = isinstance(error, ImportError)
@@ -366,7 +366,7 @@ def _count(data: Timm, train: Any, test: Any) -> int:
         odd = next((name for name in known + tested if (name in known) != (name in tested)), "their order")
         raise ConfigError(f"data: the splits of {data.title} have other classes: {odd!r} is not the same in both")
     if data.classes is None and not known:
-        raise ConfigError(f"data: {data.title} does not tell its classes; write classes: and their number")
+        raise ConfigError(f"data: {data.title} does not state its classes; write classes: and their number")
     return data.classes or len(known)
 
 

@@ -72,7 +72,7 @@ def folders_below(root: Path, seen: set[Any], circles: list[str] | None = None) 
 
 
 def links_in_a_circle(root: Path) -> list[str]:
-    """Links below ``root`` to a folder that is there already, or that ``root`` lies in."""
+    """Links below ``root`` to an existing folder, or that ``root`` lies in."""
     circles: list[str] = []
     for _ in folders_below(root, _above(root), circles):
         pass

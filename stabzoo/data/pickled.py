@@ -153,7 +153,7 @@ class _Machine:
                 arguments, called = _of(tuple, self.pop()), _of(_Named, self.pop())
                 return self.called(called.name, arguments)
             case _:
-                raise ValueError(f"it has the operation {operation}, which plain data need not")
+                raise ValueError(f"it has the operation {operation}, which plain data do not need")
 
     def called(self, name: str, arguments: tuple[Any, ...]) -> Value:
         """What a call stands for."""
@@ -174,16 +174,16 @@ class _Machine:
                 raise ValueError(f"it has text in {encoding!r:.40}; expected latin1")
             self.left -= len(_of(str, text))
             if self.left < 0:
-                raise ValueError("it has the same text again and again")
+                raise ValueError("it repeats the same text too often")
             return text.encode("latin-1")
         if name == NO_BYTES and not arguments:
             return b""
-        raise TypeError(f"{name} is called with what it does not take")
+        raise TypeError(f"{name} is called with unsupported arguments")
 
 
 def _named(name: str) -> _Named:
     if name not in {DTYPE, NDARRAY, ENCODE, NO_BYTES, *RECONSTRUCT, *FROM_BUFFER}:
-        raise ValueError(f"it asks for {name!r:.80}, which plain data need not")
+        raise ValueError(f"it asks for {name!r:.80}, which plain data do not need")
     return _Named(name)
 
 
@@ -198,5 +198,5 @@ def _array(content: Any, kind: Any, shape: Any, *, columns_first: bool) -> np.nd
 def _of(kind: Any, value: Any) -> Any:
     """``value``, which must be of a kind."""
     if not isinstance(value, kind):
-        raise TypeError(f"a {type(value).__name__} stands where it cannot")
+        raise TypeError(f"a {type(value).__name__} is not allowed in its place")
     return value

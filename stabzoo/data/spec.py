@@ -29,7 +29,7 @@ __all__ = [
 class Digits(Strict):
     """scikit-learn's 1797 handwritten digits, 8x8 scans of 10 classes, resized to ``size`` pixels.
 
-    ``test_images`` of them, stratified by class and drawn with ``split_seed``, are held out; the rest is for training.
+    ``test_images`` of them are held out, stratified by class and drawn with ``split_seed``; the rest is for training.
     """
 
     name: Literal["digits"]
@@ -48,10 +48,11 @@ DIGITS = Digits(name="digits", size=16, test_images=540, split_seed=0)
 
 
 class Percolation(Strict):
-    """Random grids of ``size`` x ``size`` cells with two marked ones: are they connected? Generated, without files.
+    """Random grids of ``size`` x ``size`` cells with two marked cells: are they connected? Generated, without files.
 
-    A cell is open with probability ``density``, and connected with its four neighbours; half of the images of each part
-    are connected.  The numbers are drawn from ``seed``, in the way of this ``version``; labels are exact.
+    A cell is open with probability ``density``; open cells are connected with their four neighbours.  The marked cells
+    are connected in half of the images of each part.  ``seed`` and ``version`` determine the images; labels are
+    exact.
     """
 
     name: Literal["percolation"]
@@ -113,11 +114,11 @@ FOLDERS = {"cifar10": "cifar-10-batches-py", "cifar100": "cifar-100-python", "mn
 
 
 class Archived(Strict):
-    """CIFAR-10, CIFAR-100 (32x32 pixels, 50 000 for training) or MNIST (28x28, 60 000), from a copy of the user's.
+    """CIFAR-10, CIFAR-100 (32x32 pixels, 50 000 for training) or MNIST (28x28, 60 000), read from the user's copy.
 
-    The files must be the published ones, unless ``verified`` is false: then whatever is in their place is read.
-    ``normalization`` is by the training images' own mean and deviation of each channel, ``measured``; by the constants
-    of a release; or ``mean-image``, the mean of the training images, pixel by pixel, is subtracted and nothing divided.
+    The files must be the published ones, unless ``verified`` is false.  ``normalization``: ``measured`` uses the mean
+    and deviation of each channel of the training images; alternatively give the constants of a release; ``mean-image``
+    subtracts the mean of the training images, pixel by pixel, and divides by nothing.
 
     Source of the last: He, Zhang, Ren, Sun, CVPR 2016, section 4.2.
     """
@@ -162,9 +163,9 @@ class ReadFromDisk(Strict):
 class Folder(ReadFromDisk):
     """ImageNet, or any folder with one folder of images per class: PATH/``train``/CLASS/* and PATH/``test``/CLASS/*.
 
-    ``path`` is below the folder that holds all data sets, unless it is absolute.  With ``test_share`` there is one
-    folder, PATH/``train``/CLASS/*: that share of its images, of each class as many as of the others and drawn with
-    ``split_seed``, is held out for tests.
+    ``path`` is relative to the folder of all data sets, unless it is absolute.  With ``test_share`` there is only one
+    folder, PATH/``train``/CLASS/*: this share of the images of each class is held out for tests, drawn with
+    ``split_seed``.
     """
 
     name: Literal["folder"]
@@ -183,9 +184,9 @@ class Folder(ReadFromDisk):
 class Timm(ReadFromDisk):
     """A data set of ``timm.data.create_dataset``: ``torch/cifar10``, ``hfds/NAME``, or ``""`` for folders and tars.
 
-    ``path`` is timm's root, below the folder that holds all data sets unless it is absolute; ``train`` and ``test`` are
-    the names of its splits, ``classes`` their number where the data set does not tell it.  Streams (tfds, wds, hfids)
-    have no image by its number, and are refused.
+    ``path`` is timm's root, relative to the folder of all data sets unless it is absolute; ``train`` and ``test`` are
+    the names of its splits, ``classes`` the number of classes if the data set does not state it.  Streams (tfds, wds,
+    hfids) cannot return an image by its number and are refused.
     """
 
     name: Literal["timm"]

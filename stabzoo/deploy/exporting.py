@@ -132,8 +132,7 @@ def _exported(deployed: Deployed, path: Path, written: Any, computed: Any) -> Ex
     if not difference <= TOLERANCE:
         path.unlink(missing_ok=True)
         raise ConfigError(
-            f"{path}: what was exported computes other logits than the network, by {difference:.2g} of the largest; "
-            "it was removed"
+            f"{path}: its logits differ from the network's by {difference:.2g} of the largest, so the file was removed"
         )
     iterations = max(step.settings.fixed_iterations or TRACED_ITERATIONS for step in steps) if steps else None
     return Exported(path, difference, iterations, None if solved is None else _difference(found, solved))

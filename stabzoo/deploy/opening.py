@@ -52,7 +52,7 @@ class Deployed:
     def preprocessing(self) -> Callable[[Path], Tensor]:
         """What makes (C, H, W) of an image file, as timm does: resized, cut out, normalised as in the training.
 
-        It raises a `ConfigError` that names the file where that is no image that can be read.
+        It raises a `ConfigError` that names a file that is not a readable image.
         """
         config = {key: self.description.pretrained_cfg[key] for key in ("mean", "std", "crop_pct", "interpolation")}
         transform: Any = create_transform(self.input_size, crop_mode="center", **config)
@@ -66,7 +66,7 @@ class Deployed:
             except Exception as error:  # a damaged file raises whatever its bytes lead to
                 raise ConfigError(
                     f"{path}: not an image that can be read ({error or type(error).__name__}); "
-                    "get it anew, or remove it"
+                    "get it again, or remove it"
                 ) from None
 
         return prepared
@@ -83,8 +83,8 @@ def open_deployed(folder: Path) -> Deployed:
     data = description.stabzoo.job.data
     if isinstance(data, Archived) and data.normalization == "mean-image":
         raise ConfigError(
-            f"{folder}: this network was trained with the mean image of {data.name} subtracted, which a description "
-            "has no place for; train with normalization: measured, or use `stabzoo evaluate`, which reads the data"
+            f"{folder}: this network was trained with the mean image of {data.name} subtracted, which its description "
+            "cannot store; train with normalization: measured, or use `stabzoo evaluate`, which reads the data"
         )
     if description.pretrained_cfg["input_size"][0] not in (1, 3):
         raise ConfigError(f"{folder}: expected a network of grey or colour images")

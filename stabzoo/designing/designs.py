@@ -54,13 +54,13 @@ class Limit:
 
 @dataclass(frozen=True)
 class Design:
-    """A scheme that was designed: its coefficients are exact, and everything said of it is proved.
+    """A designed scheme: its coefficients are exact, and every statement about it is proved.
 
     Attributes:
         problem: What was asked.
         card: All that is proved of it; `stabzoo.verify_certificate` checks its certificate.
-        active: What keeps it from being better: bounds and signs that are met with equality, roots on the circle.
-        limit: What is proved of all others; None where nothing is: then it is the best that the searches found.
+        active: What prevents a better value: bounds and signs that hold with equality, roots on the circle.
+        limit: What is proved of all others; None if nothing is proved: then the scheme is the best one found.
     """
 
     problem: Problem
@@ -102,7 +102,7 @@ class Design:
         """
         if not self.method.is_explicit:
             raise ConfigError(
-                "an implicit scheme has no model that takes its coefficients; make a plugin of it: "
+                "no model takes the coefficients of an implicit scheme; turn it into a plugin: "
                 "stabzoo new-plugin NAME --design FILE"
             )
         beta = list(self.method.beta)
@@ -157,8 +157,8 @@ def design(
 ) -> Design:
     """Return the best zero-stable scheme of its kind; see `stabzoo.designing.spec.Problem` for the arguments.
 
-    Its coefficients are rational, and proved: the order, zero stability, bounds and signs hold exactly.  That it is the
-    best of all is proved where `Design.limit` says so, else it is the best that was found.
+    Its coefficients are rational, and its order, zero stability, bounds and signs are proved exactly.  `Design.limit`
+    says whether it is proved to be the best of all; otherwise it is the best one found.
 
     Raises:
         ConfigError: an argument is wrong, there is no such scheme (with the reason), or none was found.
@@ -240,7 +240,7 @@ def _designed(space: Space, found: Judged | None, limit: Limit | None) -> Design
     if limit is None and len(space.problem.objective) == 1:
         goal = find(*space.problem.objective)
         if goal.ideal is not None and goal.exactly(found.card, space.problem) == goal.ideal:
-            limit = Limit(Fraction(goal.ideal), f"{goal.ideal} is the {goal.best} that there is", {})
+            limit = Limit(Fraction(goal.ideal), f"{goal.ideal} is the {goal.best} possible", {})
     return Design(space.problem, found.card, tuple(_active(space, found.card)), limit)
 
 
@@ -269,7 +269,7 @@ def _active(space: Space, proved: StabilityCard) -> list[str]:
 
 
 def load_design(path: str | Path) -> Design:
-    """Read what `Design.save` wrote; everything but the problem and the coefficients is proved anew.
+    """Read what `Design.save` wrote; all but the problem and the coefficients is proved again.
 
     Raises:
         ConfigError: it cannot be read, or is no design, or its scheme is not what the problem asks for.
@@ -291,5 +291,5 @@ def load_design(path: str | Path) -> Design:
     if method.steps == problem.steps and space.method(space.coefficients_of(method)) == method:
         found = judged(space, space.coefficients_of(method))
     if found is None:
-        raise ConfigError(f"{path}: its scheme, {method}, is not what its problem asks for; design it anew")
+        raise ConfigError(f"{path}: its scheme, {method}, is not what its problem asks for; design it again")
     return Design(problem, found.card, tuple(_active(space, found.card)))

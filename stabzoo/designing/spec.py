@@ -34,9 +34,9 @@ class Problem(Strict):
     Attributes:
         steps: d, how far back it looks.
         order: p, of accuracy.
-        kind: ``"explicit"``: beta_next = 0; ``"single-beta"``: beta_0 alone, one f a step and none kept;
+        kind: ``"explicit"``: beta_next = 0; ``"single-beta"``: beta_0 alone, one f per step and none kept;
             ``"implicit"``: all of them; ``"bdf-like"``: beta_next alone.
-        objective: Weights of what is optimised, by name (see `stabzoo.designing.objectives`); the sum of weight times
+        objective: Weights of what is optimised, by name (see ``stabzoo.designing.objectives``); the sum of weight times
             value is minimised, with a minus where more is better.  A name alone has the weight 1.
         bounds: No worse than this: at most of what is minimised, at least of what is maximised.
         signs: ``"+"``, ``"-"`` or ``"0"`` of coefficients, by ``alpha_0``, ``beta_2``, ``beta_next``; ``alpha`` and
@@ -94,9 +94,11 @@ class Problem(Strict):
     def _what_is_of_a_network_has_a_depth(self) -> Problem:
         of_networks = {"growth", "effective_depth"} & {*self.objective, *self.bounds}
         if self.depth is None and of_networks:
-            raise ValueError(f"{' and '.join(sorted(of_networks))}: is of a network: give depth, a number of blocks")
+            raise ValueError(
+                f"{' and '.join(sorted(of_networks))}: describes a network: give its depth, a number of blocks"
+            )
         if "effective_depth" in of_networks and self.kind in ("implicit", "bdf-like"):
-            raise ValueError(f"effective_depth: is decided of explicit schemes alone; got {self.kind} ones")
+            raise ValueError(f"effective_depth: is decided only for explicit schemes; got {self.kind} ones")
         return self
 
     @property

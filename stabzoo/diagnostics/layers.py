@@ -124,11 +124,11 @@ def conv_norm(conv: nn.Conv2d | nn.ConvTranspose2d, grid: tuple[int, int], scale
     Args:
         conv: Any stride, groups, dilation and padding mode; the bias does not matter.
         grid: Height and width of the input.
-        scale: (c_out,), as of a batch norm folded into the convolution; its sign does not matter. Not of a transposed
-            one.
+        scale: (c_out,), e.g. of a batch norm folded into the convolution; its sign does not matter. Not for transposed
+            convolutions.
 
     Raises:
-        ValueError: Another kind of module, or a subclass with a forward of its own; the kernel does not fit the grid;
+        ValueError: Another kind of module, or a subclass that overrides forward(); the kernel does not fit the grid;
             the weights are complex, or not finite.
     """
     if type(conv) is nn.ConvTranspose2d and scale is None:
@@ -138,7 +138,9 @@ def conv_norm(conv: nn.Conv2d | nn.ConvTranspose2d, grid: tuple[int, int], scale
             name for name in ("forward", "_conv_forward") if getattr(type(conv), name) is not getattr(nn.Conv2d, name)
         ]
         if own:
-            raise ValueError(f"{type(conv).__name__} has a {own[0]} of its own: its weight does not tell its operator")
+            raise ValueError(
+                f"{type(conv).__name__} has a {own[0]} of its own, so its weight does not determine its operator"
+            )
     return operator_norm(ConvOperator.of(cast(nn.Conv2d, conv), grid, scale))
 
 

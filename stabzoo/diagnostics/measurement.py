@@ -20,7 +20,7 @@ Kind = Literal["exact", "certified_upper", "certified_lower", "converged", "heur
 
 @dataclass(frozen=True)
 class Measurement:
-    """A value with its kind, and in ``note`` how it was found or, of an infinite one, the reason."""
+    """A value with its kind; ``note`` says how it was found or, for an infinite value, why."""
 
     value: float
     kind: Kind

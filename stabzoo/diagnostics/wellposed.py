@@ -11,8 +11,8 @@ Norms are Euclidean, per sample; f is in evaluation mode, with batch norms folde
 
 Where nothing is proved, the images show how near the end is. Along a solution y(w) the equation I - w f'(y) of its
 derivative is singular where an eigenvalue of w f'(y) reaches 1: there solutions merge or are born, and the solve
-diverges. So the largest real part of an eigenvalue of w f'(y) is measured at the solutions: below 1 the solution at
-hand is isolated and continues the explicit one; past 1 it need not be the only one.
+diverges. So the largest real part of an eigenvalue of w f'(y) is measured at the solutions: below 1 the solution
+found is isolated and continues the explicit one; past 1 it need not be the only one.
 
 Sources: Hairer, Wanner, Solving ODEs II, IV.14; Winston, Kolter, Monotone operator equilibrium networks, NeurIPS 2020.
 """

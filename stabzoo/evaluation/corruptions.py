@@ -66,7 +66,7 @@ def _mapped(path: Path, shape: tuple[int, ...]) -> np.ndarray:
             f"archive so that {path.parent.name} lies in {path.parent.parent}"
         ) from None
     except (ValueError, EOFError) as error:
-        raise ConfigError(f"{path}: not an array of numbers ({error}); get the file anew") from None
+        raise ConfigError(f"{path}: not an array of numbers ({error}); get the file again") from None
     if array.dtype != np.uint8 or array.shape != shape:
-        raise ConfigError(f"{path}: expected uint8 {shape}, got {array.dtype} {array.shape}; get the file anew")
+        raise ConfigError(f"{path}: expected uint8 {shape}, got {array.dtype} {array.shape}; get the file again")
     return array

@@ -220,7 +220,7 @@ def _told_apart(found: tuple[Evaluation, ...]) -> tuple[Evaluation, ...]:
             raise ValueError(f"the evaluation {evaluation.title!r} is written twice")
         values = "; ".join(f"{name}: {there.get(name)} and {here.get(name)}" for name in differing)
         raise ValueError(
-            f"two evaluations are called {evaluation.title!r}, which says nothing of {values}; leave out one of them"
+            f"two evaluations are called {evaluation.title!r}, which does not show {values}; leave out one of them"
         )
     return found
 

@@ -54,11 +54,11 @@ class Certificate(Evaluation):
 
 
 class Certified(Certificate):
-    """Certified l2 accuracy: no change of the pixels up to ``radius`` takes a right answer away, by a Lipschitz bound.
+    """Certified l2 accuracy: a Lipschitz bound proves that no change up to ``radius`` makes a prediction wrong.
 
-    The margin f_y - f_j is at least that of the image less L ||w_y - w_j|| ||x' - x||, L the certified bound of the
-    features that the classifier w reads: a proof, for all of R^n, with numbers rounded outward.  A tie is not
-    certified; where no bound is known, nothing is.
+    The margin f_y - f_j at x' is at least that at x minus L ||w_y - w_j|| ||x' - x||, with L the certified bound of the
+    features that the classifier w reads.  This is a proof for all of R^n, with numbers rounded outward.  Ties are not
+    certified, and without a known bound nothing is.
 
     Source: Tsuzuku, Sato, Sugiyama, NeurIPS 2018, with the pairwise norms of the classifier's rows.
     """
@@ -125,15 +125,15 @@ class Smoothing(Certificate):
 
 
 class Smoothed(Smoothing):
-    """Certified l2 accuracy of the network smoothed by Gaussian noise of deviation ``sigma``: of any network.
+    """Certified l2 accuracy of any network smoothed by Gaussian noise of deviation ``sigma``.
 
-    The smoothed network answers with the class that the network gives most often for x + noise.  From ``n0`` draws the
-    class is guessed; from ``n`` others the probability p of that class is bounded from below (Clopper-Pearson), and the
-    radius is sigma Phi^-1(p).  Every image's certificate is wrong with probability at most ``alpha``; where p may be
-    below 1/2 it abstains.  ``images`` of the test images are taken, at equal distances; all without it.
+    The smoothed network answers with the class that the network predicts most often for x + noise.  ``n0`` samples
+    guess the class; ``n`` others bound its probability p from below (Clopper-Pearson), and the radius is
+    sigma Phi^-1(p).  The certificate of an image is wrong with probability at most ``alpha``; if p may be below 1/2,
+    the network abstains.  ``images`` is the number of test images, evenly spaced; by default all.
 
-    Noise and pixels are whole multiples of 1/65280, and the noise is drawn from the discrete distribution that the
-    normal one has on them, so that rounding takes nothing from the proof (`stabzoo.evaluation.smoothing`).
+    Noise and pixels are integer multiples of 1/65280, and the noise follows the normal distribution rounded to them,
+    so rounding does not weaken the proof (`stabzoo.evaluation.smoothing`).
 
     Sources: Cohen, Rosenfeld, Kolter, ICML 2019; Voracek & Hein, ICLR 2023.
     """

@@ -52,7 +52,7 @@ def radius_text(radius: Fraction | float) -> str:
 
 
 class Clean(Evaluation):
-    """The test images as they are; an image is right when its class is among the ``top`` most likely ones."""
+    """The unchanged test images; a prediction is correct if the class is among the ``top`` most likely ones."""
 
     kind: Literal["clean"]
     top: PositiveInt = 1
@@ -199,8 +199,9 @@ CorruptionName: TypeAlias = Literal[
 class Corruption(Evaluation):
     """CIFAR-10-C or CIFAR-100-C: published copies of the test images, corrupted at five severities.
 
-    Without a ``severity``, the mean over all five; without a ``name``, the mean over the fifteen of the benchmark: with
-    neither, 100 minus the benchmark's mean corruption error, which is not divided by another network's on CIFAR.
+    Without a ``severity``, the mean over all five; without a ``name``, the mean over the fifteen corruptions of the
+    benchmark; with neither, 100 minus the benchmark's mean corruption error, which on CIFAR is not divided by that of
+    another network.
 
     Source: Hendrycks & Dietterich, ICLR 2019.
     """
@@ -256,8 +257,9 @@ class Fgsm(Evaluation):
 class Pgd(Evaluation):
     """Projected gradient ascent in the ball ||x' - x|| <= ``epsilon`` of a ``norm``, on pixels in [0, 1].
 
-    From a point of the ball drawn with ``seed``, ``steps`` steps of 2.5 epsilon / steps along the gradient's sign, in
-    the norm l2 along the gradient.  An upper bound on the accuracy that stronger attacks leave, no "robust accuracy".
+    It starts at a point of the ball drawn with ``seed`` and takes ``steps`` steps of 2.5 epsilon / steps along the sign
+    of the gradient, in the l2 norm along the gradient.  The result is an upper bound on the accuracy under stronger
+    attacks, not the "robust accuracy".
 
     Source: Madry, Makelov, Schmidt, Tsipras, Vladu, ICLR 2018.
     """
@@ -288,9 +290,9 @@ class Pgd(Evaluation):
 class AutoAttack(Evaluation):
     """The standard version of AutoAttack in the ball ||x' - x|| <= ``epsilon`` of a ``norm``, on pixels in [0, 1].
 
-    APGD on the cross-entropy, targeted APGD on the ratio of logit differences, targeted FAB and 5000 queries of Square,
-    one after the other on the images that are still put in their class, by the authors' code (``stabzoo[autoattack]``).
-    Random draws start from ``seed``.  What is left is an upper bound on the accuracy under attack, too.
+    The authors' code (``stabzoo[autoattack]``) runs APGD on the cross-entropy, targeted APGD on the ratio of logit
+    differences, targeted FAB and 5000 queries of Square, each on the images that are still classified correctly.
+    Random draws start from ``seed``.  The result is an upper bound on the robust accuracy as well.
 
     Source: Croce & Hein, ICML 2020.
     """
@@ -318,11 +320,11 @@ class AutoAttack(Evaluation):
 
 
 class Margin(Evaluation):
-    """The margin's own direction, in the ball ||x' - x||_2 <= ``epsilon`` on pixels in [0, 1].
+    """An attack along the gradient of the margin, in the ball ||x' - x||_2 <= ``epsilon`` on pixels in [0, 1].
 
-    Towards each of the (up to nine) likeliest other classes j, all of ``epsilon`` along the gradient of f_j - f_y,
-    which is then taken anew at the point found, ``steps`` times in all; the best of these points is kept.  Of a linear
-    network it is the shortest way over the boundary, where the box [0, 1] does not cut it.
+    For each of the (up to nine) most likely other classes j it moves by ``epsilon`` along the gradient of f_j - f_y and
+    recomputes the gradient there, ``steps`` times in all; the best of these points is kept.  For a linear network this
+    is the shortest way across the boundary, unless the box [0, 1] cuts it off.
     """
 
     kind: Literal["margin"]

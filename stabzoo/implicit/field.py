@@ -82,7 +82,7 @@ class Field:
     running statistics, dropout draws its masks, buffers change.  Every later evaluation, in the solve and in its
     differentiation, normalises by those statistics, draws the same masks, starts from the buffers as they were before,
     and leaves no trace.  The statistics are functions of x and of the parameters: they are among the ``tensors`` that
-    gradients reach.  In evaluation mode an evaluation is a plain call.  (Compiled code draws its masks anew each time.)
+    gradients reach.  In evaluation mode an evaluation is a plain call.  (Compiled code draws new masks each time.)
 
     Tensors that ``f`` reads beside its argument, its parameters and its buffers get no gradient.
     """

@@ -32,7 +32,7 @@ class Autocast(NamedTuple):
     def region(self) -> AbstractContextManager[object]:
         """Be in that region again.
 
-        Weights are cast anew for every evaluation: a copy that was cast without a graph must not be found by an
+        Weights are cast again for every evaluation: a copy that was cast without a graph must not be found by an
         evaluation that needs one.
         """
         if not self.enabled:

@@ -34,12 +34,12 @@ __all__ = ["ResidualPenalty", "perturbation_penalty", "residual_penalty"]
 
 @dataclass
 class ResidualPenalty:
-    """R_fp of what was evaluated so far.
+    """R_fp of the steps evaluated so far.
 
     Attributes:
         total: The penalty, a scalar with a graph; 0 if no implicit step was taken.
-        evaluations: Evaluations of slopes that it cost, of a batch each; their graphs are kept until the backward pass.
-        iterations: Of the steps, in the order they were taken: K.
+        evaluations: Number of evaluations of slopes, one batch each; their graphs are kept until the backward pass.
+        iterations: K of each step, in the order of the steps.
     """
 
     total: Tensor | float = 0.0
@@ -143,20 +143,20 @@ def perturbation_penalty(
 ) -> tuple[Tensor, Tensor]:
     """Return (model(x), R_rnd).
 
-    Clean input and perturbed streams go through the model as one batch, so batch norms normalise them together.  The
-    cost is that of ``streams`` further passes, forward and backward.
+    The clean input and the perturbed streams pass through the model as one batch, so batch norms normalise them
+    together.  The cost is ``streams`` additional passes, forward and backward.
 
     Args:
         model: Any network.
         x: (B, ...).
-        perturb: The noise, drawn anew for each stream: x -> ~x.
+        perturb: The noise, redrawn for each stream: x -> ~x.
         streams: P.
         power: r; smaller values damp perturbations in earlier layers too.
         blocks: Modules whose outputs are the states y_1, ..., y_T (of a list the first entry); by default those that
             ``model.blocks()`` names.
 
     Raises:
-        ValueError: the model does not tell its blocks, or none of them was called.
+        ValueError: the model has no blocks(), or calls none of them.
     """
     if blocks is None:
         if not hasattr(model, "blocks"):

@@ -75,7 +75,7 @@ class SolveReport:
 
 
 class ConvergenceWarning(UserWarning):
-    """Samples of an implicit step have not converged."""
+    """Samples of an implicit step did not converge."""
 
 
 class SolverError(RuntimeError):

@@ -23,25 +23,25 @@ class Tolerances(NamedTuple):
 
 
 class SolverSettings(Strict):
-    """How y = b + weight * f(y) is solved, and what happens where it is not.
+    """How y = b + weight * f(y) is solved, and what happens on failure.
 
     Attributes:
-        method: ``"auto"`` is Anderson acceleration, then Newton-Krylov for the samples that it does not bring home.
-            The others are run alone: ``"fixed_point"`` converges only where the spectral radius of weight * df/dy is
+        method: ``"auto"`` is Anderson acceleration, then Newton-Krylov for samples that do not converge.  The other
+            methods run alone: ``"fixed_point"`` converges only where the spectral radius of weight * df/dy is
             below 1; ``"fletcher_reeves"``, ``"polak_ribiere"`` and ``"gradient_descent"`` minimise ||r||^2 / 2, and pay
             one vector-Jacobian product, counted as an evaluation, for each gradient.
         rtol: A sample has converged when ||b + weight * f(y) - y|| <= rtol * ||b||, in the type it is computed in.
             None is `RTOL`, and what the noise of the gradient allows while f is in training mode: see `resolved`.
         max_evaluations: Most evaluations of f in one solve, and most Jacobian products in its adjoint.
         on_failure: What to do when a sample has not converged: ``"warn"``, once per block; ``"raise"`` a
-            `stabzoo.implicit.report.SolverError`; ``"fallback"``, take the explicit step for that sample (the weight of
-            the new slope is given to f(y_n)), with its gradient; the report has the failure, no warning is given.
-        backward: The adjoint equation's solver: ``"neumann"`` is the fixed-point iteration, ``"gmres"`` restarted
-            GMRES; ``"auto"`` is the first beside ``method="fixed_point"``, as it converges where that does, and GMRES
-            beside the others.  Where it fails ``"fallback"`` warns.
+            ``SolverError``; ``"fallback"``, take the explicit step for that sample (f(y_n) gets the weight of the new
+            slope), with its gradient; the report has the failure, without a warning.
+        backward: Solver of the adjoint equation: ``"neumann"`` is the fixed-point iteration, ``"gmres"`` restarted
+            GMRES; ``"auto"`` is the former with ``method="fixed_point"``, whose convergence implies its own, and GMRES
+            with all others.  If it fails, ``"fallback"`` warns.
         backward_rtol: Tolerance of the adjoint equation v = g + weight J^T v, ||residual|| <= backward_rtol ||g|| for
-            each sample; None is ``rtol``, as a gradient is no better than the point that it is taken at.
-        fixed_iterations: Number of plain fixed-point iterations, without a test: the form that can be traced.  K of
+            each sample; None is ``rtol``, as a gradient is no more accurate than the point at which it is taken.
+        fixed_iterations: Number of plain fixed-point iterations, without a test; this form can be traced.  K of
             them are an explicit method with a polynomial stability function, whatever the scheme: A-stability is lost.
             None solves the equation; a traced model (compile, export, fx, TorchScript, meta device) takes
             `TRACED_ITERATIONS`.

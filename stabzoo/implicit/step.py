@@ -36,7 +36,7 @@ class ImplicitStep(nn.Module):
     form for theta >= 1/2.  ``f`` keeps the shape of its argument.  With beta_next = 0 the step is the explicit one.
 
     In training mode f is one function throughout a step: batch statistics are those of f(y_n), measured and counted
-    once, and random masks are drawn once (`stabzoo.implicit.field.Field`).  A step that is traced (compile, export, fx,
+    once, and random masks are drawn once (``stabzoo.implicit.field``).  A step that is traced (compile, export, fx,
     TorchScript, meta tensors), or whose settings say so, is a fixed number of fixed-point iterations.
 
     Source: Hairer, Wanner, Solving ordinary differential equations II, sections V.1 and V.6; the implicit ResNet paper,
@@ -216,7 +216,7 @@ def one_sided(f: nn.Module) -> float | None:
 
 
 def solver_report(model: nn.Module) -> list[BlockReport]:
-    """What the solves of a model's implicit steps did, in the order of the steps; empty for an explicit network."""
+    """Reports on the solves of a model's implicit steps, in the order of the steps; empty for an explicit network."""
     steps = [module for module in model.modules() if isinstance(module, ImplicitStep)]
     for step in steps:
         if not step.unchecked.is_meta:

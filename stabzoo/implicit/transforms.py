@@ -14,8 +14,8 @@ __all__ = ["refuse_batched_gradients", "refuse_transforms"]
 def refuse_transforms(tensors: Iterable[Tensor]) -> None:
     """Let plain tensors pass.
 
-    A solve decides by values how it goes on, which a transformed tensor does not show: its derivatives are those of the
-    implicit function theorem, and only reverse mode has them here.
+    A solve decides by values how it continues, and a transformed tensor does not show them: its derivatives are those
+    of the implicit function theorem, and only reverse mode has them here.
 
     Raises:
         NotImplementedError: one of ``tensors`` is transformed by ``torch.func``, or a dual number.
@@ -43,7 +43,7 @@ def refuse_batched_gradients(gradient: Tensor) -> None:
 
 
 def kind_of(tensor: Tensor) -> str:
-    """What has become of a tensor, in words; empty for a plain one."""
+    """How a tensor was transformed, in words; empty for a plain one."""
     if _functorch.is_batchedtensor(tensor) or _functorch.is_legacy_batchedtensor(tensor):
         return "a batch of vmap"
     if _functorch.is_functorch_wrapped_tensor(tensor):

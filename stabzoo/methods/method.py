@@ -21,8 +21,8 @@ Linear: TypeAlias = LinearMultistep | StabilityFunction | OscillatorMatrix | Osc
 class Method(Protocol):
     """The exact numerical method that one block computes; as text, the formula of its step.
 
-    A kind of method that derives from it states its ``kind``, its ``coefficients``, its ``step``, its text, and what is
-    decided of it: of all else it says `NOT_DECIDED`.
+    A subclass defines its ``kind``, its ``coefficients``, its ``step``, its text, and what is decided of it; all else
+    is `NOT_DECIDED`.
     """
 
     __slots__ = ()

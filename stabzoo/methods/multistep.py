@@ -122,7 +122,7 @@ def exact_sequence(values: Iterable[Number], name: str) -> tuple[Fraction, ...]:
 
 
 class NotDecided(Enum):
-    """What is neither proved nor refuted: no number, and neither true nor false."""
+    """Neither proved nor refuted: not a number, and neither true nor false."""
 
     NOT_DECIDED = "not decided"
 
@@ -150,7 +150,7 @@ class LinearMultistep:
 
     Raises:
         ValueError: empty `alpha`, `beta` longer than `alpha`, more than `MAX_STEPS` steps, a coefficient that `exact`
-        refuses or whose modulus is beyond `LARGEST`.
+            refuses or whose modulus is beyond `LARGEST`.
 
     Source: Atkinson, An Introduction to Numerical Analysis, (6.3.1); Hairer, Norsett, Wanner, Solving ODEs I, III.2,
     whose alpha_j are these with the index reversed and the opposite sign.

@@ -33,11 +33,11 @@ class RungeKutta(Method):
 
         k_i = f( y_n + h sum_j a_ij k_j ),    y_{n+1} = y_n + h sum_i b_i k_i,    i, j = 1..s
 
-    Rows of A shorter than b are padded with zeros, so that those of an explicit method may end at the diagonal.
+    Rows of A shorter than b are padded with zeros, so rows of an explicit method may end at the diagonal.
 
     Raises:
-        ValueError: no stage, more than `MAX_STAGES`, not as many rows as weights, a row longer than b, or an entry that
-        `exact` refuses.
+        ValueError: no stage, more than `MAX_STAGES`, not as many rows as weights, a row longer than b, or an entry
+            that `exact` refuses.
 
     Source: Hairer, Norsett, Wanner, Solving ODEs I, II.1-II.2; Hairer, Wanner, Solving ODEs II, IV.3.
 

@@ -23,7 +23,7 @@ class SecondOrderMultistep(Method):
         y_{n+1} = sum_j alpha_j y_{n-j} + h^2 ( beta_next f(y_{n+1}) + sum_j beta_j f(y_{n-j}) ),   y'' = f(y)
 
     It is zero-stable if the roots of rho lie in the unit disc and those on the circle are at most double: solutions of
-    y'' = 0 grow linearly, and a consistent rho has the double root 1.  Of y' = f(y) such a rho is not zero-stable.
+    y'' = 0 grow linearly, and a consistent rho has the double root 1.  As a method for y' = f(y) it is not zero-stable.
 
     Attributes:
         formula: alpha, beta and beta_next.

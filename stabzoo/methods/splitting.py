@@ -19,8 +19,8 @@ class Splitting(Method):
 
         y_{n+1} = max(0, y_n + h f(y_n)),    a discretization of y' in f(y) - N(y), N the normal cone of y >= 0
 
-    The order is that of solutions that stay in y > 0, and 1 at most: elsewhere the flows do not commute.  Projecting is
-    not linear, so R(z) and what follows from it are not decided.
+    The order holds for solutions that stay in y > 0, and is at most 1: elsewhere the flows do not commute.  Projecting
+    is not linear, so R(z) and its consequences are not decided.
 
     Source: Zhang and Schaeffer, JMIV 2020, section 2.
 

@@ -101,17 +101,17 @@ class Style:
 
 @dataclass(frozen=True)
 class BranchSite:
-    """Where a branch f is built, and of which layers: f maps (B, cin, H, W) to (B, cout, H / stride, W / stride).
+    """The place and the layers for a branch f, which maps (B, cin, H, W) to (B, cout, H / stride, W / stride).
 
     Attributes:
         cin, cout: Channels of the argument and of the result.
         width: Channels inside.
-        stride: Pixels of the argument to one of the result.
-        style: The network's layers: `Style.make_norm`, `Style.make_act`, and ``dd`` for those made otherwise.
-        bottleneck: Whether the usual branch is of three convolutions, 1x1, 3x3, 1x1.
+        stride: Pixels of the argument per pixel of the result.
+        style: The network's layers: `Style.make_norm`, `Style.make_act`, and ``dd`` (device and dtype) for all others.
+        bottleneck: Whether the usual branch has three convolutions, 1x1, 3x3, 1x1.
         preactivated: Whether the block has normed and activated the argument (at a change of shape of ImageNet
             networks).
-        relu_last: Whether activations follow the convolutions instead of going before.
+        relu_last: Whether activations follow the convolutions instead of preceding them.
         drop_path: Rate of stochastic depth.
         dilation: Of the 3x3 convolutions, where a network has stages of one resolution: of the first, and of others.
     """
@@ -142,9 +142,9 @@ class BranchSite:
 
 
 def tells_kernel(conv: nn.Module) -> bool:
-    """Whether a convolution is one by its ``weight``, which a parametrization may compute, and nothing more.
+    """Whether ``weight`` alone, possibly computed by a parametrization, determines a convolution.
 
-    Not so what takes its place: an adapter around it, a quantized layer.
+    This is false for replacements of a convolution: an adapter around it, a quantized layer.
     """
     return getattr(type(conv), "forward", None) is nn.Conv2d.forward
 

@@ -100,15 +100,15 @@ def checkpoint_filter_fn(state_dict: dict[str, Any], model: nn.Module) -> dict[s
 
     Parameters that the releases create but never use (``bn1`` and ``downsample1`` of basic-block networks,
     ``downsample22`` and ``downsample32``, coefficients of the start-up steps) are dropped.  A checkpoint of this
-    network is returned as it is, but that a weight which was trained under the parametrization of its constraint is
-    called by the weight's own name; a name that is not known is kept, so that loading reports it.
+    network is returned unchanged, except that weights trained under a parametrization get their plain names.  Unknown
+    names are kept, so that loading reports them.
 
     Args:
         state_dict: The checkpoint, or a dict that holds it under ``"state_dict"`` or ``"model"``.
-        model: The network that is to load it.
+        model: The network to load it into.
 
     Raises:
-        ConfigError: a key is no string.
+        ConfigError: a key is not a string.
     """
     for key in ("state_dict", "model"):
         if isinstance(state_dict.get(key), dict):

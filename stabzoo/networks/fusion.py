@@ -90,13 +90,13 @@ class FusedStep(nn.Module):
 def fuse(model: nn.Module, images: Tensor | None = None) -> Fusion:
     """A copy of ``model`` that infers faster: batch norms and step weights are folded into kernels.
 
-    A batch norm that reads nothing but what a convolution (or linear layer) returns, and alone reads it, becomes a part
-    of it: with s = gamma / sqrt(var + eps), kernels s W and bias s (b - mean) + beta.  One that norms a state is kept,
-    for a ReLU comes between it and the next convolution.  A step y_{n+1} = sum_j alpha_j y_{n-j} + beta f(y_n) has
-    beta in the last kernel of f.  In implicit steps nothing is folded.
+    If only a batch norm reads the result of a convolution (or linear layer), it becomes part of that layer: with
+    s = gamma / sqrt(var + eps), kernels s W and bias s (b - mean) + beta.  A batch norm of a state is kept, because a
+    ReLU separates it from the next convolution.  In a step y_{n+1} = sum_j alpha_j y_{n-j} + beta f(y_n), beta is
+    folded into the last kernel of f.  Implicit steps are not folded.
 
-    What was certified of ``model`` is not carried over: the numbers of the copy are others, by rounding.  Ask the copy,
-    which gives bounds of its own weights or refuses.
+    Certificates of ``model`` do not apply to the copy, whose numbers differ by rounding.  Bounds of the copy are
+    computed from its own weights, or refused.
 
     >>> import timm, torch, stabzoo
     >>> fusion = stabzoo.fuse(timm.create_model("zerosnet20_opt"))
@@ -104,12 +104,12 @@ def fuse(model: nn.Module, images: Tensor | None = None) -> Fusion:
     (9, 10, 9)
 
     Args:
-        model: Any network of timm's, of this package or another; it is left as it is.
-        images: What its results are compared on, (B, C, H, W); by default 8 of noise, of the size that timm says.
+        model: Any network of timm, of this package or another; it is not changed.
+        images: Images to compare the results on, (B, C, H, W); by default 8 of noise, of the model's input size.
 
     Raises:
-        ValueError: There is no input size to be known, the network gives no finite results, or the fused network gives
-            others: it differs by more than 1e-5 of the largest one.
+        ValueError: The input size is unknown, the network's results are not finite, or those of the fused network
+            differ by more than 1e-5 of the largest.
     """
     fused = copy.deepcopy(model).eval().requires_grad_(False)
     images = _noise(fused) if images is None else images

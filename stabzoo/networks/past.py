@@ -14,8 +14,8 @@ __all__ = ["Past", "advanced", "given", "returned", "takes_lists"]
 class Past:
     """The states before the newest one, newest first, and after them the past slopes where a scheme uses them.
 
-    One object goes through all blocks of a network, and each of them sets its ``entries``; what handles the arguments
-    of modules (sharding, hooks) hands it on as it is, as it does not a list.
+    One object passes through all blocks of a network, and each block sets its ``entries``.  Code that handles the
+    arguments of modules (sharding, hooks) passes such an object on unchanged, unlike a list.
     """
 
     def __init__(self, entries: list[Tensor]) -> None:

@@ -1,4 +1,4 @@
-"""Asking a scheme for its steps: where a step stands is told to the schemes that ask, and only to them."""
+"""Asking a scheme for its steps: only schemes that ask receive the place of a step."""
 
 from __future__ import annotations
 

@@ -414,9 +414,9 @@ class DiscretizedResNet(StagedNetwork):
         if relu not in ("first", "last"):
             raise ConfigError(f"relu: expected 'first' or 'last', got {relu!r}")
         if relu == "last" and norm != "none":
-            raise ConfigError("relu: 'last' is of blocks without norms; add norm='none'")
+            raise ConfigError("relu: 'last' needs blocks without norms; add norm='none'")
         if relu == "last" and kind.name != "plain":
-            raise ConfigError(f"relu: 'last' is of the branch 'plain'; got the branch {kind.name!r}")
+            raise ConfigError(f"relu: 'last' needs the branch 'plain'; got the branch {kind.name!r}")
         dd = style.dd
         shape = FORMS[form]
         width = width or shape.width

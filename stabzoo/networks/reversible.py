@@ -43,7 +43,7 @@ def bound(dtype: torch.dtype) -> float:
 
 
 def expected_error(dtype: torch.dtype) -> float:
-    """The error up to which a run goes on as far as coefficients tell, which leaves room for f: 2e-5 in float32."""
+    """The error up to which a run continues, as far as coefficients tell, which leaves room for f: 2e-5 in float32."""
     return torch.finfo(dtype).eps ** (2 / 3)
 
 

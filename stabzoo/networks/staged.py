@@ -86,24 +86,24 @@ class ListStage(Stage):
 
 
 class StagedNetwork(nn.Module):
-    """A network whose every block is one step of ``scheme``; subclasses build the parts, this is timm's contract.
+    """A network in which every block is one step of ``scheme``; it implements timm's contract, subclasses the parts.
 
-    Images go through ``stem`` and ``stem_pool``; every stage maps the state to another; ``norm`` and ``head`` read the
-    last state.
+    Images pass through ``stem`` and ``stem_pool``, every stage maps the state to the next, and ``norm`` and ``head``
+    read the last state.
 
     Args:
         scheme: The discretization.
-        stem: What maps an image to the first state, at ``shapes[0]``.
-        stages: The blocks of each stage: modules that map a list ``[y_n, ...]`` to ``[y_{n+1}, ...]``; or, which lets
-            hooks have the feature map, y_n and a ``past`` (`stabzoo.Past`), which they leave one step later, to
-            y_{n+1}; all of a stage the same.
+        stem: Maps an image to the first state, of shape ``shapes[0]``.
+        stages: The blocks of each stage: modules that map a list ``[y_n, ...]`` to ``[y_{n+1}, ...]``; or, so that
+            hooks receive the feature map, y_n and a ``past`` (`stabzoo.Past`), which they advance by one step, to
+            y_{n+1}.  All blocks of a stage have the same form.
         shapes: Shapes of the state after the stem and after each stage.
-        norm: What the last state goes through before it is pooled.
-        stem_pool: What lies between the stem's feature and the first state.
-        num_classes: Classes; 0 leaves the classifier out.
+        norm: Applied to the last state before pooling.
+        stem_pool: Applied to the stem's feature map to give the first state.
+        num_classes: Number of classes; 0 omits the classifier.
         in_chans: Channels of the input image.
         global_pool: Pooling before the classifier, as timm names it; ``""`` for none; ``"flat"``: the classifier reads
-            every pixel, so that images have one size.
+            every pixel, so all images must have one size.
         grid: Height and width of the last state, for ``"flat"``.
         drop_rate: Dropout before the classifier.
         device: Where the classifier's parameters are created.
@@ -218,7 +218,7 @@ class StagedNetwork(nn.Module):
             mode: ``"recompute"``: keep the state at every block, and evaluate the block again. ``"reversible"``:
                 compute the states from those after them, where a block has an ``inverse``; memory then does not grow
                 with the number of such blocks, but where rounding errors would grow too far a state is kept
-                (`stabzoo.networks.reversible`). Blocks without, such as those that change the shape, are evaluated as
+                (``stabzoo.networks.reversible``). Blocks without, such as those that change the shape, are evaluated as
                 ever. Gradients of gradients are refused, and `torch.compile` leaves the stages uncompiled.
 
         Raises:

@@ -27,8 +27,9 @@ def trained_coefficients(step: Any) -> dict[str, nn.Parameter]:
 class MultistepStep(nn.Module):
     """One step with fixed coefficients (see `stabzoo.Discretization.block` for its arguments).
 
-    The sum is accumulated in place: into f(y), or, where that is scaled, into the mean of the states that alphas which
-    sum to 1 make.  A history of three states costs two passes more than a plain residual connection, and no memory.
+    The sum is accumulated in place: into f(y) or, if f(y) is scaled, into the weighted mean of the states when the
+    alphas sum to 1.  A history of three states costs two more passes over memory than a plain residual connection, and
+    no additional memory.
     """
 
     def __init__(self, f: nn.Module, method: LinearMultistep, *, returns_slope: bool = False) -> None:
@@ -271,7 +272,7 @@ class RungeKuttaStep(nn.Module):
 class PartitionedStep(nn.Module):
     """One step of a splitting of y' = f(z), z' = g(y): z += b^_i g(y), then y += b_i f(z), for i = 1, 2, ...
 
-    y and z are the halves of the channels of the state.  The inverse subtracts in the opposite order what was added.
+    y and z are the two halves of the state's channels.  The inverse subtracts the same terms in the opposite order.
     """
 
     def __init__(self, f: nn.Module, g: nn.Module, method: PartitionedRungeKutta) -> None:

@@ -196,7 +196,7 @@ def _read(plugin: Plugin, distribution: Distribution) -> list[str]:
                     problems.append(str(error))
     except PluginError as error:
         reason = failure_text(error.__cause__ or error)
-        problems.append(f"{folder_of(distribution)}: what is installed cannot be read ({reason}); install it anew")
+        problems.append(f"{folder_of(distribution)}: what is installed cannot be read ({reason}); install it again")
     return problems
 
 

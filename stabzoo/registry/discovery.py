@@ -110,7 +110,7 @@ def _plugins_of(distribution: Distribution) -> Iterable[Plugin]:
         if not _declares(distribution, error):
             return []
         where = f"{folder_of(distribution)}: its entry_points.txt"
-        problem = f"{where} cannot be read ({failure_text(error)}); install it anew"
+        problem = f"{where} cannot be read ({failure_text(error)}); install it again"
         return [Plugin("?", "", _title(distribution), problems=[problem])]
     return [Plugin(name, value, _title(distribution)) for name, value in points]
 
@@ -145,7 +145,7 @@ def folder_of(distribution: Distribution) -> str:
 
 
 def installation_problems(distribution: Distribution) -> Iterable[tuple[str, bool]]:
-    """What is wrong with a third party's distribution, and whether its plugins can be used in spite of it."""
+    """What is wrong with a third party's distribution, and whether its plugins can be used despite it."""
     from packaging.requirements import InvalidRequirement, Requirement  # only third parties need it
 
     if not any(distribution.read_text(name) for name in METADATA):

@@ -1,11 +1,11 @@
 """Code of plugins is run with its printing kept out of standard output, and for a limited time.
 
-A limit is no sandbox: what blocks in C, catches every exception or ends the process by itself (``os._exit``) is not
+A limit is not a sandbox: what blocks in C, catches every exception or ends the process by itself (``os._exit``) is not
 stopped, for plugins run with the user's rights.  It is there for the plugin that hangs or prints by mistake.
 
 Environment:
-    STABZOO_PLUGIN_SECONDS: for how long a plugin may be imported, or compute its coefficients; 60 by default, 0 for
-        ever.
+    STABZOO_PLUGIN_SECONDS: for how long a plugin may be imported, or compute its coefficients; 60 by default, 0 for no
+        limit.
 """
 
 from __future__ import annotations
@@ -52,7 +52,8 @@ def plugin_code(where: str, *, passes: tuple[type[Exception], ...] = (), limited
         limited: Whether the code is stopped after the limit; an attack on all test images takes as long as it takes.
 
     Raises:
-        PluginError: the code failed. ConfigError: the limit in the environment is no number of seconds.
+        PluginError: the code failed.
+        ConfigError: the limit in the environment is not a number of seconds.
         KeyboardInterrupt: Ctrl-C was pressed.
     """
     nested = getattr(_here, "running", False)

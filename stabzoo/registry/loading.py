@@ -105,7 +105,7 @@ def _is_edited(package: str, files: dict[Path, tuple[int, int]]) -> bool:
 
 
 def unload(package: str, *, kept: Iterable[str] = ()) -> None:
-    """Have a package, and all in it but what is ``kept``, imported anew when it is asked for."""
+    """Have a package, and all in it but what is ``kept``, imported again when it is next needed."""
     for name in [name for name in sys.modules if name == package or name.startswith(f"{package}.")]:
         if name not in kept:
             del sys.modules[name]
@@ -128,7 +128,7 @@ def get_scheme(name: str, **parameters: Any) -> Discretization:
     """The scheme ``name`` with the given parameters, e.g. ``get_scheme("zerosnet", lam="-9/5")``.
 
     Raises:
-        ConfigError: unknown scheme, or a parameter that it does not accept, in a sentence.
+        ConfigError: the scheme is unknown, or does not accept a parameter.
         PluginError: the plugin that provides the scheme is broken.
     """
     cls = scheme_class(name)
@@ -150,7 +150,8 @@ def scheme_of(model: str, args: Mapping[str, Any]) -> Discretization:
     """The scheme of a registered model with those of its arguments that are parameters of the scheme.
 
     Raises:
-        ConfigError: there is no such model, or a parameter is not valid. PluginError: its plugin is broken.
+        ConfigError: there is no such model, or a parameter is not valid.
+        PluginError: its plugin is broken.
     """
     models = catalogue().models
     if model not in models:
@@ -186,7 +187,7 @@ def branch_class(name: str) -> type[BranchKind]:
 
 
 def get_branch(branch: str | Mapping[str, Any] | BranchKind) -> BranchKind:
-    """A kind of branch: by its name, with fields of its own (``{"name": "se", "reduction": 8}``), or as it is.
+    """A kind of branch, given by its name, by name and fields (``{"name": "se", "reduction": 8}``), or as an object.
 
     Raises:
         ConfigError: it is none of these, unknown, or does not take the fields.
@@ -215,7 +216,7 @@ def get_branch(branch: str | Mapping[str, Any] | BranchKind) -> BranchKind:
 
 
 def forget() -> None:
-    """Forget what was discovered and loaded, without discovering anew; modules stay imported."""
+    """Forget what was discovered and loaded, without a new discovery; modules stay imported."""
     for cached in (catalogue, load_plugin, our_sections):
         cached.cache_clear()
     if failures := _failures.get():

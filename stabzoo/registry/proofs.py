@@ -41,7 +41,7 @@ class ConditionCheck:
         proved: The exact set, and what it is proved of; None where the coefficients are not known to be rational
             functions of the parameter, so that the claim was checked at the values and no further.
         left_out: Parts of the line where the claim differs, but the scheme accepts none of the values tried.
-        false_claim: What is not so, in a sentence.
+        false_claim: What is false, in a sentence.
 
     """
 

@@ -75,9 +75,7 @@ class SchemeClaim(Strict):
     certified: dict[Literal["growth", "sensitivity"], str] = Field(
         default_factory=dict, description="what is certified of a network with weights, and under which condition"
     )
-    corrections: tuple[str, ...] = Field(
-        default=(), description="what the literature says about this scheme that is not so"
-    )
+    corrections: tuple[str, ...] = Field(default=(), description="what the literature gets wrong about this scheme")
 
     @field_validator("condition", "a_stable", "l_stable")
     @classmethod

@@ -101,10 +101,10 @@ class NewPlugin:
         _refuse_bad_name(self.name, self.kind)
         if (self.kind == "models") != (self.scheme is not None):
             if self.kind == "models":
-                raise ConfigError("--kind models: expected --scheme, the scheme that the models are of")
-            raise ConfigError(f"--scheme is of --kind models alone, got --kind {self.kind}; leave it out")
+                raise ConfigError("--kind models: expected --scheme, the scheme of the models")
+            raise ConfigError(f"--scheme needs --kind models, got --kind {self.kind}; leave it out")
         if self.kind == "models" and not self.models:
-            raise ConfigError(f"--scheme {self.scheme}: it has no models after which new ones could be made")
+            raise ConfigError(f"--scheme {self.scheme}: it has no models to use as a pattern")
         if self.method is None:
             return
         accepted = {"multistep": LinearMultistep, "runge-kutta": RungeKutta}.get(self.kind)
@@ -239,7 +239,8 @@ def write_plugin(plugin: NewPlugin, folder: Path) -> Path:
     """Write a plugin's distribution into a new folder below ``folder``, and return that.
 
     Raises:
-        ConfigError: ``folder`` is no folder, or the new one exists. OSError: it cannot be written; nothing is left.
+        ConfigError: ``folder`` is not a folder, or the new one exists.
+        OSError: it cannot be written; nothing is left.
     """
     if not folder.is_dir():
         raise ConfigError(f"--folder {folder}: expected a folder in which {plugin.distribution} is made; make it first")

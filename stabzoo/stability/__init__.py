@@ -1,4 +1,4 @@
-"""Zero-stability and absolute stability of numerical methods, decided in exact arithmetic.
+"""Zero stability and absolute stability of numerical methods, decided in exact arithmetic.
 
 Importing this package needs neither numpy nor FLINT; they are imported when a number asks for them.
 """

@@ -34,10 +34,10 @@ Proved = TypeVar("Proved")
 def card(method: HasCoefficients) -> StabilityCard:
     """Return the stability card of a `LinearMultistep`, or of anything whose `coefficients()` returns one.
 
-    It is about what a block of a scheme computes: the coefficients, unless its `method()` states another method (see
-    `stabzoo.methods.method_of`).  Of a step of the scheme's own that nothing is stated of, the card has the zero
-    stability of the coefficients and no order.  Where the scheme states its `characteristic_polynomial()`, as a
-    `stabzoo.Discretization` does, that must be rho of the coefficients, or the scheme is not one method.
+    It describes what a block of a scheme computes: the coefficients, unless its `method()` states another method (see
+    ``stabzoo.methods.method_of``).  For a custom step without a statement, the card has only the zero stability of the
+    coefficients, and no order.  If the scheme has a `characteristic_polynomial()`, as a `stabzoo.Discretization` does,
+    it must be rho of the coefficients.
 
     Raises:
         ValueError: `method` is neither, or contradicts itself.
@@ -270,7 +270,7 @@ class StabilityCard:
     def is_L_stable(self) -> bool | NotDecided:  # noqa: N802
         """Whether it is A-stable and infinitely stiff components die out in d steps: R(infinity) = 0 of one-step ones.
 
-        See `stabzoo.stability.intervals.is_L_stable`.
+        See ``stabzoo.stability.intervals.is_L_stable``.
         """
         from stabzoo.stability.intervals import is_L_stable
 
@@ -355,7 +355,7 @@ class StabilityCard:
 
     @cached_property
     def is_symmetric(self) -> bool | NotDecided:
-        """Whether a step with -h undoes one with h: see `stabzoo.stability.properties.geometry.is_symmetric`."""
+        """Whether a step with -h undoes one with h: see ``stabzoo.stability.properties.geometry.is_symmetric``."""
         from stabzoo.stability.properties.geometry import is_symmetric
 
         return is_symmetric(self.method)

@@ -79,7 +79,7 @@ def certify(method: Sequence[Number] | HasCoefficients) -> Proof:
 
 
 def verify_certificate(method: Sequence[Number] | HasCoefficients, certificate: Proof | Mapping[str, object]) -> bool:
-    """Check a certificate without repeating the search for it: what it is about is rebuilt and compared.
+    """Check a certificate without repeating the search: rebuild the polynomial that it describes, and compare.
 
     Raises:
         ValueError: ``certificate`` is neither a certificate nor a well-formed ``to_dict()`` of one.

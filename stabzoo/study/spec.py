@@ -50,8 +50,8 @@ __all__ = [
 class Network(Strict):
     """One network of a study: a timm model name, its arguments, and the label it has in the report.
 
-    The input channels and the number of classes come from the data and are not written here.  ``training`` are single
-    settings that replace those of the study, where a paper does not train all networks alike.
+    The data determine the input channels and the number of classes; they are not given here.  ``training`` holds single
+    settings that replace those of the study, for papers that train networks differently.
     """
 
     label: Annotated[str, Field(min_length=1, max_length=200)]
@@ -69,12 +69,12 @@ class Network(Strict):
 
 
 class Published(Strict):
-    """Numbers from a paper, printed beside the measured ones.
+    """Numbers from a paper, printed next to the measured ones.
 
     ``values`` maps a network's label to one value for each column: a mean with its standard deviation, a single number
-    where none is printed, null where nothing is.  A column that is called as an evaluation's title, or as a number of a
-    diagnostic, is compared with it; where the study at its full scale is the paper's experiment (``same_experiment``),
-    number by number.
+    if the paper prints no deviation, null if it prints nothing.  A column with the title of an evaluation, or the name
+    of a diagnostic's number, is compared with it; if the study at its full scale is the paper's experiment
+    (``same_experiment``), number by number.
     """
 
     reference: str
@@ -141,10 +141,10 @@ class Run(Strict):
 
 
 class Scale(Strict):
-    """A smaller form of a study: what is given here replaces what the study says, and the rest stays.
+    """A smaller form of a study: entries given here replace those of the study, and the rest stays.
 
-    ``networks`` are the labels of those that are kept; ``args`` and ``training`` are single settings of every network,
-    those that a network has of its own included; ``limits`` are said beside the study's own.
+    ``networks`` are the labels of the networks to keep; ``args`` and ``training`` are single settings for every
+    network, and override the network's own; ``limits`` are added to those of the study.
     """
 
     networks: Annotated[tuple[str, ...], Field(min_length=1)] | None = None
@@ -165,7 +165,7 @@ class Study(Strict):
     """A question put to a set of networks, trained alike unless one says otherwise; ``name`` is by default the file's.
 
     ``scales`` are smaller forms of it, by name; `at` gives one of them, and ``scale`` says which one this is.  ``file``
-    is that of a study of one's own, by which commands find it; nothing of its numbers depends on it.
+    is that of a user's study, by which commands find it; nothing of its numbers depends on it.
     """
 
     name: FileName
@@ -281,7 +281,7 @@ class Study(Strict):
         return Training.model_validate(self.training.model_dump(exclude_unset=True) | network.training)
 
     def runs(self, device: Literal["cpu", "cuda"] = "cpu", root: Path = Path("data")) -> list[tuple[Network, Run]]:
-        """All trainings of the study with their networks, of what there is here; the data lie below ``root``."""
+        """All trainings of the study with their networks, of what is available here; the data lie below ``root``."""
         images = manifest(self.data, root)
         found: list[tuple[Network, Run]] = []
         for network in self.networks:

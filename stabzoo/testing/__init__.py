@@ -1,4 +1,4 @@
-"""What an author of a plugin tests schemes, branches and evaluations with; needs stabzoo and, to decorate, pytest.
+"""The test kit of plugins: checks of schemes, branches and evaluations; needs stabzoo and, to decorate, pytest.
 
 >>> from stabzoo.testing import check_discretization
 >>> print(check_discretization("zerosnet_opt"))

@@ -31,7 +31,8 @@ def check_branch(branch: str | Mapping[str, Any] | BranchKind) -> None:
 
     Raises:
         CheckFailedError: a check failed; the message has one line each.
-        ConfigError: there is no such branch. PluginError: the plugin that provides it is broken, or it cannot be built.
+        ConfigError: there is no such branch.
+        PluginError: the plugin that provides it is broken, or it cannot be built.
 
     Example:
         >>> check_branch("parabolic")

@@ -50,8 +50,8 @@ class Subject:
         parameters: Its parameters; without any it has its defaults.
 
     Raises:
-        ConfigError: no installed plugin provides it, or it does not accept the parameters. PluginError: its plugin is
-        broken.
+        ConfigError: no installed plugin provides it, or it does not accept the parameters.
+        PluginError: its plugin is broken.
     """
 
     name: str
@@ -148,7 +148,7 @@ class Subject:
             return timm.create_model(self.model_name, **{"width": WIDTH, **sized, **arguments}).eval()
 
     def network(self, blocks: int = 1, **arguments: Any) -> nn.Module:
-        """A narrow network of so many blocks a stage, in evaluation mode, with the same weights every time."""
+        """A narrow network of so many blocks per stage, in evaluation mode, with the same weights every time."""
         import torch
 
         with torch.random.fork_rng(devices=()):

@@ -250,7 +250,7 @@ def check_inverse(subject: Subject) -> None:
             _same(passed, before, f"{trial.what}: inverse() changes what it is given", 0.0)
             text = f"{trial.what}: inverse() does not give back what the step was given"
             mode = "train()" if training else "eval()"
-            _same(got, expected, f"{text}, in {mode}; mend it, or say invertible = False", ROUNDING)
+            _same(got, expected, f"{text}, in {mode}; fix it, or say invertible = False", ROUNDING)
 
 
 def check_separate_weights(subject: Subject) -> None:

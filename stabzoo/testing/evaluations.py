@@ -1,4 +1,4 @@
-"""Checks of a kind of evaluation: it is written and read, is told from others, and gives one number for one network."""
+"""Checks of a kind of evaluation: it is written and read, differs from others, and gives one number for one network."""
 
 from __future__ import annotations
 
@@ -36,18 +36,18 @@ class Given(Strict):
 def check_evaluation(evaluation: str | Mapping[str, Any] | Evaluation) -> None:
     """Check an evaluation on two small networks and handwritten digits.
 
-    It is read as it was written; its title tells its settings; it overrides a method, and its ``metric`` says what a
-    score that is no share of images is; its result is a finite number, of an accuracy between 0 and 100, and the same
-    when it is measured again, alone or beside others; the score of an image does not depend on the images beside it;
-    and the test images stay as they are.
+    It is read as it was written; its title names its settings; it overrides a method, and its ``metric`` explains a
+    score that is not a share of images; its result is a finite number (between 0 and 100 for an accuracy), and the same
+    when it is measured again, alone or with others; the score of an image does not depend on the other images; and the
+    test images stay unchanged.
 
     Args:
         evaluation: A kind without settings, a mapping of its ``kind`` and its settings, or the evaluation.
 
     Raises:
         CheckFailedError: a check failed; the message has one line each.
-        ConfigError: there is no such evaluation, or it does not take the settings. PluginError: the plugin that
-            provides it is broken.
+        ConfigError: there is no such evaluation, or it does not take the settings.
+        PluginError: the plugin that provides it is broken.
 
     Example:
         >>> check_evaluation({"kind": "gaussian", "sigma": 0.1, "seed": 0})

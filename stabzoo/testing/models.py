@@ -18,7 +18,7 @@ __all__ = ["check_models_on_meta"]
 
 
 def check_models_on_meta(subject: Subject) -> None:
-    """One registered model of each form and kind of block, of a few blocks a stage, works on the meta device.
+    """One registered model of each form and kind of block, of a few blocks per stage, works on the meta device.
 
     A step may fail in the shapes of one form alone.
     """

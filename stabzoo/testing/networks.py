@@ -178,7 +178,7 @@ class Observed:
 def _check_own_blocks(subject: Subject) -> None:
     method = method_of(subject.scheme)
     if isinstance(method, OwnStep):
-        raise NotApplicable("its network is its own, and no method() is stated beside it")
+        raise NotApplicable("it defines its own network, but no method()")
     network: Any = subject.network(blocks=max(2, method.steps), dtype=torch.float64)
     pasts: list[list[Tensor]] = []
     taken: list[tuple[Any, Tensor]] = []

@@ -131,8 +131,9 @@ def check_discretization(scheme: str, *, expected_failures: Mapping[str, str] | 
         expected_failures: Names of checks that fail, each with the reason.
 
     Raises:
-        CheckFailedError: a check failed, or one passed that was expected to fail. ConfigError: no plugin provides the
-        scheme, an expected failure names no check or has no reason. PluginError: the plugin is broken.
+        CheckFailedError: a check failed, or one passed that was expected to fail.
+        ConfigError: no plugin provides the scheme, or an expected failure names no check or has no reason.
+        PluginError: the plugin is broken.
     """
     expected = _validated(expected_failures)
     subject = Subject(scheme)

@@ -279,7 +279,7 @@ def check_order(subject: Subject) -> None:
     stated = method_of(subject.solved_to(TIGHT))
     order = stated.order
     if order is NOT_DECIDED:
-        raise NotApplicable("no order is decided of a step that no method is stated of")
+        raise NotApplicable("the order of a step without a stated method is not decided")
     if order is None:
         raise NotApplicable("a method that is not consistent has no order")
     _is_of_one_part(subject)
@@ -290,7 +290,7 @@ def check_order(subject: Subject) -> None:
         field = problem(size)
         step = Step.around(subject, field)
         if step.method != subject.method:
-            raise NotApplicable("every block draws coefficients of its own, which have an order of their own")
+            raise NotApplicable("every block draws its own coefficients, which have their own order")
         past = [field.solution(-j * size) for j in range(step.states)]
         new = step.advance(past, [field(y) for y in past])
         errors.append((new - field.solution(size)).norm().item())

@@ -75,8 +75,8 @@ class Checkpoints:
     def save(self, step: int, state: Any) -> Path:
         """Write the ``state`` after ``step`` steps, for good, and remove all but it and the newest from before it.
 
-        Those of later steps go too: they are damaged, or of a training that did not go on.  Only one process may write
-        to a folder.
+        Those of later steps go too: they are damaged, or of a training that was not resumed.  Only one process may
+        write to a folder.
         """
         packed, tensors = pack(state)
         content = save(tensors, {_STATE: json.dumps(packed)})

@@ -1,4 +1,4 @@
-"""One training from the command line: what it is, its folder, and going on where it was stopped."""
+"""One training from the command line: what it is, its folder, and resuming where it was stopped."""
 
 from __future__ import annotations
 
@@ -49,13 +49,13 @@ def train_job(
     workers: int = 0,
     trackers: Sequence[Tracker] = (),
 ) -> Trained:
-    """Train, or go on with, the network of ``job``; ``folder`` then has
+    """Train, or resume training, the network of ``job``; ``folder`` then has
 
     ``config.json``, the ``checkpoint-*`` files, ``history.csv`` with a row per epoch, and ``model.safetensors``, the
     weights to be used (averaged, if the training averages them), once it is finished.
 
     A checkpoint is written after every epoch, and every ``checkpoint_steps`` updates.  ``workers`` processes decode
-    images that are not in memory; ``trackers`` are told the settings and every epoch.
+    images that are not in memory; ``trackers`` receive the settings and every epoch.
 
     Raises:
         ConfigError: the model cannot be built, the data are missing, or ``folder`` holds another training or is in use.
@@ -211,7 +211,7 @@ def _locked(folder: Path, process: Process) -> Iterator[None]:
         return
     with exclusive(folder / ".lock") as mine:
         if not mine:
-            raise ConfigError(f"{folder}: another training is using it; wait for its end, or use another --folder")
+            raise ConfigError(f"{folder}: another training is using it; wait until it ends, or use another --folder")
         yield
 
 
@@ -250,7 +250,7 @@ def _same_job(job: Job, folder: Path) -> bool:
         told = [f"{name} is {json.dumps(there)} there and {json.dumps(here)} here" for name, there, here in differing]
         raise ConfigError(
             f"{folder} holds another training: {'; '.join(told[:MOST_TOLD])}"
-            f"{f'; and {more} more' if (more := len(told) - MOST_TOLD) > 0 else ''}; use another --folder to start anew"
+            f"{f'; and {more} more' if (more := len(told) - MOST_TOLD) > 0 else ''}; use another --folder for this one"
         )
     return True
 

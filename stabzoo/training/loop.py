@@ -278,7 +278,7 @@ class Trainer:
         return loss, penalty, num_correct(logits.detach(), labels)
 
     def state(self) -> dict[str, Any]:
-        """All that a training needs to go on exactly where it is; `load` takes it."""
+        """All that a training needs to resume exactly where it is; `load` takes it."""
         return {
             "network": self.network.network.state_dict(),
             "scheme": self.network.training_state(),
@@ -370,7 +370,7 @@ def _lay_out(optimizer: torch.optim.Optimizer) -> None:
 
 
 def _numbers_of(schedule: LRScheduler) -> dict[str, Any]:
-    """What changes in a schedule while it runs; the rest is made anew."""
+    """What changes in a schedule while it runs; the rest is rebuilt."""
     found: dict[str, Any] = {name: value for name, value in vars(schedule).items() if isinstance(value, int | float)}
     found["_last_lr"] = list(schedule._last_lr)
     parts = getattr(schedule, "_schedulers", [])

@@ -39,7 +39,7 @@ def create(model: str, args: dict[str, Any], seed: int, images: ImageDataset) ->
 
 
 def arguments_for(model: str, images: ImageDataset) -> dict[str, Any]:
-    """What `timm.create_model` is told of ``images``: channels, classes, and the size where a network has only one."""
+    """Arguments of `timm.create_model` for ``images``: channels, classes, and the size where a network has only one."""
     found: dict[str, Any] = {"in_chans": images.channels, "num_classes": images.classes}
     cfg = None if OF_TIMM.match(model) else timm.get_pretrained_cfg(model, allow_unregistered=True)
     if cfg is not None and cfg.fixed_input_size:

@@ -19,7 +19,7 @@ __all__ = ["TrainingProgress"]
 
 
 class TrainingProgress(Bar):
-    """Epochs, throughput, time left, and of implicit networks evaluations a solve and failures."""
+    """Epochs, throughput, time left, and of implicit networks evaluations per solve and failures."""
 
     def __init__(
         self, console: Console, job: Job, reports: list[BlockReport], images: int, steps: int, *, enabled: bool
@@ -52,7 +52,7 @@ class TrainingProgress(Bar):
         if solves := sum(report.solves for report in self._reports):
             evaluations = sum(report.evaluations for report in self._reports) / solves
             failed = sum(report.failures.total() for report in self._reports)
-            self._solves = f", {evaluations:.1f} evaluations a solve, {failed} not solved"
+            self._solves = f", {evaluations:.1f} evaluations per solve, {failed} not solved"
         self._bar.update(
             self._task,
             completed=done,
@@ -68,7 +68,7 @@ class TrainingProgress(Bar):
         if note.get("largest_product") is not None:
             line += f", {note['unstable_blocks']} unstable blocks, products up to {note['largest_product']:.3g}"
         if "evaluations_a_solve" in note:
-            line += f", {note['evaluations_a_solve']:.1f} evaluations a solve, {note['not_solved']} not solved"
+            line += f", {note['evaluations_a_solve']:.1f} evaluations per solve, {note['not_solved']} not solved"
             line += f", {note['proved']} of {note['equations']} equations proved to have one solution"
         if note.get("unchecked"):
             line += f", {note['unchecked']} compiled steps that nothing has checked"

@@ -195,7 +195,7 @@ def evaluate(
         for name in ("model", "args", "data", "training"):
             if getattr(job, name) != getattr(first, name):
                 raise ConfigError(
-                    f"{folder}: expected a training that differs from {folders[0]} in its seed alone, but its {name} "
+                    f"{folder}: expected a training that differs from {folders[0]} only in its seed, but its {name} "
                     "is another"
                 )
         network, images = trained.network.to(device), trained.images
@@ -232,7 +232,7 @@ def _diverged(folder: Path) -> bool:
         return bool(state and state.get("trainer", state)["progress"]["diverged"])
     except (LookupError, TypeError, AttributeError):
         raise ConfigError(
-            f"{folder}: its newest checkpoint is of no training; restore its files from a copy, or train it again"
+            f"{folder}: its newest checkpoint belongs to no training; restore its files from a copy, or train it again"
         ) from None
 
 

@@ -1,4 +1,4 @@
-"""A training that outlives its process: it goes on from its newest checkpoint, and writes one after every epoch."""
+"""A training that outlives its process: it resumes from its newest checkpoint, and writes one after every epoch."""
 
 from __future__ import annotations
 
@@ -40,7 +40,7 @@ class Session:
 
     Attributes:
         reports: What the solves of each implicit block did, since the reports were last set to zero.
-        anew: Why the training did not go on from the checkpoint that is there; None where it did, or there is none.
+        anew: Why the training did not resume from the existing checkpoint; None where it did, or where there is none.
     """
 
     def __init__(self, trainer: Trainer, folder: Path, *, writes: bool = True) -> None:
@@ -71,8 +71,8 @@ class Session:
         except Exception as error:  # a state from elsewhere may be anything
             path = self.checkpoints.files()[len(damaged)]
             raise ConfigError(
-                f"{path}: is no checkpoint of this training ({failure_text(error)}); remove it to go on from the one "
-                "before it, or to start anew"
+                f"{path}: is not a checkpoint of this training ({failure_text(error)}); remove it to "
+                "resume from the one before it, or to start from scratch"
             ) from error
         self.saved_steps = self.trainer.progress.steps if self.anew is None else -1  # what is there is another's
         return damaged
@@ -155,7 +155,7 @@ class Session:
             case "constant":
                 lower = "lr" if self.trainer.training.logit_scale == 1 else "lr or logit_scale"
                 return (
-                    f"the network is dead, it answers all images alike: {found.cause}; lower {lower}, or train it anew"
+                    f"the network is dead, it answers all images alike: {found.cause}; lower {lower}, or train it again"
                 )
             case "statistics":
                 return f"in evaluation mode the network answers all images alike: {found.cause}"
@@ -166,7 +166,7 @@ class Session:
     # what a kind of session adds
 
     def obstacle(self, state: dict[str, Any]) -> str | None:
-        """Why the training cannot go on from this `state`; None where it can."""
+        """Why the training cannot resume from this `state`; None where it can."""
         return None
 
     def state(self) -> dict[str, Any]:

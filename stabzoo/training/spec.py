@@ -46,7 +46,7 @@ Share: TypeAlias = Annotated[float, Field(gt=0, le=1)]
 
 
 class FixedPointTerm(Strict):
-    """Weight of R_fp in the loss (`stabzoo.residual_penalty`): ``iterations`` + 1 more evaluations of f a block."""
+    """Weight of R_fp in the loss (`stabzoo.residual_penalty`): ``iterations`` + 1 more evaluations of f per block."""
 
     weight: PositiveFloat
     iterations: PositiveInt = 5
@@ -54,9 +54,9 @@ class FixedPointTerm(Strict):
 
 
 class PerturbationTerm(Strict):
-    """Weight of R_rnd in the loss (`stabzoo.perturbation_penalty`): ``streams`` passes more, of noisy images.
+    """Weight of R_rnd in the loss (`stabzoo.perturbation_penalty`): ``streams`` additional passes with noisy images.
 
-    The noise is normal with deviation ``sigma`` on pixels in [0, 1], and drawn anew for every batch.
+    The noise is normal with deviation ``sigma`` on pixels in [0, 1], and redrawn for every batch.
     """
 
     weight: PositiveFloat
@@ -66,42 +66,46 @@ class PerturbationTerm(Strict):
 
 
 class Training(Strict):
-    """How every network is trained: a timm optimizer under a learning rate that changes with every step.
+    """How every network is trained: a timm optimizer with a learning rate that changes at every step.
 
-    ``one-cycle``: torch's, with maximum ``lr``.  ``step``: ``lr``, divided by 10 at each of the ``milestones``, which
-    are fractions of all steps.  ``cosine``: from ``lr`` to 0.  The last two are approached linearly in
-    ``warmup_epochs``.  A network with constraints is projected onto them after every step; ``regularization``
-    is the weight of the regulariser that a network's scheme may have, beside the optimizer's weight decay;
-    ``fixed_point`` and ``perturbation`` are those of the implicit ResNet paper, of implicit networks and of networks
-    that tell their blocks.  The loss is the cross-entropy of ``logit_scale`` times the logits, the inverse of a
-    temperature: a network of bounded sensitivity has small logits.  ``margin`` is taken from the logit of the image's
-    class first: the loss then asks for logits that differ by more than that, and so for a certified radius (Prach and
-    Lampert, ECCV 2022, section 4).
-    ``augmentation`` is of the training images only; ``crop-flip``: a random crop of the image padded with 4 black
-    pixels on each side, and a random horizontal flip (``crop``: without the flip, which digits do not survive);
-    ``turn-flip``, for percolation: a random quarter turn, and a random flip;
-    ``resized-crop-flip``, for images read from disk: a random window, resized, and a random flip; the window's area is
-    a share of the image's in ``crop_area`` and its aspect ratio in ``crop_aspect``.
+    ``schedule``: ``one-cycle`` is torch's, with maximum ``lr``; ``step`` starts at ``lr`` and divides it by 10 at each
+    of the ``milestones``, which are fractions of all steps; ``cosine`` goes from ``lr`` to 0.  The last two rise
+    linearly during the ``warmup_epochs``.
 
-    ``momentum`` goes with the optimizers that have one, and is required there; of others it has no effect, and is not
-    shown.
+    A network with constraints is projected onto them after every step.  ``regularization`` is the weight of the
+    scheme's own regulariser, in addition to the optimizer's weight decay; ``fixed_point`` and ``perturbation`` are the
+    regularisers of the implicit ResNet paper, the first for implicit networks, the second for networks with
+    ``blocks()``.
 
-    ``weight_decay`` is of the ``kernels`` of convolutions and of the classifier's weights, as timm has it, or of
-    ``all`` parameters: biases, batch norms and the coefficients of learnable schemes too.  ``clip_norm`` is the largest
-    norm of the gradient of all parameters together; a longer one is scaled down.
+    The loss is the cross-entropy of ``logit_scale`` times the logits; the scale is the inverse of a temperature, which
+    networks of bounded sensitivity need because their logits are small.  ``margin`` is first subtracted from the logit
+    of the image's class: the loss then asks for logits that differ by more than the margin, and so for a certified
+    radius (Prach and Lampert, ECCV 2022, section 4).
 
-    The weights that are evaluated are those of the ``last`` epoch, or of the ``best-epoch``, the first of those that
-    put the most test images in their class: what some releases report, and higher than what can be expected of other
-    images, for the test images have chosen it.
+    ``augmentation`` changes only the training images.  ``crop-flip``: a random crop of the image padded with 4 black
+    pixels on each side, and a random horizontal flip.  ``crop``: the same without the flip, which would turn digits
+    into other shapes.  ``turn-flip``, for percolation: a random quarter turn and a random flip.
+    ``resized-crop-flip``, for images read from disk: a random window, resized, and a random flip; ``crop_area`` is the
+    range of the window's share of the image's area, ``crop_aspect`` that of its aspect ratio.
 
-    A batch is computed in ``accumulation`` parts, one after the other.  ``ema`` is the decay, each step, of an average
-    of the weights, which is what is evaluated then.  ``amp`` is the type of automatic mixed precision.  With 0
+    ``momentum`` is required by optimizers that have one; for others it has no effect and is not shown.
+
+    ``weight_decay`` applies to the ``kernels`` of convolutions and the classifier's weights, as in timm, or to ``all``
+    parameters, including biases, batch norms and the coefficients of learnable schemes.  ``clip_norm`` is the largest
+    norm of the gradient of all parameters together; a longer gradient is scaled down.
+
+    ``selection`` chooses the weights to evaluate: those of the ``last`` epoch, or of the ``best-epoch``, the first
+    with the highest accuracy on the test images.  Some releases report the best epoch; since the test images choose
+    it, expect a lower accuracy on other images.
+
+    A batch is computed in ``accumulation`` parts, one after the other.  ``ema`` is the decay per step of an average of
+    the weights, which is then evaluated in their place.  ``amp`` is the type of automatic mixed precision.  With 0
     ``epochs`` nothing is trained.
 
     ``layout`` is the order of numbers in memory: ``contiguous``, image by image and channel by channel, or the
-    ``fastest`` for the network, its images and the device (`stabzoo.training.networks.fastest_layout`), which may have
-    the channels of a pixel side by side.  Sums are rounded differently then: a training keeps the layout it has begun
-    with.
+    ``fastest`` for the network, its images and the device (`stabzoo.training.networks.fastest_layout`), which may store
+    the channels of a pixel next to each other.  The layouts round sums differently, so a training keeps the layout it
+    began with.
     """
 
     epochs: NonNegativeInt
@@ -220,9 +224,9 @@ def _weights_named(args: Mapping[str, Any]) -> Iterator[tuple[str, Path]]:
 
 
 def differences(there: Mapping[str, Any], here: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, Any, Any]]:
-    """What two mappings, such as `sources`, do not have alike: ``data.size``, and both values, None for nothing.
+    """Where two mappings, such as `sources`, differ: ``data.size``, and both values, None where one has none.
 
-    Of mappings within both it is told what differs in them.
+    Mappings within both are compared entry by entry.
     """
     for name in dict.fromkeys([*there, *here]):
         one, other = there.get(name), here.get(name)

@@ -17,14 +17,14 @@ TrackerName: TypeAlias = Literal["tensorboard", "mlflow"]
 
 
 class TrackingWarning(UserWarning):
-    """A tracker has failed; the training goes on without it."""
+    """A tracker has failed; the training continues without it."""
 
 
 class Tracker(Protocol):
     """What a training calls."""
 
     def settings(self, values: Mapping[str, Any]) -> None:
-        """What is trained, by dotted names; called before the first epoch, and again when a training goes on."""
+        """What is trained, by dotted names; called before the first epoch, and again when a training resumes."""
         ...
 
     def epoch(self, number: int, scalars: Mapping[str, float]) -> None:
@@ -58,7 +58,7 @@ class _TensorBoard:
 
 
 class _MLflow:
-    """A run in the store that MLFLOW_TRACKING_URI names, by default ./mlflow.db; it is kept when a training goes on."""
+    """A run in the store that MLFLOW_TRACKING_URI names, by default ./mlflow.db; it is kept when a training resumes."""
 
     def __init__(self, folder: Path) -> None:
         import mlflow  # pyright: ignore[reportMissingImports]
@@ -134,7 +134,7 @@ class _Guarded:
 
 def _warn(name: str, error: Exception) -> None:
     text = str(error) or type(error).__name__
-    warnings.warn(f"{name}: {text}; the training goes on without it", TrackingWarning, stacklevel=2)
+    warnings.warn(f"{name}: {text}; the training continues without it", TrackingWarning, stacklevel=2)
 
 
 def _flat(values: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:

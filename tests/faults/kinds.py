@@ -292,7 +292,7 @@ def _driver(place: Place, chance: random.Random, folder: Path, *engine: str) -> 
 
 
 def scheduler(place: Place, chance: random.Random) -> Tally:
-    """The scheduler of a Dask cluster that was there before: the driver says so, and the study is done without it."""
+    """The scheduler of an existing Dask cluster: the driver says so, and the study finishes without it."""
     tally, folder, log = Tally(), place.new(), place.folder / "scheduler.log"
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
@@ -390,7 +390,7 @@ def two_drivers(place: Place, chance: random.Random) -> Tally:
 
 
 def full_disk(place: Place, chance: random.Random) -> Tally:
-    """No space left, at any of the files that a training or a study writes; then there is room, and it goes on."""
+    """No space left, at any of the files that a training or a study writes; then there is room, and it continues."""
     tally = Tally()
     for line, finish, compare, most in (
         ([*TRAIN, "{}"], place.trained, place.compare_training, 700),
@@ -478,7 +478,7 @@ def _on_a_read_only_disk(place: Place, folder: Path, copy: Path) -> None:
 
 
 def clock(place: Place, chance: random.Random) -> Tally:
-    """The clock is set, back or forth, while it trains, is ended, and goes on; files have times of the future."""
+    """The clock is set back or forth while it trains, stops and resumes; files have times in the future."""
     tally, folder = Tally(), place.new()
     for _ in range(3):
         shift = chance.choice((-1, 1)) * chance.uniform(60, 10**7)
@@ -501,7 +501,7 @@ def _set_clock(shift: float) -> None:
 
 
 def limits(place: Place, chance: random.Random) -> Tally:
-    """The size of a file, the number of open files, and memory are limited: it says so, and goes on without limits."""
+    """The size of a file, the number of open files, and memory are limited: the command says so, and continues once the limits are gone."""
     tally = Tally()
     for kind, most in (("file size", 60_000), ("open files", 40), ("memory", 2**27)):
         folder = place.new()

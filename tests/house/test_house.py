@@ -14,7 +14,7 @@ import yaml
 
 import stabzoo
 from fixtures import ROOT
-from fixtures.readme import schemes_markdown
+from fixtures.pages.schemes import schemes_markdown
 from stabzoo.registry.catalogue import catalogue
 
 if sys.version_info >= (3, 11):
@@ -73,22 +73,28 @@ def test_the_quick_part_names_tests_that_exist() -> None:
 
 
 def modules_with_examples() -> list[str]:
-    """Modules of the package whose docstrings have examples."""
-    names = [m.name for m in pkgutil.walk_packages([str(ROOT / "stabzoo")], "stabzoo.")]
-    return [n for n in ["stabzoo", *names] if ">>>" in source(n)]
+    """Modules of stabzoo and its plugins whose docstrings have examples."""
+    packages = ["stabzoo", *PROJECT["project"]["entry-points"]["stabzoo"].values()]
+    names = [m.name for p in packages for m in pkgutil.walk_packages([str(top(p) / p)], f"{p}.")]
+    return [n for n in [*packages, *names] if ">>>" in source(n)]
+
+
+def top(name: str) -> Path:
+    """The folder that a module of the checkout is imported from."""
+    return ROOT / "plugins" if name.startswith("stabzoo_") else ROOT
 
 
 def source(name: str) -> str:
     """The text of a module of the checkout."""
-    path = ROOT / Path(*name.split("."))
+    path = top(name) / Path(*name.split("."))
     return (path / "__init__.py" if path.is_dir() else path.with_suffix(".py")).read_text()
 
 
 @pytest.mark.parametrize("name", modules_with_examples())
 def test_docstring_examples_run(name: str) -> None:
-    """Every example of the package gives what it shows."""
+    """Every example gives what it shows, and none stands where it would not be run."""
     result = doctest.testmod(importlib.import_module(name), optionflags=doctest.ELLIPSIS | doctest.NORMALIZE_WHITESPACE)
-    assert result.attempted
+    assert result.attempted == len(re.findall(r"^ *>>> ", source(name), flags=re.M))
     assert result.failed == 0
 
 
@@ -111,22 +117,8 @@ def test_the_readme_counts_the_models() -> None:
     assert f" {len(stabzoo.list_models())} models in CIFAR and ImageNet form" in README
 
 
-@pytest.mark.parametrize("page", ["README.md", "docs/analyse.md", "docs/diagnose.md"])
-def test_the_python_of_a_page_runs(page: str, capsys: pytest.CaptureFixture[str]) -> None:
-    """The examples, one after the other, give what their comments say."""
-    blocks = re.findall(r"```python\n(.*?)```", (ROOT / page).read_text(), flags=re.S)
-    examples = [code for code in blocks if "# ->" in code]
-    assert examples
-    namespace: dict[str, object] = {}
-    for code in examples:
-        exec(compile(code, page, "exec"), namespace)
-    shown = re.findall(r"#\s*->\s*(.+)", "".join(examples))
-    printed = capsys.readouterr().out.splitlines()
-    assert [s.strip() for s in shown] == [p.strip() for p in printed]
-
-
 def test_the_table_of_schemes_is_the_generated_one() -> None:
-    """Print `fixtures.readme.schemes_markdown()` between the markers."""
+    """Print `fixtures.pages.schemes.schemes_markdown()` between the markers."""
     page = (ROOT / "docs" / "schemes.md").read_text()
     written = re.search(r"<!-- schemes -->\n(.*?)\n<!-- /schemes -->", page, flags=re.S)
     assert written

@@ -41,7 +41,7 @@ def curves_figure(example: Example, trained: Networks) -> Figure:
             if rows == 4 and network.theta:
                 column[2].plot(curves.epochs, curves.evaluations, color=colour, label=name)
                 column[3].plot(curves.epochs, curves.products, color=colour, label=name)
-        labels = ("loss, validation dashed", "mean |dL/dγ|", "evaluations of F a layer", "adjoint products a layer")
+        labels = ("loss, validation dashed", "mean |dL/dγ|", "evaluations of F a layer", "adjoint products per layer")
         for axes, label in zip(column, labels, strict=False):
             axes.set_ylabel(label, fontsize=9)
             axes.tick_params(labelsize=8)

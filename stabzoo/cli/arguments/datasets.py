@@ -13,7 +13,7 @@ __all__ = ["dataset_of", "recipe_of", "short_name"]
 
 ARCHIVED = ("cifar10", "cifar100", "mnist")
 HELD_OUT = ("val", "test", "validation", "valid")
-"""What a folder of test images beside ``train`` may be called; the first that is there."""
+"""Possible names of the folder of test images next to ``train``; the first that exists is taken."""
 
 FACTORY = ("torch/", "hfds/", "hfids/", "tfds/", "wds/")
 

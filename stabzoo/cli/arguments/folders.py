@@ -98,7 +98,7 @@ def _pixels(path: Path) -> tuple[int, int]:
             return pixels_of(file)
     except Exception as error:  # a damaged file raises whatever its bytes lead to
         raise ConfigError(
-            f"{path}: not an image that can be read ({error or type(error).__name__}); get it anew, or remove it"
+            f"{path}: not an image that can be read ({error or type(error).__name__}); get it again, or remove it"
         ) from None
 
 

@@ -20,12 +20,11 @@ def numbers(text: str, name: str | None = None) -> Parameter:
 
 Json = Annotated[bool, option("Print one JSON document; exact numbers are strings.", name="--json")]
 Workers = Annotated[
-    int | None, option("Processes that decode images from disk; by default the processors but one, shared by all.")
+    int | None, option("Processes that decode images from disk; by default one less than the processors.")
 ]
 DATA = option(
-    "digits, percolation, elpv, cifar10, cifar100, mnist, a folder with train/CLASS/* and val/CLASS/* or with CLASS/* "
-    "alone, torch/NAME or hfds/NAME of timm's factory, or a .yaml file with what a study has as its data; by default "
-    "digits.",
+    "digits, percolation, elpv, cifar10, cifar100, mnist, a folder with train/CLASS/* and val/CLASS/* or with only "
+    "CLASS/*, torch/NAME or hfds/NAME of timm's factory, or a .yaml file like the data of a study; by default digits.",
     name="--data",
 )
 DataSet = Annotated[str, DATA]
@@ -36,9 +35,10 @@ Device = Annotated[str, option("cpu or cuda; by default cpu.")]
 Size = Annotated[
     int | None,
     option(
-        "Pixels a side; by default 16 for digits, 12 for percolation, 32 for elpv, of a folder its images', else 224."
+        "Pixels per side; by default 16 for digits, 12 for percolation, 32 for elpv, that of the images for a folder, "
+        "else 224."
     ),
 ]
-Root = Annotated[Path, option("Where data sets lie; by default data.")]
-Unverified = Annotated[bool, option("Take files that are not the published ones.")]
+Root = Annotated[Path, option("Folder of the data sets; by default data.")]
+Unverified = Annotated[bool, option("Accept files whose checksums are not the published ones.")]
 Plot = Annotated[Path | None, option("Also draw roots and stability region: .png, .svg or .pdf.")]

@@ -40,7 +40,7 @@ def _print(found: Exported) -> None:
     if found.iterations is not None:
         say(
             output(),
-            f"  its equations are not solved: every implicit step is {found.iterations} fixed-point iterations, which "
-            f"are an explicit method; from the network that solves them logits differ by {found.unsolved:.1e}",
+            f"  its equations are not solved: every implicit step is {found.iterations} fixed-point iterations, an "
+            f"explicit method; its logits differ by {found.unsolved:.1e} from those of the network that solves them",
             style="yellow",
         )

@@ -50,7 +50,7 @@ def show_barriers(kind: str, steps: int, starts: int, *, as_json: bool) -> None:
 
 
 def _orders(first: Problem) -> Iterator[tuple[Problem, Feasibility]]:
-    """Orders from 1 up to the first that there is not."""
+    """Orders from 1 up to the first that no scheme has."""
     order = 0
     while True:
         order += 1

@@ -58,7 +58,7 @@ class ComparisonOf(Strict):
 
 
 class FindingOf(Strict):
-    """One diagnostic over all networks, as it is told."""
+    """One diagnostic over all networks, as it is reported."""
 
     title: str
     columns: list[str]

@@ -76,8 +76,8 @@ def _trained(asked: Asked) -> Subject:
     }
     if named := [option for option, value in given.items() if value]:
         raise ConfigError(
-            f"{', '.join(named)}: {asked.name} is the folder of a training, whose {CONFIG} says which model it is, "
-            "with which arguments, weights and data; leave it out, or name the model instead of the folder"
+            f"{', '.join(named)}: {asked.name} is the folder of a training, whose {CONFIG} gives the model, its "
+            "arguments, weights and data; omit the option, or name the model instead of the folder"
         )
     trained = load_finished(Path(asked.name), asked.root)
     data = load_labelled_images(trained.job.data, asked.root, asked.images)

@@ -26,7 +26,7 @@ STUDY_EXAMPLES = """Examples:
 study = App(
     name="study",
     help=(
-        "Train and compare networks, and look at the results.\n\n"
+        "Train and compare networks, and inspect the results.\n\n"
         "`stabzoo study NAME` is `stabzoo study run NAME`.\n\nExample: stabzoo study list"
     ),
     help_epilogue=STUDY_EXAMPLES,
@@ -42,13 +42,13 @@ Scale = Annotated[str, option("A smaller form of the study: laptop, smoke; by de
 Place = Annotated[
     Path | None,
     option(
-        "Where report and results are kept; by default runs/NAME[-SCALE], with the results of all studies in "
+        "Folder of report and results; by default runs/NAME[-SCALE], with the results of all studies in "
         "runs/results.sqlite."
     ),
 ]
 
 
-Results = Annotated[Path | None, option("Where results.sqlite is; by default runs.")]
+Results = Annotated[Path | None, option("Folder of results.sqlite; by default runs.")]
 
 
 @study.default
@@ -58,19 +58,19 @@ def study_run(
     /,
     *,
     scale: Scale = "full",
-    workers: Annotated[int | None, option("Processes of one thread; by default one a processor.")] = None,
+    workers: Annotated[int | None, option("Single-threaded processes; by default one per processor.")] = None,
     engine: Annotated[
-        Literal["local", "dask"], option("Processes of this machine, or of a dask cluster; by default local.")
+        Literal["local", "dask"], option("Run on this machine or on a dask cluster; by default local.")
     ] = "local",
     scheduler: Annotated[
-        str | None, option("Of a dask cluster that is there, tcp://HOST:8786; by default one is started here.")
+        str | None, option("Address of an existing dask cluster, tcp://HOST:8786; by default one is started here.")
     ] = None,
-    device: Annotated[Literal["cpu", "cuda"], option("cpu or cuda, a GPU a run; by default cpu.")] = "cpu",
+    device: Annotated[Literal["cpu", "cuda"], option("cpu or cuda, one GPU per run; by default cpu.")] = "cpu",
     folder: Place = None,
     root: Root = Path("data"),
-    download: Annotated[bool, option("First fetch the data set, if it is not there.")] = False,
+    download: Annotated[bool, option("Download the data set first if it is missing.")] = False,
 ) -> int:
-    """Train what is missing, and report; goes on where it was stopped.
+    """Train the missing runs, then report; an interrupted study resumes where it stopped.
 
     Example: stabzoo study quickstart --workers 2
     """
@@ -102,7 +102,7 @@ def study_list(*, folder: Results = None, as_json: Json = False) -> None:
 
 @study.command(name="show", help_epilogue="")
 def study_show(name: Study, /, *, scale: Scale = "full", as_json: Json = False) -> None:
-    """Show what a study asks, of which networks, and what is published.
+    """Show the networks, settings, published numbers and limits of a study.
 
     Example: stabzoo study show zerosnet-table-3 --scale laptop
     """
@@ -113,10 +113,10 @@ def study_show(name: Study, /, *, scale: Scale = "full", as_json: Json = False) 
 
 @study.command(name="status", help_epilogue="")
 def study_status(
-    name: Annotated[str | None, option("A study; by default all that were done here.")] = None,
+    name: Annotated[str | None, option("A study; by default all with runs here.")] = None,
     /,
     *,
-    scale: Annotated[str | None, option("One of its scales; by default those that were done here.")] = None,
+    scale: Annotated[str | None, option("One of its scales; by default those with runs here.")] = None,
     folder: Results = None,
     as_json: Json = False,
 ) -> None:
@@ -139,9 +139,9 @@ def study_report(
     keep: Annotated[Path | None, option("Also write summary.md, results.csv and the figures there.")] = None,
     latex: Annotated[Path | None, option("Also write its tables to this .tex file.")] = None,
 ) -> int:
-    """Report from the runs that are finished; trains nothing.
+    """Report the finished runs, without training.
 
-    Exits with 1 if none is.
+    Exits with 1 if there are none.
 
     Example: stabzoo study report root-scan --keep docs/results/root-scan
     """
@@ -157,10 +157,10 @@ def study_diff(
     /,
     *,
     folder: Results = None,
-    other: Annotated[Path | None, option("Where results.sqlite of the second is, if elsewhere.")] = None,
+    other: Annotated[Path | None, option("Folder of the second study's results.sqlite, if it is another.")] = None,
     as_json: Json = False,
 ) -> None:
-    """Show which settings of two studies differ, and their accuracies.
+    """Compare the settings and accuracies of two studies.
 
     Example: stabzoo study diff zerosnet-table-3@laptop zerosnet-table-6@laptop
     """
@@ -173,13 +173,15 @@ def study_diff(
 def study_correlate(
     *names: Study,
     scale: Scale = "full",
-    evaluation: Annotated[str, option("Its title, or of published numbers their column; by default clean.")] = "clean",
-    published: Annotated[bool, option("Of the numbers that papers print, instead of those measured here.")] = False,
+    evaluation: Annotated[
+        str, option("Title of an evaluation, or column of published numbers; by default clean.")
+    ] = "clean",
+    published: Annotated[bool, option("Use the published numbers instead of those measured here.")] = False,
     folder: Results = None,
-    plot: Annotated[Path | None, option("Also draw them against three quantities: .png, .svg or .pdf.")] = None,
+    plot: Annotated[Path | None, option("Also draw the numbers against three quantities: .png, .svg or .pdf.")] = None,
     as_json: Json = False,
 ) -> None:
-    """Tell which exact quantity of the schemes orders what was measured of their networks, by rank correlations.
+    """Rank correlations of exact quantities of the schemes with what their networks achieved.
 
     Example: stabzoo study correlate zerosnet-table-1 zerosnet-table-2 zerosnet-table-3 --published
     """
@@ -190,14 +192,14 @@ def study_correlate(
 
 @study.command(name="figure", help_epilogue="")
 def study_figure(
-    path: Annotated[Path, option("The .png, .svg or .pdf that is written.")],
+    path: Annotated[Path, option("The .png, .svg or .pdf to write.")],
     /,
     *names: Study,
     scale: Scale = "full",
     quantity: Annotated[str, option("An evaluation's title, or a diagnostic's number; by default clean.")] = "clean",
     folder: Results = None,
 ) -> None:
-    """Draw one quantity of the networks of several studies: measured, and beside it what papers print.
+    """Draw one quantity of the networks of several studies, measured and published.
 
     Example: stabzoo study figure tables.pdf zerosnet-table-2 zerosnet-table-3
     """
@@ -208,13 +210,13 @@ def study_figure(
 
 @study.command(name="export", help_epilogue="")
 def study_export(
-    path: Annotated[Path, option("A .csv or .parquet.")],
+    path: Annotated[Path, option("The .csv or .parquet to write.")],
     /,
     *,
-    name: Annotated[str | None, option("Only the results of this one.", name="--study")] = None,
+    name: Annotated[str | None, option("Only the results of this study.", name="--study")] = None,
     folder: Results = None,
 ) -> None:
-    """Write all results as a table, one row a run and number: evaluations, and all that diagnostics found.
+    """Write all results as a table: one row per run and number, from evaluations and diagnostics.
 
     Example: stabzoo study export results.csv
     """
@@ -233,9 +235,9 @@ def study_checkpoint(
     folder: Results = None,
     to: Annotated[Path | None, option("A new folder; by default NAME-LABEL in runs.")] = None,
 ) -> None:
-    """Export a network of a study, of its runs the best: a folder that timm, predict, export and publish open.
+    """Export the best run of a network: a folder that timm, predict, export and publish open.
 
-    The best is that of the highest top-1 on the test images, which is more than can be expected of other images.
+    The best run has the highest top-1 on the test images; expect less on other images.
 
     Example: stabzoo study checkpoint root-scan 'r = 0' --scale smoke --to best
     """
@@ -246,16 +248,16 @@ def study_checkpoint(
 
 @study.command(name="new", help_epilogue="")
 def study_new(
-    path: Annotated[Path, option("The .yaml file that is written; it must not be there.")],
+    path: Annotated[Path, option("The .yaml file to write; it must not exist.")],
     /,
     *,
     data: DataSet = "digits",
     size: Size = None,
     root: Root = Path("data"),
 ) -> None:
-    """Write a study of one's own, with comments: two networks on these images, to be changed.
+    """Write your own study, with comments: two networks on these images, for you to edit.
 
-    A folder of images is looked at first, as `stabzoo train` does, and size, batch and epochs are chosen for it.
+    For a folder of images, size, batch and epochs are chosen as `stabzoo train` does.
 
     Example: stabzoo study new own.yaml --data photos
     """

@@ -80,8 +80,8 @@ def correlate(
     say(
         console,
         f"{len(found)} networks of {schemes} schemes. Intervals resample schemes; held out: the mean over random "
-        "halves of them; chosen: how often it was the best in the first half. The chosen one has "
-        f"{_text(chosen.held_out)} in the second.",
+        "halves of them; chosen: how often the quantity was the best in the first half. In the second half the chosen "
+        f"quantity has {_text(chosen.held_out)}.",
         style="dim",
     )
 

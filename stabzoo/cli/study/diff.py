@@ -81,8 +81,8 @@ def _show_contrasts(console: Console, accuracies: Sequence[Contrast]) -> None:
     table(console, columns)
     say(
         console,
-        "Test accuracy in percent where no unit stands, mean ± standard deviation over the seeds; difference: B minus "
-        f"A. {INTERVALS}",
+        "Test accuracy in percent unless a unit is given, mean ± standard deviation over the seeds; difference: B "
+        f"minus A. {INTERVALS}",
         style="dim",
     )
 

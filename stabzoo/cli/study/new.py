@@ -1,4 +1,4 @@
-"""``stabzoo study new``: a study of one's own, as a commented file."""
+"""``stabzoo study new``: your own study, as a commented file."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ __all__ = ["write_study"]
 TEMPLATE = """\
 # A study: networks trained alike, compared under the same evaluations. Change what you like, then
 #   stabzoo study show {path}      what it says, and whether the models exist
-#   stabzoo study run {path}       trains what is missing; goes on where it was stopped
+#   stabzoo study run {path}       trains what is missing; resumes where it was stopped
 #   stabzoo study checkpoint {path} LABEL      the best run of a network, to use it
 # All fields, as a JSON schema: stabzoo schema 'study show'
 title: Which scheme is best on {title}?
@@ -40,7 +40,7 @@ data: {data}
 training: # as `stabzoo train --recipe {recipe}` does{chosen}; a network may have its own: training: {{lr: 0.05}}
 {training}
 
-seeds: [0, 1, 2] # every network is trained once a seed; differences are told beside their spread
+seeds: [0, 1, 2] # every network is trained once per seed; differences are reported beside their spread
 
 evaluations: # on the test images; noise on pixels in [0, 1], clipped; FGSM and PGD: attacks
   - {{kind: clean}}
@@ -63,7 +63,7 @@ def write_study(path: Path, named: str, size: int | None, root: Path) -> None:
     if path.suffix not in (".yaml", ".yml"):
         raise ConfigError(f"{path}: expected the name of a .yaml file")
     if path.exists():
-        raise ConfigError(f"{path}: is there already; name another file, or remove it")
+        raise ConfigError(f"{path}: exists already; name another file, or remove it")
     data = dataset_of(named, size, verified=True)
     name, settings, chosen = recipe_of(data), dict[str, Any](), ""
     if isinstance(data, Folder) and Path(named).is_dir():

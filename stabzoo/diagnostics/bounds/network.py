@@ -155,16 +155,16 @@ def forward_bounds(
 ) -> ForwardBounds:
     """Bound a network's sensitivity and growth from above.
 
-    A finite bound was cross-examined: the network was run, in its own arithmetic, on pairs of images that were turned
-    to where it moves most, and neither a piece nor the whole passed its bound: see
-    `stabzoo.diagnostics.bounds.examination`.
+    A finite bound is cross-examined: the network runs, in its own arithmetic, on pairs of images in the directions in
+    which it moves most, and neither a piece nor the whole may exceed its bound: see
+    ``stabzoo.diagnostics.bounds.examination``.
 
     Args:
         model: A network of this package, or any composition of modules of torch, timm and torchvision that have a rule;
-            what is not known is infinite.
+            the bound of an unknown module is infinite.
         input_size: (channels, height, width): the bounds are those for this grid.
-        iterations: Gradient steps of the joint bound, where there is one: more give a smaller bound.
-        seconds: What these steps may take; where all do not fit, as many as do are made.
+        iterations: Gradient steps of the joint bound, if there is one: more steps give a smaller bound.
+        seconds: Time limit of these steps; fewer are made if it is reached.
 
     Raises:
         ValueError: The input size is not three positive numbers, or has another number of channels than the network.

@@ -27,10 +27,10 @@ class StepBound:
     nothing is proved, and `refused` says why.
 
     Attributes:
-        theorem: What proves the sensitivity, with the condition under which it does.
+        theorem: The theorem that proves the sensitivity, with its condition.
         sensitivity: Lipschitz constant.
-        grid: Height and width of the result; None where it has no pixels, or they are not known.
-        growth, offset: Bound of the result's size; the offset takes the bias at every pixel.
+        grid: Height and width of the result; None if it has no pixels, or if they are unknown.
+        growth, offset: Bound of the result's norm; the offset includes the bias at every pixel.
         refused: Hypotheses of the literature's theorem that do not hold here, each with what was found.
         paper: The literature's sensitivity factor, whether or not its hypotheses hold; None where it has none.
         paper_offset: The literature's contribution to c; None where it has none.

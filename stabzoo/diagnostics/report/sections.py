@@ -82,7 +82,7 @@ def _failure(found: Diagnosis) -> Section | None:
     return Section(
         "This network answers nothing",
         "Nothing was measured: numbers of a network that has diverged, or that answers all images alike, say nothing. "
-        "Train it anew with a smaller learning rate; `stabzoo train` tells when it happens.",
+        "Train it again with a smaller learning rate; `stabzoo train` tells when it happens.",
         ("what", "where", "cause"),
         ((failure.kind, failure.module, failure.cause),),
     )

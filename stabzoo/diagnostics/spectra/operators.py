@@ -28,9 +28,9 @@ class ConvOperator:
         grid: height and width of the input.
         stride: s1, s2.
         dilation: d1, d2.
-        groups: W is block diagonal, a block for each.
+        groups: Number of groups; W is block diagonal, with one block per group.
         padding: (before, after) along each axis.
-        mode: what is padded with.
+        mode: kind of padding.
     """
 
     weight: Tensor

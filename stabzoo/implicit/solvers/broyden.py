@@ -11,7 +11,7 @@ from stabzoo.implicit.solvers.problem import Problem
 __all__ = ["broyden"]
 
 MEMORY = 10
-"""Rank-one updates kept; when they are full the method starts anew from the identity."""
+"""Rank-one updates kept; when they are full the method restarts from the identity."""
 
 
 def broyden(problem: Problem, y: Tensor) -> int:

@@ -177,7 +177,7 @@ class Problem:
         self.status = np.where(stuck & (self.best_norm <= change), int(Status.FLOOR_LIMITED), self.status)
 
     def reopen(self) -> None:
-        """Let another method go on with the samples that were given up, from their best iterates."""
+        """Let another method continue with the samples that were given up, from their best iterates."""
         self.status = np.where(self.given_up, int(Status.RUNNING), self.status)
         self.waited = np.zeros_like(self.waited)
 

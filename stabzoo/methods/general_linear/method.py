@@ -35,7 +35,7 @@ Quantities = tuple[State, ...]
 
 @dataclass(frozen=True, slots=True, init=False)
 class GeneralLinear(Method):
-    """A general linear method of s stages, which takes over r quantities from one step to the next.
+    """A general linear method with s stages, which carries r quantities from step to step.
 
         k_i = f( h sum_j a_ij k_j + sum_j u_ij y_j ),      i, j = 1..s for stages, 1..r for quantities
         y_i[n+1] = h sum_j b_ij k_j + sum_j v_ij y_j[n]
@@ -46,7 +46,7 @@ class GeneralLinear(Method):
 
     Raises:
         ValueError: matrices whose sizes do not fit, more than `MAX_STAGES` stages or `MAX_STEPS` quantities, or an
-        entry that `exact` refuses.
+            entry that `exact` refuses.
 
     Source: Butcher, Numerical Methods for Ordinary Differential Equations, chapter 5; Hairer, Norsett, Wanner, Solving
     ODEs I, III.8.

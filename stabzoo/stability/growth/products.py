@@ -52,7 +52,7 @@ class ProductGrowth:
 def product_growth(methods: Sequence[HasCoefficients]) -> ProductGrowth:
     """Return max over m <= n of ||C_n ... C_m||_inf exactly, for blocks with varying (trained) coefficients.
 
-    Zero-stability of each block says nothing about their products; this is what bounds a trained network. Methods of
+    Zero stability of each block says nothing about their products; this is what bounds a trained network. Methods of
     fewer steps are embedded into the largest state by zero coefficients. O(len(methods)^2 d^2) integer operations.
 
     Raises:

@@ -69,7 +69,7 @@ class Coefficients:
 
 
 def recover(samples: Mapping[Fraction, LinearMultistep]) -> Coefficients | None:
-    """Return the coefficients, None if they are no rational functions of a degree that the samples could tell."""
+    """Return the coefficients, None if they are not rational functions of a degree that the samples could tell."""
     from flint import fmpq_poly, fmpz_poly
 
     rows = [(*m.rho, *m.sigma) for m in samples.values()]

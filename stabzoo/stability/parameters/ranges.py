@@ -18,7 +18,7 @@ _SAMPLES = 400  # values tried, about, where nothing can be proved
 
 @dataclass(frozen=True)
 class RangeCheck:
-    """How it fared: proved for all values, or tried at ``values`` of them; ``problem``: what is not so."""
+    """How it fared: proved for all values, or tried at ``values`` of them; ``problem``: what is false."""
 
     is_proved: bool
     values: int = 0

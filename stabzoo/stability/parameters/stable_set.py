@@ -139,20 +139,20 @@ def stable_set(
 ) -> StableSet:
     """Return the exact set of values at which a family of methods in one parameter has a property.
 
-    ``family`` gives a method for a `Fraction`, and raises ValueError for one that it does not take. Its coefficients
-    must be rational functions of the parameter; they are recovered from ``values`` (see `coefficients`), and the set is
-    proved of these functions on the whole real line, whatever the family takes. Between the critical values (see
+    ``family`` returns a method for a `Fraction`, and raises ValueError for values that it does not accept. Its
+    coefficients must be rational functions of the parameter; they are recovered from ``values`` (see `coefficients`),
+    and the set is proved for these functions on the whole real line. Between the critical values (see
     `critical`) the verdict is constant and decided at one of them, exactly; at a rational critical value it is that of
     the family's own method, and at an irrational one it is decided in the number field (see `at_root`).
 
     Args:
         family: The methods.
-        property: What is asked.
-        cuts: Further values at which cells shall end.
+        property: The property, e.g. zero-stable.
+        cuts: More values at which cells must end.
         values: Where the family is evaluated.
 
     Raises:
-        NotRationalError: (a ValueError) the coefficients are no rational functions of degree <= 16.
+        NotRationalError: (a ValueError) the coefficients are not rational functions of degree <= 16.
         ValueError: the proof would take too long (see `LARGEST`), or a coefficient is too large at a value it needs.
 
     Example:

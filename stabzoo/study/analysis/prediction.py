@@ -80,7 +80,7 @@ class Prediction:
 
 @dataclass(frozen=True)
 class Selection:
-    """What comes of choosing by half of the schemes the quantity that correlates best: how often each is chosen.
+    """The result of choosing by half of the schemes the quantity that correlates best: how often each is chosen.
 
     ``held_out``: the mean correlation of the chosen one in the other half.
     """

@@ -10,7 +10,8 @@ degrees of freedom.  Of a single seed the spread over seeds is not known: there 
 *Test images.*  A mean accuracy is a mean over n images of numbers in [0, 1], whose variance is at most that of a
 proportion: Wilson's interval (E. B. Wilson, JASA 22, 1927), of the mean of a whole group, since its networks see the
 same images.  Two groups see them too, and what is hard for one is mostly hard for the other; their errors are taken to
-be independent, which is too wide where they are alike.  (Which images a run got right is not kept; it would narrow it.)
+be independent, which is too wide where they are alike.  (Runs do not record which images they classified correctly;
+that would narrow it.)
 
 *Together.*  The half-widths of all networks and of the images are added in quadrature, each side by itself.  For t
 intervals this covers at least what it says, whatever the variances (S. K. Banerjee, Sankhya 22, 1960: a normal tail is

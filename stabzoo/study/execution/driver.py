@@ -1,4 +1,4 @@
-"""Doing a study: which runs are missing, training those, and reporting what there is."""
+"""Running a study: find the missing runs, train them, and report all that are finished."""
 
 from __future__ import annotations
 
@@ -69,17 +69,17 @@ def run_study(
     scheduler: str | None = None,
     device: Device = "cpu",
 ) -> StudyResult:
-    """Train the runs that are not there yet, then write the report into ``folder`` and print it.
+    """Train the missing runs, then write the report into ``folder`` and print it.
 
     Every run is trained in a folder of its own, STORE/work/KEY, with checkpoints, and every finished one is on the disk
-    at once: whatever interrupts a study, a run or a process, doing it again goes on where it was.  Several drivers may
-    do one study at the same time; each run is trained by one of them.
+    at once: whatever interrupts a study, a run or a process, the same call resumes it.  Several drivers may run one
+    study at the same time; each run is trained by one of them.
 
     Args:
-        study: What is to be done.
+        study: The study to run.
         folder: Where the report goes.
-        workers: Processes of one thread; by default one a processor, with ``device="cuda"`` one a GPU.
-        console: Where it is told how it goes.
+        workers: Processes of one thread; by default one a processor, with ``device="cuda"`` one per GPU.
+        console: Where progress is printed.
         data: The folder that holds the data sets.
         store: The one with the results of all studies that share their runs, by default ``folder``.
         engine: ``local`` processes, or those of a dask cluster: one that is started here, or that of ``scheduler``.
@@ -89,7 +89,7 @@ def run_study(
     Raises:
         ConfigError: when the data are missing or a network cannot be built (nothing has been trained then),
             there is no such engine or device here, or a folder cannot be written.
-        KeyboardInterrupt: on Ctrl-C, after the processes are stopped and it is said how to go on.
+        KeyboardInterrupt: on Ctrl-C, after the processes are stopped and the message says how to resume.
     """
     if workers is not None and workers < 1:
         raise ConfigError(f"workers: expected at least 1, got {workers}")
@@ -126,7 +126,7 @@ class _Driver:
                 self.train(missing, engine, workers, scheduler)
             except KeyboardInterrupt:
                 kept = f"{len(self.records)} of {len(self.runs)} runs are finished and kept in {self.store.path}"
-                self.say(f"Interrupted. {kept}; run the same command to go on.", style="yellow")
+                self.say(f"Interrupted. {kept}; run the same command to resume.", style="yellow")
                 raise
         else:
             self.say(f"All {len(self.runs)} runs are in {self.store.path} already; nothing to train.")
@@ -211,12 +211,12 @@ class _Training:
             self.watch(key)
 
     def watch(self, key: str) -> None:
-        """See how far a run is; that it was begun anew is said once."""
+        """See how far a run is; a start from scratch is reported once."""
         if found := self.folder(key).progress():
             self.progress.epoch(key, found.epoch, found.unsolved)
             if found.anew and key not in self.begun_anew:
                 self.begun_anew.add(key)
-                self.driver.say(f"{self.name(key)}: is trained anew; {found.anew}", style="yellow")
+                self.driver.say(f"{self.name(key)}: is trained from scratch; {found.anew}", style="yellow")
 
     def folder(self, key: str) -> RunFolder:
         """Where the run is trained."""
@@ -235,7 +235,7 @@ class _Training:
         future.add_done_callback(self.done.put)
 
     def settle(self, key: str, future: Future[Record | RunFailed | RunLocked]) -> None:
-        """Take what came of a call."""
+        """Take the result of a call."""
         try:
             outcome = future.result()
         except ConfigError:  # not of the run: there is no executor any more

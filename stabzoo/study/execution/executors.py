@@ -37,11 +37,11 @@ def open_executor(
 
     ``local``: ``workers`` processes of one thread.  ``dask``: as many workers of one thread in a cluster on this
     machine, which nobody else can reach, or those of the cluster whose ``scheduler`` has that address (``workers``
-    does not matter then).  Calls in progress end with the processes here; on a cluster that was there before they go
-    on to their end.
+    does not matter then).  Calls in progress end with the processes here; on an existing cluster they run to
+    their end.
 
     With ``device="cuda"`` the process number i on this machine sees GPU i modulo their number, and no other; to a
-    cluster that was there before, each call asks for one of the resource ``GPU`` of a worker.
+    existing cluster, each call asks for one of the resource ``GPU`` of a worker.
 
     Raises:
         ConfigError: Dask is not installed; the scheduler cannot be reached, or has workers of other software or of

@@ -27,9 +27,9 @@ class WorkerDied(RuntimeError):  # noqa: N818 -- it says what happened
 class ProcessExecutor(Executor):
     """Calls in at most ``workers`` processes of one thread each, spawned so that they inherit nothing of torch.
 
-    Unlike `concurrent.futures.ProcessPoolExecutor` it outlives the death of a process: the call that this was at raises
-    `WorkerDied`, and all others go on.  The processes end with this one, however it ends.  With ``gpus``, the process
-    number i sees GPU i modulo their number, and no other.
+    Unlike `concurrent.futures.ProcessPoolExecutor` it survives the death of a process: the call that it was running
+    raises `WorkerDied`, and all others continue.  The processes end with this one, however it ends.  With ``gpus``,
+    process i sees GPU i modulo their number, and no other.
     """
 
     def __init__(self, workers: int, gpus: int = 0) -> None:

@@ -98,7 +98,7 @@ class RunSession(Session):
         }
 
     def load(self, state: dict[str, Any]) -> None:
-        """Go on, and go on observing."""
+        """Continue, and keep observing."""
         super().load(state["trainer"])
         for name, observer in self.observers.items():
             observer.state = state["observers"].get(name, observer.state)

@@ -36,7 +36,7 @@ def export(holdings: RunIndex, path: Path, study: str | None = None) -> int:
     if path.suffix not in (".csv", ".parquet"):
         raise ConfigError(f"{path}: expected a file called .csv or .parquet, got {path.suffix or 'no extension'!r}")
     if not path.parent.is_dir():
-        raise ConfigError(f"{path}: there is no folder {str(path.parent)!r}; make it first")
+        raise ConfigError(f"{path}: no folder {str(path.parent)!r}; make it first")
     columns, rows = _measured(holdings.store) if holdings.store else (["study"], [])
     if study is not None:
         names = [row[columns.index("study")] for row in rows]  # None for a run that no study asks for now

@@ -24,7 +24,7 @@ LONGEST = 2**16  # bytes of a file that tells how a run stands
 class Progress(Strict):
     """``epoch`` of ``epochs`` are trained, in which ``unsolved`` equations of implicit steps were not solved.
 
-    ``anew`` says why the run was begun anew though there was a checkpoint of it.
+    ``anew`` says why the run was started from scratch although it had a checkpoint.
     """
 
     epoch: NonNegativeInt

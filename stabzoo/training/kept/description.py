@@ -3,7 +3,7 @@
 ``timm.create_model("local-dir:FOLDER", pretrained=True)`` and `timm.data.resolve_model_data_config` give the network
 and the preprocessing as trained; uploaded as it is, the folder is a repository that ``hf-hub:`` opens.
 
-There is one description, and it is there from a training's first step on: a training that goes on compares the job in
+There is one description, and it is there from a training's first step on: a resumed training compares the job in
 it with its own.
 """
 

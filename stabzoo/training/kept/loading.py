@@ -47,8 +47,7 @@ def load_finished(folder: Path, root: Path, workers: int = 0) -> FinishedTrainin
             content = file.read()
     except OSError as error:
         raise ConfigError(
-            f"{error.filename}: cannot be read ({error.strerror or error}); go on with the training "
-            "until it has finished"
+            f"{error.filename}: cannot be read ({error.strerror or error}); resume the training until it has finished"
         ) from None
     try:
         weights = load(content)
@@ -59,7 +58,7 @@ def load_finished(folder: Path, root: Path, workers: int = 0) -> FinishedTrainin
     if there is not None and there != here:
         raise ConfigError(
             f"{folder}: its data have changed since the training, whose files had the digest {there}, and have {here} "
-            "now; restore them, or give a --root where they are as they were"
+            "now; restore them, or give a --root with the original files"
         )
     network = network_of(job, images)
     fit_weights(network.network, weights, str(folder / WEIGHTS), job.model)

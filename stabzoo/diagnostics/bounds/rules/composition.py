@@ -114,7 +114,7 @@ def residual(module: nn.Module) -> Residual | None:
     """Read timm's and torchvision's BasicBlock and Bottleneck, and timm's mobile blocks; None of other modules.
 
     Raises:
-        ValueError: Of a block with attention, whose product with the state has no Lipschitz constant.
+        ValueError: Of per block with attention, whose product with the state has no Lipschitz constant.
     """
     kind = type(module)
     if kind in _BRANCHES:

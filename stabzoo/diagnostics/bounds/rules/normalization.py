@@ -31,7 +31,7 @@ STATE_NORMS = (nn.GroupNorm, nn.LayerNorm, nn.InstanceNorm1d, nn.InstanceNorm2d,
 
 
 def fold_batch_norm(norm: nn.Module) -> tuple[Tensor, Tensor] | None:
-    """Return scale and shift (channels,) of a batch norm in evaluation mode, float64; None of an identity.
+    """Return scale and shift (channels,) of a batch norm in evaluation mode, float64; None for an identity.
 
     Raises:
         ValueError: It is another module, it uses the batch's statistics, or they give no finite scale.

@@ -1,7 +1,7 @@
 """docs/fields.md is the generated reference: a field that changes, changes there too."""
 
 from fixtures import ROOT
-from fixtures.fields import PARTS, fields_markdown
+from fixtures.pages.fields import PARTS, fields_markdown
 
 
 def test_the_page_is_the_generated_one() -> None:
