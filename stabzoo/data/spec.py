@@ -74,7 +74,7 @@ PERCOLATION = Percolation(name="percolation")
 
 
 class SolarCells(Strict):
-    """The 2624 solar cells of the package elpv-dataset, electroluminescence scans of 300x300, resized to ``size``.
+    """The 2624 solar cells of the package ``elpv-dataset``, electroluminescence scans of 300x300, resized to ``size``.
 
     Two classes: defective are the cells that experts called so with a probability above 1/2, 31 %.  ``test_images`` of
     them, stratified by class and drawn with ``split_seed``, are held out; the rest is for training.  Cells of one
