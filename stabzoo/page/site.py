@@ -24,7 +24,7 @@ __all__ = ["PAGES", "scripts_of", "write_site"]
 PAGES = {"Explorer": "index.html", "Zoo": "zoo.html", "Studies": "studies.html"}
 """The pages' names and files."""
 
-EXACT = ("exact", "root_condition", "method")
+EXACT = ("exact", "root_condition", "method", "real_roots", "intervals")
 """The scripts that decide: they need no document."""
 
 SCRIPTS = {

@@ -6,6 +6,7 @@ from typing import Any
 
 from stabzoo.claims import ModelReport, SchemeReport
 from stabzoo.methods import NOT_DECIDED, GeneralLinear, OwnNetwork
+from stabzoo.page.families import intervals
 from stabzoo.stability import StabilityCard, as_float, rational_text
 from stabzoo.stability.properties.effective_depth import effective_depth, network_methods
 
@@ -63,6 +64,7 @@ def _card(card: StabilityCard | None) -> dict[str, Any]:
         "order": "none" if card.order is None else str(card.order),
         "radius": as_float(card.parasitic_radius),
         "formula": str(card.method),
+        "intervals": intervals(card),
         "aStable": "not decided" if card.is_A_stable is NOT_DECIDED else "yes" if card.is_A_stable else "no",
     }
 

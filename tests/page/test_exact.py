@@ -4,41 +4,23 @@ from __future__ import annotations
 
 import json
 import random
-import shutil
-import subprocess
 from fractions import Fraction
-from pathlib import Path
 from typing import Any
 
 import pytest
 
 from fixtures import ROOT
+from fixtures.scripts import NODE, decided, texts
 from stabzoo.claims import scheme_reports
 from stabzoo.errors import ConfigError
 from stabzoo.methods import LinearMultistep, OneLeg, SecondOrderMultistep, method_of
 from stabzoo.methods.multistep import exact
 from stabzoo.page.families import family
-from stabzoo.page.site import EXACT
 from stabzoo.registry.loading import get_scheme
 from stabzoo.stability import card, certify, verify_certificate
 
-NODE = shutil.which("node")
 pytestmark = pytest.mark.skipif(NODE is None, reason="node is not installed; tests/page/test_browser.py asks Chromium")
 TINY = Fraction(1, 10**30)
-
-
-def decided(**asked: list[Any]) -> dict[str, list[Any]]:
-    """What the scripts say."""
-    assert NODE
-    scripts = [str(ROOT / "stabzoo" / "page" / "scripts" / f"{name}.js") for name in EXACT]
-    command = [NODE, str(Path(__file__).with_name("decide.js")), *scripts]
-    done = subprocess.run(command, input=json.dumps(asked), capture_output=True, text=True, timeout=300, check=True)
-    return json.loads(done.stdout)
-
-
-def texts(alpha: tuple[Fraction, ...]) -> list[str]:
-    """As JSON holds them."""
-    return [str(a) for a in alpha]
 
 
 def of_roots(polynomials: list[tuple[int, ...]]) -> tuple[Fraction, ...]:

@@ -3,7 +3,7 @@
 (function (stabzoo) {
   const { parse, text, toNumber, ZERO } = stabzoo.exact;
   const { badge, copyButton, create, data, typeset } = stabzoo.elements;
-  const { rootCondition, method: methods, drawing, charts } = stabzoo;
+  const { rootCondition, method: methods, intervals, drawing, charts } = stabzoo;
   const FREE = "";
   const MOST_FREE = 6;
   const SPAN = 4;
@@ -65,7 +65,7 @@
     if (!variant) throw new RangeError("the scheme takes no such combination of choices; choose another");
     const value = variant.parameter ? parse(state.values[variant.parameter]) : ZERO;
     if (variant.refused.includes(text(value))) throw new RangeError(`the scheme does not accept ${variant.parameter} = ${text(value)}`);
-    const method = methods.at(variant, value);
+    const method = { ...methods.at(variant, value), lengths: variant.intervals };
     return "formula" in variant ? { ...method, stated: variant, stabilityFunction: functionOf(variant) } : method;
   }
 
@@ -200,11 +200,17 @@
       ["kind", `${method.kind}, ${method.alpha.length} ${method.alpha.length > 1 ? "steps" : "step"}`],
       ["order", order === null ? "none: constants are not kept" : String(order)],
       ["error constant", constant === null ? "none" : typeof constant === "string" ? constant : text(constant)],
+      ...intervalRows(method),
       ["proof", proofText(found.proof)],
       ["roots", roots.map(rootText).join(",  ")],
     ];
     at("facts").replaceChildren(...rows.flatMap(([name, value]) => [create("dt", {}, name), create("dd", {}, value)]));
     at("copies").replaceChildren(...copies(method));
+  }
+
+  function intervalRows(method) {
+    if (method.lengths) return intervals.rowsRead(method.lengths);
+    return method.stated ? [["stability intervals", "not decided here: stabzoo show decides them"]] : intervals.rowsOf(method);
   }
 
   // What the states alone contribute, of a step whose slopes are not weighted sums.

@@ -3,6 +3,7 @@
 (function (stabzoo) {
   const { parse } = stabzoo.exact;
   const { badge, create, data } = stabzoo.elements;
+  const { rowsRead } = stabzoo.intervals;
   const { verified } = stabzoo.rootCondition;
 
   const { rows } = data();
@@ -89,6 +90,7 @@
       ["step", row.formula && create("code", {}, row.formula)],
       ["order", row.order],
       ["parasitic radius", radius(row)],
+      ...(row.intervals ? rowsRead(row.intervals) : []),
       ["A-stable", row.aStable],
       ["effective depth", row.effectiveDepth],
       ["zero-stable exactly when", row.condition],
