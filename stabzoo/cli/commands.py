@@ -518,6 +518,9 @@ def page(
     store: Annotated[
         tuple[Path, ...], option("A results.sqlite, or its folder, whose studies are shown; may be repeated.")
     ] = (),
+    study: Annotated[
+        tuple[Path, ...], option("The YAML file of a study of one's own that a store has runs of; may be repeated.")
+    ] = (),
     serve: Annotated[bool, option("Also serve it, to this machine alone, until Ctrl-C.")] = False,
 ) -> None:
     """Write a site that opens without a network: an explorer of all schemes, the zoo, and the studies of stores.
@@ -526,7 +529,7 @@ def page(
     """
     from stabzoo.cli.deploy.page import write_page
 
-    write_page(out, store, serve=serve)
+    write_page(out, store, study, serve=serve)
 
 
 @app.command(help_epilogue="")

@@ -32,7 +32,7 @@ from stabzoo.stability.parameters.coefficients import Coefficients, recover
 from stabzoo.stability.parameters.stable_set import SAMPLED
 from stabzoo.stability.root_condition import rational_text
 
-__all__ = ["family", "intervals"]
+__all__ = ["family", "intervals", "stability_function"]
 
 MOST_VARIANTS = 64
 """Combinations of choices that are tried: of more a scheme is shown with its defaults."""
@@ -139,18 +139,20 @@ def _stated(methods: Collection[Method], *, depends: bool) -> dict[str, Any]:
         return {}
     orders = {"none" if each.order is None else str(each.order) for each in methods}
     constants = {"none" if each.error_constant is None else str(each.error_constant) for each in methods}
-    linear = method.linear
     return {
         "formula": None if depends else str(method),
         "order": _one(orders),
         "errorConstant": _one(constants),
-        "stabilityFunction": {
-            "numerator": [rational_text(c) for c in linear.numerator],
-            "denominator": [rational_text(c) for c in linear.denominator],
-        }
-        if isinstance(linear, StabilityFunction) and not depends
-        else None,
+        "stabilityFunction": None if depends else stability_function(method),
     }
+
+
+def stability_function(method: Method) -> dict[str, list[str]] | None:
+    """R(z) of a one-step method, where it is that which decides the step on y' = lambda y."""
+    linear = method.linear
+    if not isinstance(linear, StabilityFunction):
+        return None
+    return {name: [rational_text(c) for c in getattr(linear, name)] for name in ("numerator", "denominator")}
 
 
 def _intervals(methods: Collection[Method]) -> dict[str, Any] | None:

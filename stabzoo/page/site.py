@@ -28,17 +28,23 @@ EXACT = ("exact", "root_condition", "method", "real_roots", "intervals")
 """The scripts that decide: they need no document."""
 
 SCRIPTS = {
-    "Explorer": ("vendor/d3.min", *EXACT, "drawing", "charts", "elements", "explorer"),
-    "Zoo": (*EXACT, "elements", "zoo"),
+    "Explorer": ("vendor/d3.min", *EXACT, "drawing", "charts", "elements", "nearby", "explorer"),
+    "Zoo": ("vendor/d3.min", *EXACT, "drawing", "charts", "elements", "zoo"),
     "Studies": ("vendor/d3.min", *EXACT, "drawing", "charts", "elements", "studies"),
 }
 
 
 @one_command()
-def write_site(folder: Path, studies: Sequence[dict[str, Any]] = (), unknown: Sequence[str] = ()) -> list[Path]:
+def write_site(
+    folder: Path,
+    studies: Sequence[dict[str, Any]] = (),
+    hidden: Sequence[str] = (),
+    measured: Sequence[dict[str, Any]] = (),
+) -> list[Path]:
     """Write every page into a folder, which is made where there is none, and return the files.
 
-    ``studies`` and the ``unknown`` ones are as `stabzoo.study.report.page.studies_of` gives them.
+    ``studies`` and the ``hidden`` ones are as `stabzoo.study.report.page.studies_of` gives them, the ``measured``
+    networks, which the explorer shows beside others, as `stabzoo.study.report.nearby.measured_networks` does.
 
     Raises:
         ConfigError: the folder cannot be written.
@@ -48,9 +54,9 @@ def write_site(folder: Path, studies: Sequence[dict[str, Any]] = (), unknown: Se
     plain = {m.config.scheme: m.name for m in reversed(models) if not (m.config.parameters or m.config.options)}
     rows = [*map(scheme_row, schemes), *map(model_row, models)]
     pages = {
-        "Explorer": _page("Explorer", {"families": families, "models": plain}),
+        "Explorer": _page("Explorer", {"families": families, "models": plain, "measured": measured}),
         "Zoo": _page("Zoo", {"rows": rows}),
-        "Studies": _page("Studies", {"studies": studies, "unknown": unknown}),
+        "Studies": _page("Studies", {"studies": studies, "hidden": hidden}),
     }
     try:
         folder.mkdir(parents=True, exist_ok=True)

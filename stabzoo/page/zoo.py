@@ -5,8 +5,9 @@ from __future__ import annotations
 from typing import Any
 
 from stabzoo.claims import ModelReport, SchemeReport
-from stabzoo.methods import NOT_DECIDED, GeneralLinear, OwnNetwork
-from stabzoo.page.families import intervals
+from stabzoo.methods import NOT_DECIDED, GeneralLinear, OneLeg, OwnNetwork
+from stabzoo.methods.multistep import LinearMultistep
+from stabzoo.page.families import intervals, stability_function
 from stabzoo.stability import StabilityCard, as_float, rational_text
 from stabzoo.stability.properties.effective_depth import effective_depth, network_methods
 
@@ -31,7 +32,7 @@ def scheme_row(report: SchemeReport) -> dict[str, Any]:
         "falseClaims": list(report.false_claims),
         "error": report.error,
         **_card(report.card),
-        **_proof(report.card),
+        "certificate": report.card.certificate.to_dict() if report.card and _method(report.card) else None,
     }
 
 
@@ -65,15 +66,21 @@ def _card(card: StabilityCard | None) -> dict[str, Any]:
         "radius": as_float(card.parasitic_radius),
         "formula": str(card.method),
         "intervals": intervals(card),
+        "method": _method(card),
         "aStable": "not decided" if card.is_A_stable is NOT_DECIDED else "yes" if card.is_A_stable else "no",
     }
 
 
-def _proof(card: StabilityCard | None) -> dict[str, Any]:
-    """What the browser checks again; of a matrix it does not."""
-    if card is None or isinstance(card.method, GeneralLinear | OwnNetwork):
-        return {"certificate": None}
+def _method(card: StabilityCard) -> dict[str, Any] | None:
+    """What the browser draws and typesets; of a matrix it does not."""
+    method, coefficients = card.method, card.coefficients
+    if isinstance(method, GeneralLinear | OwnNetwork):
+        return None
     return {
-        "certificate": card.certificate.to_dict(),
-        "alpha": [rational_text(a) for a in card.coefficients.alpha],
+        "kind": method.kind,
+        "alpha": [rational_text(a) for a in coefficients.alpha],
+        "beta": [rational_text(b) for b in coefficients.beta],
+        "betaNext": rational_text(coefficients.beta_next),
+        "isOwn": type(method) not in (LinearMultistep, OneLeg),
+        "stabilityFunction": stability_function(method),
     }

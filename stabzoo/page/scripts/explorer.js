@@ -3,12 +3,12 @@
 (function (stabzoo) {
   const { parse, text, toNumber, ZERO } = stabzoo.exact;
   const { badge, copyButton, create, data, typeset } = stabzoo.elements;
-  const { rootCondition, method: methods, intervals, drawing, charts } = stabzoo;
+  const { rootCondition, method: methods, intervals, drawing, charts, nearby } = stabzoo;
   const FREE = "";
   const MOST_FREE = 6;
   const SPAN = 4;
 
-  const { families, models } = data();
+  const { families, models, measured } = data();
   const byName = new Map(families.map((family) => [family.name, family]));
   const at = (id) => document.getElementById(id);
   const state = { scheme: "zerosnet", choices: {}, parameter: null, values: {}, alpha: ["1", "0"], beta: ["3/2", "-1/2"], betaNext: "0", depth: 56, z: "0" };
@@ -175,6 +175,7 @@
     charts.growthChart(at("growth"), method.alpha, state.depth, found.isZeroStable);
     at("impulse-figure").hidden = Boolean(method.stated);
     if (!method.stated) impulse(method, found.isZeroStable);
+    measuredNear(method);
     return null;
   }
 
@@ -186,6 +187,15 @@
       at("message").textContent = `hλ: expected a number such as -1/2, got ${state.z}`;
     }
     charts.impulseChart(at("impulse"), drawing.impulse(method, z, state.depth), isStable);
+  }
+
+  // Of a step of its own the coefficients are not all.
+  function measuredNear(method) {
+    const kept = { depth: state.depth, ...(state.z === "0" ? {} : { z: state.z }) };
+    const { rows, sources } = nearby.near(method.stated ? [] : measured, method, kept);
+    at("nearby").hidden = !rows.length;
+    at("nearby-rows").replaceChildren(...rows);
+    at("nearby-sources").replaceChildren(...sources);
   }
 
   const size = (value) => (value === 0 ? "0" : Math.abs(value) >= 1e4 || Math.abs(value) < 1e-3 ? value.toExponential(2) : String(Number(value.toPrecision(5))));

@@ -2,9 +2,10 @@
 // The zoo: a table of schemes and models to search, filter and sort, and the proof of each scheme, checked again here.
 (function (stabzoo) {
   const { parse } = stabzoo.exact;
-  const { badge, create, data } = stabzoo.elements;
+  const { badge, create, data, typeset } = stabzoo.elements;
+  const { charts, drawing } = stabzoo;
   const { rowsRead } = stabzoo.intervals;
-  const { verified } = stabzoo.rootCondition;
+  const { integerRho, verified } = stabzoo.rootCondition;
 
   const { rows } = data();
   const at = (id) => document.getElementById(id);
@@ -85,9 +86,10 @@
   function details(row) {
     const list = (texts) => (texts?.length ? create("ul", {}, ...texts.map((text) => create("li", {}, text))) : null);
     const pairs = (object) => Object.entries(object ?? {}).map(([key, value]) => `${key}: ${typeof value === "string" ? value : JSON.stringify(value)}`);
+    const method = row.method && numbersOf(row.method);
     const facts = [
       ["zero stability", create("span", {}, badge(row.status), ` ${row.reason ?? ""}`)],
-      ["step", row.formula && create("code", {}, row.formula)],
+      ["step", method && !method.isOwn ? typeset(method) : row.formula && create("code", {}, row.formula)],
       ["order", row.order],
       ["parasitic radius", radius(row)],
       ...(row.intervals ? rowsRead(row.intervals) : []),
@@ -110,8 +112,26 @@
       create("form", { method: "dialog" }, create("button", { autofocus: true, "aria-label": "close" }, "Close")),
       create("h2", { id: "details-title" }, row.name),
       create("dl", {}, ...facts.flatMap(([name, value]) => [create("dt", {}, name), create("dd", {}, value)])),
+      ...(method ? [create("div", { class: "charts", id: "drawn" })] : []),
       ...(row.what === "scheme" ? [proof(row)] : []));
     if (!at("details").open) at("details").showModal();
+    at("details").scrollTop = 0;
+    if (method) draw(method);
+  }
+
+  const numbersOf = ({ alpha, beta, betaNext, stabilityFunction: f, ...rest }) => ({
+    ...rest, alpha: alpha.map(parse), beta: beta.map(parse), betaNext: parse(betaNext),
+    stabilityFunction: f && { numerator: f.numerator.map(parse), denominator: f.denominator.map(parse) },
+  });
+
+  // Roots, and the stability region where the coefficients, or R, decide it.
+  function draw(method) {
+    const figure = (id, caption) => create("figure", {}, create("figcaption", {}, caption), create("div", { id }));
+    const hasRegion = !method.isOwn || method.stabilityFunction;
+    at("drawn").replaceChildren(figure("roots", "Roots of ρ and the unit circle"),
+      ...(hasRegion ? [figure("region", "Stability region (shaded) and boundary locus")] : []));
+    charts.rootsChart(at("roots"), drawing.roots(integerRho(method.alpha)));
+    if (hasRegion) charts.regionChart(at("region"), method);
   }
 
   function open(name) {
@@ -123,14 +143,14 @@
     if (!row.certificate) return create("p", { class: "soft" }, "This page cannot check a certificate of such a method; stabzoo check does.");
     const result = create("p", { role: "status", id: "checked" });
     const check = () => {
-      const holds = verified(row.alpha.map(parse), row.certificate);
+      const holds = verified(row.method.alpha.map(parse), row.certificate);
       result.textContent = holds
         ? "✓ Verified here: rho was rebuilt from the certificate, in integer arithmetic."
         : "✕ The certificate does not prove this.";
     };
     return create("section", {},
       create("h2", {}, "Certificate"),
-      create("pre", {}, JSON.stringify({ alpha: row.alpha, ...row.certificate }, null, 1)),
+      create("pre", {}, JSON.stringify({ alpha: row.method.alpha, ...row.certificate }, null, 1)),
       create("button", { type: "button", id: "check", onclick: check }, "Check it yourself"), " ",
       create("a", { href: `index.html#scheme=${encodeURIComponent(row.name)}` }, "Open in the explorer"), result);
   }
