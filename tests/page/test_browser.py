@@ -80,7 +80,7 @@ def test_every_scheme_and_slider(page: Any, go: Go) -> None:
     page.select_option("#scheme", "zerosnet")
     for wrong in ("0", "x", "1/0"):
         page.fill("#value-lam", wrong)
-        page.wait_for_function("document.querySelector('#message').textContent !== ''")
+        page.wait_for_function("() => document.querySelector('#message').textContent !== ''")
         shown(page, "not decided")
 
 
@@ -143,13 +143,13 @@ def test_measured_nearby(page: Any, go: Go, tmp_path: Path) -> None:
     assert distances[0] == 0.3  # alpha = 0.7
     rows.nth(1).locator("a").click()
     shown(page, "strong")
-    page.wait_for_function("document.querySelector('#nearby-rows a') && location.hash.includes('alpha=7/10')")
+    page.wait_for_function("() => document.querySelector('#nearby-rows a') && location.hash.includes('alpha=7/10')")
     assert "the same scheme" in rows.first.inner_text()
     assert "93.16 \u00b1 0.13 %" in rows.first.inner_text()
     assert "depth=33" in page.evaluate("location.hash")
     page.fill("#value-alpha-0", "7/10")
     page.fill("#value-beta-0", "1.000000000000000000000000000001")
-    page.wait_for_function("document.querySelector('#nearby-rows small').textContent === 'distance 1.00e-30'")
+    page.wait_for_function("() => document.querySelector('#nearby-rows small').textContent === 'distance 1.00e-30'")
     page.select_option("#scheme", "resnet_s")
     assert page.locator("#nearby").is_hidden()
 
