@@ -8,9 +8,10 @@ from typing import Any
 
 import pytest
 
-from fixtures.records import kept
+from fixtures.records import finished
 from stabzoo.cli import main
 from stabzoo.study import load_study
+from stabzoo.study.report.report import Report
 
 axe_playwright = pytest.importorskip(
     "axe_playwright_python.sync_playwright", reason="axe is not installed: pip install 'stabzoo[browser]'"
@@ -52,12 +53,10 @@ def reports(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
     """The page of a study with made-up runs, and that of a diagnosis."""
     folder = tmp_path_factory.mktemp("reports")
     study = load_study("zerosnet-table-1", "laptop")
-    kept(folder / "runs", study)
-    done = ["study", "report", "zerosnet-table-1", "--scale", "laptop", "--folder", str(folder / "runs")]
-    assert main([*done, "--keep", str(folder / "report")]) == 0
-    assert (
-        main(["diagnose", "preresnet20", "--data", "digits", "--images", "8", "--out", str(folder / "diagnosis")]) == 0
-    )
+    (folder / "study").mkdir()
+    Report.of(study, finished(study), ()).write(folder / "study")
+    measured = ["diagnose", "preresnet20", "--data", "digits", "--images", "8", "--seconds", "1"]
+    assert main([*measured, "--folder", str(folder / "diagnosis")]) == 0
     return {path.parent.name: path for path in folder.rglob("*.html")}
 
 
