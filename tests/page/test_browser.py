@@ -130,13 +130,14 @@ def test_the_interval_of_an_oscillator(page: Any, go: Go) -> None:
 def test_measured_nearby(page: Any, go: Go, tmp_path: Path) -> None:
     """The same scheme first, published and of a store; a click on another shows that one, as often as one likes."""
     study = load_study("zerosnet-table-1", "laptop")
-    studies, hidden = studies_of([kept(tmp_path / "runs", study, as_built=True)])
+    studies, hidden = studies_of([kept(tmp_path / "runs", study, load_study("root-scan"), as_built=True)])
     write_site(tmp_path, studies, hidden, measured_networks(studies))
     go("Explorer", "#scheme=euler&depth=33", site=tmp_path)
     rows = page.locator("#nearby-rows tr")
     assert rows.count() == 5
     assert "the same scheme" in rows.first.inner_text()
-    assert f"here, {len(study.seeds)} runs: \u03b1 = 1" in rows.first.inner_text()
+    for label in ("\u03b1 = 1", "r = 0"):  # of which the second has states that it does not look at
+        assert f"here, {len(study.seeds)} runs: {label}" in rows.first.inner_text()
     assert "zerosnet-table-1, laptop" in page.inner_text("#nearby-sources")
     distances = [float(text.split()[-1]) for text in page.locator("#nearby-rows th small").all_inner_texts()[1:]]
     assert distances == sorted(distances)

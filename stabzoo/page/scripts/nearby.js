@@ -8,15 +8,21 @@
   const MOST_RESULTS = 3;
   const MOST_FREE = 6;
 
-  // Networks by their coefficients, each scheme once.
+  // Networks by their coefficients, each scheme once: states that are not looked at are left out.
   function schemesOf(networks) {
     const found = new Map();
     for (const network of networks) {
-      const key = JSON.stringify([network.kind, network.alpha, network.beta, network.betaNext]);
-      if (!found.has(key)) found.set(key, { given: network, method: numbers(network), networks: [] });
+      const given = shortened(network);
+      const key = JSON.stringify(given);
+      if (!found.has(key)) found.set(key, { given, method: numbers(given), networks: [] });
       found.get(key).networks.push(network);
     }
     return [...found.values()];
+  }
+
+  function shortened({ kind, alpha, beta, betaNext }) {
+    const used = alpha.findLastIndex((a, j) => a !== "0" || (beta[j] ?? "0") !== "0");
+    return { kind, alpha: alpha.slice(0, Math.max(used + 1, 1)), beta: beta.slice(0, Math.max(used + 1, 1)), betaNext };
   }
 
   const numbers = ({ kind, alpha, beta, betaNext }) =>
