@@ -1,21 +1,42 @@
-"""A site with three studies, and Chromium to open it in."""
+"""A site with three studies, Chromium to open it in, and node to run the scripts that decide."""
 
 from __future__ import annotations
 
+import json
 import shutil
-from collections.abc import Iterator
+import subprocess
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
 
+from fixtures import ROOT
 from fixtures.records import kept
-from stabzoo.page.site import PAGES, write_site
+from stabzoo.page.site import EXACT, PAGES, write_site
 from stabzoo.study import load_study
 from stabzoo.study.report.nearby import measured_networks
 from stabzoo.study.report.page import studies_of
 
 CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
+
+
+NODE = shutil.which("node")
+
+
+@pytest.fixture(scope="session")
+def decided() -> Callable[..., dict[str, list[Any]]]:
+    """What the scripts say of each thing that is asked: see decide.js."""
+    if NODE is None:
+        pytest.skip("node is not installed; tests/page/test_browser.py asks Chromium")
+    scripts = [str(ROOT / "stabzoo" / "page" / "scripts" / f"{name}.js") for name in EXACT]
+    command = [NODE, str(ROOT / "tests" / "page" / "decide.js"), *scripts]
+
+    def answered(**asked: list[Any]) -> dict[str, list[Any]]:
+        done = subprocess.run(command, input=json.dumps(asked), capture_output=True, text=True, timeout=300, check=True)
+        return json.loads(done.stdout)
+
+    return answered
 
 
 @pytest.fixture(scope="session")

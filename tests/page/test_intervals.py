@@ -4,13 +4,10 @@ from __future__ import annotations
 
 import math
 import random
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from fractions import Fraction
 from typing import Any
 
-import pytest
-
-from fixtures.scripts import NODE, decided, texts
 from stabzoo import families
 from stabzoo.claims import scheme_reports
 from stabzoo.errors import ConfigError
@@ -21,7 +18,7 @@ from stabzoo.stability import card
 from stabzoo.stability.enclosure import Real
 from stabzoo.stability.intervals import imaginary_interval, real_interval
 
-pytestmark = pytest.mark.skipif(NODE is None, reason="node is not installed; tests/page/test_browser.py asks Chromium")
+Decided = Callable[..., dict[str, list[Any]]]
 
 
 def product(p: Sequence[Any], q: Sequence[Any]) -> list[Fraction]:
@@ -78,7 +75,11 @@ def named_methods() -> list[LinearMultistep]:
 
 def asked(method: LinearMultistep) -> dict[str, Any]:
     """As the scripts take it."""
-    return {"alpha": texts(method.alpha), "beta": texts(method.beta), "beta_next": str(method.beta_next)}
+    return {
+        "alpha": list(map(str, method.alpha)),
+        "beta": list(map(str, method.beta)),
+        "beta_next": str(method.beta_next),
+    }
 
 
 def is_same(length: Real, found: dict[str, str]) -> bool:
@@ -94,7 +95,7 @@ def is_same(length: Real, found: dict[str, str]) -> bool:
     return max(lower, length.lower) <= min(upper, length.upper) and upper - lower < lower / 10**15
 
 
-def test_the_lengths_are_pythons() -> None:
+def test_the_lengths_are_pythons(decided: Decided) -> None:
     """Of the named families, of random methods, and where rho and sigma are not as they are in general."""
     methods = [*named_methods(), *degenerate_methods(), *random_methods(300)]
     kinds = set()
@@ -105,7 +106,7 @@ def test_the_lengths_are_pythons() -> None:
     assert len(kinds) == 8
 
 
-def test_every_scheme() -> None:
+def test_every_scheme(decided: Decided) -> None:
     """At values of the parameters, those beside which no float64 sees a difference included."""
     tiny = Fraction(1, 10**30)
     values = [Fraction(-9, 5), -1 + tiny, Fraction(11, 13), Fraction(1, 2), 1 - tiny, Fraction(1, 10)]
@@ -132,7 +133,7 @@ def test_every_scheme() -> None:
         assert is_same(imaginary_interval(method), found["imaginary"]), method
 
 
-def test_long_coefficients_are_left_to_python() -> None:
+def test_long_coefficients_are_left_to_python(decided: Decided) -> None:
     """Which is said; a slider need not wait for them."""
     method = LinearMultistep([Fraction(10**90 + j, 10**91) for j in range(6)], (1,))
     (found,) = decided(intervals=[asked(method)])["intervals"]
