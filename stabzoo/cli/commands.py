@@ -521,6 +521,10 @@ def page(
     study: Annotated[
         tuple[Path, ...], option("The YAML file of a study of one's own that a store has runs of; may be repeated.")
     ] = (),
+    benchmark: Annotated[
+        tuple[Path, ...],
+        option("A CSV file as timm's benchmark.py writes it: parameters, multiplications, speed; may be repeated."),
+    ] = (),
     serve: Annotated[bool, option("Also serve it, to this machine alone, until Ctrl-C.")] = False,
 ) -> None:
     """Write a site that opens without a network: an explorer of all schemes, the zoo, and the studies of stores.
@@ -529,7 +533,7 @@ def page(
     """
     from stabzoo.cli.deploy.page import write_page
 
-    write_page(out, store, study, serve=serve)
+    write_page(out, store, study, benchmark, serve=serve)
 
 
 @app.command(help_epilogue="")

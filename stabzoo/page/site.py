@@ -14,6 +14,7 @@ from markupsafe import Markup
 from stabzoo.claims import model_reports, scheme_reports
 from stabzoo.errors import ConfigError, printable
 from stabzoo.files import write_atomically
+from stabzoo.page.costs import read_costs
 from stabzoo.page.families import family
 from stabzoo.page.zoo import model_row, scheme_row
 from stabzoo.plotting.page import render_page
@@ -40,19 +41,22 @@ def write_site(
     studies: Sequence[dict[str, Any]] = (),
     hidden: Sequence[str] = (),
     measured: Sequence[dict[str, Any]] = (),
+    benchmarks: Sequence[Path] = (),
 ) -> list[Path]:
     """Write every page into a folder, which is made where there is none, and return the files.
 
     ``studies`` and the ``hidden`` ones are as `stabzoo.study.report.page.studies_of` gives them, the ``measured``
-    networks, which the explorer shows beside others, as `stabzoo.study.report.nearby.measured_networks` does.
+    networks, which the explorer shows beside others, as `stabzoo.study.report.nearby.measured_networks` does;
+    ``benchmarks`` are files of `stabzoo.page.costs.read_costs`.
 
     Raises:
-        ConfigError: the folder cannot be written.
+        ConfigError: the folder cannot be written, or a benchmark not be read.
     """
     schemes, models = scheme_reports(), model_reports()
     families = [found for report in schemes if (found := family(report))]
     plain = {m.config.scheme: m.name for m in reversed(models) if not (m.config.parameters or m.config.options)}
-    rows = [*map(scheme_row, schemes), *map(model_row, models)]
+    costs = read_costs(benchmarks, models)
+    rows = [*map(scheme_row, schemes), *(model_row(model, costs.get(model.name, {})) for model in models)]
     pages = {
         "Explorer": _page("Explorer", {"families": families, "models": plain, "measured": measured}),
         "Zoo": _page("Zoo", {"rows": rows}),

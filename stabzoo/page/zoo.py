@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any
 
 from stabzoo.claims import ModelReport, SchemeReport
@@ -36,8 +37,8 @@ def scheme_row(report: SchemeReport) -> dict[str, Any]:
     }
 
 
-def model_row(report: ModelReport) -> dict[str, Any]:
-    """A model: its scheme, its network, and the card of its scheme with its parameters."""
+def model_row(report: ModelReport, cost: Mapping[str, float]) -> dict[str, Any]:
+    """A model: its scheme, its network and what it costs, and the card of its scheme with its parameters."""
     config = report.config
     return {
         "name": report.name,
@@ -48,6 +49,7 @@ def model_row(report: ModelReport) -> dict[str, Any]:
         "depth": config.depth,
         "network": f"{config.form}, {config.block} blocks, {' + '.join(map(str, config.layers))}",
         "settings": {**config.parameters, **config.options},
+        "cost": dict(cost),
         "error": report.error,
         **_card(report.card),
     }

@@ -10,6 +10,7 @@ from typing import Any
 
 import pytest
 
+from fixtures import ROOT
 from fixtures.records import finished, kept
 from stabzoo.claims import scheme_reports
 from stabzoo.methods import LinearMultistep, StabilityFunction
@@ -146,6 +147,7 @@ def test_measured_nearby(page: Any, go: Go, tmp_path: Path) -> None:
     shown(page, "strong")
     page.wait_for_function("() => document.querySelector('#nearby-rows a') && location.hash.includes('alpha=7/10')")
     assert "the same scheme" in rows.first.inner_text()
+    assert page.evaluate("document.activeElement.id") == "scheme"
     assert "93.16 \u00b1 0.13 %" in rows.first.inner_text()
     assert "depth=33" in page.evaluate("location.hash")
     page.fill("#value-alpha-0", "7/10")
@@ -179,6 +181,22 @@ def test_the_zoo(page: Any, go: Go) -> None:
         page.click("#check")
         assert page.inner_text("#checked").startswith("✓"), report.name
         page.keyboard.press("Escape")
+
+
+def test_what_models_cost(page: Any, go: Go, tmp_path: Path) -> None:
+    """Is in columns where a table was given, sorted with what is not known last; and in a model's card."""
+    write_site(tmp_path, benchmarks=[ROOT / "benchmarks" / "results.csv"])
+    go("Zoo", "#what=model", site=tmp_path)
+    for _ in range(2):
+        page.get_by_role("button", name="parameters (M)").click()
+        sizes = [float(text) for text in page.locator("#rows td:nth-of-type(8)").all_inner_texts()]
+        assert sizes[0] in (min(sizes), max(sizes))
+    assert sizes == sorted(sizes, reverse=True)
+    page.get_by_role("button", name="preresnet20", exact=True).click()
+    assert "0.272" in page.inner_text("#details")
+    page.keyboard.press("Escape")
+    page.select_option("#what", "")
+    assert page.locator("#rows td:nth-of-type(8)").last.inner_text() == ""
 
 
 def test_a_study(page: Any, go: Go) -> None:

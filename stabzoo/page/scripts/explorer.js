@@ -300,6 +300,9 @@
   });
   at("depth").addEventListener("input", (event) => { state.depth = Number(event.target.value); show(); });
   at("z").addEventListener("input", (event) => { state.z = event.target.value; show(); });
-  addEventListener("hashchange", begin);
+  addEventListener("hashchange", () => {
+    begin();
+    if (document.activeElement === document.body) at("scheme").focus(); // the link that was followed is gone
+  });
   begin();
 })((globalThis.stabzoo ??= {}));

@@ -9,15 +9,22 @@
 
   const { rows } = data();
   const at = (id) => document.getElementById(id);
+  const COSTS = [
+    { key: "parameters", title: "parameters (M)", text: (value) => value.toFixed(3) },
+    { key: "macs", title: "multiplications (G)", text: (value) => String(Number(value.toPrecision(4))) },
+    { key: "speed", title: "speed, times PreResNet's", text: (value) => value.toFixed(2) },
+  ].filter(({ key }) => rows.some((row) => row.cost?.[key] !== undefined));
+  const costText = ({ key, text }, row) => (row.cost?.[key] === undefined ? "" : text(row.cost[key]));
   const COLUMNS = [
     { title: "name", value: (row) => row.name },
     { title: "is a", value: (row) => row.what },
     { title: "zero stability", value: (row) => row.status },
     { title: "order", value: (row) => row.order ?? "" },
-    { title: "parasitic radius", value: (row) => row.radius ?? Infinity },
+    { title: "parasitic radius", value: (row) => row.radius },
     { title: "kind", value: (row) => row.kind ?? "" },
     { title: "of", value: (row) => (row.what === "model" ? row.scheme : row.family) },
     { title: "plugin", value: (row) => row.plugin },
+    ...COSTS.map((cost) => ({ title: cost.title, value: (row) => row.cost?.[cost.key], text: (row) => costText(cost, row) })),
   ];
   const state = { search: "", what: "", status: "", sort: null, down: false };
 
@@ -50,7 +57,8 @@
     if (state.sort === null) return found;
     const { value } = COLUMNS[state.sort];
     const sign = state.down ? -1 : 1;
-    return found.sort((a, b) => sign * compare(value(a), value(b)));
+    const isMissing = (row) => value(row) === undefined; // last, whichever way
+    return found.sort((a, b) => isMissing(a) - isMissing(b) || sign * compare(value(a), value(b)));
   }
 
   const radius = (row) => (row.radius === undefined ? "" : String(Number(row.radius.toPrecision(5))));
@@ -66,7 +74,7 @@
     at("rows").replaceChildren(...found.map((row) => create("tr", {},
       create("th", { scope: "row" }, create("button", { type: "button", class: "name", onclick: () => details(row) }, row.name)),
       create("td", {}, row.what), create("td", {}, badge(row.status)), create("td", {}, row.order ?? ""), create("td", {}, radius(row)),
-      ...COLUMNS.slice(5).map(({ value }) => create("td", {}, value(row))))));
+      ...COLUMNS.slice(5).map(({ value, text }) => create("td", {}, (text ?? value)(row))))));
   }
 
   function sortBy(i) {
@@ -100,6 +108,7 @@
       ["scheme", row.scheme && create("a", { href: `#show=${encodeURIComponent(row.scheme)}`, onclick: () => open(row.scheme) }, row.scheme)],
       ["network", row.network],
       ["depth", row.depth && String(row.depth)],
+      ...COSTS.map((cost) => [cost.title, costText(cost, row)]),
       ["settings", list(pairs(row.settings))],
       ["certified", list(pairs(row.certified))],
       ["reference", row.reference],
