@@ -519,7 +519,7 @@ def page(
         tuple[Path, ...], option("A results.sqlite, or its folder, whose studies are shown; may be repeated.")
     ] = (),
     study: Annotated[
-        tuple[Path, ...], option("The YAML file of a study of one's own that a store has runs of; may be repeated.")
+        tuple[Path, ...], option("The YAML file of your own study, if a store has runs of it; may be repeated.")
     ] = (),
     benchmark: Annotated[
         tuple[Path, ...],

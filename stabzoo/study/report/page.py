@@ -29,7 +29,7 @@ __all__ = ["studies_of", "study_data"]
 def studies_of(stores: Sequence[Path], files: Sequence[Path] = ()) -> tuple[list[dict[str, Any]], list[str]]:
     """The studies of stores that have finished runs, and of others the names and why they are not shown.
 
-    A store is a results.sqlite, or the folder that it is in, and knows a study by its name: a study of one's own is
+    A store is a results.sqlite, or the folder that it is in, and knows a study by its name: your own study is
     shown by its YAML file, one of ``files``, as it is now.
 
     Raises:
