@@ -536,6 +536,13 @@ def page(
     store: Annotated[
         tuple[Path, ...], option("A results.sqlite, or its folder, with studies to show; may be repeated.")
     ] = (),
+    study: Annotated[
+        tuple[Path, ...], option("The YAML file of your own study, if a store has runs of it; may be repeated.")
+    ] = (),
+    benchmark: Annotated[
+        tuple[Path, ...],
+        option("A CSV file as timm's benchmark.py writes it: parameters, multiplications, speed; may be repeated."),
+    ] = (),
     serve: Annotated[bool, option("Also serve the site until Ctrl-C, to this machine only.")] = False,
 ) -> None:
     """Write a site that works offline: an explorer of all schemes, the zoo, and the studies of stores.
@@ -544,7 +551,7 @@ def page(
     """
     from stabzoo.cli.deploy.page import write_page
 
-    write_page(out, store, serve=serve)
+    write_page(out, store, study, benchmark, serve=serve)
 
 
 @app.command(help_epilogue="")

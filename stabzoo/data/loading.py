@@ -89,7 +89,7 @@ def _solar_cells(data: SolarCells) -> InMemoryDataset:
     try:
         from elpv_dataset.utils import load_dataset  # an extra
     except ImportError:
-        raise ConfigError("elpv: expected the package elpv-dataset; pip install 'stabzoo[elpv]'") from None
+        raise ConfigError("elpv: expected the package elpv_dataset; pip install 'stabzoo[elpv]'") from None
     images, probability, _ = load_dataset()
     pixels = torch.from_numpy(images).unsqueeze(1)  # (2624, 1, 300, 300) bytes
     small = [functional.interpolate(p.float() / 255, size=data.size, mode="area") for p in pixels.split(256)]

@@ -13,15 +13,26 @@ from pydantic.json_schema import GenerateJsonSchema, JsonSchemaWarningKind
 from stabzoo.claims import SchemeReport
 from stabzoo.discretization import Discretization
 from stabzoo.errors import ConfigError, PluginError
-from stabzoo.methods import GeneralLinear, Method, OneLeg, OwnNetwork, StabilityFunction, method_of
+from stabzoo.methods import (
+    NOT_DECIDED,
+    GeneralLinear,
+    Method,
+    OneLeg,
+    OscillatorMatrix,
+    OscillatorPolynomial,
+    OwnNetwork,
+    StabilityFunction,
+    method_of,
+)
 from stabzoo.methods.multistep import LinearMultistep
 from stabzoo.registry.guard import plugin_code
 from stabzoo.registry.loading import get_scheme
+from stabzoo.stability import StabilityCard, card, real_to_json
 from stabzoo.stability.parameters.coefficients import Coefficients, recover
 from stabzoo.stability.parameters.stable_set import SAMPLED
 from stabzoo.stability.root_condition import rational_text
 
-__all__ = ["family"]
+__all__ = ["family", "intervals", "stability_function"]
 
 MOST_VARIANTS = 64
 """Combinations of choices that are tried: of more a scheme is shown with its defaults."""
@@ -109,6 +120,7 @@ def _variant(report: SchemeReport, chosen: Mapping[str, Any], parameter: str | N
         "rho": [[str(c) for c in p.coeffs()] for p in known.rho],
         "sigma": [[str(c) for c in p.coeffs()] for p in known.sigma],
         "refused": refused if depends else [],
+        "intervals": _intervals(methods.values() if depends else [method]),
         **_stated(methods.values(), depends=depends),
     }
 
@@ -127,18 +139,34 @@ def _stated(methods: Collection[Method], *, depends: bool) -> dict[str, Any]:
         return {}
     orders = {"none" if each.order is None else str(each.order) for each in methods}
     constants = {"none" if each.error_constant is None else str(each.error_constant) for each in methods}
-    linear = method.linear
     return {
         "formula": None if depends else str(method),
         "order": _one(orders),
         "errorConstant": _one(constants),
-        "stabilityFunction": {
-            "numerator": [rational_text(c) for c in linear.numerator],
-            "denominator": [rational_text(c) for c in linear.denominator],
-        }
-        if isinstance(linear, StabilityFunction) and not depends
-        else None,
+        "stabilityFunction": None if depends else stability_function(method),
     }
+
+
+def stability_function(method: Method) -> dict[str, list[str]] | None:
+    """R(z) of a one-step method, where it is that which decides the step on y' = lambda y."""
+    linear = method.linear
+    if not isinstance(linear, StabilityFunction):
+        return None
+    return {name: [rational_text(c) for c in getattr(linear, name)] for name in ("numerator", "denominator")}
+
+
+def _intervals(methods: Collection[Method]) -> dict[str, Any] | None:
+    """Of methods that do not depend on a parameter, or of which none is decided; the page decides those of others."""
+    first, *others = (card(each) for each in methods)
+    found = intervals(first)
+    return found if not others or set(found.values()) == {str(NOT_DECIDED)} else None
+
+
+def intervals(card: StabilityCard) -> dict[str, Any]:
+    """The lengths of the real and the imaginary interval, or of that on the oscillator, which page and card show."""
+    if isinstance(card.method.linear, OscillatorMatrix | OscillatorPolynomial):
+        return {"oscillator": real_to_json(card.imaginary_interval)}
+    return {"real": real_to_json(card.real_interval), "imaginary": real_to_json(card.imaginary_interval)}
 
 
 def _one(texts: set[str]) -> str:

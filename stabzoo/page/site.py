@@ -14,6 +14,7 @@ from markupsafe import Markup
 from stabzoo.claims import model_reports, scheme_reports
 from stabzoo.errors import ConfigError, printable
 from stabzoo.files import write_atomically
+from stabzoo.page.costs import read_costs
 from stabzoo.page.families import family
 from stabzoo.page.zoo import model_row, scheme_row
 from stabzoo.plotting.page import render_page
@@ -24,33 +25,42 @@ __all__ = ["PAGES", "scripts_of", "write_site"]
 PAGES = {"Explorer": "index.html", "Zoo": "zoo.html", "Studies": "studies.html"}
 """The pages' names and files."""
 
-EXACT = ("exact", "root_condition", "method")
+EXACT = ("exact", "root_condition", "method", "real_roots", "intervals")
 """The scripts that decide: they need no document."""
 
 SCRIPTS = {
-    "Explorer": ("vendor/d3.min", *EXACT, "drawing", "charts", "elements", "explorer"),
-    "Zoo": (*EXACT, "elements", "zoo"),
+    "Explorer": ("vendor/d3.min", *EXACT, "drawing", "charts", "elements", "nearby", "explorer"),
+    "Zoo": ("vendor/d3.min", *EXACT, "drawing", "charts", "elements", "zoo"),
     "Studies": ("vendor/d3.min", *EXACT, "drawing", "charts", "elements", "studies"),
 }
 
 
 @one_command()
-def write_site(folder: Path, studies: Sequence[dict[str, Any]] = (), unknown: Sequence[str] = ()) -> list[Path]:
+def write_site(
+    folder: Path,
+    studies: Sequence[dict[str, Any]] = (),
+    hidden: Sequence[str] = (),
+    measured: Sequence[dict[str, Any]] = (),
+    benchmarks: Sequence[Path] = (),
+) -> list[Path]:
     """Write every page into a folder, which is made where there is none, and return the files.
 
-    ``studies`` and the ``unknown`` ones are as `stabzoo.study.report.page.studies_of` gives them.
+    ``studies`` and the ``hidden`` ones are as `stabzoo.study.report.page.studies_of` gives them, the ``measured``
+    networks, which the explorer shows beside others, as `stabzoo.study.report.nearby.measured_networks` does;
+    ``benchmarks`` are files of `stabzoo.page.costs.read_costs`.
 
     Raises:
-        ConfigError: the folder cannot be written.
+        ConfigError: the folder cannot be written, or a benchmark not be read.
     """
     schemes, models = scheme_reports(), model_reports()
     families = [found for report in schemes if (found := family(report))]
     plain = {m.config.scheme: m.name for m in reversed(models) if not (m.config.parameters or m.config.options)}
-    rows = [*map(scheme_row, schemes), *map(model_row, models)]
+    costs = read_costs(benchmarks, models)
+    rows = [*map(scheme_row, schemes), *(model_row(model, costs.get(model.name, {})) for model in models)]
     pages = {
-        "Explorer": _page("Explorer", {"families": families, "models": plain}),
+        "Explorer": _page("Explorer", {"families": families, "models": plain, "measured": measured}),
         "Zoo": _page("Zoo", {"rows": rows}),
-        "Studies": _page("Studies", {"studies": studies, "unknown": unknown}),
+        "Studies": _page("Studies", {"studies": studies, "hidden": hidden}),
     }
     try:
         folder.mkdir(parents=True, exist_ok=True)

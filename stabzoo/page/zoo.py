@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any
 
 from stabzoo.claims import ModelReport, SchemeReport
-from stabzoo.methods import NOT_DECIDED, GeneralLinear, OwnNetwork
+from stabzoo.methods import NOT_DECIDED, GeneralLinear, OneLeg, OwnNetwork
+from stabzoo.methods.multistep import LinearMultistep
+from stabzoo.page.families import intervals, stability_function
 from stabzoo.stability import StabilityCard, as_float, rational_text
 from stabzoo.stability.properties.effective_depth import effective_depth, network_methods
 
@@ -30,12 +33,12 @@ def scheme_row(report: SchemeReport) -> dict[str, Any]:
         "falseClaims": list(report.false_claims),
         "error": report.error,
         **_card(report.card),
-        **_proof(report.card),
+        "certificate": report.card.certificate.to_dict() if report.card and _method(report.card) else None,
     }
 
 
-def model_row(report: ModelReport) -> dict[str, Any]:
-    """A model: its scheme, its network, and the card of its scheme with its parameters."""
+def model_row(report: ModelReport, cost: Mapping[str, float]) -> dict[str, Any]:
+    """A model: its scheme, its network and what it costs, and the card of its scheme with its parameters."""
     config = report.config
     return {
         "name": report.name,
@@ -46,6 +49,7 @@ def model_row(report: ModelReport) -> dict[str, Any]:
         "depth": config.depth,
         "network": f"{config.form}, {config.block} blocks, {' + '.join(map(str, config.layers))}",
         "settings": {**config.parameters, **config.options},
+        "cost": dict(cost),
         "error": report.error,
         **_card(report.card),
     }
@@ -63,15 +67,22 @@ def _card(card: StabilityCard | None) -> dict[str, Any]:
         "order": "none" if card.order is None else str(card.order),
         "radius": as_float(card.parasitic_radius),
         "formula": str(card.method),
+        "intervals": intervals(card),
+        "method": _method(card),
         "aStable": "not decided" if card.is_A_stable is NOT_DECIDED else "yes" if card.is_A_stable else "no",
     }
 
 
-def _proof(card: StabilityCard | None) -> dict[str, Any]:
-    """What the browser checks again; of a matrix it does not."""
-    if card is None or isinstance(card.method, GeneralLinear | OwnNetwork):
-        return {"certificate": None}
+def _method(card: StabilityCard) -> dict[str, Any] | None:
+    """What the browser draws and typesets; of a matrix it does not."""
+    method, coefficients = card.method, card.coefficients
+    if isinstance(method, GeneralLinear | OwnNetwork):
+        return None
     return {
-        "certificate": card.certificate.to_dict(),
-        "alpha": [rational_text(a) for a in card.coefficients.alpha],
+        "kind": method.kind,
+        "alpha": [rational_text(a) for a in coefficients.alpha],
+        "beta": [rational_text(b) for b in coefficients.beta],
+        "betaNext": rational_text(coefficients.beta_next),
+        "isOwn": type(method) not in (LinearMultistep, OneLeg),
+        "stabilityFunction": stability_function(method),
     }

@@ -55,7 +55,7 @@ def test_without_the_package(monkeypatch: pytest.MonkeyPatch) -> None:
     """The extra is named."""
     monkeypatch.setitem(sys.modules, "elpv_dataset", None)
     load_images.cache_clear()
-    with raises(ConfigError, "elpv", "elpv-dataset", "stabzoo[elpv]"):
+    with raises(ConfigError, "elpv", "elpv_dataset", "stabzoo[elpv]"):
         load_images(SOLAR_CELLS)
 
 

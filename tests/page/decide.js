@@ -3,7 +3,7 @@
 const { readFileSync } = require("node:fs");
 
 for (const path of process.argv.slice(2)) require(path);
-const { exact, rootCondition, method: methods } = globalThis.stabzoo;
+const { exact, intervals, rootCondition, method: methods } = globalThis.stabzoo;
 const given = JSON.parse(readFileSync(0, "utf8"));
 const text = (value) => (value === null || typeof value === "number" ? value : exact.text(value));
 
@@ -25,6 +25,15 @@ function evaluated({ variant, value }) {
   }
 }
 
+// Of a stability interval, and the milliseconds that it took.
+function measured({ alpha, beta, beta_next: betaNext }) {
+  const method = methods.create("linear multistep", alpha.map(exact.parse), beta.map(exact.parse), exact.parse(betaNext));
+  const start = performance.now();
+  const found = [intervals.realInterval(method), intervals.imaginaryInterval(method)].map((length) =>
+    Object.fromEntries(Object.entries(length).map(([key, value]) => [key, key === "kind" ? value : exact.text(value)])));
+  return { real: found[0], imaginary: found[1], milliseconds: performance.now() - start };
+}
+
 function parsed(number) {
   try {
     return text(exact.parse(number));
@@ -36,6 +45,7 @@ function parsed(number) {
 process.stdout.write(JSON.stringify({
   verdicts: (given.verdicts ?? []).map(decided),
   methods: (given.methods ?? []).map(evaluated),
+  intervals: (given.intervals ?? []).map(measured),
   numbers: (given.numbers ?? []).map(parsed),
   checks: (given.checks ?? []).map(({ alpha, proof }) => rootCondition.verified(alpha.map(exact.parse), proof)),
 }));

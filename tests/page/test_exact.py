@@ -4,13 +4,9 @@ from __future__ import annotations
 
 import json
 import random
-import shutil
-import subprocess
+from collections.abc import Callable, Iterable
 from fractions import Fraction
-from pathlib import Path
 from typing import Any
-
-import pytest
 
 from fixtures import ROOT
 from stabzoo.claims import scheme_reports
@@ -18,27 +14,16 @@ from stabzoo.errors import ConfigError
 from stabzoo.methods import LinearMultistep, OneLeg, SecondOrderMultistep, method_of
 from stabzoo.methods.multistep import exact
 from stabzoo.page.families import family
-from stabzoo.page.site import EXACT
 from stabzoo.registry.loading import get_scheme
 from stabzoo.stability import card, certify, verify_certificate
 
-NODE = shutil.which("node")
-pytestmark = pytest.mark.skipif(NODE is None, reason="node is not installed; tests/page/test_browser.py asks Chromium")
+Decided = Callable[..., dict[str, list[Any]]]
 TINY = Fraction(1, 10**30)
 
 
-def decided(**asked: list[Any]) -> dict[str, list[Any]]:
-    """What the scripts say."""
-    assert NODE
-    scripts = [str(ROOT / "stabzoo" / "page" / "scripts" / f"{name}.js") for name in EXACT]
-    command = [NODE, str(Path(__file__).with_name("decide.js")), *scripts]
-    done = subprocess.run(command, input=json.dumps(asked), capture_output=True, text=True, timeout=300, check=True)
-    return json.loads(done.stdout)
-
-
-def texts(alpha: tuple[Fraction, ...]) -> list[str]:
+def texts(numbers: Iterable[Fraction]) -> list[str]:
     """As JSON holds them."""
-    return [str(a) for a in alpha]
+    return [str(number) for number in numbers]
 
 
 def of_roots(polynomials: list[tuple[int, ...]]) -> tuple[Fraction, ...]:
@@ -80,7 +65,7 @@ def coefficient_sets() -> list[tuple[Fraction, ...]]:
     return sets
 
 
-def test_verdicts_and_proofs() -> None:
+def test_verdicts_and_proofs(decided: Decided) -> None:
     """Status and certificate are Python's on thousands of coefficient sets; each side verifies the other's proof."""
     sets = coefficient_sets()
     found = decided(verdicts=[{"alpha": texts(alpha)} for alpha in sets])["verdicts"]
@@ -96,7 +81,7 @@ def test_verdicts_and_proofs() -> None:
     assert statuses == {"strong", "weak", "unstable"}
 
 
-def test_second_order() -> None:
+def test_second_order(decided: Decided) -> None:
     """Of methods for y'' = f roots on the circle may be double."""
     sets = [(2, -1), (3, -3, 1), (Fraction(5, 2), -1), (0, 2, 0, -1), *coefficient_sets()[-300:]]
     sets = [tuple(map(Fraction, alpha)) for alpha in sets]
@@ -108,7 +93,7 @@ def test_second_order() -> None:
         assert verdict["verified"] is True, alpha
 
 
-def test_a_wrong_certificate_proves_nothing() -> None:
+def test_a_wrong_certificate_proves_nothing(decided: Decided) -> None:
     """Of every change to a certificate the scripts say what Python says of it."""
     checks = []
     for alpha in [
@@ -145,7 +130,7 @@ def test_a_wrong_certificate_proves_nothing() -> None:
     assert sum(expected) < len(expected) / 2
 
 
-def test_numbers_read_as_in_python() -> None:
+def test_numbers_read_as_in_python(decided: Decided) -> None:
     """Fractions, decimals and what is none."""
     numbers = [
         "-9/5", " 1 / 3 ", "+2", "-0.75", ".5", "5.", "1e-3", "-1.000000000000000000000000000001", "1E+2", "\u22121/2", "0/7", "6/-3", "1/0",
@@ -161,7 +146,7 @@ def test_numbers_read_as_in_python() -> None:
     assert decided(numbers=numbers)["numbers"] == list(map(python, numbers))
 
 
-def test_families_are_the_schemes() -> None:
+def test_families_are_the_schemes(decided: Decided) -> None:
     """At values beyond those from which they were recovered: coefficients, order, error constant and formula."""
     values = [Fraction(-9, 5), -1 + TINY, -1 - TINY, Fraction(11, 13), Fraction(355, 113), Fraction(1, 2)]
     asked, expected = [], []
@@ -193,7 +178,7 @@ def test_families_are_the_schemes() -> None:
             assert case["variant"]["formula"] in (None, str(method))
 
 
-def test_a_pole_is_no_method() -> None:
+def test_a_pole_is_no_method(decided: Decided) -> None:
     """Where a coefficient divides by zero there is none."""
     (report,) = (r for r in scheme_reports() if r.name == "zerosnet")
     found = family(report)

@@ -21,7 +21,9 @@ from stabzoo.errors import ConfigError
 from stabzoo.page.serving import server
 from stabzoo.page.site import PAGES, embedded, write_site
 from stabzoo.plotting.page import secured
+from stabzoo.registry.catalogue import STUDIES
 from stabzoo.study import load_study
+from stabzoo.study.report.nearby import measured_networks
 from stabzoo.study.report.page import studies_of
 
 SCRIPT = "</script><script>alert(1)</script><!--<b>\u202e"
@@ -84,20 +86,63 @@ def test_the_studies_of_a_store(site: Path) -> None:
     assert network["runs"][0]["values"]["clean"] == 90
     assert network["curves"]["training loss"] == [2, 1, 0.5]
     assert study["published"][0]["values"][network["label"]]
-    assert data["unknown"] == []
+    assert data["hidden"] == []
 
 
 def test_stores_that_are_none(tmp_path: Path) -> None:
-    """Are named; a study of one's own, of which the store has no file, is left out and named on the page."""
+    """Are named."""
     with raises(ConfigError, "nowhere"):
         studies_of([tmp_path / "nowhere"])
     (tmp_path / "other.sqlite").write_bytes(b"")
     with raises(ConfigError, "other.sqlite", "results.sqlite"):
         studies_of([tmp_path / "other.sqlite"])
-    own = load_study("quickstart", "smoke").model_copy(update={"name": "own"})
-    found, unknown = studies_of([kept(tmp_path, own)])
+
+
+def test_a_study_of_ones_own(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """Is shown by its file, as it is now; without it, or after it has changed, the page says what is left out and why."""
+    file = tmp_path / "own.yaml"
+    text = (STUDIES / "quickstart.yaml").read_text(encoding="utf-8")
+    file.write_text(text, encoding="utf-8")
+    store = kept(tmp_path / "runs", load_study(file, "smoke"))
+    found, hidden = studies_of([store])
     assert found == []
-    assert unknown[0].startswith("own (smoke)")
+    assert hidden[0].startswith("own (smoke)")
+    assert "--study" in hidden[0]
+    found, hidden = studies_of([store], [file])
+    assert [(study["name"], study["scale"]) for study in found] == [("own", "smoke")]
+    assert hidden == []
+    assert str(file) in found[0]["command"]
+    made = str(tmp_path / "site")
+    assert main(["page", "--out", made, "--store", str(store), "--study", str(file)]) == 0
+    assert '"name":"own"' in (tmp_path / "site" / "studies.html").read_text(encoding="utf-8")
+    file.write_text(text.replace("epochs: ", "epochs: 7"), encoding="utf-8")
+    found, hidden = studies_of([store], [file])
+    assert found == []
+    assert "no run has finished" in hidden[0]
+    other = tmp_path / "other.yaml"
+    other.write_text(text, encoding="utf-8")
+    assert main(["page", "--out", made, "--store", str(store), "--study", str(other)]) == 2
+    assert "no store has runs of the study 'other'" in capsys.readouterr().err
+
+
+def test_what_was_measured_nearby(tmp_path: Path) -> None:
+    """Every published clean accuracy with exact coefficients, and those of the store with the number of runs."""
+    study = load_study("zerosnet-table-1", "laptop")
+    measured = measured_networks(studies_of([kept(tmp_path, study, as_built=True)])[0])
+    here = [network for network in measured if network["runs"]]
+    assert [network["label"] for network in here] == [network.label for network in study.networks]
+    assert {network["runs"] for network in here} == {len(study.seeds)}
+    assert here[0]["accuracy"] == pytest.approx(90 - sum(study.seeds) / len(study.seeds))
+    published = [network for network in measured if network["runs"] is None]
+    (best,) = (n for n in published if n["study"] == "zerosnet-table-6" and n["alpha"] == ["1/3", "5/9", "1/9"])
+    assert (best["accuracy"], best["deviation"], best["beta"], best["betaNext"]) == (
+        94.04,
+        0.12,
+        ["16/9", "0", "0"],
+        "0",
+    )
+    assert "Table 6" in best["where"]
+    assert not any(network["label"].startswith("LM-ResNet") for network in published), "their coefficients are trained"
 
 
 def test_a_folder_that_cannot_be_written(tmp_path: Path) -> None:

@@ -53,26 +53,37 @@
 
   const number = (c) => (c.d === 1n ? math("mn", `${c.n}`) : math("mfrac", math("mn", `${c.n}`), math("mn", `${c.d}`)));
 
-  function typesetTerms(list) {
-    if (!list.length) return [math("mn", "0")];
+  // Spaced as between two terms, though it begins its piece.
+  const operator = (sign, isBetween) => filled(math("mo", sign), isBetween ? { form: "infix" } : {}, []);
+
+  // The terms of a sum, each as the elements of a piece of the formula.
+  function pieces(list) {
+    if (!list.length) return [[math("mn", "0")]];
     return list.flatMap((term, i) => {
       const size = { n: abs(term.weight.n), d: term.weight.d };
-      const sign = term.weight.n < 0n ? [math("mo", "−")] : i ? [math("mo", "+")] : [];
-      const factor = equal(size, ONE) ? [] : [number(size)];
-      const names = term.symbol.split(" ");
-      const subscripted = (name) => math("msub", math("mi", name), math("mrow", ...subscript(index(term.lag))));
-      const value = term.mean
-        ? [math("mi", "h"), math("mi", "f"), math("mrow", math("mo", "("), ...typesetTerms(term.mean), math("mo", ")"))]
-        : [...names.slice(0, -1).map((name) => (name === "h²" ? math("msup", math("mi", "h"), math("mn", "2")) : math("mi", name))), subscripted(names[names.length - 1])];
-      return [...sign, ...factor, ...value];
+      const sign = term.weight.n < 0n ? [operator("−", i)] : i ? [operator("+", i)] : [];
+      const start = [...sign, ...(equal(size, ONE) ? [] : [number(size)])];
+      if (!term.mean) return [[...start, ...symbols(term)]];
+      const mean = pieces(term.mean);
+      mean[0].unshift(...start, math("mi", "h"), math("mi", "f"), math("mo", "("));
+      mean[mean.length - 1].push(math("mo", ")"));
+      return mean;
     });
+  }
+
+  function symbols({ symbol, lag }) {
+    const names = symbol.split(" ");
+    const subscripted = math("msub", math("mi", names.pop()), math("mrow", ...subscript(index(lag))));
+    return [...names.map((name) => (name === "h²" ? math("msup", math("mi", "h"), math("mn", "2")) : math("mi", name))), subscripted];
   }
 
   const subscript = (text) => text.match(/n|[+-]|\d+/g).map((part) => math(part === "n" ? "mi" : /\d/.test(part) ? "mn" : "mo", part.replace("-", "−")));
 
+  // A formula for each term, between which a line may end.
   function typeset(method) {
+    const [first, ...others] = pieces(formula(method));
     const left = math("msub", math("mi", "y"), math("mrow", ...subscript("n+1")));
-    return math("math", math("mrow", left, math("mo", "="), ...typesetTerms(formula(method))));
+    return create("span", {}, ...[[left, math("mo", "="), ...first], ...others].flatMap((piece) => [math("math", math("mrow", ...piece)), " "]));
   }
 
   stabzoo.elements = { badge, copyButton, create, data, typeset };

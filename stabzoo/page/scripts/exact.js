@@ -98,19 +98,21 @@
     return found;
   }
 
-  // lead(q)^m p = quotient q + remainder, without a denominator.
+  // lead(q)^power p = quotient q + rest, without a denominator.
   function pseudoDivided(p, q) {
     let rest = trimmed(p);
     const lead = q[q.length - 1];
     let quotient = Array(Math.max(rest.length - q.length + 1, 0)).fill(0n);
+    let power = 0;
     while (rest.length >= q.length) {
       const shift = rest.length - q.length;
       const top = rest[rest.length - 1];
       quotient = quotient.map((c) => c * lead);
       quotient[shift] += top;
+      power += 1;
       rest = trimmed(rest.map((c, j) => c * lead - (j >= shift ? top * q[j - shift] : 0n)));
     }
-    return { quotient, rest };
+    return { power, quotient, rest };
   }
 
   function commonDivisor(p, q) {
@@ -138,6 +140,6 @@
 
   stabzoo.exact = {
     ONE, ZERO, abs, add, cleared, commonDivisor, derivative, divide, equal, gcd, lcm, multiply, negative, parse,
-    primitive, product, quotient, ratio, squareFree, subtract, sum, text, toNumber, valueAt,
+    primitive, product, pseudoDivided, quotient, ratio, squareFree, subtract, sum, text, toNumber, trimmed, valueAt,
   };
 })((globalThis.stabzoo ??= {}));

@@ -3,12 +3,12 @@
 (function (stabzoo) {
   const { parse, text, toNumber, ZERO } = stabzoo.exact;
   const { badge, copyButton, create, data, typeset } = stabzoo.elements;
-  const { rootCondition, method: methods, drawing, charts } = stabzoo;
+  const { rootCondition, method: methods, intervals, drawing, charts, nearby } = stabzoo;
   const FREE = "";
   const MOST_FREE = 6;
   const SPAN = 4;
 
-  const { families, models } = data();
+  const { families, models, measured } = data();
   const byName = new Map(families.map((family) => [family.name, family]));
   const at = (id) => document.getElementById(id);
   const state = { scheme: "zerosnet", choices: {}, parameter: null, values: {}, alpha: ["1", "0"], beta: ["3/2", "-1/2"], betaNext: "0", depth: 56, z: "0" };
@@ -65,7 +65,7 @@
     if (!variant) throw new RangeError("the scheme takes no such combination of choices; choose another");
     const value = variant.parameter ? parse(state.values[variant.parameter]) : ZERO;
     if (variant.refused.includes(text(value))) throw new RangeError(`the scheme does not accept ${variant.parameter} = ${text(value)}`);
-    const method = methods.at(variant, value);
+    const method = { ...methods.at(variant, value), lengths: variant.intervals };
     return "formula" in variant ? { ...method, stated: variant, stabilityFunction: functionOf(variant) } : method;
   }
 
@@ -175,6 +175,7 @@
     charts.growthChart(at("growth"), method.alpha, state.depth, found.isZeroStable);
     at("impulse-figure").hidden = Boolean(method.stated);
     if (!method.stated) impulse(method, found.isZeroStable);
+    measuredNear(method);
     return null;
   }
 
@@ -186,6 +187,15 @@
       at("message").textContent = `hλ: expected a number such as -1/2, got ${state.z}`;
     }
     charts.impulseChart(at("impulse"), drawing.impulse(method, z, state.depth), isStable);
+  }
+
+  // Of a step of its own the coefficients are not all.
+  function measuredNear(method) {
+    const kept = { depth: state.depth, ...(state.z === "0" ? {} : { z: state.z }) };
+    const { rows, sources } = nearby.near(method.stated ? [] : measured, method, kept);
+    at("nearby").hidden = !rows.length;
+    at("nearby-rows").replaceChildren(...rows);
+    at("nearby-sources").replaceChildren(...sources);
   }
 
   const size = (value) => (value === 0 ? "0" : Math.abs(value) >= 1e4 || Math.abs(value) < 1e-3 ? value.toExponential(2) : String(Number(value.toPrecision(5))));
@@ -200,11 +210,17 @@
       ["kind", `${method.kind}, ${method.alpha.length} ${method.alpha.length > 1 ? "steps" : "step"}`],
       ["order", order === null ? "none: constants are not kept" : String(order)],
       ["error constant", constant === null ? "none" : typeof constant === "string" ? constant : text(constant)],
+      ...intervalRows(method),
       ["proof", proofText(found.proof)],
       ["roots", roots.map(rootText).join(",  ")],
     ];
     at("facts").replaceChildren(...rows.flatMap(([name, value]) => [create("dt", {}, name), create("dd", {}, value)]));
     at("copies").replaceChildren(...copies(method));
+  }
+
+  function intervalRows(method) {
+    if (method.lengths) return intervals.rowsRead(method.lengths);
+    return method.stated ? [["stability intervals", "not decided here: stabzoo show decides them"]] : intervals.rowsOf(method);
   }
 
   // What the states alone contribute, of a step whose slopes are not weighted sums.
@@ -284,6 +300,9 @@
   });
   at("depth").addEventListener("input", (event) => { state.depth = Number(event.target.value); show(); });
   at("z").addEventListener("input", (event) => { state.z = event.target.value; show(); });
-  addEventListener("hashchange", begin);
+  addEventListener("hashchange", () => {
+    begin();
+    if (document.activeElement === document.body) at("scheme").focus(); // the link that was followed is gone
+  });
   begin();
 })((globalThis.stabzoo ??= {}));

@@ -6,7 +6,7 @@
   const { HEIGHT, MARGIN, WIDTH, axes, frame } = stabzoo.charts;
   const { badge, create, data } = stabzoo.elements;
 
-  const { studies, unknown } = data();
+  const { studies, hidden } = data();
   const at = (id) => document.getElementById(id);
   const CHOSEN = ["study", "across", "up", "curve", "network"];
   const KINDS = { strong: "good", weak: "good", "second-order stable": "good", unstable: "bad" };
@@ -196,8 +196,8 @@
     write();
   }
 
-  at("unknown").hidden = !unknown.length;
-  at("unknown").textContent = `Not shown, for the study is not installed here: ${unknown.join("; ")}.`;
+  at("hidden").hidden = !hidden.length;
+  at("hidden").textContent = `Not shown: ${hidden.join("; ")}.`;
   at("none").hidden = Boolean(studies.length);
   at("studies").hidden = !studies.length;
   if (studies.length) {

@@ -2,20 +2,29 @@
 // The zoo: a table of schemes and models to search, filter and sort, and the proof of each scheme, checked again here.
 (function (stabzoo) {
   const { parse } = stabzoo.exact;
-  const { badge, create, data } = stabzoo.elements;
-  const { verified } = stabzoo.rootCondition;
+  const { badge, create, data, typeset } = stabzoo.elements;
+  const { charts, drawing } = stabzoo;
+  const { rowsRead } = stabzoo.intervals;
+  const { integerRho, verified } = stabzoo.rootCondition;
 
   const { rows } = data();
   const at = (id) => document.getElementById(id);
+  const COSTS = [
+    { key: "parameters", title: "parameters (M)", text: (value) => value.toFixed(3) },
+    { key: "macs", title: "multiplications (G)", text: (value) => String(Number(value.toPrecision(4))) },
+    { key: "speed", title: "speed, times PreResNet's", text: (value) => value.toFixed(2) },
+  ].filter(({ key }) => rows.some((row) => row.cost?.[key] !== undefined));
+  const costText = ({ key, text }, row) => (row.cost?.[key] === undefined ? "" : text(row.cost[key]));
   const COLUMNS = [
     { title: "name", value: (row) => row.name },
     { title: "is a", value: (row) => row.what },
     { title: "zero stability", value: (row) => row.status },
     { title: "order", value: (row) => row.order ?? "" },
-    { title: "parasitic radius", value: (row) => row.radius ?? Infinity },
+    { title: "parasitic radius", value: (row) => row.radius },
     { title: "kind", value: (row) => row.kind ?? "" },
     { title: "of", value: (row) => (row.what === "model" ? row.scheme : row.family) },
     { title: "plugin", value: (row) => row.plugin },
+    ...COSTS.map((cost) => ({ title: cost.title, value: (row) => row.cost?.[cost.key], text: (row) => costText(cost, row) })),
   ];
   const state = { search: "", what: "", status: "", sort: null, down: false };
 
@@ -48,7 +57,8 @@
     if (state.sort === null) return found;
     const { value } = COLUMNS[state.sort];
     const sign = state.down ? -1 : 1;
-    return found.sort((a, b) => sign * compare(value(a), value(b)));
+    const isMissing = (row) => value(row) === undefined; // last, whichever way
+    return found.sort((a, b) => isMissing(a) - isMissing(b) || sign * compare(value(a), value(b)));
   }
 
   const radius = (row) => (row.radius === undefined ? "" : String(Number(row.radius.toPrecision(5))));
@@ -64,7 +74,7 @@
     at("rows").replaceChildren(...found.map((row) => create("tr", {},
       create("th", { scope: "row" }, create("button", { type: "button", class: "name", onclick: () => details(row) }, row.name)),
       create("td", {}, row.what), create("td", {}, badge(row.status)), create("td", {}, row.order ?? ""), create("td", {}, radius(row)),
-      ...COLUMNS.slice(5).map(({ value }) => create("td", {}, value(row))))));
+      ...COLUMNS.slice(5).map(({ value, text }) => create("td", {}, (text ?? value)(row))))));
   }
 
   function sortBy(i) {
@@ -84,11 +94,13 @@
   function details(row) {
     const list = (texts) => (texts?.length ? create("ul", {}, ...texts.map((text) => create("li", {}, text))) : null);
     const pairs = (object) => Object.entries(object ?? {}).map(([key, value]) => `${key}: ${typeof value === "string" ? value : JSON.stringify(value)}`);
+    const method = row.method && numbersOf(row.method);
     const facts = [
       ["zero stability", create("span", {}, badge(row.status), ` ${row.reason ?? ""}`)],
-      ["step", row.formula && create("code", {}, row.formula)],
+      ["step", method && !method.isOwn ? typeset(method) : row.formula && create("code", {}, row.formula)],
       ["order", row.order],
       ["parasitic radius", radius(row)],
+      ...(row.intervals ? rowsRead(row.intervals) : []),
       ["A-stable", row.aStable],
       ["effective depth", row.effectiveDepth],
       ["zero-stable exactly when", row.condition],
@@ -96,6 +108,7 @@
       ["scheme", row.scheme && create("a", { href: `#show=${encodeURIComponent(row.scheme)}`, onclick: () => open(row.scheme) }, row.scheme)],
       ["network", row.network],
       ["depth", row.depth && String(row.depth)],
+      ...COSTS.map((cost) => [cost.title, costText(cost, row)]),
       ["settings", list(pairs(row.settings))],
       ["certified", list(pairs(row.certified))],
       ["reference", row.reference],
@@ -108,8 +121,26 @@
       create("form", { method: "dialog" }, create("button", { autofocus: true, "aria-label": "close" }, "Close")),
       create("h2", { id: "details-title" }, row.name),
       create("dl", {}, ...facts.flatMap(([name, value]) => [create("dt", {}, name), create("dd", {}, value)])),
+      ...(method ? [create("div", { class: "charts", id: "drawn" })] : []),
       ...(row.what === "scheme" ? [proof(row)] : []));
     if (!at("details").open) at("details").showModal();
+    at("details").scrollTop = 0;
+    if (method) draw(method);
+  }
+
+  const numbersOf = ({ alpha, beta, betaNext, stabilityFunction: f, ...rest }) => ({
+    ...rest, alpha: alpha.map(parse), beta: beta.map(parse), betaNext: parse(betaNext),
+    stabilityFunction: f && { numerator: f.numerator.map(parse), denominator: f.denominator.map(parse) },
+  });
+
+  // Roots, and the stability region where the coefficients, or R, decide it.
+  function draw(method) {
+    const figure = (id, caption) => create("figure", {}, create("figcaption", {}, caption), create("div", { id }));
+    const hasRegion = !method.isOwn || method.stabilityFunction;
+    at("drawn").replaceChildren(figure("roots", "Roots of ρ and the unit circle"),
+      ...(hasRegion ? [figure("region", "Stability region (shaded) and boundary locus")] : []));
+    charts.rootsChart(at("roots"), drawing.roots(integerRho(method.alpha)));
+    if (hasRegion) charts.regionChart(at("region"), method);
   }
 
   function open(name) {
@@ -121,14 +152,14 @@
     if (!row.certificate) return create("p", { class: "soft" }, "This page cannot check a certificate of such a method; stabzoo check does.");
     const result = create("p", { role: "status", id: "checked" });
     const check = () => {
-      const holds = verified(row.alpha.map(parse), row.certificate);
+      const holds = verified(row.method.alpha.map(parse), row.certificate);
       result.textContent = holds
         ? "✓ Verified here: rho was rebuilt from the certificate, in integer arithmetic."
         : "✕ The certificate does not prove this.";
     };
     return create("section", {},
       create("h2", {}, "Certificate"),
-      create("pre", {}, JSON.stringify({ alpha: row.alpha, ...row.certificate }, null, 1)),
+      create("pre", {}, JSON.stringify({ alpha: row.method.alpha, ...row.certificate }, null, 1)),
       create("button", { type: "button", id: "check", onclick: check }, "Check it yourself"), " ",
       create("a", { href: `index.html#scheme=${encodeURIComponent(row.name)}` }, "Open in the explorer"), result);
   }

@@ -9,13 +9,14 @@ from pathlib import Path
 from typing import Any
 
 from stabzoo.errors import ConfigError
-from stabzoo.methods import NOT_DECIDED
+from stabzoo.methods import NOT_DECIDED, OwnStep
 from stabzoo.metric import ACCURACY
 from stabzoo.stability import StabilityCard, as_float
 from stabzoo.study.analysis import phrases
 from stabzoo.study.analysis.comparison import Row, mean_of
 from stabzoo.study.analysis.quantities import curve, measured
 from stabzoo.study.measures import Curve
+from stabzoo.study.report.nearby import method_of_network
 from stabzoo.study.report.report import Report
 from stabzoo.study.report.summary import numbers
 from stabzoo.study.spec import FULL, all_studies, load_study
@@ -25,28 +26,40 @@ from stabzoo.study.store.store import DATABASE
 __all__ = ["studies_of", "study_data"]
 
 
-def studies_of(stores: Sequence[Path]) -> tuple[list[dict[str, Any]], list[str]]:
-    """The studies of stores that have finished runs, and the names of those that are installed no more.
+def studies_of(stores: Sequence[Path], files: Sequence[Path] = ()) -> tuple[list[dict[str, Any]], list[str]]:
+    """The studies of stores that have finished runs, and of others the names and why they are not shown.
 
-    A store is a results.sqlite, or the folder that it is in.
+    A store is a results.sqlite, or the folder that it is in, and knows a study by its name: your own study is
+    shown by its YAML file, one of ``files``, as it is now.
 
     Raises:
-        ConfigError: there is none, or it cannot be read.
+        ConfigError: a store or file is none, or cannot be read; or no store has runs of the study of a file.
+        PluginError: the plugin that an evaluation of a file is from is broken.
     """
+    own = {load_study(file, recorded=True).name: file for file in files}
+    asked: set[str] = set()
     found: list[dict[str, Any]] = []
-    unknown: list[str] = []
+    hidden: list[str] = []
     for store in stores:
         if store.is_file() and store.name != DATABASE:
             raise ConfigError(f"{store}: expected a store, which is called {DATABASE}, or its folder")
         index = RunIndex(store.parent if store.name == DATABASE else store, needed=True)
+        asked |= {name for name, _ in index.asked}
         for name, scale in sorted(index.asked):
-            if name not in all_studies() or scale not in (FULL, *load_study(name, recorded=True).scales):
-                unknown.append(f"{name} ({scale}) in {store}")
+            file = own.get(name, name)
+            if name not in (*own, *all_studies()) or scale not in (FULL, *load_study(file, recorded=True).scales):
+                hidden.append(f"{name} ({scale}) in {store}, which is not installed: give its file, with --study")
                 continue
-            study = index.as_recorded(load_study(name, scale, recorded=True))
+            study = index.as_recorded(load_study(file, scale, recorded=True))
             if records := index.records(study):
                 found.append({**study_data(Report.of(study, records, ())), "store": str(store)})
-    return found, unknown
+            else:
+                hidden.append(
+                    f"{name} ({scale}) in {store}, of which no run has finished with the settings that it has now"
+                )
+    for name in own.keys() - asked:
+        raise ConfigError(f"{own[name]}: no store has runs of the study {name!r}; say with --store where it was done")
+    return found, hidden
 
 
 def study_data(report: Report) -> dict[str, Any]:
@@ -99,6 +112,7 @@ def _network(report: Report, row: Row) -> dict[str, Any]:
         "model": row.network.model,
         "status": row.card.status if row.card else "not decided",
         "reason": row.card.reason if row.card else "",
+        "method": method_of_network(row.network) if row.card and not isinstance(row.card.method, OwnStep) else None,
         "card": _card(row.card),
         "runs": [
             {
