@@ -279,7 +279,7 @@ def check_order(subject: Subject) -> None:
     stated = method_of(subject.solved_to(TIGHT))
     order = stated.order
     if order is NOT_DECIDED:
-        raise NotApplicable("the order of a step without a stated method is not decided")
+        raise NotApplicable("no order is decided for a step without a stated method")
     if order is None:
         raise NotApplicable("a method that is not consistent has no order")
     _is_of_one_part(subject)

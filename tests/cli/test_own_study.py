@@ -28,7 +28,7 @@ def test_a_study_of_a_folder(tmp_path: Path, run: Run) -> None:
     assert study.at("smoke").training.epochs == 1
     assert yaml.safe_load(path.read_text())["networks"][1]["model"] == "zerosnet20_opt"
     assert run(f"study show {path}").out.strip().endswith(f"stabzoo study {path}")  # by which it is done
-    refuses(run(f"study new {path}"), path, "there already")
+    refuses(run(f"study new {path}"), path, "exists already")
 
 
 @pytest.mark.parametrize("data", ["digits", "cifar10", "mnist", "torch/fashion_mnist"])

@@ -87,7 +87,7 @@ def test_what_python_2_wrote_is_read() -> None:
         (PYTHON_2.replace(b"K\x02K\x01\x86c", b"K\x03K\x01\x86c"), ("2 bytes", "[3, 1]")),
         (pickle.dumps([1]), ("dict", "list")),
         (b"\x80\x02}X\x01\x00\x00\x00a(" + b"c_codecs\nencode\nX\x40\x00\x00\x00" + b"a" * 64 + b"X\x06\x00\x00\x00latin1\x86q\x01R"
-         + b"c_codecs\nencode\nh\x01R" * 99 + b"ls.", ("again",)),
+         + b"c_codecs\nencode\nh\x01R" * 99 + b"ls.", ("repeats",)),
     ],
     ids=range(19),
 )  # fmt: skip

@@ -142,7 +142,7 @@ def test_no_file_is_left_that_computes_something_else(
 
     monkeypatch.setattr(torch.export, "save", other)
     refuses(
-        run(f"export {trained / 'explicit'} --torch-export {tmp_path / 'x.pt2'}"), tmp_path / "x.pt2", "other logits"
+        run(f"export {trained / 'explicit'} --torch-export {tmp_path / 'x.pt2'}"), tmp_path / "x.pt2", "logits differ"
     )
     assert not (tmp_path / "x.pt2").exists()
     refuses(run(f"export {trained / 'explicit'}"), "--onnx", "--torch-export")

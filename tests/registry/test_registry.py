@@ -149,7 +149,7 @@ CHAIN = b"a0: &a0 [x]\n" + b"".join(b"a%d: &a%d [*a%d]\n" % (i, i, i - 1) for i 
         (b"[" * 5000, ("line", "not valid YAML")),  # some versions of libyaml name the nesting
         (BOMB, ("line", "YAML", "100000", "aliases")),
         (CHAIN, ("line", "YAML", "50 levels", "aliases")),
-        (b"a: &a [*a]", ("line 1", "YAML", "alias", "part")),
+        (b"a: &a [*a]", ("line 1", "YAML", "alias", "itself")),
         (b"a: &a\n  <<: *a\n", ("line 2", "<<", "1.1")),
         (b"a: 1\nb: .inf", ("line 2", "finite", ".inf")),
         (b"a: .nan", ("line 1", "finite", ".nan")),

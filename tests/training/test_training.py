@@ -429,7 +429,7 @@ def test_an_implicit_network_tells_its_solves(run: Run, tmp_path: Path) -> None:
     line = "train implicit_resnet20 --arg width=4 --set epochs=1 --set batch_size=600 --set lr=0.01 --threads 1"
     result = run(f"{line} --folder {tmp_path}")
     assert result.status == 0
-    assert "evaluations a solve" in result.out
+    assert "evaluations per solve" in result.out
     (row,) = csv.DictReader((tmp_path / "history.csv").read_text().splitlines())
     assert float(row["evaluations_a_solve"]) >= 1
     assert int(row["not_solved"]) >= 0
