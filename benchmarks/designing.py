@@ -1,11 +1,13 @@
 """Designs: the published optima with their proved limits and seconds, and fronts between two objectives.
 
     python benchmarks/designing.py
+    python benchmarks/designing.py --draw    # the figure only, from benchmarks/designing.json
 
 Writes benchmarks/designing.json, and the table and the figure of docs/designing.md. A few minutes on one core.
 """
 
 import json
+import sys
 import time
 from pathlib import Path
 from typing import Any
@@ -54,21 +56,25 @@ def main() -> None:
     before, _, rest = page.read_text().partition("<!-- table -->\n")
     after = rest.partition("<!-- /table -->")[2]
     page.write_text(f"{before}<!-- table -->\n{table(rows)}<!-- /table -->{after}")
+    draw(data)
+
+
+def draw(data: dict[str, Any]) -> None:
+    """The least radii of each order against steps, and the fronts; from what was written."""
+    radii: dict[str, list[tuple[float, float]]] = {}
+    for row in data["designs"]:
+        if row["objective"] == "parasitic_radius":
+            radii.setdefault(f"order {row['order']}", []).append((float(row["steps"]), number(row["value"])))
+    fronts = {
+        name: [(number(design["parasitic_radius"]), number(design["real_interval"])) for design in front["designs"]]
+        for name, front in data["fronts"].items()
+    }
 
     def figure() -> Any:
         drawn = new_figure(10.5, 4.2)
         left, right = drawn.subplots(1, 2)
-        radii = {
-            f"order {p}": [
-                (float(d), number(row["value"]))
-                for row in rows[: len(RADII)]
-                for d in [row["steps"]]
-                if row["order"] == p
-            ]
-            for p in (2, 3, 4, 5)
-        }
         draw_front(left, radii, "steps", "least parasitic radius")
-        draw_front(right, {name: front.points() for name, front in fronts.items()}, "parasitic radius", "real interval")
+        draw_front(right, fronts, "parasitic radius", "real interval")
         return drawn
 
     write_figure(figure, HERE.parent / "docs" / "designing.png")
@@ -98,4 +104,7 @@ def number(value: Any) -> float:
 
 
 if __name__ == "__main__":
-    main()
+    if sys.argv[1:] == ["--draw"]:
+        draw(json.loads((HERE / "designing.json").read_text()))
+    else:
+        main()

@@ -10,6 +10,7 @@ import torch
 from matplotlib.figure import Figure
 
 from stabzoo import SolverSettings
+from stabzoo.plotting.style import BLACK, COLORS, GREY
 from stabzoo_theta.paper.data import Points
 from stabzoo_theta.paper.example import Example, Network
 from stabzoo_theta.paper.field import Field, VectorFieldNet
@@ -20,7 +21,6 @@ if TYPE_CHECKING:
 
 __all__ = ["classification_figure", "curves_figure", "outputs_figure", "step_size_figure"]
 
-COLOURS = ("#1f5fa8", "#c2352b", "#2e8b57", "#d98200", "#6a4c93", "#222222")
 Networks = Mapping[Network, Trained]
 
 
@@ -33,7 +33,7 @@ def curves_figure(example: Example, trained: Networks) -> Figure:
     for column, depth in zip(grid.T, depths, strict=True):
         column[0].set_title(f"{depth} layers", fontsize=11)
         alike = [(network, run) for network, run in trained.items() if network.layers == depth]
-        for colour, (network, run) in zip(COLOURS * len(alike), alike, strict=False):
+        for colour, (network, run) in zip(COLORS * len(alike), alike, strict=False):
             name, curves = network.label.removeprefix(f"{depth} layers, "), run.curves
             column[0].semilogy(curves.epochs, curves.training, color=colour, label=name)
             column[0].semilogy(curves.epochs, curves.validation, color=colour, linestyle="--", linewidth=0.9)
@@ -61,9 +61,9 @@ def outputs_figure(example: Example, trained: Networks) -> Figure:
         left.set_title(network.label + (" (diverged)" if run.diverged else ""), fontsize=9)
         with torch.no_grad():
             output = run.model(points.validation_inputs)
-        right.plot(points.validation_inputs[:, 0], points.validation_targets, color="#9a9a9a", linewidth=1)
-        right.plot(points.validation_inputs[:, 0], output, color=COLOURS[0], linewidth=1.2)
-        right.plot(points.inputs[:, 0], points.targets, ".", color=COLOURS[5], markersize=4)
+        right.plot(points.validation_inputs[:, 0], points.validation_targets, color=GREY, linewidth=1)
+        right.plot(points.validation_inputs[:, 0], output, color=COLORS[0], linewidth=1.2)
+        right.plot(points.inputs[:, 0], points.targets, ".", color=BLACK, markersize=4)
         right.set_title("grey: f, blue: the network, dots: training points", fontsize=8)
         for axes in (left, right):
             axes.tick_params(labelsize=7)
@@ -84,7 +84,7 @@ def classification_figure(example: Example, trained: Networks) -> Figure:
             probability, origin="lower", extent=(-1.4, 1.4, -1.4, 1.4), cmap="RdBu_r", vmin=0, vmax=1, alpha=0.6
         )
         axes.contour(side, side, probability, levels=[0.5], colors="black", linewidths=0.8)
-        for label, colour in ((0, COLOURS[0]), (1, COLOURS[1])):
+        for label, colour in ((0, COLORS[0]), (1, COLORS[1])):
             chosen = points.inputs[points.targets == label]
             axes.plot(chosen[:, 0], chosen[:, 1], ".", color=colour, markersize=5)
         clean, noisy = (accuracy(run, points, sigma) for sigma in (0.0, 0.1))
@@ -111,11 +111,11 @@ def step_size_figure(seed: int = 0, layers: int = 20) -> Figure:
     figure = _figure(9.6, 4)
     left, right = figure.subplots(1, 2)
     sizes = np.logspace(-1, 2, 19)
-    for colour, (label, scheme) in zip(COLOURS, SCHEMES.items(), strict=False):
+    for colour, (label, scheme) in zip(COLORS, SCHEMES.items(), strict=False):
         growth = [max(distances(*scheme, size, seed, layers)) for size in sizes]
         left.loglog(sizes, growth, color=colour, label=label)
         right.semilogy(distances(*scheme, 10.0, seed, layers), color=colour, marker=".", label=label)
-    left.axvline(2, color="#9a9a9a", linewidth=0.8, label="h L = 2")
+    left.axvline(2, color=GREY, linewidth=0.8, label="h L = 2")
     left.set_xlabel("h L")
     left.set_ylabel(f"max |y_n - z_n| / |y_0 - z_0|, n ≤ {layers}")
     left.set_ylim(0.5, 1e8)
@@ -166,14 +166,14 @@ def _draw_trajectories(axes: Axes, run: Trained, inputs: torch.Tensor) -> None:
         axes.text(0.5, 0.5, "not finite", ha="center", transform=axes.transAxes)
         return
     for i in range(0, states.shape[1], 2):
-        axes.plot(states[:, i, 0], states[:, i, 1], color=COLOURS[0], linewidth=0.5, alpha=0.7)
-    axes.plot(states[-1, :, 0], states[-1, :, 1], ".", color=COLOURS[1], markersize=3)
+        axes.plot(states[:, i, 0], states[:, i, 1], color=COLORS[0], linewidth=0.5, alpha=0.7)
+    axes.plot(states[-1, :, 0], states[-1, :, 1], ".", color=COLORS[1], markersize=3)
     (low_x, high_x), (low_y, high_y) = axes.get_xlim(), axes.get_ylim()
     x, y = np.meshgrid(np.linspace(low_x, high_x, 15), np.linspace(low_y, high_y, 15))
     with torch.no_grad():
         field = cast(Field, flow.steps[-1].f)
         slopes = field(torch.tensor(np.stack((x.ravel(), y.ravel()), axis=1), dtype=torch.float32)).numpy()
-    axes.quiver(x.ravel(), y.ravel(), slopes[:, 0], slopes[:, 1], color="#9a9a9a", width=0.003)
+    axes.quiver(x.ravel(), y.ravel(), slopes[:, 0], slopes[:, 1], color=GREY, width=0.003)
 
 
 def _figure(width: float, height: float) -> Figure:
