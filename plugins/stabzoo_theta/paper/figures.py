@@ -10,7 +10,6 @@ import torch
 from matplotlib.figure import Figure
 
 from stabzoo import SolverSettings
-from stabzoo.plotting.style import BLACK, COLORS, GREY
 from stabzoo_theta.paper.data import Points
 from stabzoo_theta.paper.example import Example, Network
 from stabzoo_theta.paper.field import Field, VectorFieldNet
@@ -22,6 +21,15 @@ if TYPE_CHECKING:
 __all__ = ["classification_figure", "curves_figure", "outputs_figure", "step_size_figure"]
 
 Networks = Mapping[Network, Trained]
+COLORS = (
+    "#00806a",
+    "#d98200",
+    "#6a4c93",
+    "#b5547f",
+    "#222222",
+    "#8c6d31",
+)  # no blue, no red: they say stable, unstable
+BLACK, GREY = "#222222", "#9a9a9a"
 
 
 def curves_figure(example: Example, trained: Networks) -> Figure:
