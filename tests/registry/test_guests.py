@@ -341,7 +341,9 @@ def test_ctrl_c_says_what_it_has_interrupted(install: Install, tmp_path: Path, o
     """The user's own ends the command, and names the plugin; also where another handler of the signal is set."""
     begun = tmp_path / "begun"
     folder = install(code=f"import pathlib, time\npathlib.Path({str(begun)!r}).touch()\ntime.sleep(600)").parent
-    handler = "" if ours else "signal.signal(signal.SIGINT, lambda *_: signal.default_int_handler(*_)); "
+    # Python's own has to be set where the tests run in the background of a shell, which ignores the signal
+    own = "signal.default_int_handler"
+    handler = f"signal.signal(signal.SIGINT, {own if ours else f'lambda *_: {own}(*_)'}); "
     code = f"import signal, sys; {handler}from stabzoo.cli import main; sys.exit(main(['show', 'leapfrog']))"
     env = {**os.environ, "PYTHONPATH": os.pathsep.join([str(folder), os.environ.get("PYTHONPATH", "")])}
     process = subprocess.Popen([sys.executable, "-c", code], stderr=subprocess.PIPE, text=True, env=env)

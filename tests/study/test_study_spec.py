@@ -84,7 +84,7 @@ def test_missing_file_is_named():
             ("structured ε = 0.5", "540 test images", "image 540"),
         ),
         ({"data.size": 4}, ("data.digits.size", "8")),
-        ({"data.name": "svhn"}, ("data", "'svhn'", "'digits', 'percolation', 'cifar10', 'cifar100', 'mnist'")),
+        ({"data.name": "svhn"}, ("data", "'svhn'", "'digits', 'percolation', 'elpv', 'cifar10', 'cifar100', 'mnist'")),
         ({"data.name": "cifar10"}, ("data.cifar10.size", "unknown", "name, verified")),
         ({"data.test_images": 1797}, ("data.digits.test_images", "1787")),
         ({"networks": []}, ("networks", "at least 1")),
