@@ -10,6 +10,7 @@ if TYPE_CHECKING:
     from sphinx.application import Sphinx
 
 import stabzoo
+from stabzoo.cli.deploy.page import write_page
 
 project = "stabzoo"
 release = version = stabzoo.__version__
@@ -39,7 +40,8 @@ python_use_unqualified_type_names = True
 myst_enable_extensions = ["dollarmath", "deflist"]
 myst_heading_anchors = 3
 
-API = Path(__file__).parent / "api"
+ROOT = Path(__file__).parent.parent
+API = ROOT / "docs" / "api"
 HIDDEN = "\N{NULL}"  # stands for a colon while napoleon reads a docstring
 ROOMS = {
     "stabzoo": "What stabzoo exports: schemes, methods, exact verdicts, networks, hooks.",
@@ -91,8 +93,15 @@ def with_colons(app: "Sphinx", what: str, name: str, obj: Any, options: Any, lin
     lines[:] = [line.replace(HIDDEN, ":") for line in lines]
 
 
+def write_explorer(app: "Sphinx", exception: Exception | None) -> None:
+    """The site of ``stabzoo page``, which docs/page.md embeds, in the folder ``explorer`` of the built pages."""
+    if exception is None and app.builder.format == "html":
+        write_page(Path(app.outdir, "explorer"), (), (), (ROOT / "benchmarks" / "results.csv",), serve=False)
+
+
 def setup(app: "Sphinx") -> None:
     """Sphinx calls this."""
+    app.connect("build-finished", write_explorer)
     app.connect("builder-inited", write_reference)
     app.connect("autodoc-process-docstring", plain, priority=100)  # before napoleon
     app.connect("autodoc-process-docstring", with_colons, priority=900)  # and after it
