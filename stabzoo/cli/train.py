@@ -14,7 +14,7 @@ from stabzoo.cli.console import output
 from stabzoo.config import file_name, validate
 from stabzoo.data.loading import fetch
 from stabzoo.data.manifest import manifest
-from stabzoo.data.spec import Archived, Folder
+from stabzoo.data.spec import Archived, Data, Folder
 from stabzoo.errors import ConfigError
 from stabzoo.terminal import say
 from stabzoo.training.job import job_in, train_job
@@ -101,16 +101,21 @@ def train_model(
         process.leave()
     if process.rank == 0:
         output().print(folder / "model.safetensors")
-        if isinstance(images, Archived) and images.normalization == "mean-image":
-            say(
-                output(),
-                "warning: timm has no place for a mean image, so config.json has the channels' means: a network opened "
-                "by it gets other images than this training's; `stabzoo evaluate` and `diagnose` subtract the image",
-                style="yellow",
-            )
+        _warn_of_mean_image(images)
     if trained.diverged:
         output().print("The training diverged: its loss was not finite.", style="yellow")
     return int(trained.diverged)
+
+
+def _warn_of_mean_image(images: Data) -> None:
+    """Say that timm's layout cannot hold what such a training subtracts."""
+    if isinstance(images, Archived) and images.normalization == "mean-image":
+        say(
+            output(),
+            "warning: timm has no place for a mean image, so config.json has the channels' means: a network opened "
+            "by it gets other images than this training's; `stabzoo evaluate` and `diagnose` subtract the image",
+            style="yellow",
+        )
 
 
 def _folder_of(training: str) -> Path:

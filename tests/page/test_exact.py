@@ -9,12 +9,11 @@ from fractions import Fraction
 from typing import Any
 
 from fixtures import ROOT
+from fixtures.pages.families import family_methods
 from stabzoo.claims import scheme_reports
-from stabzoo.errors import ConfigError
-from stabzoo.methods import LinearMultistep, OneLeg, SecondOrderMultistep, method_of
+from stabzoo.methods import LinearMultistep, OneLeg, SecondOrderMultistep
 from stabzoo.methods.multistep import exact
 from stabzoo.page.families import family
-from stabzoo.registry.loading import get_scheme
 from stabzoo.stability import card, certify, verify_certificate
 
 Decided = Callable[..., dict[str, list[Any]]]
@@ -150,18 +149,9 @@ def test_families_are_the_schemes(decided: Decided) -> None:
     """At values beyond those from which they were recovered: coefficients, order, error constant and formula."""
     values = [Fraction(-9, 5), -1 + TINY, -1 - TINY, Fraction(11, 13), Fraction(355, 113), Fraction(1, 2)]
     asked, expected = [], []
-    for report in scheme_reports():
-        found = family(report)
-        assert found, report.name
-        for variant in found["variants"]:
-            for value in values if variant["parameter"] else values[:1]:
-                given = {variant["parameter"]: value} if variant["parameter"] else {}
-                try:
-                    method = method_of(get_scheme(report.name, **variant["choices"], **given))
-                except ConfigError:
-                    continue
-                asked.append({"variant": variant, "value": str(value)})
-                expected.append(method)
+    for variant, value, method in family_methods(values):
+        asked.append({"variant": variant, "value": str(value)})
+        expected.append(method)
     assert len(asked) > 60
     for method, case, found in zip(expected, asked, decided(methods=asked)["methods"], strict=True):
         coefficients = method.coefficients()

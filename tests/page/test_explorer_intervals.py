@@ -8,12 +8,9 @@ from collections.abc import Callable, Sequence
 from fractions import Fraction
 from typing import Any
 
+from fixtures.pages.families import family_methods
 from stabzoo import families
-from stabzoo.claims import scheme_reports
-from stabzoo.errors import ConfigError
-from stabzoo.methods import LinearMultistep, OneLeg, method_of
-from stabzoo.page.families import family
-from stabzoo.registry.loading import get_scheme
+from stabzoo.methods import LinearMultistep, OneLeg
 from stabzoo.stability import card
 from stabzoo.stability.enclosure import Real
 from stabzoo.stability.intervals import imaginary_interval, real_interval
@@ -111,22 +108,14 @@ def test_every_scheme(decided: Decided) -> None:
     tiny = Fraction(1, 10**30)
     values = [Fraction(-9, 5), -1 + tiny, Fraction(11, 13), Fraction(1, 2), 1 - tiny, Fraction(1, 10)]
     methods: list[LinearMultistep] = []
-    for report in scheme_reports():
-        shown = family(report)
-        for variant in shown["variants"] if shown else ():
-            for value in values if variant["parameter"] else values[:1]:
-                given = {variant["parameter"]: value} if variant["parameter"] else {}
-                try:
-                    method = method_of(get_scheme(report.name, **variant["choices"], **given))
-                except ConfigError:
-                    continue
-                if variant["intervals"]:
-                    proved = card(method).to_dict()
-                    assert variant["intervals"].get("real", "not decided") == proved["real_interval"]
-                    assert proved["imaginary_interval"] in variant["intervals"].values()
-                else:
-                    assert type(method) in (LinearMultistep, OneLeg), "the page would have to decide these"
-                    methods.append(method.coefficients())
+    for variant, _, method in family_methods(values):
+        if variant["intervals"]:
+            proved = card(method).to_dict()
+            assert variant["intervals"].get("real", "not decided") == proved["real_interval"]
+            assert proved["imaginary_interval"] in variant["intervals"].values()
+        else:
+            assert type(method) in (LinearMultistep, OneLeg), "the page would have to decide these"
+            methods.append(method.coefficients())
     assert len(methods) > 30
     for method, found in zip(methods, decided(intervals=list(map(asked, methods)))["intervals"], strict=True):
         assert is_same(real_interval(method), found["real"]), method
