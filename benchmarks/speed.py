@@ -20,6 +20,7 @@ import argparse
 import os
 import platform
 import statistics
+import tempfile
 import time
 from collections.abc import Callable, Iterator
 from contextlib import nullcontext
@@ -83,13 +84,14 @@ class Timed:
         torch.manual_seed(0)
         self.model = make().to(device).to(memory_format=LAYOUTS[layout])
         if mode == "CUDA graphs":
-            self.model.compile(mode="reduce-overhead")
+            self.model.compile(mode="reduce-overhead", dynamic=False)
         elif mode == "compiled":
-            self.model.compile()
+            self.model.compile(dynamic=False)
         self.x = torch.randn(batch, 3, 32, 32, device=device).to(memory_format=LAYOUTS[layout])
         self.y = torch.randint(10, (batch,), device=device)
         self.device, self.half = device, precision == "bf16"
         self.seconds: dict[str, list[float]] = {"inference": [], "training": []}
+        self.first: dict[str, float] = {}
 
     def round(self) -> None:
         """Take one of each."""
@@ -107,12 +109,13 @@ class Timed:
 
     def _timed(self, kind: str, run: Callable[[], object]) -> None:
         clock = time.process_time if self.device == "cpu" and torch.get_num_threads() == 1 else time.perf_counter
-        start = clock()
+        began, start = time.perf_counter(), clock()
         with torch.autocast(self.device, torch.bfloat16) if self.half else nullcontext():
             run()
         if self.device == "cuda":
             torch.cuda.synchronize()
         self.seconds[kind].append(clock() - start)
+        self.first.setdefault(kind, time.perf_counter() - began)
 
 
 def over(one: Timed, other: Timed, kind: str) -> float:
@@ -122,6 +125,7 @@ def over(one: Timed, other: Timed, kind: str) -> float:
 
 def compare(batch: int, options: argparse.Namespace, modes: list[str], precisions: list[str]) -> None:
     """Print the ratios of all networks and settings for one batch."""
+    torch.compiler.reset()
     settings = list(product(modes, LAYOUTS, precisions))
     chosen = {name: NETWORKS[name] for name in options.networks}
     timed = {
@@ -144,6 +148,10 @@ def compare(batch: int, options: argparse.Namespace, modes: list[str], precision
             beside = [f"{over(each, timed[other, setting], kind) / share:.3f}" for other in (PLAIN, BARE)]
             ms = statistics.median(each.seconds[kind][2:]) * 1e3
             print(f"| {name} | {' '.join(setting)} | {ms:.1f} | {own:.3f} | {' | '.join(beside)} |")
+    for (name, setting), each in timed.items():
+        if setting[0] != "eager":
+            waited = ", ".join(f"{kind} {seconds:.0f} s" for kind, seconds in each.first.items())
+            print(f"first call of {name}, {' '.join(setting)}, batch {batch}: {waited}")
     for setting in settings:
         history(batch, timed[OURS, setting], timed[PLAIN, setting], " ".join(setting), options.device)
 
@@ -243,6 +251,9 @@ def main() -> None:
         torch.backends.cudnn.allow_tf32 = True
     machine = torch.cuda.get_device_name() if gpu else platform.processor() or platform.machine()
     print(f"stabzoo {stabzoo.__version__}, torch {torch.__version__}, timm {timm.__version__}, {machine}")
+    # networks of one class share their code: torch compiles it 8 times, and no further without a word
+    torch._dynamo.config.recompile_limit = torch._dynamo.config.accumulated_recompile_limit = 1000
+    os.environ["TORCHINDUCTOR_CACHE_DIR"] = tempfile.mkdtemp()  # what others have compiled would make first calls short
     batches = options.batch or ([128, 512, 4096] if gpu else [1, 32, 128])
     for threads in dict.fromkeys([0] if gpu else options.threads):
         if threads:

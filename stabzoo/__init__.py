@@ -47,7 +47,7 @@ if TYPE_CHECKING:
     )
     from stabzoo.methods.multistep import NOT_DECIDED, LinearMultistep
     from stabzoo.metric import Evaluation, Metric
-    from stabzoo.networks.branch import BranchSite, pulled_back, tells_kernel
+    from stabzoo.networks.branch import BranchSite, adjoint_for_hooks, is_hooked, pulled_back, tells_kernel
     from stabzoo.networks.checkpoints import checkpoint_filter_fn
     from stabzoo.networks.fusion import fuse
     from stabzoo.networks.past import Past
@@ -116,6 +116,7 @@ _PUBLIC = {
     "TruncatedSolve": "methods",
     "adams_bashforth": "families",
     "adams_moulton": "families",
+    "adjoint_for_hooks": "networks.branch",
     "bdf": "families",
     "card": "stability",
     "checkpoint_filter_fn": "networks.checkpoints",
@@ -126,6 +127,7 @@ _PUBLIC = {
     "get_branch": "registry.loading",
     "get_scheme": "registry.loading",
     "hookimpl": "hookspecs",
+    "is_hooked": "networks.branch",
     "is_zero_stable": "stability",
     "joint_sensitivity": "diagnostics.bounds.joint",
     "list_branches": "registry.catalogue",
@@ -195,6 +197,7 @@ __all__ = [  # a literal, for type checkers
     "TruncatedSolve",
     "adams_bashforth",
     "adams_moulton",
+    "adjoint_for_hooks",
     "bdf",
     "card",
     "checkpoint_filter_fn",
@@ -206,6 +209,7 @@ __all__ = [  # a literal, for type checkers
     "get_branch",
     "get_scheme",
     "hookimpl",
+    "is_hooked",
     "is_zero_stable",
     "joint_sensitivity",
     "list_branches",

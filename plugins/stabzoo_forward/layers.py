@@ -14,7 +14,7 @@ import torch.nn.functional as F
 from timm.layers import DropPath
 from torch import Tensor, nn
 
-from stabzoo import Past, StepBound, pulled_back, tells_kernel
+from stabzoo import Past, StepBound, adjoint_for_hooks, is_hooked, pulled_back, tells_kernel
 from stabzoo_forward.bounds import d_bound, patch_bound, pooling_bound, post_bound, s_bound
 from stabzoo_forward.caps import Bounds
 from stabzoo_forward.constraints import Constraint, NonNegative, NormBound
@@ -142,6 +142,8 @@ class SLayer(nn.Module):
     the layer is non-expansive when ||A||_2 <= sqrt(2) (Lemma 2).
     """
 
+    __jit_ignored_attributes__ = ("adjoint",)
+
     def __init__(self, channels: int, drop_path: float = 0.0, *, normed: bool = True, **dd: Any) -> None:
         super().__init__()
         self.conv = periodic(channels, channels, bias=not normed, **dd)
@@ -149,6 +151,7 @@ class SLayer(nn.Module):
         self.norm2 = nn.BatchNorm2d(channels, affine=False, **dd) if normed else nn.Identity()
         self.bias2 = None if normed else nn.Parameter(torch.zeros(channels, **dd))
         self.drop_path = dropping(drop_path)
+        self.adjoint = adjoint_for_hooks(self.conv, padding=2)  # of `wrapped` states
 
     def forward(self, y: Tensor, past: Past | None = None) -> Tensor:
         """(B, C, H, W) -> the same one step later."""
@@ -165,6 +168,8 @@ class SLayer(nn.Module):
     @torch.jit.unused
     def transposed(self, y: Tensor) -> Tensor:
         """A^T y; where an adapter or a quantized layer has taken the place of A, that of what it computes."""
+        if is_hooked(self.adjoint, self.conv):  # slower than `adjoint`
+            return self.adjoint(wrapped(y))
         return adjoint(y, self.conv.weight) if tells_kernel(self.conv) else pulled_back(self.conv, y)
 
     @torch.jit.ignore()

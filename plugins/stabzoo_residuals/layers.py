@@ -13,7 +13,17 @@ import torch.nn.functional as F
 from timm.layers import SqueezeExcite
 from torch import Tensor, nn
 
-from stabzoo import BranchSite, ConvOperator, StepBound, fold_batch_norm, operator_norm, pulled_back, tells_kernel
+from stabzoo import (
+    BranchSite,
+    ConvOperator,
+    StepBound,
+    adjoint_for_hooks,
+    fold_batch_norm,
+    is_hooked,
+    operator_norm,
+    pulled_back,
+    tells_kernel,
+)
 
 __all__ = ["AntisymmetricBranch", "ParabolicBranch", "SqueezeExciteBranch"]
 
@@ -27,11 +37,13 @@ SLOPES_UP_TO_1 = ("ReLU", "ReLU6", "Tanh", "Sigmoid", "LeakyReLU", "ELU", "CELU"
 class KernelTwice(nn.Module):
     """What both branches with a kernel and its transpose have: K, the norm, the shift b, the activation s."""
 
+    __jit_ignored_attributes__ = ("adjoint",)
     __jit_unused_properties__ = ("proof_fails",)
 
     def __init__(self, site: BranchSite, inner: int) -> None:
         super().__init__()
         self.conv = nn.Conv2d(site.cin, inner, 3, padding=1, bias=False, **site.style.dd)
+        self.adjoint = adjoint_for_hooks(self.conv, padding=1)
         self.norm = site.style.make_norm(inner, affine=False) or nn.Identity()
         self.shift = nn.Parameter(torch.zeros(inner, 1, 1, **site.style.dd))
         self.act = site.style.make_act(inplace=True)
@@ -44,6 +56,8 @@ class KernelTwice(nn.Module):
     @torch.jit.unused
     def adapted(self, z: Tensor) -> Tensor:
         """The same; where an adapter or a quantized layer has taken the place of K, of what it computes."""
+        if is_hooked(self.adjoint, self.conv):
+            return self.adjoint(z)
         if tells_kernel(self.conv):
             return F.conv_transpose2d(z, self.conv.weight, None, 1, 1)
         return pulled_back(self.conv, z)

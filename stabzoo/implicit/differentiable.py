@@ -8,6 +8,7 @@ Source: the implicit function theorem; Bai, Kolter, Koltun, Deep equilibrium mod
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Callable, Sequence
 from typing import Any, NamedTuple
 
@@ -18,7 +19,7 @@ from stabzoo.implicit.adjoint import solve_adjoint
 from stabzoo.implicit.precision import full_precision
 from stabzoo.implicit.report import SolveReport
 from stabzoo.implicit.settings import SolverSettings
-from stabzoo.implicit.transforms import refuse_batched_gradients
+from stabzoo.implicit.transforms import is_transformed, plainly, refuse_legacy_batches
 
 __all__ = ["implicit_solution"]
 
@@ -69,39 +70,51 @@ class _Solution(torch.autograd.Function):
 
     @staticmethod
     def backward(ctx: Any, *gradients: Tensor) -> Any:
-        equation: Equation = ctx.equation
         (g,) = gradients
-        refuse_batched_gradients(g)
+        refuse_legacy_batches(g)
         saved = ctx.saved_tensors
-        create_graph = torch.is_grad_enabled()
-        with torch.enable_grad(), full_precision(g):
-            # aliases, so that a derivative with respect to one is none with respect to what another depends on
-            y, *tensors = (
-                s.view_as(s) if create_graph else s.detach().requires_grad_(s.requires_grad or i == 0)
-                for i, s in enumerate(saved)
+        wanted = [i for i, s in enumerate(saved) if s.requires_grad and i > 0]
+        if is_transformed(g):
+            v, *found = plainly(functools.partial(_derivatives, ctx.equation, wanted, True), g, *saved)
+        else:
+            v, *found = _derivatives(ctx.equation, wanted, False, g, *saved)
+        derivatives = dict(zip(wanted, found, strict=True))
+        return None, None, v.to(ctx.kind), *(derivatives.get(i) for i in range(1, len(saved)))
+
+
+def _derivatives(equation: Equation, wanted: Sequence[int], zeros: bool, g: Tensor, *saved: Tensor) -> tuple[Any, ...]:
+    """(v, dL/dp for those ``wanted``) from g and ``saved``, the solution and the tensors p.
+
+    What f does not depend on has no derivative, or with ``zeros`` one of zeros.
+    """
+    create_graph = torch.is_grad_enabled()
+    with torch.enable_grad(), full_precision(g):
+        # aliases, so that a derivative with respect to one is none with respect to what another depends on
+        y, *tensors = (
+            s.view_as(s) if create_graph else s.detach().requires_grad_(i == 0 or i in wanted)
+            for i, s in enumerate(saved)
+        )
+        slope = equation.function(y, *tensors)
+        v, report = solve_adjoint(slope, y, g.detach(), equation.weight, equation.settings, equation.rtol)
+        equation.on_adjoint(report)
+        if create_graph:
+            v = implicit_solution(
+                _pulled_back(equation.function, len(tensors)),
+                g,
+                equation.weight,
+                v,
+                (y, *tensors),
+                equation.settings,
+                equation.rtol,
+                equation.on_adjoint,
             )
-            slope = equation.function(y, *tensors)
-            v, report = solve_adjoint(slope, y, g.detach(), equation.weight, equation.settings, equation.rtol)
-            equation.on_adjoint(report)
-            if create_graph:
-                v = implicit_solution(
-                    _pulled_back(equation.function, len(tensors)),
-                    g,
-                    equation.weight,
-                    v,
-                    (y, *tensors),
-                    equation.settings,
-                    equation.rtol,
-                    equation.on_adjoint,
-                )
-            wanted = [t for t in tensors if t.requires_grad]
-            found: list[Tensor | None] = []
-            if wanted and slope.requires_grad:
-                weighted = (equation.weight * v).to(slope.dtype)
-                found = list(torch.autograd.grad(slope, wanted, weighted, create_graph=create_graph, allow_unused=True))
-        remaining = iter(found)
-        derivatives = [next(remaining, None) if t.requires_grad else None for t in tensors]
-        return None, None, v.to(ctx.kind), *derivatives
+        leaves = [tensors[i - 1] for i in wanted]
+        if not leaves or not slope.requires_grad:
+            return v, *(torch.zeros_like(leaf) if zeros else None for leaf in leaves)
+        weighted = (equation.weight * v).to(slope.dtype)
+        return v, *torch.autograd.grad(
+            slope, leaves, weighted, create_graph=create_graph, allow_unused=True, materialize_grads=zeros
+        )
 
 
 def _pulled_back(function: Callable[..., Tensor], count: int) -> Callable[..., Tensor]:

@@ -17,7 +17,7 @@ from stabzoo.implicit.solvers.descent import fletcher_reeves, gradient_descent, 
 from stabzoo.implicit.solvers.fixed_point import fixed_point
 from stabzoo.implicit.solvers.newton import newton_krylov
 from stabzoo.implicit.solvers.problem import Problem
-from stabzoo.implicit.transforms import refuse_transforms
+from stabzoo.implicit.transforms import is_transformed
 
 __all__ = ["METHODS", "solve"]
 
@@ -59,9 +59,13 @@ def solve(
         (y, report): of every sample the iterate of least residual, and what is known about it; no failure is raised.
 
     Raises:
-        NotImplementedError: ``b`` or ``start`` is transformed by ``torch.func``, or a dual number.
+        NotImplementedError: ``b`` or ``start`` is under a transform of ``torch.func``, or a dual number.
     """
-    refuse_transforms((b, start))
+    if is_transformed(b) or is_transformed(start):
+        raise NotImplementedError(
+            "expected plain tensors, got some that torch.func or forward mode has transformed; use the step around the "
+            "equation, stabzoo.implicit.step.ImplicitStep, which takes them"
+        )
     kind = torch.promote_types(b.dtype, torch.float32)
     b, start = b.to(kind), start.to(kind)
     rtol = settings.resolved().forward if rtol is None else rtol

@@ -8,6 +8,8 @@ from contextlib import contextmanager
 
 import torch
 from torch import Tensor, nn
+from torch.func import functional_call
+from torch.fx.experimental.proxy_tensor import get_proxy_mode
 
 from stabzoo.implicit.differentiable import implicit_solution
 from stabzoo.implicit.field import Field
@@ -17,7 +19,7 @@ from stabzoo.implicit.report import BlockReport, SolveReport
 from stabzoo.implicit.settings import TRACED_ITERATIONS, SolverSettings
 from stabzoo.implicit.solve import solve
 from stabzoo.implicit.solvers.problem import per_sample
-from stabzoo.implicit.transforms import refuse_transforms
+from stabzoo.implicit.transforms import is_transformed, plainly
 from stabzoo.methods.multistep import LinearMultistep
 
 __all__ = ["ImplicitStep", "off_the_record", "solver_report"]
@@ -37,7 +39,7 @@ class ImplicitStep(nn.Module):
 
     In training mode f is one function throughout a step: batch statistics are those of f(y_n), measured and counted
     once, and random masks are drawn once (``stabzoo.implicit.field``).  A step that is traced (compile, export, fx,
-    TorchScript, meta tensors), or whose settings say so, is a fixed number of fixed-point iterations.
+    make_fx, TorchScript, meta tensors), or whose settings say so, is a fixed number of fixed-point iterations.
 
     Source: Hairer, Wanner, Solving ordinary differential equations II, sections V.1 and V.6; the implicit ResNet paper,
     eq. (3).
@@ -137,15 +139,15 @@ class ImplicitStep(nn.Module):
         """The step with its equation solved and judged.
 
         Raises:
-            NotImplementedError: the state or a parameter is transformed by ``torch.func``, or a dual number.
+            NotImplementedError: a transform of ``torch.func`` or forward mode, and f is in training mode.
         """
         fixed = self.settings.fixed_iterations is not None or traced(y)
         if fixed and self.weight != 0:
             self.count(y)
         if self.weight == 0 or (fixed and not (self.f.training and isinstance(y, Tensor))):
             return self.iterate(y, history)
-        if not fixed:
-            refuse_transforms((y, *history, *self.f.parameters(), *self.f.buffers()))
+        if not fixed and any(map(is_transformed, (y, *history, *self.f.parameters(), *self.f.buffers()))):
+            return self.transformed(y, history)
         field = Field(self.f)
         autocast = Autocast.around(y)
         kind = torch.promote_types(y.dtype, torch.float32)
@@ -185,6 +187,29 @@ class ImplicitStep(nn.Module):
         return [new, layout.as_given(layout.outward(f))] if f is not None and self.returns_slope else new
 
     @torch.jit.unused
+    def transformed(self, y: Tensor, history: list[Tensor]) -> Tensor | list[Tensor]:
+        """The step under ``torch.func`` transforms or in forward mode: solved on what is underneath.
+
+        Raises:
+            NotImplementedError: f is in training mode, where a step also changes buffers and draws masks.
+        """
+        if any(module.training for module in self.f.modules()):
+            raise NotImplementedError(
+                f"{self.report.name}: expected an implicit step in evaluation mode under a torch.func transform or in "
+                "forward mode, got training mode, in which a solve changes running statistics and draws masks; call "
+                "eval(), or use backward() or torch.autograd.grad"
+            )
+        held = dict(self.named_parameters()) | dict(self.named_buffers())
+
+        def step(y: Tensor, *given: Tensor) -> tuple[Tensor, ...]:
+            past, own = list(given[: len(history)]), given[len(history) :]
+            new = functional_call(self, dict(zip(held, own, strict=True)), (y, past))
+            return tuple(new) if isinstance(new, list) else (new,)
+
+        new, *slope = plainly(step, y, *history, *held.values())
+        return [new, *slope] if slope else new
+
+    @torch.jit.unused
     def count(self, y: Tensor) -> None:
         """Count a step whose equation nobody judges, if it is done, and not written down to be done elsewhere."""
         if torch.compiler.is_exporting() or torch.jit.is_tracing() or not isinstance(y, Tensor) or y.is_meta:
@@ -206,6 +231,7 @@ def traced(y: Tensor) -> bool:
         isinstance(y, torch.fx.Proxy)
         or torch.compiler.is_compiling()
         or torch.jit.is_tracing()
+        or get_proxy_mode() is not None
         or y.device.type == "meta"
     )
 

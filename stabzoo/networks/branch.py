@@ -10,7 +10,7 @@ import math
 from collections import OrderedDict
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, Literal, TypeAlias, get_args
+from typing import TYPE_CHECKING, Any, Literal, TypeAlias, cast, get_args
 
 import torch
 from timm.layers import DropPath, LayerNorm2d, create_act_layer, get_act_layer, get_norm_layer
@@ -24,7 +24,18 @@ from stabzoo.registry.guard import failure_text
 if TYPE_CHECKING:
     from stabzoo.discretization import BranchKind
 
-__all__ = ["Branch", "BranchSite", "NormName", "Style", "Usual", "build_branch", "pulled_back", "tells_kernel"]
+__all__ = [
+    "Branch",
+    "BranchSite",
+    "NormName",
+    "Style",
+    "Usual",
+    "adjoint_for_hooks",
+    "build_branch",
+    "is_hooked",
+    "pulled_back",
+    "tells_kernel",
+]
 
 NormName: TypeAlias = Literal["batch", "group", "layer", "none"]
 NORMS: tuple[str, ...] = get_args(NormName)
@@ -153,6 +164,26 @@ def pulled_back(conv: nn.Module, z: Tensor) -> Tensor:
     """A^T z, where A is the linear part of whatever ``conv`` computes, of states of the shape of z."""
     pull: Callable[[Tensor], tuple[Tensor]] = torch.func.vjp(conv, torch.zeros_like(z))[1]
     return pull(z)[0]
+
+
+def adjoint_for_hooks(conv: nn.Conv2d, padding: int) -> nn.ConvTranspose2d:
+    """A^T of a convolution A with stride 1 and no bias, as a module that has A's weight and none of its own.
+
+    A layer that uses one weight twice computes A^T from A's weight, so that there is one kernel whatever takes A's
+    place.  Counters of operations and profilers see modules only: the layer calls this one while it `is_hooked`.  Its
+    weight is not among its parameters, and no checkpoint has it.
+    """
+    channels = conv.out_channels, conv.in_channels
+    found = nn.ConvTranspose2d(*channels, cast(Any, conv.kernel_size), padding=padding, bias=False, device="meta")
+    del found.weight
+    found.__dict__["weight"] = conv.weight
+    return found
+
+
+def is_hooked(adjoint: nn.ConvTranspose2d, conv: nn.Conv2d) -> bool:
+    """Whether somebody watches the module of A^T, and it computes A^T: A is its own weight, and no more than that."""
+    hooked = bool(adjoint._forward_hooks or adjoint._forward_pre_hooks)
+    return hooked and tells_kernel(conv) and adjoint.weight is conv.weight
 
 
 class Branch(nn.Module):

@@ -92,19 +92,62 @@ def test_adapters_merge(name: str) -> None:
     assert all(p.grad is not None for n, p in adapted.named_parameters() if "first" in n or "second" in n)
 
 
-@pytest.mark.parametrize("name", ["preresnet20", "zerosnet20_opt"])
-def test_hooks_on_convolutions_see_all_of_the_work(name: str) -> None:
-    """What profilers count that know nn.Conv2d by its exact type."""
-    model, seen = timm.create_model(name, width=4).eval(), [0]
+TWICE = [("stable_resnet_s11", {}), ("preresnet20", {"branch": "parabolic"}), ("hamiltonian20", {})]
+"""Networks that use a kernel as A and as A^T."""
+
+
+@pytest.mark.parametrize(("name", "options"), [("preresnet20", {}), ("zerosnet20_opt", {}), *TWICE])
+def test_hooks_on_convolutions_see_all_of_the_work(name: str, options: dict[str, Any]) -> None:
+    """What profilers count that know torch's convolutions by their exact types; and the outputs stay what they were."""
+    model, seen, x = timm.create_model(name, width=4, **options).eval(), [0], images(1)
+    with FlopCounterMode(display=False) as counter:
+        expected = model(x)
     for module in model.modules():
-        if type(module) is nn.Conv2d:
+        if type(module) in (nn.Conv2d, nn.ConvTranspose2d):
             work = module.weight.numel()
             module.register_forward_hook(
                 lambda _m, _a, y, work=work: seen.append(2 * work * y.shape[2] * y.shape[3]) or None
             )
-    with FlopCounterMode(display=False) as counter:
-        model(images(1))
+    torch.testing.assert_close(model(x), expected, rtol=1e-4, atol=1e-6)
     assert sum(seen) == counter.get_total_flops() - 2 * model.head.fc.weight.numel()
+
+
+@pytest.mark.parametrize(("name", "options"), TWICE)
+def test_the_module_of_an_adjoint_never_has_another_kernel(name: str, options: dict[str, Any]) -> None:
+    """A hooked A^T follows its A: copied, moved, loaded, parametrized, replaced; it has no weight of its own."""
+    torch.manual_seed(0)
+    model, x = timm.create_model(name, width=4, **options).eval(), images(1)
+    assert not [key for key in (*model.state_dict(), *dict(model.named_parameters())) if "adjoint" in key]
+    changed = copy.deepcopy(model).double()
+    calls = []
+    for module in changed.modules():
+        if isinstance(module, nn.ConvTranspose2d):
+            module.register_forward_hook(lambda *_: calls.append(1))
+    torch.testing.assert_close(changed(x.double()), model(x).double(), rtol=1e-4, atol=1e-6)
+    assert calls
+    adapted = copy.deepcopy(changed)
+    merged = copy.deepcopy(changed)
+    for place, module in list(adapted.named_modules()):
+        if isinstance(module, nn.Conv2d):
+            adapted.set_submodule(place, adapter := LowRank(module).double())
+            merged.set_submodule(place, adapter.merged())
+    torch.testing.assert_close(adapted(x.double()), merged(x.double()), rtol=1e-6, atol=1e-6)
+    other = timm.create_model(name, width=4, **options).double().eval()
+    changed.load_state_dict(other.state_dict(), assign=True)
+    torch.testing.assert_close(changed(x.double()), other(x.double()), rtol=1e-10, atol=1e-10)
+    for network in (changed, other):
+        for module in network.modules():
+            if type(module) is nn.Conv2d:
+                nn.utils.parametrize.register_parametrization(module, "weight", Halved())
+    torch.testing.assert_close(changed(x.double()), other(x.double()), rtol=1e-10, atol=1e-10)
+
+
+class Halved(nn.Module):
+    """A parametrization."""
+
+    def forward(self, x: Tensor) -> Tensor:
+        """X / 2."""
+        return x / 2
 
 
 @pytest.mark.parametrize("name", [*KINDS[:-1], "rk4_resnet20", "basicnet20", "stable_resnet_d18", "implicit_resnet20"])
