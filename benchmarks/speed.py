@@ -7,7 +7,8 @@ the other; a ratio is the median over the rounds.  With one thread it is CPU tim
 A setting is a layout, of eager or (``--compile``) compiled networks; on a GPU also a precision, and CUDA graphs.
 Networks:
 
-- ``zerosnet20_opt`` and ``zerosnet20_tra``, which keep three states, with fixed and with trained coefficients;
+- ``zerosnet20_opt`` and ``zerosnet20_tra``, which keep three states, with fixed and with trained coefficients; the
+  first also fused, for inference;
 - ``preresnet20``, which keeps one; and its bare convolutions with the classifier, which is the limit;
 - the resnet18 of timm and torchvision on the same images, whose times are divided by its share of the operations.
 
@@ -40,6 +41,7 @@ import stabzoo
 from stabzoo.networks.steps import MultistepStep
 
 OURS, LEARNED, PLAIN, BARE = "zerosnet20_opt", "zerosnet20_tra", "preresnet20", "bare convolutions"
+FUSED = "zerosnet20_opt (fused)"
 TIMM, TORCHVISION = "resnet18 (timm)", "resnet18 (torchvision)"
 LAYOUTS = {"contiguous": torch.contiguous_format, "channels_last": torch.channels_last}
 
@@ -61,6 +63,7 @@ class BareConvolutions(nn.Module):
 NETWORKS: dict[str, Callable[[], nn.Module]] = {
     OURS: partial(timm.create_model, OURS),
     LEARNED: partial(timm.create_model, LEARNED),
+    FUSED: lambda: stabzoo.fuse(timm.create_model(OURS)).network,
     PLAIN: partial(timm.create_model, PLAIN),
     BARE: lambda: BareConvolutions(timm.create_model(PLAIN)),
     TIMM: partial(timm.create_model, "resnet18", num_classes=10),
@@ -90,6 +93,7 @@ class Timed:
         self.x = torch.randn(batch, 3, 32, 32, device=device).to(memory_format=LAYOUTS[layout])
         self.y = torch.randint(10, (batch,), device=device)
         self.device, self.half = device, precision == "bf16"
+        self.trains = batch > 1 and make is not NETWORKS[FUSED]  # batch norms cannot train on one image
         self.seconds: dict[str, list[float]] = {"inference": [], "training": []}
         self.first: dict[str, float] = {}
 
@@ -98,7 +102,7 @@ class Timed:
         self.model.eval()
         with torch.inference_mode():
             self._timed("inference", lambda: self.model(self.x))
-        if len(self.x) == 1:  # batch norms cannot train on one
+        if not self.trains:
             return
         self.model.train()
         self.model.zero_grad()
@@ -143,6 +147,8 @@ def compare(batch: int, options: argparse.Namespace, modes: list[str], precision
         print(f"| network | setting | ms | {' '.join(first)}, same network | {PLAIN} | {BARE} |")
         print("|---|---|---|---|---|---|")
         for (name, setting), each in timed.items():
+            if not each.seconds[kind]:
+                continue
             own = over(each, timed[name, first], kind)
             share = work[name] / work[PLAIN] if name in (TIMM, TORCHVISION) else 1.0
             beside = [f"{over(each, timed[other, setting], kind) / share:.3f}" for other in (PLAIN, BARE)]
@@ -253,14 +259,15 @@ def main() -> None:
     print(f"stabzoo {stabzoo.__version__}, torch {torch.__version__}, timm {timm.__version__}, {machine}")
     # networks of one class share their code: torch compiles it 8 times, and no further without a word
     torch._dynamo.config.recompile_limit = torch._dynamo.config.accumulated_recompile_limit = 1000
-    os.environ["TORCHINDUCTOR_CACHE_DIR"] = tempfile.mkdtemp()  # what others have compiled would make first calls short
     batches = options.batch or ([128, 512, 4096] if gpu else [1, 32, 128])
-    for threads in dict.fromkeys([0] if gpu else options.threads):
-        if threads:
-            torch.set_num_threads(threads)
-            print(f"\n{threads} thread{'s' if threads > 1 else ''}, {options.rounds} rounds")
-        for batch in batches:
-            compare(batch, options, modes, precisions)
+    with tempfile.TemporaryDirectory() as cache:
+        os.environ["TORCHINDUCTOR_CACHE_DIR"] = cache  # what is in the usual one would make first calls short
+        for threads in dict.fromkeys([0] if gpu else options.threads):
+            if threads:
+                torch.set_num_threads(threads)
+                print(f"\n{threads} thread{'s' if threads > 1 else ''}, {options.rounds} rounds")
+            for batch in batches:
+                compare(batch, options, modes, precisions)
     for line in memory(32, options.device):
         print(line)
 

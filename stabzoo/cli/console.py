@@ -97,8 +97,9 @@ def table(
     hidden: list[str] = []
     while (
         (grid := _grid(columns, hidden, whole))
-        and _width(console, grid) > console.width
         and len(hidden) < len(expendable)
+        and console.width < PIPE_WIDTH  # measuring takes as long as printing
+        and _width(console, grid) > console.width
     ):
         hidden.append(expendable[len(hidden)])
     console.print(grid)

@@ -64,9 +64,13 @@ def train_model(
     else:
         training = recipe(recipe_of(images), settings_of(name) | given)
     folder = folder or _folder_of(f"{name}-{short_name(images)}-{seed}")
-    if "layout" not in training.model_fields_set:
-        begun = job_in(folder)
-        training = training.model_copy(update={"layout": begun.training.layout if begun else "fastest"})
+    begun = job_in(folder)
+    fastest = {
+        name: getattr(begun.training, name) if begun else "fastest"
+        for name in ("layout", "compile")
+        if name not in training.model_fields_set
+    }
+    training = training.model_copy(update=fastest)
     args = parse_arguments(arguments)
     if download:
         fetch(images, root)

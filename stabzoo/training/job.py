@@ -97,7 +97,7 @@ def _train(
         )
     with TrainingProgress(console, job, session.reports, images.train_count, steps, enabled=first) as shown:
         session.shown = shown
-        shown.start(trainer.progress.steps, damaged, trainer.layout)
+        shown.start(trainer.progress.steps, damaged, trainer.layout, compiled=trainer.compiled)
         for tracker in trackers:
             tracker.settings(job.model_dump(mode="json"))
         trained = session.run()

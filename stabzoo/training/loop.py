@@ -23,7 +23,7 @@ from stabzoo.data.augmentation import Augmentation
 from stabzoo.data.images import Batch, ImageDataset
 from stabzoo.errors import ConfigError
 from stabzoo.evaluation.accuracy import accuracy, num_correct
-from stabzoo.training.networks import laid_out
+from stabzoo.training.networks import compiled, laid_out, pays_to_compile, tell_of_compiling
 from stabzoo.training.normalized import NormalizedModel
 from stabzoo.training.penalties import forward
 from stabzoo.training.process import ALONE, Process
@@ -143,8 +143,11 @@ class Trainer:
             self.model = DistributedDataParallel(
                 network, device_ids=[process.device.index] if process.device.type == "cuda" else None
             )
-        if training.compile:
-            self.model = torch.compile(self.model)  # type: ignore[assignment]
+        self.compiled = training.compile is True or (
+            training.compile == "fastest" and pays_to_compile(network.network, images, training, process)
+        )
+        if self.compiled:
+            self.model = compiled(cast(nn.Module, self.model), process.device.type)
         self.progress = Progress()
         self.best: Best | None = None
 
@@ -188,7 +191,12 @@ class Trainer:
             batches = self.batches(progress.epoch)
             left = batches[progress.updates :]
             for batch, parts in zip(left, self.read(left), strict=True):
-                loss, right = self.update(len(batch), parts)
+                try:
+                    loss, right = self.update(len(batch), parts)
+                except Exception as error:
+                    if self.compiled:
+                        tell_of_compiling(error)
+                    raise
                 if not math.isfinite(loss):
                     progress.diverged = True
                     break

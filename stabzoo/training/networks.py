@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import hashlib
+import os
+import shutil
+import sys
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -18,16 +21,20 @@ from stabzoo.networks.checkpoints import checkpoint_filter_fn, fit_weights, read
 from stabzoo.networks.staged import StagedNetwork
 from stabzoo.registry.catalogue import catalogue, unknown_name
 from stabzoo.training.normalized import NormalizedModel
+from stabzoo.training.process import Process
 from stabzoo.training.spec import OF_TIMM, Job, Training
 
 __all__ = [
     "arguments_for",
+    "compiled",
     "create",
     "fastest_layout",
     "laid_out",
     "load_model",
     "network_of",
     "own_size",
+    "pays_to_compile",
+    "tell_of_compiling",
     "weights_sha256",
 ]
 
@@ -100,6 +107,65 @@ def laid_out(network: NormalizedModel, images: ImageDataset, training: Training)
         found = fastest_layout(network.network, images.shape[-1], device, training.amp)
         network.to(memory_format=found)
     return found
+
+
+PIXELS_WORTH_COMPILING = 4e8
+"""Read by a training in all, from which on compiling takes at most a quarter of the time that it saves."""
+
+
+def pays_to_compile(network: nn.Module, images: ImageDataset, training: Training, process: Process) -> bool:
+    """Whether compiled code saves more of this training's time than compiling takes, where that is known; a rule.
+
+    It saves a sixth on a CPU, of the networks and images that are faster in channels_last (`fastest_layout`).  It takes
+    a minute for 20 layers, and as many times that for more layers as their steps take: the pixels decide
+    (``benchmarks/speed.md``).  It takes a C++ compiler.  On GPUs and in several processes it has not been measured.
+    """
+    device, pixels = process.device.type, images.shape[1] * images.shape[2]
+    return (
+        training.epochs * images.train_count * pixels >= PIXELS_WORTH_COMPILING
+        and process.world == 1
+        and device == "cpu"
+        and has_compiler()
+        and fastest_layout(network, images.shape[-1], device, training.amp) == torch.channels_last
+    )
+
+
+def has_compiler() -> bool:
+    """Whether torch finds the C++ compiler that code for CPUs takes: the one named by ``CXX``, or the platform's."""
+    usual = {"darwin": "clang++", "win32": "cl"}.get(sys.platform, "g++")
+    return shutil.which(os.environ.get("CXX", usual)) is not None
+
+
+def compiled(model: nn.Module, device: str) -> nn.Module:
+    """The model as compiled code, of which each size of a batch has its own.
+
+    Code for any size would be compiled, and round otherwise, from the second size on: what a training computes would
+    depend on the batch that it began or resumed with.
+
+    Raises:
+        ConfigError: there is no compiler.
+    """
+    if device == "cpu" and not has_compiler():
+        raise ConfigError(
+            "training.compile: expected a C++ compiler, got none; install one (g++), name it in CXX, or set "
+            "compile=false"
+        )
+    return torch.compile(model, dynamic=False)  # type: ignore[return-value]
+
+
+def tell_of_compiling(error: Exception) -> None:
+    """Let pass what compiled code itself raises.
+
+    Raises:
+        ConfigError: the error is of compiling.
+    """
+    from torch._dynamo.exc import TorchDynamoException  # imports much that only compiling needs
+
+    if isinstance(error, TorchDynamoException):
+        reason = " ".join(str(error).partition("\n\n")[0].split())
+        raise ConfigError(
+            f"training.compile: expected torch to compile the network, got: {reason}; set compile=false"
+        ) from error
 
 
 def weights_sha256(network: NormalizedModel) -> str:

@@ -30,7 +30,7 @@ class TrainingProgress(Bar):
         self._started, self._done, self._solves = time.perf_counter(), 0, ""
         self._task = self._bar.add_task("", total=self._epochs * steps, where="", what="")
 
-    def start(self, done: int, damaged: list[Path], layout: torch.memory_format) -> None:
+    def start(self, done: int, damaged: list[Path], layout: torch.memory_format, *, compiled: bool) -> None:
         """``done`` steps are done already; ``damaged`` checkpoints were passed over."""
         self._started, self._done = time.perf_counter(), done
         if not self._enabled:
@@ -41,6 +41,8 @@ class TrainingProgress(Bar):
         epochs = f"{self._epochs} epoch{'s' if self._epochs > 1 else ''}"
         where = f", from step {done} of {self._epochs * self._steps}" if done else ""
         how = ", channels_last" if layout == torch.channels_last else ""
+        how += ", compiled, which takes a minute or more before the first step" if compiled and not done else ""
+        how += ", compiled" if compiled and done else ""
         say(self._console, f"{job.model} on {job.data.title}, {epochs}, seed {job.seed}, {job.device}{how}{where}")
 
     def step(self, done: int) -> None:

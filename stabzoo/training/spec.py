@@ -104,8 +104,9 @@ class Training(Strict):
 
     ``layout`` is the order of numbers in memory: ``contiguous``, image by image and channel by channel, or the
     ``fastest`` for the network, its images and the device (`stabzoo.training.networks.fastest_layout`), which may store
-    the channels of a pixel next to each other.  The layouts round sums differently, so a training keeps the layout it
-    began with.
+    the channels of a pixel next to each other.  ``compile`` is whether torch compiles the network; with ``fastest``,
+    whether it pays (`stabzoo.training.networks.pays_to_compile`).  Layouts and compiled code round sums differently, so
+    a training keeps those that it began with.
     """
 
     epochs: NonNegativeInt
@@ -132,7 +133,7 @@ class Training(Strict):
     ema: Annotated[float, Field(gt=0, lt=1)] | None = None
     selection: Literal["last", "best-epoch"] = "last"
     amp: Literal["none", "bfloat16", "float16"] = "none"
-    compile: bool = False
+    compile: bool | Literal["fastest"] = False
     layout: Literal["contiguous", "fastest"] = "contiguous"
 
     @property

@@ -72,7 +72,7 @@ def test_a_new_training_is_in_the_fastest_and_goes_on_in_it(run: Run, tmp_path: 
     """Said where it begins; a folder from before there was a choice goes on as it began."""
     line = f"train zerosnet20_opt {SHORT} --folder {tmp_path / 'new'}"
     says(run(line).out, "channels_last")
-    assert training_in(tmp_path / "new")["layout"] == "fastest"
+    assert training_in(tmp_path / "new")["layout"] == training_in(tmp_path / "new")["compile"] == "fastest"
     assert run(line).status == 0
     refuses(run(f"{line} --set layout=contiguous"), "layout", "contiguous", "fastest", "--folder")
 
@@ -82,11 +82,13 @@ def test_a_new_training_is_in_the_fastest_and_goes_on_in_it(run: Run, tmp_path: 
     assert "channels_last" not in begun.out
     path = tmp_path / "old" / "config.json"
     description = json.loads(path.read_text())
-    del description["stabzoo"]["job"]["training"]["layout"]
+    for choice in ("layout", "compile"):
+        del description["stabzoo"]["job"]["training"][choice]
     path.write_text(json.dumps(description))
     weights = (tmp_path / "old" / "model.safetensors").read_bytes()
     assert run(old).status == 0
     assert training_in(tmp_path / "old")["layout"] == "contiguous"
+    assert training_in(tmp_path / "old")["compile"] is False
     assert (tmp_path / "old" / "model.safetensors").read_bytes() == weights
     assert (tmp_path / "new" / "model.safetensors").read_bytes() != weights  # sums are rounded differently
 

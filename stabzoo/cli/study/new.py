@@ -70,7 +70,7 @@ def write_study(path: Path, named: str, size: int | None, root: Path) -> None:
         looked = look(data, root, "cpu", sized=size is not None)
         data, name, settings, chosen = looked.data, looked.recipe, looked.settings, ", for as many images"
         say(output(), looked.chosen(recipe(name, settings), name))
-    training = recipe(name, {"layout": "fastest"} | settings)
+    training = recipe(name, {"layout": "fastest", "compile": "fastest"} | settings)
     given = training.model_dump(mode="json", exclude_defaults=True)
     smoke: dict[str, Any] = {"epochs": 1}
     if training.warmup_epochs >= 1:
