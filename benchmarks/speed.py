@@ -1,6 +1,7 @@
 """How fast the networks are, as ratios of times taken side by side in one run.
 
     python benchmarks/speed.py [--threads 1 2] [--batch 1 32 128] [--rounds 15] [--compile] [--device cuda]
+    python benchmarks/speed.py --depths 20 56 110
 
 Every round takes one inference and one training step (forward and backward) of each network in each setting, one after
 the other; a ratio is the median over the rounds.  With one thread it is CPU time, which other processes hardly disturb.
@@ -162,6 +163,27 @@ def compare(batch: int, options: argparse.Namespace, modes: list[str], precision
         history(batch, timed[OURS, setting], timed[PLAIN, setting], " ".join(setting), options.device)
 
 
+def by_depth(depths: list[int], batch: int, rounds: int, device: str) -> Iterator[str]:
+    """A table of zerosnet{depth}_opt beside preresnet{depth}, eager, a line each."""
+    precision = "tf32" if device == "cuda" else "float32"
+    yield "| depth | layout | inference ms | ratio | training ms | ratio |"
+    yield "|---|---|---|---|---|---|"
+    for depth, layout in product(depths, LAYOUTS):
+        ours, plain = (
+            Timed(partial(timm.create_model, name), layout, batch, device, precision, "eager")
+            for name in (f"zerosnet{depth}_opt", f"preresnet{depth}")
+        )
+        for _ in range(rounds + 2):
+            ours.round()
+            plain.round()
+        cells = [
+            f"{statistics.median(ours.seconds[kind][2:]) * 1e3:.0f} / {statistics.median(plain.seconds[kind][2:]) * 1e3:.0f} "
+            f"| {over(ours, plain, kind):.3f}"
+            for kind in ("inference", "training")
+        ]
+        yield f"| {depth} | {layout} | {' | '.join(cells)} |"
+
+
 def history(batch: int, ours: Timed, plain: Timed, setting: str, device: str) -> None:
     """Print the history's extra time in an inference, and what reading two states more takes at the bandwidth."""
     read = 0
@@ -245,6 +267,7 @@ def main() -> None:
     parser.add_argument("--batch", type=int, nargs="+", default=None)
     parser.add_argument("--rounds", type=int, default=15)
     parser.add_argument("--networks", nargs="+", choices=list(NETWORKS), default=list(NETWORKS))
+    parser.add_argument("--depths", type=int, nargs="+", help="compare only zerosnet{depth}_opt with preresnet{depth}")
     parser.add_argument("--device", choices=("cpu", "cuda"), default="cpu")
     parser.add_argument("--compile", action="store_true", help="compiled networks too; minutes of compiling")
     options = parser.parse_args()
@@ -259,6 +282,11 @@ def main() -> None:
     print(f"stabzoo {stabzoo.__version__}, torch {torch.__version__}, timm {timm.__version__}, {machine}")
     # networks of one class share their code: torch compiles it 8 times, and no further without a word
     torch._dynamo.config.recompile_limit = torch._dynamo.config.accumulated_recompile_limit = 1000
+    if options.depths:
+        torch.set_num_threads(options.threads[0])
+        for line in by_depth(options.depths, (options.batch or [32])[0], options.rounds, options.device):
+            print(line, flush=True)
+        return
     batches = options.batch or ([128, 512, 4096] if gpu else [1, 32, 128])
     with tempfile.TemporaryDirectory() as cache:
         os.environ["TORCHINDUCTOR_CACHE_DIR"] = cache  # what is in the usual one would make first calls short

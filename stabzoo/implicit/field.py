@@ -12,7 +12,12 @@ from torch import Tensor, nn
 from torch.func import functional_call
 from torch.overrides import TorchFunctionMode
 
-__all__ = ["Field"]
+__all__ = ["OTHER_MODE", "Field", "is_training"]
+
+OTHER_MODE = (
+    "expected the mode that an implicit step was solved in, got f in the other: call backward() before "
+    "train() or eval()"
+)
 
 
 class Normalization(NamedTuple):
@@ -89,7 +94,7 @@ class Field:
 
     def __init__(self, f: nn.Module) -> None:
         self.f = f
-        self.training = any(module.training for module in f.modules())
+        self.training = is_training(f)
         named = [(name, p) for name, p in f.named_parameters() if p.requires_grad]
         self.names = [name for name, _ in named]
         self.parameters = [p for _, p in named]
@@ -146,11 +151,8 @@ class Field:
         Raises:
             RuntimeError: the mode of ``f`` has changed since the step was taken.
         """
-        if self.training != any(module.training for module in self.f.modules()):
-            raise RuntimeError(
-                "expected the mode that an implicit step was solved in, got f in the other: call backward() before "
-                "train() or eval()"
-            )
+        if self.training != is_training(self.f):
+            raise RuntimeError(OTHER_MODE)
         state: dict[str, Tensor] = dict(zip(self.names, tensors[: len(self.names)], strict=True))
         if not self.training:
             return functional_call(self.f, state, (y,)) if state else self.f(y)
@@ -159,6 +161,11 @@ class Field:
         state |= {name: buffer.clone() for name, buffer in self.buffers.items()}
         with masks(self.random_state, y), Replay(statistics):
             return functional_call(self.f, state, (y,))
+
+
+def is_training(f: nn.Module) -> bool:
+    """Whether a part of ``f`` is in training mode."""
+    return any(module.training for module in f.modules())
 
 
 def random_state(x: Tensor) -> list[Tensor]:

@@ -12,7 +12,7 @@ from torch.func import functional_call
 from torch.fx.experimental.proxy_tensor import get_proxy_mode
 
 from stabzoo.implicit.differentiable import implicit_solution
-from stabzoo.implicit.field import Field
+from stabzoo.implicit.field import OTHER_MODE, Field, is_training
 from stabzoo.implicit.layout import Layout
 from stabzoo.implicit.precision import Autocast
 from stabzoo.implicit.report import BlockReport, SolveReport
@@ -193,7 +193,7 @@ class ImplicitStep(nn.Module):
         Raises:
             NotImplementedError: f is in training mode, where a step also changes buffers and draws masks.
         """
-        if any(module.training for module in self.f.modules()):
+        if is_training(self.f):
             raise NotImplementedError(
                 f"{self.report.name}: expected an implicit step in evaluation mode under a torch.func transform or in "
                 "forward mode, got training mode, in which a solve changes running statistics and draws masks; call "
@@ -202,6 +202,8 @@ class ImplicitStep(nn.Module):
         held = dict(self.named_parameters()) | dict(self.named_buffers())
 
         def step(y: Tensor, *given: Tensor) -> tuple[Tensor, ...]:
+            if is_training(self.f):  # since then: derivatives may be taken later
+                raise RuntimeError(OTHER_MODE)
             past, own = list(given[: len(history)]), given[len(history) :]
             new = functional_call(self, dict(zip(held, own, strict=True)), (y, past))
             return tuple(new) if isinstance(new, list) else (new,)

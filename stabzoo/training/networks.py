@@ -3,10 +3,8 @@
 from __future__ import annotations
 
 import hashlib
-import os
-import shutil
-import sys
 from collections.abc import Mapping
+from functools import cache
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -118,38 +116,34 @@ def pays_to_compile(network: nn.Module, images: ImageDataset, training: Training
 
     It saves a sixth on a CPU, of the networks and images that are faster in channels_last (`fastest_layout`).  It takes
     a minute for 20 layers, and as many times that for more layers as their steps take: the pixels decide
-    (``benchmarks/speed.md``).  It takes a C++ compiler.  On GPUs and in several processes it has not been measured.
+    (``benchmarks/speed.md``).  On GPUs, in several processes and with mixed precision it has not been measured.
     """
     device, pixels = process.device.type, images.shape[1] * images.shape[2]
     return (
         training.epochs * images.train_count * pixels >= PIXELS_WORTH_COMPILING
         and process.world == 1
         and device == "cpu"
-        and has_compiler()
+        and training.amp == "none"
         and fastest_layout(network, images.shape[-1], device, training.amp) == torch.channels_last
+        and can_compile()
     )
 
 
-def has_compiler() -> bool:
-    """Whether torch finds the C++ compiler that code for CPUs takes: the one named by ``CXX``, or the platform's."""
-    usual = {"darwin": "clang++", "win32": "cl"}.get(sys.platform, "g++")
-    return shutil.which(os.environ.get("CXX", usual)) is not None
+@cache
+def can_compile() -> bool:
+    """Whether torch can compile for this machine's CPU: it takes a C++ compiler, and Python's headers."""
+    try:
+        return bool(torch.compile(lambda x: x + 1)(torch.zeros(1)).item() == 1)
+    except Exception:  # of torch's compiler, of the system's, or of finding it
+        return False
 
 
-def compiled(model: nn.Module, device: str) -> nn.Module:
+def compiled(model: nn.Module) -> nn.Module:
     """The model as compiled code, of which each size of a batch has its own.
 
     Code for any size would be compiled, and round otherwise, from the second size on: what a training computes would
     depend on the batch that it began or resumed with.
-
-    Raises:
-        ConfigError: there is no compiler.
     """
-    if device == "cpu" and not has_compiler():
-        raise ConfigError(
-            "training.compile: expected a C++ compiler, got none; install one (g++), name it in CXX, or set "
-            "compile=false"
-        )
     return torch.compile(model, dynamic=False)  # type: ignore[return-value]
 
 
@@ -164,7 +158,8 @@ def tell_of_compiling(error: Exception) -> None:
     if isinstance(error, TorchDynamoException):
         reason = " ".join(str(error).partition("\n\n")[0].split())
         raise ConfigError(
-            f"training.compile: expected torch to compile the network, got: {reason}; set compile=false"
+            f"training.compile: expected torch to compile the network, got: {reason}; install what is missing, or "
+            "set compile=false"
         ) from error
 
 

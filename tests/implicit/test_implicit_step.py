@@ -413,6 +413,11 @@ def test_transforms_in_training_mode_are_refused() -> None:
     step = ImplicitStep(smooth(), BACKWARD_EULER, name="blocks.1")
     with raises(NotImplementedError, "blocks.1", "evaluation mode", "eval()", "backward()"):
         torch.func.grad(lambda x: step(x, [x]).sum())(x)
+    step.eval()
+    pull = torch.func.vjp(lambda x: step(x, [x]).sum(), x)[1]
+    step.train()
+    with raises(RuntimeError, "mode", "train() or eval()"):
+        pull(torch.ones((), dtype=DOUBLE))
 
 
 def test_gradients_of_samples_of_a_whole_network() -> None:
