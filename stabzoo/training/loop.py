@@ -147,7 +147,7 @@ class Trainer:
             training.compile == "fastest" and pays_to_compile(network.network, images, training, process)
         )
         if self.compiled:
-            self.model = compiled(cast(nn.Module, self.model))
+            self.model = compiled(cast(nn.Module, self.model), process.device.type)
         self.progress = Progress()
         self.best: Best | None = None
 

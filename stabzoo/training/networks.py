@@ -138,12 +138,20 @@ def can_compile() -> bool:
         return False
 
 
-def compiled(model: nn.Module) -> nn.Module:
+def compiled(model: nn.Module, device: str) -> nn.Module:
     """The model as compiled code, of which each size of a batch has its own.
 
     Code for any size would be compiled, and round otherwise, from the second size on: what a training computes would
     depend on the batch that it began or resumed with.
+
+    Raises:
+        ConfigError: torch cannot compile here.
     """
+    if device == "cpu" and not can_compile():
+        raise ConfigError(
+            "training.compile: expected a machine on which torch can compile, got one without a working C++ compiler "
+            "or without Python's headers; install them (g++ and python3-dev on Debian), or set compile=false"
+        )
     return torch.compile(model, dynamic=False)  # type: ignore[return-value]
 
 
@@ -158,8 +166,7 @@ def tell_of_compiling(error: Exception) -> None:
     if isinstance(error, TorchDynamoException):
         reason = " ".join(str(error).partition("\n\n")[0].split())
         raise ConfigError(
-            f"training.compile: expected torch to compile the network, got: {reason}; install what is missing, or "
-            "set compile=false"
+            f"training.compile: expected torch to compile the network, got: {reason}; set compile=false"
         ) from error
 
 
