@@ -79,10 +79,17 @@ def test_the_rule(
     assert not pays_to_compile(network, images, asked, process)
 
 
+@pytest.fixture
+def compiler() -> None:
+    """A machine with what compiling takes."""
+    if not can_compile():
+        pytest.skip("torch cannot compile here: no C++ compiler, or no headers of Python")
+
+
 @pytest.mark.slow
+@pytest.mark.usefixtures("compiler")
 def test_without_a_compiler(run: Run, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     """What was asked for fails by name, in a line, and what is fastest does without."""
-    assert can_compile()
     torch.compiler.reset()
     can_compile.cache_clear()
     line = f"train zerosnet20_opt --arg width=4 --size 8 --set epochs=1 --threads 1 --folder {tmp_path / 'folder'}"
@@ -122,6 +129,7 @@ def in_its_own_process(layout: str, folder: Path, stop: int = 0) -> list[str]:
 
 
 @pytest.mark.slow
+@pytest.mark.usefixtures("compiler")
 @pytest.mark.parametrize("layout", ["contiguous", "fastest"])
 def test_what_is_resumed_repeats_to_the_last_bit(layout: str, tmp_path: Path) -> None:
     """Also before the one batch of another size, after which code for any size would be compiled."""
