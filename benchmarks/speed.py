@@ -122,6 +122,10 @@ class Timed:
         self.seconds[kind].append(clock() - start)
         self.first.setdefault(kind, time.perf_counter() - began)
 
+    def ms(self, kind: str) -> float:
+        """The median time; the first two rounds are warming up."""
+        return statistics.median(self.seconds[kind][2:]) * 1e3
+
 
 def over(one: Timed, other: Timed, kind: str) -> float:
     """The median ratio of times taken side by side; the first two rounds are warming up."""
@@ -153,8 +157,7 @@ def compare(batch: int, options: argparse.Namespace, modes: list[str], precision
             own = over(each, timed[name, first], kind)
             share = work[name] / work[PLAIN] if name in (TIMM, TORCHVISION) else 1.0
             beside = [f"{over(each, timed[other, setting], kind) / share:.3f}" for other in (PLAIN, BARE)]
-            ms = statistics.median(each.seconds[kind][2:]) * 1e3
-            print(f"| {name} | {' '.join(setting)} | {ms:.1f} | {own:.3f} | {' | '.join(beside)} |")
+            print(f"| {name} | {' '.join(setting)} | {each.ms(kind):.1f} | {own:.3f} | {' | '.join(beside)} |")
     for (name, setting), each in timed.items():
         if setting[0] != "eager":
             waited = ", ".join(f"{kind} {seconds:.0f} s" for kind, seconds in each.first.items())
@@ -177,8 +180,7 @@ def by_depth(depths: list[int], batch: int, rounds: int, device: str) -> Iterato
             ours.round()
             plain.round()
         cells = [
-            f"{statistics.median(ours.seconds[kind][2:]) * 1e3:.0f} / {statistics.median(plain.seconds[kind][2:]) * 1e3:.0f} "
-            f"| {over(ours, plain, kind):.3f}"
+            f"{ours.ms(kind):.0f} / {plain.ms(kind):.0f} | {over(ours, plain, kind):.3f}"
             for kind in ("inference", "training")
         ]
         yield f"| {depth} | {layout} | {' | '.join(cells)} |"

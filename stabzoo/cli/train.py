@@ -64,13 +64,7 @@ def train_model(
     else:
         training = recipe(recipe_of(images), settings_of(name) | given)
     folder = folder or _folder_of(f"{name}-{short_name(images)}-{seed}")
-    begun = job_in(folder)
-    fastest = {
-        name: getattr(begun.training, name) if begun else "fastest"
-        for name in ("layout", "compile")
-        if name not in training.model_fields_set
-    }
-    training = training.model_copy(update=fastest)
+    training = _as_begun_or_fastest(training, folder)
     args = parse_arguments(arguments)
     if download:
         fetch(images, root)
@@ -109,6 +103,15 @@ def train_model(
     if trained.diverged:
         output().print("The training diverged: its loss was not finite.", style="yellow")
     return int(trained.diverged)
+
+
+def _as_begun_or_fastest(training: Training, folder: Path) -> Training:
+    """The training with the layout and the compiling that nobody has chosen: its folder's, or the fastest."""
+    left = {"layout", "compile"} - training.model_fields_set
+    begun = job_in(folder) if left else None
+    return training.model_copy(
+        update={choice: getattr(begun.training, choice) if begun else "fastest" for choice in left}
+    )
 
 
 def _warn_of_mean_image(images: Data) -> None:

@@ -19,7 +19,7 @@ from stabzoo.implicit.adjoint import solve_adjoint
 from stabzoo.implicit.precision import full_precision
 from stabzoo.implicit.report import SolveReport
 from stabzoo.implicit.settings import SolverSettings
-from stabzoo.implicit.transforms import is_transformed, plainly, refuse_legacy_batches
+from stabzoo.implicit.transforms import apart, is_transformed, plainly, refuse_legacy_batches
 
 __all__ = ["implicit_solution"]
 
@@ -89,11 +89,7 @@ def _derivatives(equation: Equation, wanted: Sequence[int], zeros: bool, g: Tens
     """
     create_graph = torch.is_grad_enabled()
     with torch.enable_grad(), full_precision(g):
-        # aliases, so that a derivative with respect to one is none with respect to what another depends on
-        y, *tensors = (
-            s.view_as(s) if create_graph else s.detach().requires_grad_(i == 0 or i in wanted)
-            for i, s in enumerate(saved)
-        )
+        y, *tensors = apart(saved, [0, *wanted], create_graph)
         slope = equation.function(y, *tensors)
         v, report = solve_adjoint(slope, y, g.detach(), equation.weight, equation.settings, equation.rtol)
         equation.on_adjoint(report)

@@ -18,7 +18,7 @@ from torch import Tensor
 from torch._C import _functorch  # pyright: ignore[reportAttributeAccessIssue] -- the only way to see a transform inside
 from torch.autograd import forward_ad
 
-__all__ = ["is_transformed", "plainly", "refuse_legacy_batches"]
+__all__ = ["apart", "is_transformed", "plainly", "refuse_legacy_batches"]
 
 Run = Callable[..., tuple[Tensor, ...]]
 
@@ -73,7 +73,7 @@ def _pulling(run: Run, wanted: Sequence[int], values: int) -> Run:
     def pull(*given: Tensor) -> tuple[Tensor, ...]:
         further = torch.is_grad_enabled()
         with torch.enable_grad():
-            x = _apart(given[values:], wanted, further)
+            x = apart(given[values:], wanted, further)
             leaves = [x[i] for i in wanted]
             return torch.autograd.grad(
                 run(*x), leaves, given[:values], create_graph=further, allow_unused=True, materialize_grads=True
@@ -88,7 +88,7 @@ def _pushing(run: Run, moved: Sequence[int]) -> Run:
     def push(*given: Tensor) -> tuple[Tensor, ...]:
         further = torch.is_grad_enabled()
         with torch.enable_grad():
-            x = _apart(given[len(moved) :], moved, further)
+            x = apart(given[len(moved) :], moved, further)
             values = run(*x)
             u = [torch.zeros_like(value, requires_grad=True) for value in values]
             leaves = [x[i] for i in moved]
@@ -102,7 +102,7 @@ def _pushing(run: Run, moved: Sequence[int]) -> Run:
     return push
 
 
-def _apart(tensors: Sequence[Tensor], varied: Sequence[int], further: bool) -> list[Tensor]:
+def apart(tensors: Sequence[Tensor], varied: Sequence[int], further: bool) -> list[Tensor]:
     """The tensors, those ``varied`` as aliases: a derivative in one is none in what another depends on.
 
     With ``further`` they hang on the graph of the originals.

@@ -182,8 +182,8 @@ def adjoint_for_hooks(conv: nn.Conv2d, padding: int) -> nn.ConvTranspose2d:
 
 def is_hooked(adjoint: nn.ConvTranspose2d, conv: nn.Conv2d) -> bool:
     """Whether somebody watches the module of A^T, and it computes A^T: A is its own weight, and no more than that."""
-    hooked = bool(adjoint._forward_hooks or adjoint._forward_pre_hooks)
-    return hooked and tells_kernel(conv) and adjoint.weight is conv.weight
+    hooks = adjoint._forward_hooks, adjoint._forward_pre_hooks, adjoint._backward_hooks, adjoint._backward_pre_hooks
+    return any(hooks) and tells_kernel(conv) and adjoint.weight is conv.weight
 
 
 class Branch(nn.Module):

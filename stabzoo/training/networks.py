@@ -118,13 +118,13 @@ def pays_to_compile(network: nn.Module, images: ImageDataset, training: Training
     a minute for 20 layers, and as many times that for more layers as their steps take: the pixels decide
     (``benchmarks/speed.md``).  On GPUs, in several processes and with mixed precision it has not been measured.
     """
-    device, pixels = process.device.type, images.shape[1] * images.shape[2]
+    pixels = images.shape[1] * images.shape[2]
     return (
         training.epochs * images.train_count * pixels >= PIXELS_WORTH_COMPILING
         and process.world == 1
-        and device == "cpu"
+        and process.device.type == "cpu"
         and training.amp == "none"
-        and fastest_layout(network, images.shape[-1], device, training.amp) == torch.channels_last
+        and fastest_layout(network, images.shape[-1], "cpu") == torch.channels_last
         and can_compile()
     )
 

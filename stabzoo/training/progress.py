@@ -41,8 +41,8 @@ class TrainingProgress(Bar):
         epochs = f"{self._epochs} epoch{'s' if self._epochs > 1 else ''}"
         where = f", from step {done} of {self._epochs * self._steps}" if done else ""
         how = ", channels_last" if layout == torch.channels_last else ""
-        how += ", compiled, which takes a minute or more before the first step" if compiled and not done else ""
-        how += ", compiled" if compiled and done else ""
+        if compiled:
+            how += ", compiled" if done else ", compiled, which takes a minute or more before the first step"
         say(self._console, f"{job.model} on {job.data.title}, {epochs}, seed {job.seed}, {job.device}{how}{where}")
 
     def step(self, done: int) -> None:

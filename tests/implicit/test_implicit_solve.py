@@ -8,6 +8,7 @@ from pydantic import ValidationError
 from torch import Tensor, nn
 
 from fixtures.equations import ALL, Parabolic, Random
+from fixtures.messages import raises
 from stabzoo.implicit.report import SolveReport, Status
 from stabzoo.implicit.settings import SolverSettings
 from stabzoo.implicit.solve import solve
@@ -294,3 +295,14 @@ def test_an_empty_batch_and_a_zero_one() -> None:
     assert report.converged
     _, report = run(Parabolic(4, 0.6), torch.zeros(2, 4, 8, 8))
     assert report.converged
+
+
+def test_transformed_tensors_are_refused() -> None:
+    """A solve decides by values; the step around the equation takes them."""
+    f = Parabolic(2, 0.6).eval()
+
+    def solved(b: Tensor) -> Tensor:
+        return solve(f, b, 1.0, b, SolverSettings())[0]
+
+    with raises(NotImplementedError, "torch.func", "ImplicitStep"):
+        torch.func.vmap(solved)(torch.randn(3, 1, 2, 4, 4))

@@ -125,6 +125,12 @@ def test_the_module_of_an_adjoint_never_has_another_kernel(name: str, options: d
             module.register_forward_hook(lambda *_: calls.append(1))
     torch.testing.assert_close(changed(x.double()), model(x).double(), rtol=1e-4, atol=1e-6)
     assert calls
+    backward = []
+    for module in (listened := copy.deepcopy(model)).modules():
+        if isinstance(module, nn.ConvTranspose2d):
+            module.register_full_backward_hook(lambda *_: backward.append(1))
+    listened(x).sum().backward()
+    assert backward
     adapted = copy.deepcopy(changed)
     merged = copy.deepcopy(changed)
     for place, module in list(adapted.named_modules()):
